@@ -1,0 +1,54 @@
+"""tuimon: instrument panel and emergency brake for people who train transformers.
+
+    monitor = tuimon.attach(model, optimizer)      # the one line in a training script
+
+Importing this package loads neither torch nor textual: names resolve when they are first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tuimon.errors import AttachError, CheckpointError, TuimonError, UsageError
+    from tuimon.instrument.attach import attach
+    from tuimon.instrument.monitor import Monitor
+    from tuimon.instrument.stopping import TrainingStopped
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "attach": "tuimon.instrument.attach",
+    "Monitor": "tuimon.instrument.monitor",
+    "TrainingStopped": "tuimon.instrument.stopping",
+    "TuimonError": "tuimon.errors",
+    "UsageError": "tuimon.errors",
+    "AttachError": "tuimon.errors",
+    "CheckpointError": "tuimon.errors",
+}
+
+__all__ = [
+    "AttachError",
+    "CheckpointError",
+    "Monitor",
+    "TrainingStopped",
+    "TuimonError",
+    "UsageError",
+    "__version__",
+    "attach",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Resolve a public name on first use."""
+    where = _WHERE.get(name)
+    if where is None:
+        raise AttributeError(f"module 'tuimon' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(where), name)
+
+
+def __dir__() -> list[str]:
+    """Public names, for completion."""
+    return list(__all__)

@@ -1,0 +1,131 @@
+"""What a viewer can ask of a run: an idempotent verb with an id, an addressee and an expiry. Pure; JSON on the wire."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tuimon.control.states import VERBS, Verb
+from tuimon.errors import CommandError
+
+SCHEMA: Final = 1
+MAX_BYTES: Final = 16_384
+DEFAULT_TTL: Final = 300.0
+"""Seconds after which an unread command is not obeyed any more: one long step, not one long night."""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who asked; recorded with every command."""
+
+    user: str = "?"
+    uid: int = -1
+    host: str = "?"
+    pid: int = -1
+    origin: str = ""
+    """"viewer", "headless", "guard", or the client address of an SSH connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One request."""
+
+    id: str
+    """Unique; a second command with the same id is answered "duplicate"."""
+    verb: Verb
+    args: Mapping[str, Any] = field(default_factory=dict)
+    """rollback, rescue: step (int, optional: the last healthy one). set-lr-scale: scale. set-clip: max_norm or None.
+    rescue: lr_scale, max_norm, warmup. stop: wait_s (how long a run may take to leave by itself)."""
+    attempt: int | None = None
+    """Attempt it is addressed to; None means whichever is running."""
+    issued: float = 0.0
+    """Wall clock of the sender, seconds since the epoch."""
+    ttl: float = DEFAULT_TTL
+    who: Who = Who()
+
+    def has_expired(self, now: float) -> bool:
+        """Whether it is too old to obey; a clock that jumped back does not expire it."""
+        return now - self.issued > self.ttl
+
+
+_POSITIVE: Final = {"lr_scale", "max_norm", "scale"}
+_ALLOWED: Final[dict[str, frozenset[str]]] = {
+    "rollback": frozenset({"step"}),
+    "rescue": frozenset({"step", "lr_scale", "max_norm", "warmup"}),
+    "set-lr-scale": frozenset({"scale"}),
+    "set-clip": frozenset({"max_norm"}),
+}
+
+
+def check(command: Command) -> None:
+    """Raise CommandError, saying what is wrong, unless the command is well formed."""
+    if command.verb not in VERBS:
+        raise CommandError(f"unknown verb {command.verb!r}; known: {', '.join(VERBS)}")
+    if not command.id or len(command.id) > 80 or not command.id.replace("-", "").isalnum():
+        raise CommandError(f"command id must be 1 to 80 letters, digits and dashes, not {command.id!r:.90}")
+    allowed = _ALLOWED.get(command.verb, frozenset())
+    for name, value in command.args.items():
+        if name not in allowed:
+            raise CommandError(f"{command.verb} takes no argument {name!r}")
+        if name == "max_norm" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise CommandError(f"{command.verb}: {name} must be a finite number, not {value!r:.60}")
+        if name in _POSITIVE and value <= 0:
+            raise CommandError(f"{command.verb}: {name} must be above 0, not {value!r}")
+        if name in {"step", "warmup"} and (value != int(value) or value < 0):
+            raise CommandError(f"{command.verb}: {name} must be a whole number of steps, not {value!r}")
+    for verb, needed in (("set-lr-scale", "scale"), ("set-clip", "max_norm")):
+        if command.verb == verb and needed not in command.args:
+            raise CommandError(f"{verb} needs {needed}")
+
+
+def encode(command: Command) -> bytes:
+    """JSON bytes of a well-formed command."""
+    check(command)
+    who = {"user": command.who.user, "uid": command.who.uid, "host": command.who.host, "pid": command.who.pid,
+           "origin": command.who.origin}
+    body = {"schema": SCHEMA, "id": command.id, "verb": command.verb, "args": dict(command.args),
+            "attempt": command.attempt, "issued": command.issued, "ttl": command.ttl, "who": who}
+    return json.dumps(body, allow_nan=False).encode()
+
+
+def _number(body: dict[str, Any], key: str) -> float:
+    value = body.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise CommandError(f"{key} must be a finite number, not {value!r:.60}")
+    return float(value)
+
+
+def decode(raw: bytes) -> Command:
+    """The command in `raw`; raises CommandError for anything malformed, oversized or of another schema."""
+    if len(raw) > MAX_BYTES:
+        raise CommandError(f"a command has at most {MAX_BYTES} bytes, not {len(raw)}")
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"not JSON: {error!s:.80}") from None
+    if not isinstance(body, dict) or body.get("schema") != SCHEMA:
+        raise CommandError(f"not a command of schema {SCHEMA}")
+    who, args, attempt = body.get("who"), body.get("args"), body.get("attempt")
+    if not isinstance(who, dict) or not isinstance(args, dict):
+        raise CommandError("who and args must be objects")
+    if attempt is not None and (isinstance(attempt, bool) or not isinstance(attempt, int)):
+        raise CommandError(f"attempt must be a whole number or null, not {attempt!r:.60}")
+    command = Command(
+        id=str(body.get("id", ""))[:200], verb=body.get("verb"),  # type: ignore[arg-type]  # checked below
+        args=args, attempt=attempt, issued=_number(body, "issued"), ttl=_number(body, "ttl"),
+        who=Who(str(who.get("user", "?"))[:80], _whole(who.get("uid")), str(who.get("host", "?"))[:80],
+                _whole(who.get("pid")), str(who.get("origin", ""))[:80]),
+    )
+    if not isinstance(command.verb, str):
+        raise CommandError("verb must be a string")
+    check(command)
+    return command
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else -1

@@ -1,0 +1,1 @@
+"""PRACTISES: a real GPT, real text, and the scenarios that break it."""

@@ -1,0 +1,1 @@
+"""JUDGES: statistics, rules, engine, incidents. Pure folds over `record.Chunk`; no clock, disk, thread or order."""

@@ -1,0 +1,166 @@
+"""The nouns of a diagnosis: finding, evidence, incident, badge, diagnosis. Frozen values; JSON at the bottom."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+Severity = Literal["info", "warning", "critical"]
+Confidence = Literal["low", "medium", "high"]
+Category = Literal["loss", "gradients", "updates", "numerics", "layers", "generalisation", "throughput", "activations"]
+
+SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
+CATEGORIES: Final[tuple[Category, ...]] = (
+    "loss", "gradients", "updates", "numerics", "layers", "generalisation", "throughput", "activations",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One number that speaks for a finding, with the limit it crossed."""
+
+    metric: str
+    value: float
+    limit: float
+    """The limit; NaN where the test is not against a number (non-finite values)."""
+    usual: float = math.nan
+    """What the run itself usually shows; NaN where there is no baseline."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What a rule may know besides the log. Everything optional: a CSV has none of it."""
+
+    total_steps: int | None = None
+    vocab_size: int | None = None
+    optimizer: str | None = None
+    """Class name, e.g. "AdamW"."""
+    eps: float | None = None
+    """Adam's epsilon, for judging whether a gradient is too small to move anything."""
+    clips: bool | None = None
+    """Whether the script clips by itself; None where unknown."""
+    tensor_names: tuple[str, ...] = ()
+    tensor_sizes: tuple[int, ...] = ()
+    layers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Layer name -> indices of its trained tensors, in model order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that is, or was, wrong."""
+
+    rule: str
+    """Slug."""
+    code: str
+    category: Category
+    severity: Severity
+    """The worst it has been while open."""
+    state: Literal["open", "resolved"]
+    onset_step: int
+    """First faulty step, estimated."""
+    detected_step: int
+    resolved_step: int | None
+    layer: str | None
+    confidence: Confidence
+    headline: str
+    """A few words without numbers, sentence case: "Exploding gradients"."""
+    why: str
+    """One or two sentences with the numbers."""
+    next: tuple[str, ...]
+    """Ordered, concrete."""
+    evidence: tuple[Evidence, ...]
+    word: str
+    """What its badge says, in one or two lower-case words: "exploding"."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotEvaluated:
+    """A rule that could not look, and what it waits for."""
+
+    rule: str
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """The state of one category at a glance."""
+
+    category: Category
+    severity: Severity | None
+    """None is healthy or unknown; see `word`."""
+    word: str
+    """"ok", "waiting", or the word of the worst open incident."""
+    since: int | None
+    """Onset step of that incident."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """Where a metric of this run usually is: the learned baseline (5th and 95th percentile of recent healthy steps)."""
+
+    low: float
+    high: float
+    median: float
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Everything that is judged about a run up to one step."""
+
+    steps: int
+    """Last step judged; 0 before the first."""
+    incidents: tuple[Incident, ...]
+    """Open ones first, then by severity (worst first), then by onset."""
+    not_evaluated: tuple[NotEvaluated, ...]
+    badges: tuple[Badge, ...]
+    usual: Mapping[str, Usual]
+    """Per metric name; absent until it is known."""
+
+    @property
+    def open_incidents(self) -> tuple[Incident, ...]:
+        """Those that are still open."""
+        return tuple(i for i in self.incidents if i.state == "open")
+
+    @property
+    def leading(self) -> Incident | None:
+        """The open incident to talk about first: the worst, and of equals the root cause."""
+        return next(iter(self.open_incidents), None)
+
+    @property
+    def verdict(self) -> Literal["healthy", "info", "warning", "critical"]:
+        """The worst open severity."""
+        return max((i.severity for i in self.open_incidents), key=SEVERITIES.index, default="healthy")
+
+    @staticmethod
+    def nothing() -> Diagnosis:
+        """Before the first step."""
+        return Diagnosis(0, (), (), tuple(Badge(c, None, "waiting", None) for c in CATEGORIES), {})
+
+
+def plain(value: float) -> float | str:
+    """A number as strict JSON carries it: non-finite values are words (design, section 7)."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def incident_json(incident: Incident) -> dict[str, Any]:
+    """One incident as design.md section 7 prints it."""
+    return {
+        "rule": incident.rule, "code": incident.code, "category": incident.category, "severity": incident.severity,
+        "state": incident.state, "onset_step": incident.onset_step, "detected_step": incident.detected_step,
+        "resolved_step": incident.resolved_step, "layer": incident.layer, "confidence": incident.confidence,
+        "headline": incident.headline, "why": incident.why, "next": list(incident.next),
+        "evidence": [{"metric": e.metric, "value": plain(e.value), "limit": plain(e.limit)} for e in incident.evidence],
+    }
+
+
+def diagnosis_json(diagnosis: Diagnosis, *, source: str, state: str) -> dict[str, Any]:
+    """The whole object that `tuimon diagnose --json` and the headless demo print."""
+    return {
+        "schema": 1, "source": source, "steps": diagnosis.steps, "state": state, "verdict": diagnosis.verdict,
+        "incidents": [incident_json(i) for i in diagnosis.incidents],
+        "not_evaluated": [{"rule": n.rule, "needs": list(n.needs)} for n in diagnosis.not_evaluated],
+    }

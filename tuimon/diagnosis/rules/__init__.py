@@ -1,0 +1,1 @@
+"""One file per rule; `RULES` is the literal list of all of them."""

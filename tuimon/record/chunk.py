@@ -1,0 +1,118 @@
+"""The unit in which a run's log travels: a contiguous stretch of what was measured, in order. Pure values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A break in the run that judges and charts must know, in its place between the rows."""
+
+    step: int
+    """Last completed step when it happened: it stands before the rows with a greater step."""
+    kind: str
+    """"attempt" (started or resumed), "rollback", "override" (lr scale, clip), "note" (stated by the script)."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """attempt: number, from_step. rollback: to_step. override: lr_scale, clip. note: text."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRows:
+    """Per-tensor vectors, on their own cadence. m rows, P tensors, in the order of the run's tensor table."""
+
+    steps: Ints
+    """(m,) strictly increasing within an attempt."""
+    grad: Vectors
+    """(m, P) L2 norm of each gradient, before clipping; NaN where that tensor had no gradient at that step;
+    inf or NaN also where the gradient itself was non-finite, with `grad_seen` True."""
+    update: Vectors
+    """(m, P) L2 norm of each tensor's change divided by its own norm; NaN where not measured."""
+    grad_seen: Bools
+    """(m, P) whether the tensor had a gradient at all."""
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def between(self, after: int, upto: int) -> TensorRows:
+        """Rows with after < step <= upto."""
+        keep = (self.steps > after) & (self.steps <= upto)
+        return TensorRows(self.steps[keep], self.grad[keep], self.update[keep], self.grad_seen[keep])
+
+    @staticmethod
+    def empty(tensors: int = 0) -> TensorRows:
+        """No rows."""
+        none = np.zeros((0, tensors), np.float32)
+        return TensorRows(np.zeros(0, np.int64), none, none, np.zeros((0, tensors), np.bool_))
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A contiguous stretch of one run, complete up to its last step.
+
+    Non-finite values are evidence and stay as they are; "not measured" is False in `present` (law 6).
+    """
+
+    steps: Ints
+    """(n,) optimizer updates, counted from 1, strictly increasing within an attempt."""
+    times: Floats
+    """(n,) wall clock, seconds since the epoch."""
+    columns: Mapping[str, Floats]
+    """name -> (n,); the value is meaningless where `present` is False."""
+    present: Mapping[str, Bools]
+    """name -> (n,), same keys as `columns`."""
+    tensors: TensorRows
+    """Per-tensor rows of the same stretch."""
+    marks: tuple[Mark, ...] = ()
+    """Breaks within the stretch, in order."""
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def measured(self, name: str) -> tuple[Ints, Floats]:
+        """Steps and values at which `name` was measured; both empty where it never was."""
+        if name not in self.columns:
+            return np.zeros(0, np.int64), np.zeros(0, np.float64)
+        keep = self.present[name]
+        return self.steps[keep], self.columns[name][keep]
+
+    @staticmethod
+    def empty(tensors: int = 0) -> Chunk:
+        """Nothing measured."""
+        return Chunk(np.zeros(0, np.int64), np.zeros(0), {}, {}, TensorRows.empty(tensors))
+
+    @staticmethod
+    def of(steps: Any = None, *, tensors: TensorRows | None = None, marks: tuple[Mark, ...] = (), **columns: Any) -> Chunk:
+        """Build one from plain sequences; None in a column means "not measured". For readers and tests."""
+        n = len(next(iter(columns.values()))) if steps is None else len(steps)
+        at = np.arange(1, n + 1) if steps is None else np.asarray(steps, np.int64)
+        cols, present = {}, {}
+        for name, values in columns.items():
+            present[name] = np.array([v is not None for v in values], np.bool_)
+            cols[name] = np.array([np.nan if v is None else v for v in values], np.float64)
+        return Chunk(at, np.zeros(n), cols, present, tensors or TensorRows.empty(), marks)
+
+    def pieces(self, cuts: list[int]) -> Iterator[Chunk]:
+        """The same stretch cut at row indices: what the fold laws are tested with."""
+        edges = [0, *sorted(cuts), len(self)]
+        for i, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+            first = -(1 << 62) if i == 0 else int(self.steps[a - 1])
+            last = (1 << 62) if i == len(edges) - 2 else int(self.steps[b - 1]) if b else first
+            yield Chunk(
+                self.steps[a:b], self.times[a:b],
+                {k: v[a:b] for k, v in self.columns.items()},
+                {k: v[a:b] for k, v in self.present.items()},
+                self.tensors.between(first, last),
+                tuple(m for m in self.marks if first <= m.step < last) if i else
+                tuple(m for m in self.marks if m.step < last),
+            )

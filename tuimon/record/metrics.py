@@ -1,0 +1,44 @@
+"""The metric vocabulary: one place that knows a metric's label, unit and axis (design, section 9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What one column of the log means."""
+
+    name: str
+    """Column name in logs and JSON; never contains a unit or a slash."""
+    label: str
+    """Words for a person."""
+    unit: str
+    """Base unit, or "" for a pure number."""
+    log_axis: bool
+    """Whether a logarithmic axis tells more."""
+    meaning: str
+    """One sentence for help and docs."""
+
+
+METRICS: dict[str, Metric] = {
+    m.name: m
+    for m in (
+        Metric("loss", "loss", "", False, "Sum of the roots passed to backward() for this step, unscaled."),
+        Metric("val_loss", "validation loss", "", False, "What the script logged as val_loss=."),
+        Metric("grad_norm", "grad norm", "", True, "Global L2 norm of the gradients, before clipping."),
+        Metric("param_norm", "param norm", "", True, "Global L2 norm of the parameters, after the update."),
+        Metric("update_norm", "update norm", "", True, "Global L2 norm of what the step added to the parameters."),
+        Metric("update_ratio", "update ratio", "", True, "update_norm / param_norm."),
+        Metric("grad_param_ratio", "grad/param ratio", "", True, "grad_norm / param_norm: the notebook's ratio."),
+        Metric("lr", "learning rate", "", False, "Effective learning rate of the first group, overrides included."),
+        Metric("lr_scheduled", "scheduled lr", "", False, "Learning rate that the script asked for."),
+        Metric("clipped", "clip limit", "", True, "Norm limit in force at this step; absent where nothing clips."),
+        Metric("loss_scale", "loss scale", "", True, "GradScaler's scale."),
+        Metric("skipped", "skipped", "", False, "1 where the optimizer step was skipped (AMP overflow)."),
+        Metric("step_time", "step time", "s", False, "Wall time between two step boundaries."),
+        Metric("data_time", "data time", "s", False, "Of which: waiting for the data loader."),
+        Metric("tokens", "tokens", "tokens", False, "Tokens that went into this step."),
+        Metric("throughput", "throughput", "tokens/s", False, "tokens / step_time."),
+    )
+}

@@ -1,0 +1,1 @@
+"""SHOWS: feed, frame, actions, charts, screens. The only place that knows textual; never torch."""
