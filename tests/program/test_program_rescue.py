@@ -10,8 +10,8 @@ import sys
 import time
 
 import pytest
+from pty_terminal import Terminal, leaves_a_clean_terminal
 
-from tests_terminal import Terminal, leaves_a_clean_terminal
 from tuimon.record.events import EventReader
 from tuimon.record.history import History
 from tuimon.record.liveness import is_alive

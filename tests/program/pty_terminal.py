@@ -31,11 +31,11 @@ class Terminal:
         self.process = subprocess.Popen(
             argv, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, close_fds=True,
             env={**clean, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", **env},
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  # no threads here
         )
         os.close(slave)
 
-    def __enter__(self) -> Terminal:
+    def __enter__(self) -> Terminal:  # noqa: PYI034  # Self is not in 3.10
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,7 +104,7 @@ class Terminal:
 
 
 def _known_to_pyte(match: re.Match[bytes]) -> bytes:
-    """pyte prints the private sequences that it does not know; keep only the ones that set modes."""
+    """Drop what pyte would print: the private sequences that it does not know; keep the ones that set modes."""
     return match.group() if match.group()[2:3] == b"?" and match.group()[-1:] in b"hl" else b""
 
 
