@@ -1,8 +1,8 @@
 """A GPT, whole and plain: tokens (B, T) in, logits (B, T, vocab) out. Nothing here knows of tuimon.
 
 Pre-norm decoder with learned positions, causal attention through `scaled_dot_product_attention`, and GPT-2's
-initialisation (Radford et al. 2019): normal weights of 0.02, residual projections divided by sqrt(2 n_layers), zero biases.
-`residual=False` and `normalize=False` take out, on purpose, what keeps gradients alive through depth.
+initialisation (Radford et al. 2019): normal weights of 0.02, residual projections divided by sqrt(2 n_layers), zero
+biases. `residual=False` and `normalize=False` take out, on purpose, what keeps gradients alive through depth.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ModelConfig = dict[str, Any]
 
 SIZES: Final[dict[str, ModelConfig]] = {
     # untied: input and output embedding are two rows of the layer picture, and at these vocabularies cost nothing
-    "tiny": {"d_model": 64, "n_heads": 4, "n_layers": 4, "d_ff": 256, "max_seq_len": 64, "dropout": 0.0},
+    "tiny": {"d_model": 96, "n_heads": 4, "n_layers": 4, "d_ff": 384, "max_seq_len": 64, "dropout": 0.0},
     "small": {"d_model": 256, "n_heads": 8, "n_layers": 8, "d_ff": 1024, "max_seq_len": 128, "dropout": 0.0},
     # the published 124M: its 50,257 x 768 matrix is a third of the parameters, and is one matrix
     "gpt2": {"vocab_size": 50_257, "d_model": 768, "n_heads": 12, "n_layers": 12, "d_ff": 3072, "max_seq_len": 1024,

@@ -1,9 +1,9 @@
 """Text to tokens and back, exactly: by character, or by byte pairs learned from the corpus. Pure; no torch.
 
 Why by hand: the `tokenizers` package brings huggingface-hub and with it an HTTP stack into the environment of a
-trainer that has no use for either; byte-pair encoding is the hundred lines below and learns 512 tokens from the half
-megabyte of Python's documentation in about a second. It is the algorithm of GPT-2 (Sennrich et al. 2016, over bytes): words are cut apart
-first, so no token spans two words, and every string of bytes has an encoding.
+trainer that has no use for either; byte-pair encoding is the hundred lines below, and learns 512 tokens from the half
+megabyte of Python's documentation in half a second. It is the algorithm of GPT-2 (Sennrich et al. 2016, over bytes):
+words are cut apart first, so no token spans two of them, and every text has an encoding.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, Protocol
 
 from tuimon.errors import UsageError
@@ -41,7 +42,7 @@ class Tokenizer(Protocol):
 
 
 def create_tokenizer(text: str, kind: str = "char", vocab_size: int = 512) -> Tokenizer:
-    """A tokenizer trained on `text`: "char", or "bpe" with at most vocab_size tokens (256 or more). Raises UsageError."""
+    """A tokenizer trained on `text`: "char", or "bpe" with at most vocab_size tokens (256 up). Raises UsageError."""
     if not text:
         raise UsageError("a tokenizer needs some text to learn from")
     if kind == "char":
@@ -163,7 +164,7 @@ def learn_merges(text: str, vocab_size: int) -> tuple[Pair, ...]:
 
 
 def _pairs(word: Sequence[int]) -> Iterable[Pair]:
-    return zip(word, word[1:], strict=False)
+    return pairwise(word)
 
 
 def _merge(word: Word, pair: Pair, token: int) -> Word:
