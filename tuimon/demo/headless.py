@@ -110,7 +110,10 @@ class Following:
             if name in self.last:
                 parts.append(f"{word} {self.last[name]:.4g}")
         leading = self.diagnosis.leading
-        parts.append("healthy" if leading is None else f"{leading.severity}: {leading.headline} since {leading.onset_step}")
+        if leading is None:
+            parts.append("healthy")
+        else:
+            parts.append(f"{leading.severity}: {leading.headline} since {leading.onset_step}")
         if self.state == "held":
             parts.append(f"waiting for somebody: tuimon watch {self.run.name}")
         return "  ".join(parts)

@@ -95,7 +95,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
 _HELP: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("--seed", {"type": int, "metavar": "N", "help": "weights and order of the data (1)"}),
     ("--steps", {"type": int, "metavar": "N", "help": f"length of the run ({DEFAULT_STEPS})"}),
-    ("--device", {"choices": _CHOICES["device"], "help": "auto: CUDA where there is one; tiny stays on the CPU (auto)"}),
+    ("--device", {"choices": _CHOICES["device"], "help": "auto: CUDA if there is one; tiny stays on the CPU (auto)"}),
     ("--size", {"choices": _CHOICES["size"], "help": "of the model (tiny)"}),
     ("--text", {"metavar": "FILE", "help": "learn this UTF-8 file instead of Python's documentation"}),
     ("--lr", {"type": float, "metavar": "X", "help": "learning rate instead of the scenario's"}),

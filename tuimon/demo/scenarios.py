@@ -70,12 +70,12 @@ class Scenario:
 SCENARIOS: Final[dict[str, Scenario]] = {s.name: s for s in (
     Scenario(
         name="healthy", title="a GPT that learns",
-        statement="AdamW 3e-4 with warm-up, cosine and clipping at 1.0: the loss falls, and nothing else should happen.",
+        statement="AdamW 3e-4, warm-up, cosine, clipping at 1.0: the loss falls, and nothing else should happen.",
         clip=1.0, schedule=Schedule(warmup=20, floor=0.1),
     ),
     Scenario(
         name="exploding", title="a schedule bug makes a healthy GPT explode",
-        statement="Learns well for 150 steps; then a planted schedule bug raises the learning rate 1000x, and it explodes.",
+        statement="Learns well for 150 steps; then a planted schedule bug raises the lr 1000x, and it explodes.",
         # Measured on the tiny model, see tests/demo: with betas (0.9, 0.95) Adam forgets the explosion within 20 steps,
         # and with weight decay the run shrinks back to unigram loss; both would end it without anybody's help.
         # A twentieth of the way is where loss and gradient first stir; a tenth of the end still trains.
@@ -84,18 +84,18 @@ SCENARIOS: Final[dict[str, Scenario]] = {s.name: s for s in (
         fault="the lr schedule runs away, to 1000x (planted by this demo)", least_steps=200,
         variants={"from_start": Scenario(
             name="exploding", title="learning rate 1.0 from the first step",
-            statement="Adam at learning rate 1.0 from the first step, as in the notebook: each weight moves by 1 at each step.",
+            statement="Adam at lr 1.0 from the first step, as in the notebook: each weight moves by 1 at each step.",
             optimizer="Adam", lr=1.0, betas=(0.9, 0.999), weight_decay=0.0,
             fault="Adam at learning rate 1.0 from step 1 (planted by this demo)",
         )},
     ),
     Scenario(
         name="vanishing", title="weights drawn far too small",
-        statement="Weights drawn at 0.001, as in the notebook. Yet with pre-norm the gradient norm stays near 1: see --deep.",
+        statement="Weights drawn at 0.001 (the notebook's). With pre-norm the grad norm stays near 1: see --deep.",
         optimizer="Adam", lr=1e-4, betas=(0.9, 0.999), weight_decay=0.0, model={"n_layers": 6, "init_std": 0.001},
         variants={"deep": Scenario(
             name="vanishing", title="gradients that die with depth",
-            statement="8 blocks with sigmoids, without residuals or norms: each passes on a sixth of the gradient at most.",
+            statement="8 blocks with sigmoids, no residuals, no norms: each passes on a sixth of the gradient or less.",
             # weights at 0.1: at 0.02 all but the last blocks underflow to nothing, at 0.2 the gradient survives
             betas=(0.9, 0.999), weight_decay=0.0,
             model={"n_layers": 8, "init_std": 0.1, "residual": False, "normalize": False, "activation": "sigmoid"},
@@ -104,7 +104,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {s.name: s for s in (
     ),
     Scenario(
         name="slow", title="a learning rate that moves nothing",
-        statement="Learning rate 1e-8, as in the notebook: gradients are healthy, weights hardly move, nothing is learned.",
+        statement="Learning rate 1e-8 (the notebook's): gradients are healthy, weights hardly move, no learning.",
         optimizer="Adam", lr=1e-8, betas=(0.9, 0.999), weight_decay=0.0,
         fault="learning rate 1e-8 (planted by this demo)",
     ),

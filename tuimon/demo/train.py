@@ -129,7 +129,8 @@ def resume(options: DemoOptions, model: nn.Module, optimizer: Optimizer, schedul
     found = go_on(Checkpoints(Path(options.run_dir) / "checkpoints"), model, [optimizer], [scheduler])
     for line in found.notes:
         print(line, file=sys.stderr)
-    return found.step
+    step: int = found.step
+    return step
 
 
 def choose_device(device: str, size: str) -> torch.device:
