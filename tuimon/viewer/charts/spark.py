@@ -41,6 +41,7 @@ class SparkSpec:
     note: str = ""
     """Range or band in words, at the right."""
     log: bool = False
+    role: Role = "spark"
 
 
 def draw(specs: Sequence[SparkSpec], width: int, height: int, x: XAxis, glyphs: GlyphSet = BRAILLE) -> Picture:
@@ -65,7 +66,7 @@ def draw(specs: Sequence[SparkSpec], width: int, height: int, x: XAxis, glyphs: 
             canvas.put(at + 1, row, glyphs.badges[spec.state], state_role(spec.state))
         at += 4
         if bars >= 1:
-            _paint(canvas, at, row, levels(spec, x, bars), spec.series.role, glyphs)
+            _paint(canvas, at, row, levels(spec, x, bars), spec.role, glyphs)
         if notes:
             canvas.put(at + bars + 2, row, fit(spec.note, notes, glyphs.ellipsis), "note")
     return canvas.picture()
