@@ -1,9 +1,9 @@
 """From roles to styles, per colour depth. The only place that names a colour. Pure values and one cache.
 
 Hues are those of Okabe and Ito (2008, "Color universal design"), lightened or darkened for the background: blue and
-orange carry below and above, bluish green and vermillion good and critical, which colour-blind eyes tell apart. Nothing rests
-on colour alone: badges have glyphs and words, bands a heavier axis and a word, heat has shades. Tints of a dark
-background vanish below true colour (they all become black), so 256 colours use greys there and 16 colours use none.
+orange carry below and above, bluish green and vermillion good and critical, which colour-blind eyes tell apart.
+Nothing rests on colour alone: badges have glyphs and words, bands a heavier axis and a word, heat has shades. Tints of
+a dark background vanish below true colour (all become black), so 256 colours use greys there and 16 colours use none.
 """
 
 from __future__ import annotations

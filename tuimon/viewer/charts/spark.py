@@ -73,7 +73,7 @@ def draw(specs: Sequence[SparkSpec], width: int, height: int, x: XAxis, glyphs: 
 
 
 def levels(spec: SparkSpec, x: XAxis, width: int) -> NDArray[np.int8]:
-    """(width,) 0 to 7, BAD where a sample is not finite, NONE where there is none (between samples the earlier one stands).
+    """(width,) 0 to 7, BAD where a sample is not finite, NONE without samples (between two, the earlier one stands).
 
     Of a cell's two extremes the one farther from the strip's median is shown; the cells of the greatest and least value
     show these.
