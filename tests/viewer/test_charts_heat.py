@@ -44,12 +44,11 @@ def test_exploding_and_vanishing_leave_the_usual_on_opposite_sides():
     grow[20:, 2] = np.logspace(0, -4, 20)
     found = lines(spec(NATURAL * grow, before=20))
     assert found == [
-        "   embed  .......................................",
-        "blocks.0  ......................:::++##@@@@@@@@@@",
-        "blocks.1  ......................~~~--,,__________",
-        "    head  .......................................",
-    ] or [sorted(set(cells(line))) for line in found] == [
-        ["."], sorted(".:+#@"), sorted(".~-,_"), ["."]]
+        "   embed  ........................................",
+        "blocks.0  .......................::+++###@@@@@@@@@",
+        "blocks.1  .......................~~---,,,_________",
+        "    head  ........................................",
+    ]
 
 
 def test_a_net_whose_gradients_die_with_depth_shows_it_from_the_first_step():

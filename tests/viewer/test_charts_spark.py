@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuimon.viewer.charts.axes import XAxis
+from tuimon.viewer.charts.raster import columns_of
 from tuimon.viewer.charts.series import EMPTY, Series
 from tuimon.viewer.charts.spark import BAD, NONE, SparkSpec, draw, levels
 from tuimon.viewer.glyphs import ASCII, BRAILLE, GLYPHS
@@ -22,28 +23,28 @@ def spec(values, *, log=False, label="loss", value="4.71", state="warning", note
 def test_the_strip_as_a_picture():
     rows = [spec(np.linspace(9, 1, 80)), spec(np.full(80, 1.0), label="grad norm", value="212", state=None, note="")]
     assert draw(rows, 60, 2, X, BRAILLE).lines == [
-        " loss         4.71 ▲  ▇▇▆▅▅▄▃▂▂▁                2.03 – 10.9 ",
-        " grad norm     212    ▁▁▁▁▁▁▁▁▁▁                            ",
-    ] or draw(rows, 60, 2, X, BRAILLE).lines[0].startswith(" loss         4.71 ▲  █")
+        " loss        4.71 ▲  ███▇▇▆▆▅▅▄▄▃▃▂▂▁▁▁      2.03 – 10.9    ",
+        " grad norm    212    ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁                     ",
+    ]
 
 
 def test_extremes_of_crowded_cells_survive_upwards_and_downwards():
     values = np.full(100, 5.0)
     values[33], values[66] = 9.0, 1.0
     found = levels(spec(values), X, 10)
-    assert found[3] == 7 and found[7] == 0
+    assert found[3] == 7 and found[6] == 0
     assert sum(found == 7) == 1 and sum(found == 0) == 1
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=100), st.integers(2, 60))
 def test_the_greatest_value_is_the_highest_bar_and_the_least_the_lowest(values, width):
     found = levels(spec(values), X, width)
-    shown = found[found < BAD]
-    assert len(shown)
-    if max(values) - min(values) > 1e-2 * max(map(abs, values)):
-        kept = [v for v in values if abs(v) < np.inf]
-        assert shown.max() == 7 or len({round(v) for v in kept}) < 2 or shown.max() >= 6
-        assert shown.min() == 0
+    at = columns_of(np.arange(len(values)), 0, 99, width)
+    top, bottom = at[int(np.argmax(values))], at[int(np.argmin(values))]
+    if max(values) - min(values) > 1e-2 * max(map(abs, values)) and len(values) < 4:
+        assert found[top] == 7
+        assert found[bottom] == 0 or top == bottom
+    assert found[top] == found[found < BAD].max()
 
 
 def test_what_is_not_finite_is_marked_in_its_cell():

@@ -121,7 +121,7 @@ LIGHT: Final = Palette(
         "spark": Paint("#5b95bd", 67, 6, dim=True),
         "good": Paint("#007d5c", 29, 2),
         "info": Paint("#0072b2", 25, 4),
-        "warning": Paint("#a86400", 130, 3, bold=True),
+        "warning": Paint("#9c5c00", 130, 3, bold=True),
         "critical": Paint("#c23f00", 166, 1, bold=True),
         "unknown": Paint("#68727b", 242, 8, dim=True),
         "mark": Paint("#949ca3", 247, 8, dim=True),
