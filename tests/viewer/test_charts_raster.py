@@ -79,10 +79,15 @@ def test_what_was_not_measured_is_joined_across():
     assert not found.bad.any()
 
 
-def test_a_column_with_good_and_bad_samples_shows_both():
-    found = raster([0, 0, 1, np.nan, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], width=4)
+def test_a_column_with_good_and_bad_samples_shows_both_and_stands_alone():
+    found = raster([0, 0, 3, np.nan, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], width=4)
     assert found.bad.tolist() == [True, False, False, False]
-    assert dots(found)[0].count("#") == 1
+    assert dots(found) == [
+        ".#......",
+        "........",
+        "........",
+        "#.######",
+    ]
 
 
 def test_samples_off_the_axis_are_flagged_where_they_are():

@@ -140,8 +140,8 @@ class Canvas:
     def _between_words(self) -> NDArray[np.bool_]:
         """Single spaces inside a text: they stay in its run.
 
-        Others are runs of their own: in an exported picture a run is as wide as its font makes it, and braille comes from
-        another font than spaces.
+        Others are runs of their own: in an exported picture a run is as wide as its font makes it, and braille comes
+        from another font than spaces.
         """
         letter = (self._glyphs != _SPACE) & (self._glyphs < _FIRST_DRAWING)
         found = np.zeros(letter.shape, np.bool_)
