@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -79,7 +78,8 @@ class YAxis:
     def ticks(self, most: int) -> list[Tick]:
         """Between two and `most` labels where that can be: decades on a log axis, else 1-2-5 steps."""
         if not self.log:
-            return _label(multiples(self.low, self.high, nice_step(self.high - self.low, most)))
+            step = nice_step(self.high - self.low, most)
+            return _label(multiples(self.low, self.high, step), step)
         first, last = math.ceil(self.low - 1e-9), math.floor(self.high + 1e-9)
         if last > first:
             stride = max(1, -(-(last - first + 1) // most))
@@ -89,8 +89,8 @@ class YAxis:
         if 2 <= len(fine) <= most:
             return [Tick(at, _one_digit(10 ** at)) for at in fine]
         low, high = 10.0 ** max(self.low, -300), 10.0 ** min(self.high, 300)
-        values = _label(multiples(low, high, nice_step(high - low, most)))
-        return [Tick(math.log10(t.at), t.label) for t in values if t.at > 0]
+        step = nice_step(high - low, most)
+        return [Tick(math.log10(t.at), t.label) for t in _label(multiples(low, high, step), step) if t.at > 0]
 
 
 def fit(previous: YAxis | None, series: Sequence[Series], x: XAxis, *, log: bool, robust: bool = True) -> YAxis:
@@ -200,17 +200,19 @@ def _one_digit(value: float) -> str:
     return _scientific(value, value)
 
 
-def _label(values: list[float]) -> list[Tick]:
+def _label(values: list[float], gap: float) -> list[Tick]:
     """Labels of equal form, with the digits that tell neighbours apart; none where that takes over `LABEL` cells."""
     if not values:
         return []
-    gap = min((b - a for a, b in pairwise(values)), default=abs(values[0]) or 1.0)
     digits = max(0, -math.floor(math.log10(max(gap, _TINY)) + 1e-9))
     if digits < LABEL and max(map(abs, values)) >= 0.01:
-        plain = [f"{v:,.{digits}f}" if v else "0" for v in values]
-        if all(len(words) <= LABEL for words in plain):
-            return [Tick(v, words) for v, words in zip(values, plain, strict=True)]
-    return [Tick(v, words) for v in values if len(words := _scientific(v, gap)) <= LABEL]
+        grouped = [f"{v:,.{digits}f}" if v else "0" for v in values]
+        if all(len(words) <= LABEL for words in grouped):
+            return [Tick(v, words) for v, words in zip(values, grouped, strict=True)]
+    scientific = [_scientific(v, gap) for v in values]
+    if digits == 0 and any(len(words) > LABEL for words in scientific):
+        scientific = [f"{v:.0f}" for v in values]  # 130100: too many digits for a mantissa, and for a comma
+    return [Tick(v, words) for v, words in zip(values, scientific, strict=True) if len(words) <= LABEL]
 
 
 def _scientific(value: float, gap: float) -> str:
