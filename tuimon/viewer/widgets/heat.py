@@ -1,0 +1,15 @@
+"""A heat in the panel: keeps its spec and axis, draws at its own size."""
+
+from __future__ import annotations
+
+from tuimon.viewer.charts.axes import XAxis
+from tuimon.viewer.charts.heat import HeatSpec
+from tuimon.viewer.widgets.picture import PictureView
+
+
+class HeatPanel(PictureView):
+    """Draws a `HeatSpec`; again on resize; not at all while off screen."""
+
+    def plot(self, spec: HeatSpec, x: XAxis) -> None:
+        """Show `spec` over the steps of `x`."""
+        raise NotImplementedError
