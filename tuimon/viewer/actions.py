@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from tuimon.control.states import Refuse, Verb, outcome
-from tuimon.viewer.lines import Line, Span, dim, number, plain_factor, rate, say, steps
+from tuimon.viewer.charts.format import step as steps
+from tuimon.viewer.lines import Line, Span, dim, measured, plain_factor, rate, say
 from tuimon.viewer.views import Frame
 
 RESCUE_SCALE: Final = 0.1
@@ -223,4 +224,4 @@ def actions_markdown() -> str:
 
 def loss_line(frame: Frame) -> str:
     """Step and loss in a few words, for dialogs about leaving."""
-    return f"step {steps(frame.facts.step)}, loss {number(frame.facts.loss)}"
+    return f"step {steps(frame.facts.step)}, loss {measured(frame.facts.loss)}"

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from tuimon.control.states import LIVE, State
-from tuimon.diagnosis.model import Badge, Diagnosis, Incident, Usual
-from tuimon.viewer.lines import Tone, ago, clock, number, rate, tone_of
+from tuimon.diagnosis.model import SEVERITIES, Badge, Diagnosis, Incident, Severity
+from tuimon.viewer.charts.format import age as ago
+from tuimon.viewer.charts.format import duration, span
+from tuimon.viewer.lines import Tone, measured, rate, tone_of
 from tuimon.viewer.story import EventLine, Rescue, Story
 from tuimon.viewer.verdict import verdict
-from tuimon.viewer.views import BadgeView, Band, ChartMark, ChartView, Facts, Frame, Header, Sources
+from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, Header, MarkView, Sources
 
 STALE_STEPS: Final = 3.0
 """LIVE turns to "stale" when the newest row is older than this many usual steps ..."""
@@ -29,10 +31,9 @@ LABELS: Final = {"loss": "LOSS", "gradients": "GRADIENTS", "updates": "UPDATES",
                  "activations": "ACTIVATIONS"}
 _OPTIONAL: Final = {"activations"}
 """Shown only when there is something to say."""
-NOTEBOOK_GRADIENT: Final = (Band(0.1, 10, "healthy", "ok"), Band(10, 1000, "danger", "critical"),
-                            Band(1e-6, 0.1, "vanishing", "warning"))
-NOTEBOOK_RATIO: Final = (Band(1e-5, 0.1, "healthy", "ok"), Band(0.1, 10, "too high", "critical"))
-UPDATE_BAND: Final = Band(1e-4, 2e-2, "healthy", "ok")
+NOTEBOOK_GRADIENT: Final = BandView(0.1, 10, healthy=True, word="healthy 0.1–10 · danger above · vanishing below")
+NOTEBOOK_RATIO: Final = BandView(1e-5, 0.1, healthy=True, word="healthy 1e-5–0.1 · too high above")
+UPDATE_BAND: Final = BandView(1e-4, 2e-2, healthy=True, word="healthy 1e-4–2e-2")
 _FROM: Final = {"loss": ("loss", "numerics", "generalisation"), "grad_norm": ("gradients", "layers"),
                 "update_ratio": ("updates",), "grad_param_ratio": ("updates",), "lr": ()}
 """Whose incidents colour a chart's current value."""
@@ -63,7 +64,7 @@ def _header(sources: Sources, state: State) -> Header:
     status, tone = _status(sources, state)
     eta = ""
     if state in ("running", "starting") and sources.total and sources.step_time and sources.step < sources.total:
-        eta = clock((sources.total - sources.step) * sources.step_time)
+        eta = duration((sources.total - sources.step) * sources.step_time)
     what = " · ".join(part for part in (sources.model, sources.device) if part)
     return Header(sources.name, what, sources.device, sources.step, sources.total, eta, status, tone)
 
@@ -77,63 +78,60 @@ def _badge(badge: Badge, *, begun: bool) -> BadgeView:
     return BadgeView(label, badge.word, glyph, tone)
 
 
-def _value_tone(name: str, value: float | None, badges: Mapping[str, Badge]) -> Tone:
+def _severity(name: str, value: float | None, badges: Mapping[str, Badge]) -> Severity | None:
+    """How a chart's current value looks: as its worst category does; what is not finite is critical by itself."""
     if value is not None and not math.isfinite(value):
         return "critical"
-    worst: Tone = "plain"
-    for category in _FROM.get(name, ()):
-        severity = badges[category].severity if category in badges else None
-        if severity == "critical" or (severity == "warning" and worst != "critical"):
-            worst = severity
-    return worst
+    found = [badges[c].severity for c in _FROM.get(name, ()) if c in badges]
+    return max((s for s in found if s is not None), key=SEVERITIES.index, default=None)
 
 
-def span_of(low: float, high: float) -> str:
-    """A range in words: 0.9–1.4."""
-    return f"{number(low)}–{number(high)}"
+def _bands(sources: Sources, name: str) -> tuple[BandView, ...]:
+    notebook = sources.rules == "notebook"
+    if name == "grad_norm" and notebook:
+        return (NOTEBOOK_GRADIENT,)
+    if name == "grad_norm":
+        usual = sources.diagnosis.usual.get(name)
+        known = usual is not None and math.isfinite(usual.low) and math.isfinite(usual.high)
+        return (BandView(usual.low, usual.high, healthy=False, word=f"usual {span(usual.low, usual.high)}"),) \
+            if usual is not None and known else ()
+    return {"update_ratio": (UPDATE_BAND,), "grad_param_ratio": (NOTEBOOK_RATIO,)}.get(name, ())
 
 
-def _usual(usual: Usual | None) -> tuple[tuple[Band, ...], str]:
-    if usual is None or not (math.isfinite(usual.low) and math.isfinite(usual.high)):
-        return (), ""
-    return (Band(usual.low, usual.high, "usual", "dim"),), f"usual {span_of(usual.low, usual.high)}"
+def _note(sources: Sources, name: str, bands: tuple[BandView, ...]) -> str:
+    if name == "loss" and "val_loss" in sources.values:
+        return f"validation {measured(sources.values['val_loss'])}"
+    if name == "lr" and sources.story.overrides.any:
+        return sources.story.overrides.words
+    return bands[0].word if bands else ""
+
+
+_WAITING: Final = {"loss": "waiting for the first loss", "grad_norm": "waiting for the first gradients",
+                   "update_ratio": "waiting for the first update", "grad_param_ratio": "waiting for the first update",
+                   "lr": "waiting for the first step"}
 
 
 def _charts(sources: Sources) -> tuple[ChartView, ...]:
-    notebook = sources.rules == "notebook"
-    usual_bands, usual_foot = _usual(sources.diagnosis.usual.get("grad_norm"))
-    ratio = "grad_param_ratio" if notebook else "update_ratio"
-    rows: tuple[tuple[str, str, bool, tuple[Band, ...], str], ...] = (
-        ("loss", "loss", False, (), ""),
-        ("grad_norm", "grad norm", True, NOTEBOOK_GRADIENT if notebook else usual_bands,
-         "healthy 0.1–10" if notebook else usual_foot),
-        (ratio, "grad/param ratio" if notebook else "update ratio", True,
-         NOTEBOOK_RATIO if notebook else (UPDATE_BAND,), "healthy 1e-5–0.1" if notebook else "healthy 1e-4–2e-2"),
-        ("lr", "learning rate", False, (), f"overrides: {sources.story.overrides.words}"
-         if sources.story.overrides.any else ""),
-    )
+    ratio = ("grad_param_ratio", "grad/param ratio") if sources.rules == "notebook" else (
+        "update_ratio", "update ratio")
     badges = {b.category: b for b in sources.diagnosis.badges}
-    nothing = (None, None)
     views = []
-    for name, title, log, bands, foot in rows:
-        value = sources.values.get(name)
-        tone = _value_tone(name, value, badges)
-        shown = (rate(value) if name == "lr" else number(value)) if value is not None else "–"
-        mark = {"warning": " ▲", "critical": " ✖"}.get(tone, "")
-        x, y = sources.series.get(name, nothing)
-        vx, vy = sources.series.get("val_loss", nothing) if name == "loss" else nothing
-        has_val = vx is not None and len(vx) > 0
-        if name == "loss" and sources.step:
-            foot = f"validation {number(sources.values.get('val_loss'))}" if has_val else ""
-        views.append(ChartView(name, title, log, shown + mark, tone, foot, bands, x, y,
-                               vx if has_val else None, vy if has_val else None, "validation" if has_val else ""))
+    for name, title, log in (("loss", "loss", False), ("grad_norm", "grad norm", True), (*ratio, True),
+                             ("lr", "learning rate", False)):
+        value, bands = sources.values.get(name), _bands(sources, name)
+        views.append(ChartView(
+            name, title, log, "" if value is None else rate(value) if name == "lr" else measured(value),
+            _severity(name, value, badges), _WAITING[name], _note(sources, name, bands), bands,
+            sources.columns.get(name), sources.columns.get("val_loss") if name == "loss" else None))
     return tuple(views)
 
 
-def _marks(story: Story, diagnosis: Diagnosis) -> tuple[ChartMark, ...]:
-    onsets = tuple(ChartMark(i.onset_step, "onset", tone_of(i.severity)) for i in diagnosis.incidents
+def _marks(story: Story, diagnosis: Diagnosis) -> tuple[MarkView, ...]:
+    onsets = tuple(MarkView(i.onset_step, "onset", tone_of(i.severity)) for i in diagnosis.incidents
                    if i.severity != "info")
-    return onsets + tuple(ChartMark(e.step, "event", e.tone) for e in story.lines if e.marks)
+    snapshots = tuple(MarkView(step, "snapshot", "ok") for step in story.healthy)
+    return onsets + snapshots + tuple(MarkView(e.step, e.mark, e.tone) for e in story.lines
+                                      if e.mark is not None and e.mark != "snapshot")
 
 
 def about(incident: Incident | None) -> int:
@@ -172,7 +170,8 @@ def build_frame(sources: Sources) -> Frame:
         header=_header(sources, state), badges=badges, verdict=told.wide, narrow=told.narrow, tone=told.tone,
         charts=_charts(sources), heat=sources.heat, marks=_marks(story, sources.diagnosis), events=_diary(sources),
         about=about(leading), state=state, is_live=state in LIVE, facts=facts, revision=sources.revision,
-        problem=sources.problem)
+        problem=sources.problem,
+        last=sources.last)
 
 
 def is_rescuing(rescue: Rescue | None, state: State) -> bool:

@@ -14,7 +14,8 @@ from typing import Any, Final, Literal, get_args
 
 from tuimon.control.states import STATES, State
 from tuimon.record.events import Event
-from tuimon.viewer.lines import Tone, plain_factor, steps
+from tuimon.viewer.charts.format import step as steps
+from tuimon.viewer.lines import Tone, plain_factor
 from tuimon.viewer.text import clean
 
 Outcome = Literal["requested", "received", "deferred", "applied", "refused"]
@@ -51,7 +52,7 @@ class Tick:
 
     def number(self, field: str) -> float | None:
         """A numeric field; None where it is absent or no number."""
-        return _number(self.fields, field)
+        return Event(0, 0.0, 0, self.step, "rescue", self.fields).number(field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,8 @@ class EventLine:
     glyph: str
     text: str
     tone: Tone
-    marks: bool = False
-    """Whether charts draw a line at its step."""
+    mark: Literal["event", "rollback", "snapshot"] | None = None
+    """What charts draw at its step, if anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +123,6 @@ class Story:
     error: str = ""
     ended: bool = False
     last_step: int = 0
-    pid: int | None = None
-    process_started: float | None = None
-    boot_id: str = ""
-    host: str = ""
     overrides: Overrides = Overrides()
     healthy: tuple[int, ...] = ()
     """Steps of snapshots that have earned their health, oldest first."""
@@ -144,42 +141,24 @@ class Story:
         return self.healthy[-1] if self.healthy else None
 
 
-def _number(fields: Mapping[str, Any], name: str) -> float | None:
-    value = fields.get(name)
-    if isinstance(value, str):
-        return {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}.get(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
-def _whole(fields: Mapping[str, Any], name: str) -> int | None:
-    value = _number(fields, name)
-    return int(value) if value is not None and math.isfinite(value) else None
-
-
 def _word(fields: Mapping[str, Any], name: str) -> str:
     value = fields.get(name)
     return "" if value is None else clean(str(value)[: 4 * LONGEST], LONGEST)
 
 
-def _line(story: Story, step: int, glyph: str, text: str, tone: Tone = "plain", *, marks: bool = False) -> Story:
-    return replace(story, lines=(*story.lines, EventLine(step, glyph, text, tone, marks))[-KEPT_LINES:])
+def _line(story: Story, step: int, glyph: str, text: str, tone: Tone = "plain", *,
+          mark: Literal["event", "rollback", "snapshot"] | None = None) -> Story:
+    return replace(story, lines=(*story.lines, EventLine(step, glyph, text, tone, mark))[-KEPT_LINES:])
 
 
 def _attempt(story: Story, event: Event) -> Story:
-    f = event.fields
     fresh = Story(
-        attempt=event.attempt, pid=_whole(f, "pid"), process_started=_number(f, "process_started"),
-        boot_id=_word(f, "boot_id"), host=_word(f, "host"), lines=story.lines, rescues=story.rescues,
-        checkpoint=story.checkpoint, last_step=_whole(f, "from_step") or 0,
+        attempt=event.attempt, lines=story.lines, rescues=story.rescues,
+        checkpoint=story.checkpoint, last_step=event.whole("from_step") or 0,
     )
-    from_step = _whole(f, "from_step") or 0
+    from_step = event.whole("from_step") or 0
     return fresh if event.attempt <= 1 else _line(
-        fresh, from_step, "▸", f"attempt {event.attempt} goes on from step {steps(from_step)}", marks=True)
+        fresh, from_step, "▸", f"attempt {event.attempt} goes on from step {steps(from_step)}", mark="event")
 
 
 def _state(story: Story, event: Event) -> Story:
@@ -220,7 +199,7 @@ def _rescue(story: Story, event: Event) -> Story:
         return _line(failed, event.step, "✖", f"rescue failed: {why or 'no reason given'}", "critical")
     if name == "done":
         story = replace(story, rescue=replace(rescue, done_step=event.step))
-        return _line(story, event.step, "✓", "rescue complete, warm-up over", "ok", marks=True)
+        return _line(story, event.step, "✓", "rescue complete, warm-up over", "ok", mark="event")
     if name not in TICKS:
         return story
     tick = Tick(name, event.step, event.fields)
@@ -230,14 +209,14 @@ def _rescue(story: Story, event: Event) -> Story:
         back = tick.number("to_step")
         words = "rescued: initial weights restored" if tick.fields.get("proven") is False else (
             f"rescued: back to the weights of step {steps(int(back))}" if back is not None else "rescued")
-        return _line(story, event.step, "◐", words, "info", marks=True)
+        return _line(story, event.step, "◐", words, "info", mark="rollback")
     return story
 
 
 def _override(story: Story, event: Event) -> Story:
-    scale, f = _number(event.fields, "lr_scale"), event.fields
-    now = Overrides(1.0 if scale is None else scale, _number(f, "clip"), _number(f, "warmup_from"),
-                    _whole(f, "warmup_steps"))
+    scale, f = event.number("lr_scale"), event.fields
+    now = Overrides(1.0 if scale is None else scale, event.number("clip"), event.number("warmup_from"),
+                    event.whole("warmup_steps"))
     if now.words == story.overrides.words:
         return replace(story, overrides=now)
     text = f"overrides: {now.words}" if now.any else "overrides undone"
@@ -245,43 +224,43 @@ def _override(story: Story, event: Event) -> Story:
 
 
 def _rollback(story: Story, event: Event) -> Story:
-    back = _whole(event.fields, "to_step")
+    back = event.whole("to_step")
     if back is None or (story.rescue is not None and not story.rescue.is_over):
         return story   # a rescue tells it itself
-    return _line(story, event.step, "◐", f"rolled back to the weights of step {steps(back)}", "info", marks=True)
+    return _line(story, event.step, "◐", f"rolled back to the weights of step {steps(back)}", "info", mark="rollback")
 
 
 def _healthy(story: Story, event: Event) -> Story:
-    step = _whole(event.fields, "snapshot_step")
+    step = event.whole("snapshot_step")
     if step is None:
         return story
     told = replace(story, healthy=tuple(sorted({*story.healthy, step})))
     lines = told.lines
     if lines and lines[-1].glyph == "◆" and lines[-1].text == "healthy snapshot":
         told = replace(told, lines=lines[:-1])   # one line follows the newest: a diary, not a ticker
-    return _line(told, step, "◆", "healthy snapshot", "ok")
+    return _line(told, step, "◆", "healthy snapshot", "ok", mark="snapshot")
 
 
 def _void(story: Story, event: Event) -> Story:
-    after = _whole(event.fields, "after_step")
+    after = event.whole("after_step")
     return story if after is None else replace(story, healthy=tuple(s for s in story.healthy if s <= after))
 
 
 def _checkpoint(story: Story, event: Event) -> Story:
     if event.fields.get("outcome") == "failed":
         return _line(story, event.step, "✖", f"checkpoint failed: {_word(event.fields, 'why')}", "warning")
-    step = _whole(event.fields, "snapshot_step")
-    size = _number(event.fields, "bytes")
+    step = event.whole("snapshot_step")
+    size = event.number("bytes")
     weight = f", {size / 1e6:,.1f} MB" if size is not None and math.isfinite(size) else ""
     digest = _word(event.fields, "sha256")[:8]
     proof = f", sha256 {digest}" if digest else ""
     at = event.step if step is None else step
-    return _line(replace(story, checkpoint=at), at, "▪", f"checkpoint on disk{weight}{proof}", "ok", marks=True)
+    return _line(replace(story, checkpoint=at), at, "▪", f"checkpoint on disk{weight}{proof}", "ok", mark="event")
 
 
 def _incident(story: Story, event: Event) -> Story:
     f = event.fields
-    change, onset, headline = f.get("change"), _whole(f, "onset_step"), _word(f, "headline")
+    change, onset, headline = f.get("change"), event.whole("onset_step"), _word(f, "headline")
     if change == "opened":
         severity = f.get("severity")
         tone: Tone = severity if severity in ("info", "warning", "critical") else "warning"
@@ -295,7 +274,7 @@ def _incident(story: Story, event: Event) -> Story:
 
 def _note(story: Story, event: Event) -> Story:
     text = _word(event.fields, "text")
-    return _line(story, event.step, "┊", text, "plain", marks=True) if text else story
+    return _line(story, event.step, "┊", text, "plain", mark="event") if text else story
 
 
 def _fault(story: Story, event: Event) -> Story:

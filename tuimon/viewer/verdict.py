@@ -12,9 +12,10 @@ from typing import Final, NamedTuple
 
 from tuimon.control.states import LIVE, State
 from tuimon.diagnosis.model import Incident, Usual
-from tuimon.viewer.lines import (
-    Line, Span, Tone, ago, dim, key, number, plain_factor, rate, say, steps, strong, tone_of,
-)
+from tuimon.viewer.charts.format import age as ago
+from tuimon.viewer.charts.format import number, span
+from tuimon.viewer.charts.format import step as steps
+from tuimon.viewer.lines import Line, Span, Tone, dim, key, measured, plain_factor, rate, say, strong, tone_of
 from tuimon.viewer.story import TICKS, WAITING, Rescue
 from tuimon.viewer.views import Sources
 
@@ -102,7 +103,7 @@ def _gradient(sources: Sources) -> str:
 
 
 def _range(usual: Usual | None) -> str:
-    return "" if usual is None else f" (usual {number(usual.low)}–{number(usual.high)})"
+    return "" if usual is None else f" (usual {span(usual.low, usual.high)})"
 
 
 def _waiting(sources: Sources) -> Verdict:
@@ -215,7 +216,7 @@ def _rescuing(sources: Sources, rescue: Rescue) -> Verdict:
     held = rescue.tick("held")
     before = held.number("loss") if held else None
     was = f", was {number(before)} when held" if before is not None else ""
-    loss = number(sources.values.get("loss"))
+    loss = measured(sources.values.get("loss"))
     now = f"Loss {loss}{was}. {_gradient(sources)}" if rescue.tick("warmup") else f"Loss{was[1:]}." if was else (
         "The run is being put back.")
     third = _overrides(sources) or say("The other parts follow within a step.", "dim")
@@ -243,7 +244,7 @@ def _again(sources: Sources, rescue: Rescue) -> Verdict:
 
 def _still(sources: Sources) -> str:
     incident = sources.diagnosis.leading
-    loss = f"Loss {number(sources.values.get('loss'))}."
+    loss = f"Loss {measured(sources.values.get('loss'))}."
     if incident is None:
         return f"Everything stays in memory; nothing is lost. {loss}"
     return f"{incident.headline} since step {steps(incident.onset_step)}. {loss} Everything stays in memory."
@@ -277,8 +278,8 @@ def _stopping(sources: Sources) -> Verdict:
 def _last(sources: Sources) -> str:
     incident = sources.diagnosis.leading
     tail = f" {incident.headline} since step {steps(incident.onset_step)}." if incident else ""
-    return f"Last loss {number(sources.values.get('loss'))}, gradient norm " \
-           f"{number(sources.values.get('grad_norm'))}.{tail}"
+    return f"Last loss {measured(sources.values.get('loss'))}, gradient norm " \
+           f"{measured(sources.values.get('grad_norm'))}.{tail}"
 
 
 def _kept(sources: Sources) -> Line:

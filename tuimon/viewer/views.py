@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from tuimon.control.states import State
-from tuimon.diagnosis.model import Diagnosis
+from tuimon.diagnosis.model import Diagnosis, Severity
 from tuimon.viewer.lines import Line, Tone
 from tuimon.viewer.story import EventLine, Overrides, Request, Story
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from tuimon.record.history import Thin
 
 Rules = Literal["tuimon", "notebook"]
 
@@ -53,39 +55,35 @@ class BadgeView:
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
+class BandView:
     """A range of values with a meaning."""
 
     low: float
     high: float
+    healthy: bool
+    """Where it should be; else where it usually is."""
     word: str
-    tone: Tone
+    """"usual 0.9–1.4"."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChartView:
-    """One chart's data; steps ascend."""
+    """One chart's data, thinned to the frame's x axis."""
 
     name: str
     title: str
     log: bool
     current: str
-    tone: Tone
-    """Of the current value: plain unless its category is in trouble."""
-    foot: str
-    """What stands at the bottom right: "usual 0.9–1.4"."""
-    bands: tuple[Band, ...] = ()
-    steps: NDArray[Any] | None = field(default=None, compare=False, repr=False)
-    values: NDArray[Any] | None = field(default=None, compare=False, repr=False)
-    overlay_steps: NDArray[Any] | None = field(default=None, compare=False, repr=False)
-    overlay_values: NDArray[Any] | None = field(default=None, compare=False, repr=False)
-    overlay: str = ""
-    """Name of the overlaid series, or nothing."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing has been measured."""
-        return self.values is None or len(self.values) == 0
+    severity: Severity | None
+    """Of the current value: None unless its category is in trouble."""
+    waiting: str
+    """What an empty chart waits for."""
+    note: str = ""
+    """Range or band in words."""
+    bands: tuple[BandView, ...] = ()
+    columns: Thin | None = field(default=None, compare=False, repr=False)
+    overlay: Thin | None = field(default=None, compare=False, repr=False)
+    """Validation loss, on the loss chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +93,9 @@ class HeatView:
     layers: tuple[str, ...] = ()
     worst: str = ""
     """"worst blocks.3 8.1e-2", or nothing."""
+    severity: Severity | None = None
+    before: int | None = None
+    """The usual is learned from steps before this one (an onset)."""
     steps: NDArray[Any] | None = field(default=None, compare=False, repr=False)
     """(m,)"""
     rms: NDArray[Any] | None = field(default=None, compare=False, repr=False)
@@ -102,11 +103,11 @@ class HeatView:
 
 
 @dataclass(frozen=True, slots=True)
-class ChartMark:
-    """A vertical line in every chart."""
+class MarkView:
+    """A moment, in every chart."""
 
     step: int
-    kind: Literal["onset", "event"]
+    kind: Literal["onset", "event", "rollback", "snapshot"]
     tone: Tone
 
 
@@ -123,7 +124,7 @@ class Frame:
     """Of the verdict's bar."""
     charts: tuple[ChartView, ...]
     heat: HeatView
-    marks: tuple[ChartMark, ...]
+    marks: tuple[MarkView, ...]
     events: tuple[EventLine, ...]
     """The latest last."""
     about: int
@@ -131,6 +132,8 @@ class Frame:
     state: State
     is_live: bool
     facts: Facts
+    last: int = 1
+    """Right end of the x axis; it grows in steps, so that charts do not jump."""
     revision: int = 0
     """Grows with every row read."""
     problem: str = ""
@@ -184,8 +187,9 @@ class Sources:
     """Last measured value per metric."""
     trend: float | None = None
     """Change of the loss over the last 100 steps, as a fraction."""
-    series: Mapping[str, Any] = field(default_factory=dict)
-    """name -> (steps, values)."""
+    columns: Mapping[str, Thin] = field(default_factory=dict)
+    """Metrics thinned to steps 0..last."""
+    last: int = 1
     heat: HeatView = HeatView()
     rules: Rules = "tuimon"
     revision: int = 0
