@@ -191,7 +191,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("smoother", ("plus", "equals_sign"), "+", "smooth the chosen chart more", lambda _: "smooth"),
     Action("rougher", ("minus",), "-", "smooth the chosen chart less", lambda _: "rough"),
     Action("help", ("question_mark", "h"), "?", "this help", lambda _: "help", weight=2),
-    Action("quit", ("q", "ctrl+c"), "q", "leave this screen (training goes on; a demo asks)", lambda _: "quit",
+    Action("leave", ("q", "ctrl+c"), "q", "leave this screen (training goes on; a demo asks)", lambda _: "quit",
            weight=2),
 )
 """Every key of the overview, in the order of footer and help."""
