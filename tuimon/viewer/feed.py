@@ -74,7 +74,11 @@ class Feed:
             while self._asked:
                 verb, args = self._asked.popleft()
                 reading.ask(verb, args, self._clock(), who)
-            frame = reading.poll(self._clock(), self._mono())
+            try:
+                frame = reading.poll(self._clock(), self._mono())
+            except Exception as error:
+                # The outermost frame of the reader: what was read stays on the screen, with the reason beside it.
+                frame = reading.broken(repr(error))
             if frame is not None:
                 self._offer(frame)
             if not reading.is_behind:

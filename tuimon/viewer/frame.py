@@ -11,9 +11,8 @@ from typing import Final
 
 from tuimon.control.states import LIVE, State
 from tuimon.diagnosis.model import SEVERITIES, Badge, Diagnosis, Incident, Severity
-from tuimon.viewer.charts.format import age as ago
 from tuimon.viewer.charts.format import duration, span
-from tuimon.viewer.lines import Tone, measured, rate, tone_of
+from tuimon.viewer.lines import Tone, lapse, measured, rate, tone_of
 from tuimon.viewer.story import EventLine, Rescue, Story
 from tuimon.viewer.verdict import verdict
 from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, Header, MarkView, Sources
@@ -52,11 +51,11 @@ def _status(sources: Sources, state: State) -> tuple[str, Tone]:
     if state in ended:
         return ended[state]
     if sources.alive is None and sources.silence > SILENT:
-        return f"◌ silent {ago(sources.silence)}", "warning"
+        return f"◌ silent {lapse(sources.silence)}", "warning"
     if not sources.step:
         return "◌ waiting", "dim"
     if sources.age > max(STALE_FLOOR, STALE_STEPS * (sources.step_time or 0.0)):
-        return f"◌ stale {ago(sources.age)}", "warning"
+        return f"◌ stale {lapse(sources.age)}", "warning"
     return "● LIVE", "ok"
 
 
@@ -72,7 +71,7 @@ def _header(sources: Sources, state: State) -> Header:
 def _badge(badge: Badge, *, begun: bool) -> BadgeView:
     label = LABELS.get(badge.category, badge.category.upper())
     if badge.severity is None and (badge.word != "ok" or not begun):
-        return BadgeView(label, badge.word if begun else "waiting", "◌", "dim")
+        return BadgeView(label, "" if begun else "waiting", "◌", "dim")
     tone = tone_of(badge.severity)
     glyph = {"ok": "●", "info": "◆", "warning": "▲", "critical": "✖"}[tone]
     return BadgeView(label, badge.word, glyph, tone)

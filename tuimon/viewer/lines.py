@@ -9,7 +9,7 @@ import math
 from typing import Literal, NamedTuple
 
 from tuimon.diagnosis.model import Severity
-from tuimon.viewer.charts.format import number
+from tuimon.viewer.charts.format import age, number
 
 Tone = Literal["plain", "dim", "strong", "ok", "info", "warning", "critical", "key"]
 
@@ -69,3 +69,8 @@ def rate(value: float | None) -> str:
 def plain_factor(value: float) -> str:
     """A factor or a limit as a person would type it: 0.1, 1.0, 20."""
     return f"{value:.1f}" if value == round(value) and abs(value) < 100 else f"{value:.3g}"
+
+
+def lapse(seconds: float) -> str:
+    """How long, in whole units: a text that changes once a second, not with every look."""
+    return f"{int(max(0.0, seconds))} s" if seconds < 60 else age(seconds)

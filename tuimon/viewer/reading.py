@@ -10,7 +10,7 @@ import math
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -29,8 +29,9 @@ from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.record.segments import LogReader, segment_paths
 from tuimon.record.tensors import TensorTable
 from tuimon.viewer.charts.axes import XAxis
-from tuimon.viewer.charts.format import age, number
+from tuimon.viewer.charts.format import number
 from tuimon.viewer.frame import build_frame
+from tuimon.viewer.lines import lapse
 from tuimon.viewer.story import Request, Story, tell
 from tuimon.viewer.text import clean
 from tuimon.viewer.views import Frame, HeatView, Rules, Sources
@@ -136,6 +137,7 @@ class Reading:
         self._history = History()
         self._layers = _Layers(None)
         self._judge: Judge = Silent()
+        self._diagnosis = Diagnosis.nothing()
         self._asked: dict[str, Request] = {}
         self._x = XAxis(0, 1)
         self._columns: dict[str, Thin] = {}
@@ -161,7 +163,6 @@ class Reading:
         changed = self._read_log(now, mono)
         for event in self._events.poll():
             self._story = tell(self._story, event)
-            self._asked.pop(str(event.fields.get("id")), None) if event.kind == "command" else None
             changed = True
         if changed:
             self._revision += 1
@@ -171,6 +172,14 @@ class Reading:
             return None
         self._last = frame
         return frame
+
+    def broken(self, error: str) -> Frame | None:
+        """The last picture, saying that reading failed; None where there is none or it says so already."""
+        problem = f"this viewer cannot read on: {clean(error, 160)}"
+        if self._last is None or self._last.problem == problem:
+            return None
+        self._last = replace(self._last, problem=problem)
+        return self._last
 
     def ask(self, verb: Verb, args: Mapping[str, Any], now: float, who: Who) -> None:
         """Put a command in the spool; until the run answers it is shown as requested (law 8)."""
@@ -232,6 +241,7 @@ class Reading:
     def _judged(self, chunk: Chunk) -> None:
         try:
             self._judge.feed(chunk)
+            self._diagnosis = self._judge.diagnosis
         except Exception as error:
             # A faulty rule must not take the charts away.
             self._judge, self._fault = Silent(), f"diagnosis switched itself off: {clean(repr(error), 120)}"
@@ -263,7 +273,7 @@ class Reading:
         return self._launch.process if self._launch is not None else None
 
     def _awaited(self, mono: float) -> str:
-        waited = age(max(0.0, mono - (self._opened or mono)))
+        waited = lapse(max(0.0, mono - (self._opened or mono)))
         if self._alive is False:
             return f"its last words: {_last_words(self.run)}"
         if self._info is not None:
@@ -284,7 +294,7 @@ class Reading:
         total = info.total_steps if info else launch.total_steps if launch else None
         in_log = {request.id for request in self._story.requests}
         asked = tuple(request for key, request in self._asked.items() if key not in in_log)
-        diagnosis = self._judge.diagnosis
+        diagnosis = self._diagnosis
         names = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr")
         values = {n: value for n in names if (value := history.value(n)) is not None}
         return Sources(

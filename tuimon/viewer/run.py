@@ -19,8 +19,9 @@ REMOTE_PERIOD: Final = 0.5
 """Seconds between two frames, on this machine and over SSH."""
 
 
-def check_terminal(env: Mapping[str, str]) -> None:
+def check_terminal(env: Mapping[str, str] | None = None) -> None:
     """UsageError unless there is a terminal to draw on: Textual itself would send its escapes anywhere."""
+    env = os.environ if env is None else env
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UsageError("the panel needs a terminal; try: tuimon runs, or tuimon demo NAME --headless")
     if env.get("TERM", "") in ("", "dumb"):

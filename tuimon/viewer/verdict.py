@@ -12,10 +12,22 @@ from typing import Final, NamedTuple
 
 from tuimon.control.states import LIVE, State
 from tuimon.diagnosis.model import Incident, Usual
-from tuimon.viewer.charts.format import age as ago
 from tuimon.viewer.charts.format import number, span
 from tuimon.viewer.charts.format import step as steps
-from tuimon.viewer.lines import Line, Span, Tone, dim, key, measured, plain_factor, rate, say, strong, tone_of
+from tuimon.viewer.lines import (
+    Line,
+    Span,
+    Tone,
+    dim,
+    key,
+    lapse,
+    measured,
+    plain_factor,
+    rate,
+    say,
+    strong,
+    tone_of,
+)
 from tuimon.viewer.story import TICKS, WAITING, Rescue
 from tuimon.viewer.views import Sources
 
@@ -311,7 +323,7 @@ def _died(sources: Sources) -> Verdict:
         return _both("critical", _title("✝", "Died before its first step", "critical"), say(sources.awaited),
                      say("console.log in the run's directory has its last words.", "dim"))
     return _both("critical", _title("✝", f"Died at step {steps(sources.step)}", "critical",
-                                    f"{ago(sources.age)} ago"),
+                                    f"{lapse(sources.age)} ago"),
                  (strong("Its process is gone without a word: killed, out of memory, or a lost machine. "),
                   Span(_last(sources))), _kept(sources))
 

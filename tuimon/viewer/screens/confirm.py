@@ -74,6 +74,7 @@ class Confirm(ModalScreen["str | None"]):
     Confirm > Vertical { width: auto; max-width: 95%; min-width: 44; height: auto; max-height: 100%;
         border: round $primary; padding: 1 2; background: $surface; overflow-y: auto; }
     Confirm Static { width: auto; max-width: 100%; }
+    #heading { margin-bottom: 1; }
     Confirm Horizontal { height: 1; width: 100%; align-horizontal: right; margin-top: 1; }
     Confirm Horizontal Choice { margin-left: 2; width: auto; }
     Confirm Choice:focus { background: $primary 30%; text-style: bold; }
@@ -97,8 +98,8 @@ class Confirm(ModalScreen["str | None"]):
 
     def compose(self) -> ComposeResult:
         """The words, then the answers."""
-        with Vertical() as box:
-            box.border_title = Text(self._heading)  # type: ignore[assignment]  # Text is taken as it is; a str would be markup
+        with Vertical():
+            yield Static(styled((Span(self._heading, "strong"),), self._ink, self._glyphs), markup=False, id="heading")
             body = Text("\n").join(styled(line, self._ink, self._glyphs) for line in self._lines)
             yield Static(body, markup=False)
             with Horizontal():
