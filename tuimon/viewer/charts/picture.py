@@ -66,3 +66,96 @@ class Picture:
 
 NOTHING: Final = Picture(0, ())
 """Before anything was drawn."""
+
+
+class Canvas:
+    """Cells to paint on. Everything outside is clipped; text is plain, one line, already clean."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width = max(1, width)
+        self.height = max(1, height)
+        self._glyphs: NDArray[np.uint32] = np.full((self.height, self.width), _SPACE, np.uint32)
+        self._roles: NDArray[np.uint8] = np.zeros((self.height, self.width), np.uint8)
+        self._grounds: NDArray[np.uint8] = np.zeros((self.height, self.width), np.uint8)
+
+    def put(self, x: int, y: int, text: str, role: Role) -> int:
+        """Write `text` from cell (x, y); returns the cell after it. A wide character that would be cut is left out."""
+        if not (text.isascii() and text.isprintable()):
+            return self._put_wide(x, y, text, role)
+        after = x + len(text)
+        if 0 <= y < self.height:
+            first, last = max(0, x), min(self.width, after)
+            if first < last:
+                points = np.frombuffer(text[first - x:last - x].encode("latin-1"), np.uint8)
+                self._glyphs[y, first:last] = points
+                self._roles[y, first:last] = _ROLE[role]
+        return after
+
+    def _put_wide(self, x: int, y: int, text: str, role: Role) -> int:
+        for character in text:
+            cells = cell_len(character)
+            if cells < 1:
+                continue
+            if 0 <= y < self.height and 0 <= x and x + cells <= self.width:
+                self._glyphs[y, x] = ord(character)
+                self._glyphs[y, x + 1:x + cells] = 0
+                self._roles[y, x:x + cells] = _ROLE[role]
+            x += cells
+        return x
+
+    def line(self, x: int, y: int, length: int, glyph: str, role: Role) -> None:
+        """A horizontal run of one glyph."""
+        if 0 <= y < self.height:
+            first, last = max(0, x), min(self.width, x + length)
+            self._glyphs[y, first:last] = ord(glyph)
+            self._roles[y, first:last] = _ROLE[role]
+
+    def column(self, x: int, y: int, length: int, glyph: str, role: Role) -> None:
+        """A vertical run of one glyph."""
+        if 0 <= x < self.width:
+            first, last = max(0, y), min(self.height, y + length)
+            self._glyphs[first:last, x] = ord(glyph)
+            self._roles[first:last, x] = _ROLE[role]
+
+    def cells(self, x: int, y: int, glyphs: NDArray[np.uint32], role: Role) -> None:
+        """Paint a block (rows, columns) of code points that lies inside; spaces are see-through."""
+        rows, columns = glyphs.shape
+        lit = glyphs != _SPACE
+        self._glyphs[y:y + rows, x:x + columns][lit] = glyphs[lit]
+        self._roles[y:y + rows, x:x + columns][lit] = _ROLE[role]
+
+    def block(self, x: int, y: int, glyphs: NDArray[np.uint32], roles: NDArray[np.uint8]) -> None:
+        """Paint a block of code points, each with its own index into ROLES."""
+        rows, columns = glyphs.shape
+        self._glyphs[y:y + rows, x:x + columns] = glyphs
+        self._roles[y:y + rows, x:x + columns] = roles
+
+    def ground(self, x: int, y: int, length: int, ground: Ground) -> None:
+        """Lay a ground behind a horizontal run, keeping what stands on it."""
+        if 0 <= y < self.height:
+            self._grounds[y, max(0, x):max(0, x + length)] = _GROUND[ground]
+
+    def picture(self) -> Picture:
+        """What has been painted."""
+        roles = np.where(self._glyphs == _SPACE, 0, self._roles)
+        looks = roles.astype(np.uint16) * len(GROUNDS) + self._grounds
+        edges = np.ones((self.height, self.width), np.bool_)
+        edges[:, 1:] = looks[:, 1:] != looks[:, :-1]
+        cuts = [*np.flatnonzero(edges).tolist(), looks.size]
+        text = self._glyphs.astype("<u4").tobytes().decode("utf-32-le")
+        flat = looks.ravel()[cuts[:-1]].tolist()
+        rows: list[list[Run]] = [[] for _ in range(self.height)]
+        for start, end, look in zip(cuts[:-1], cuts[1:], flat, strict=True):
+            role, ground = divmod(look, len(GROUNDS))
+            rows[start // self.width].append(Run(text[start:end].replace("\0", ""), ROLES[role], GROUNDS[ground]))
+        return Picture(self.width, tuple(map(tuple, rows)))
+
+
+def plain(width: int, height: int, messages: Iterator[str] | tuple[str, ...] = ()) -> Picture:
+    """An empty picture with a few centred, dim lines of text."""
+    canvas = Canvas(width, height)
+    lines = list(messages)
+    top = max(0, (canvas.height - len(lines)) // 2)
+    for i, words in enumerate(lines):
+        canvas.put(max(0, (canvas.width - cell_len(words)) // 2), top + i, words, "note")
+    return canvas.picture()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,9 +51,35 @@ class Series:
     @staticmethod
     def of(steps: ArrayLike, values: ArrayLike, role: Role = "data") -> Series:
         """Every sample its own column. Both (n,); a value that is not finite is a bad sample, not a missing one."""
-        raise NotImplementedError
+        at = np.asarray(steps, np.float64)
+        value = np.asarray(values, np.float64)
+        finite = np.isfinite(value)
+        if not finite.all():
+            value = np.where(finite, value, np.nan)
+        return Series(at, value, value, value, ~finite, role)
 
     @staticmethod
     def thin(columns: Thinned, role: Role = "data") -> Series:
         """From `History.thin`."""
-        raise NotImplementedError
+        return Series(
+            np.asarray(columns.steps, np.float64), np.asarray(columns.low, np.float64),
+            np.asarray(columns.high, np.float64), np.asarray(columns.last, np.float64),
+            np.asarray(columns.bad, np.bool_), role,
+        )
+
+    def between(self, first: float, last: float) -> Series:
+        """The columns with first <= step <= last."""
+        a = int(np.searchsorted(self.steps, first, "left"))
+        b = int(np.searchsorted(self.steps, last, "right"))
+        if (a, b) == (0, len(self)):
+            return self
+        return Series(self.steps[a:b], self.low[a:b], self.high[a:b], self.last[a:b], self.bad[a:b], self.role)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show: no value and no bad sample."""
+        return not (bool(self.bad.any()) or bool(np.isfinite(self.low).any()))
+
+
+EMPTY: Final = Series.of((), ())
+"""No samples."""

@@ -1,9 +1,9 @@
-"""A heat in the panel: keeps its spec and axis, draws at its own size."""
+"""The heat strip in the panel: keeps its spec, draws at its own size."""
 
 from __future__ import annotations
 
 from tuimon.viewer.charts.axes import XAxis
-from tuimon.viewer.charts.heat import HeatSpec
+from tuimon.viewer.charts.heat import HeatSpec, draw
 from tuimon.viewer.widgets.picture import PictureView
 
 
@@ -12,4 +12,4 @@ class HeatPanel(PictureView):
 
     def plot(self, spec: HeatSpec, x: XAxis) -> None:
         """Show `spec` over the steps of `x`."""
-        raise NotImplementedError
+        self.draw_with(lambda width, height: draw(spec, width, height, x, self.glyphs))

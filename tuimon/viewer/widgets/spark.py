@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tuimon.viewer.charts.axes import XAxis
-from tuimon.viewer.charts.spark import SparkSpec
+from tuimon.viewer.charts.spark import SparkSpec, draw
 from tuimon.viewer.widgets.picture import PictureView
 
 
@@ -14,4 +14,5 @@ class SparkPanel(PictureView):
 
     def plot(self, specs: Sequence[SparkSpec], x: XAxis) -> None:
         """Show `specs` over the steps of `x`."""
-        raise NotImplementedError
+        shown = tuple(specs)
+        self.draw_with(lambda width, height: draw(shown, width, height, x, self.glyphs))
