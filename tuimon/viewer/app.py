@@ -61,7 +61,7 @@ class Tuimon(App[str]):
         super().__init__()
         palette = PALETTES["dark"]
         self.register_theme(Theme(
-            "tuimon", primary=palette.rgb("info"), background=palette.background, surface=palette.background,
+            "tuimon", primary=palette.inks["info"].rgb, background=palette.background, surface=palette.background,
             foreground=palette.foreground, panel=palette.background, dark=palette.dark))
         self.theme = "tuimon"
         self._owner, self._guards_terminal, self._glyphs = owner, guards_terminal, glyphs
@@ -102,7 +102,7 @@ class Tuimon(App[str]):
         action, frame = find(name), self._frame
         refusal = action.refusal(frame)
         if refusal is not None:
-            self.notify(f"{action.word(frame)}: {refusal}", timeout=3, markup=False)
+            self._overview.flash(f"{action.word(frame)}: {refusal}")
             return
         if action.order is None or action.question is None:
             return

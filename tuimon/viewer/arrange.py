@@ -25,7 +25,7 @@ WIDE: Final = 100
 """Columns from which the full wording is used."""
 ROLES: Final[dict[Tone, Role]] = {
     "plain": "text", "dim": "note", "strong": "value", "ok": "good", "info": "info", "warning": "warning",
-    "critical": "critical", "key": "title",
+    "critical": "critical", "key": "value",
 }
 _ASCII: Final = str.maketrans({
     "●": "+", "◆": "i", "▲": "!", "✖": "X", "◌": "?", "◐": "~", "◼": "#", "‖": "=", "✓": "+", "✝": "X", "▸": ">",
@@ -124,10 +124,17 @@ def badges(frame: Frame, width: int, height: int) -> list[Line]:
     return [line]
 
 
+def _trim(line: Line, width: int) -> Line:
+    """Without the dim tail, where that does not fit."""
+    while len(line) > 1 and line[-1].tone == "dim" and _length(line) > width:
+        line = line[:-1]
+    return line
+
+
 def verdict(frame: Frame, width: int, height: int) -> list[Line]:
     """The verdict behind its bar; spare rows let long lines wrap."""
     bar = Span("┃ ", frame.tone)
-    lines = [line for line in (frame.verdict if width >= WIDE else frame.narrow) if line]
+    lines = [_trim(line, width - 3) for line in (frame.verdict if width >= WIDE else frame.narrow) if line]
     spare = height - len(lines)
     rows: list[Line] = []
     for line in lines:
@@ -162,6 +169,8 @@ def events(frame: Frame, width: int, height: int) -> list[Line]:
 def footer_keys(frame: Frame, width: int, height: int) -> list[Line]:
     """The keys, from the table of actions."""
     del height
+    if frame.flash:
+        return [(Span(f" {frame.flash}", "warning"),)]
     for wide in (True, False):
         entries = footer(frame, wide=wide)
         runs = {a.shown for a in ACTIONS if a.group == "run"}

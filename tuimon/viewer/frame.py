@@ -13,7 +13,7 @@ from tuimon.control.states import LIVE, State
 from tuimon.diagnosis.model import SEVERITIES, Badge, Diagnosis, Incident, Severity
 from tuimon.viewer.charts.format import duration, span
 from tuimon.viewer.lines import Tone, lapse, measured, rate, tone_of
-from tuimon.viewer.story import EventLine, Rescue, Story
+from tuimon.viewer.story import EventLine, Rescue, Story, lowered
 from tuimon.viewer.verdict import verdict
 from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, Header, MarkView, Sources
 
@@ -126,11 +126,13 @@ def _charts(sources: Sources) -> tuple[ChartView, ...]:
 
 
 def _marks(story: Story, diagnosis: Diagnosis) -> tuple[MarkView, ...]:
+    """Few lines, so that each means something: what the verdict is about, past criticals, events, the way back."""
+    leading = diagnosis.leading
     onsets = tuple(MarkView(i.onset_step, "onset", tone_of(i.severity)) for i in diagnosis.incidents
-                   if i.severity != "info")
-    snapshots = tuple(MarkView(step, "snapshot", "ok") for step in story.healthy)
-    return onsets + snapshots + tuple(MarkView(e.step, e.mark, e.tone) for e in story.lines
-                                      if e.mark is not None and e.mark != "snapshot")
+                   if i is leading or (i.state == "resolved" and i.severity == "critical"))
+    back = (MarkView(story.healthy[-1], "snapshot", "ok"),) if story.healthy else ()
+    events = tuple(MarkView(e.step, e.mark, e.tone) for e in story.lines if e.mark in ("event", "rollback"))
+    return onsets + back + events
 
 
 def about(incident: Incident | None) -> int:
@@ -141,15 +143,19 @@ def about(incident: Incident | None) -> int:
 
 
 def _diary(sources: Sources) -> tuple[EventLine, ...]:
+    """The run's own diary, and this viewer's findings: the run's guard may judge by other rules, or not at all.
+
+    While something critical is open, lesser findings have their badges and leave the diary to it.
+    """
     lines = sources.story.lines
-    opened = {(line.step, line.text) for line in lines}
+    known = {line.text for line in lines if line.is_incident}
     for incident in sources.diagnosis.incidents:
-        # The run's own guard may judge by other rules or be off: this viewer's findings are in the diary too.
-        words = f"{incident.headline[:1].lower()}{incident.headline[1:]} begins"
-        if (incident.onset_step, words) not in opened and not any(text == words for _, text in opened):
-            tone = tone_of(incident.severity)
-            glyph = {"info": "◆", "warning": "▲"}.get(tone, "✖")
-            lines = (*lines, EventLine(incident.onset_step, glyph, words, tone))
+        words, tone = lowered(incident.headline), tone_of(incident.severity)
+        if words not in known and tone != "info":
+            glyph = "▲" if tone == "warning" else "✖"
+            lines = (*lines, EventLine(incident.onset_step, glyph, words, tone, is_incident=True))
+    if sources.diagnosis.verdict == "critical":
+        lines = tuple(line for line in lines if not line.is_incident or line.tone == "critical")
     return tuple(sorted(lines, key=lambda line: line.step))
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tuimon.viewer.arrange import ROLES
+from tuimon.viewer.arrange import ROLES, ascii_of
 from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.chart import Band, ChartSpec, VMark
 from tuimon.viewer.charts.format import short
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.charts.spark import SparkSpec
+from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.views import ChartView, Frame
 
 if TYPE_CHECKING:
@@ -78,16 +80,16 @@ def _average(values: Floats, past: float) -> Floats:
 
 def _series(view: ChartView, past: float) -> tuple[Series, ...]:
     found: list[Series] = []
+    if view.overlay is not None and len(view.overlay):
+        found = [Series.thin(view.overlay, "data-2")]
     if view.columns is not None and len(view.columns):
         if past > 0:
             smooth = _average(view.columns.last, past)
             raw = Series.thin(view.columns, "data-dim")
-            found = [raw, replace(raw, low=smooth, high=smooth, last=smooth, bad=np.zeros(len(raw), np.bool_),
-                                  role="data")]
+            found += [raw, replace(raw, low=smooth, high=smooth, last=smooth, bad=np.zeros(len(raw), np.bool_),
+                                   role="data")]
         else:
-            found = [Series.thin(view.columns, "data")]
-    if view.overlay is not None and len(view.overlay):
-        found.append(Series.thin(view.overlay, "data-2"))
+            found.append(Series.thin(view.columns, "data"))
     return tuple(found)
 
 
@@ -96,36 +98,41 @@ def is_log(view: ChartView, choice: Choice) -> bool:
     return view.log != (view.name in choice.turned)
 
 
-def chart_spec(frame: Frame, index: int, choice: Choice, *, focused: bool) -> ChartSpec:
+def chart_spec(frame: Frame, index: int, choice: Choice, glyphs: GlyphSet, *, focused: bool) -> ChartSpec:
     """One of the frame's charts."""
     view = frame.charts[index]
     past = SMOOTHING[choice.smooth[index]]
     log = is_log(view, choice)
     title = view.title + (" · log" if log else "") + (f" · smooth {short(past)}" if past else "")
-    bands = tuple(Band(b.low, b.high, "healthy" if b.healthy else "usual", b.word) for b in view.bands)
     if view.note and not view.bands:
-        bands = (Band(math.nan, math.nan, "none", view.note),) if False else ()
         title += f" · {view.note}"
-    return ChartSpec(title, view.current, view.severity, _series(view, past), log, bands, _marks(frame), view.waiting,
-                     focused=focused)
+    say = _words(glyphs)
+    bands = tuple(Band(b.low, b.high, "healthy" if b.healthy else "usual", say(b.word)) for b in view.bands)
+    return ChartSpec(say(title), say(view.current), view.severity, _series(view, past), log, bands, _marks(frame),
+                     view.waiting, focused=focused)
 
 
-def heat_spec(frame: Frame, *, framed: bool, columns: int) -> HeatSpec:
+def _words(glyphs: GlyphSet) -> Callable[[str], str]:
+    return ascii_of if glyphs.name == "ascii" else str
+
+
+def heat_spec(frame: Frame, glyphs: GlyphSet, *, framed: bool, columns: int) -> HeatSpec:
     """The heat strip."""
     heat = frame.heat
     steps = np.zeros(0) if heat.steps is None else heat.steps.astype(np.float64)
     values = np.zeros((0, len(heat.layers))) if heat.rms is None else heat.rms.astype(np.float64)
-    return HeatSpec("layers · gradient RMS", heat.layers, steps, values, before=heat.before, value=heat.worst,
+    return HeatSpec(_words(glyphs)("layers · gradient RMS"), heat.layers, steps, values, before=heat.before, value=heat.worst,
                     state=heat.severity, marks=_marks(frame), framed=framed, columns=columns)
 
 
-def spark_specs(frame: Frame) -> tuple[SparkSpec, ...]:
+def spark_specs(frame: Frame, glyphs: GlyphSet) -> tuple[SparkSpec, ...]:
     """One sparkline per chart."""
     specs = []
+    say = _words(glyphs)
     for view in frame.charts:
         series = Series.of((), ()) if view.columns is None else Series.thin(view.columns)
-        specs.append(SparkSpec("lr" if view.name == "lr" else view.title, view.current, view.severity, series,
-                               view.note or _range(view), view.log))
+        specs.append(SparkSpec("lr" if view.name == "lr" else view.title, say(view.current), view.severity,
+                               series, say(view.note or _range(view)), view.log))
     return tuple(specs)
 
 

@@ -317,7 +317,8 @@ def _trend(history: History) -> float | None:
     """Relative change of the loss over 100 steps: medians of the latest tenth and of the tenth before the window."""
     series = history.series("loss")
     steps, values = series.steps[-110:], series.values[-110:]
-    fine = np.isfinite(values)
+    broken = max((m.step for m in history.marks if m.kind in ("rollback", "attempt")), default=0)
+    fine = np.isfinite(values) & (steps > broken)   # what was before a rollback says nothing about now
     steps, values = steps[fine], values[fine]
     if len(values) < 30:
         return None

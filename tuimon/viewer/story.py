@@ -24,6 +24,7 @@ TICKS: Final = ("held", "restored", "lr", "clip", "warmup")
 """The five ticks of a rescue, in order; "done" and "failed" end it."""
 KEPT_LINES: Final = 200
 KEPT_REQUESTS: Final = 32
+KEPT_HEALTHY: Final = 64
 LONGEST: Final = 200
 """Characters kept of a text that came from outside."""
 
@@ -111,6 +112,7 @@ class EventLine:
     tone: Tone
     mark: Literal["event", "rollback", "snapshot"] | None = None
     """What charts draw at its step, if anything."""
+    is_incident: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +149,8 @@ def _word(fields: Mapping[str, Any], name: str) -> str:
 
 
 def _line(story: Story, step: int, glyph: str, text: str, tone: Tone = "plain", *,
-          mark: Literal["event", "rollback", "snapshot"] | None = None) -> Story:
-    return replace(story, lines=(*story.lines, EventLine(step, glyph, text, tone, mark))[-KEPT_LINES:])
+          mark: Literal["event", "rollback", "snapshot"] | None = None, is_incident: bool = False) -> Story:
+    return replace(story, lines=(*story.lines, EventLine(step, glyph, text, tone, mark, is_incident))[-KEPT_LINES:])
 
 
 def _attempt(story: Story, event: Event) -> Story:
@@ -234,7 +236,7 @@ def _healthy(story: Story, event: Event) -> Story:
     step = event.whole("snapshot_step")
     if step is None:
         return story
-    told = replace(story, healthy=tuple(sorted({*story.healthy, step})))
+    told = replace(story, healthy=tuple(sorted({*story.healthy, step}))[-KEPT_HEALTHY:])
     lines = told.lines
     if lines and lines[-1].glyph == "◆" and lines[-1].text == "healthy snapshot":
         told = replace(told, lines=lines[:-1])   # one line follows the newest: a diary, not a ticker
@@ -258,6 +260,11 @@ def _checkpoint(story: Story, event: Event) -> Story:
     return _line(replace(story, checkpoint=at), at, "▪", f"checkpoint on disk{weight}{proof}", "ok", mark="event")
 
 
+def lowered(headline: str) -> str:
+    """A headline within a sentence."""
+    return headline[:1].lower() + headline[1:]
+
+
 def _incident(story: Story, event: Event) -> Story:
     f = event.fields
     change, onset, headline = f.get("change"), event.whole("onset_step"), _word(f, "headline")
@@ -266,9 +273,9 @@ def _incident(story: Story, event: Event) -> Story:
         tone: Tone = severity if severity in ("info", "warning", "critical") else "warning"
         glyph = {"info": "◆", "warning": "▲", "critical": "✖"}[tone]
         at = event.step if onset is None else onset
-        return _line(story, at, glyph, f"{headline[:1].lower()}{headline[1:]} begins", tone)
+        return _line(story, at, glyph, lowered(headline), tone, is_incident=True)
     if change == "resolved":
-        return _line(story, event.step, "●", f"{headline[:1].lower()}{headline[1:]} is over", "ok")
+        return _line(story, event.step, "●", f"over: {lowered(headline)}", "ok", is_incident=True)
     return story
 
 

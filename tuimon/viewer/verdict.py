@@ -173,15 +173,18 @@ def _incident(sources: Sources, incident: Incident) -> Verdict:
     if incident.severity == "info":
         third = say("; ".join(incident.next) or "Nothing to do.")
         return Verdict((first, second, third), (short, second, third), tone)
+    near = "the start" if target is None else f"step {steps(target)}"
     wide = _offer(("r", f"{back}, lr x0.1, clip 1.0"), ("x", "hold the run"))
-    narrow = _offer(("r", f"back to {'the start' if target is None else f'step {steps(target)}'}, lr x0.1, clip 1.0"),
-                    ("x", "hold the run"))
+    narrow = _offer(("r", f"back to {near}, lr x0.1, clip 1.0"), ("x", "hold the run"))
     others = len(sources.diagnosis.open_incidents) - 1
-    if incident.next:
-        wide = (Span(f"{incident.next[0].rstrip('.')}.  →  "), *wide)
     if others:
         first = (*first, dim(f" · {others} more open"))
-    return Verdict((first, second, wide), (short, second, narrow), tone)
+    if not incident.next:
+        return Verdict((first, second, wide), (short, second, narrow), tone)
+    advice = incident.next[0][:1].upper() + incident.next[0][1:]
+    if incident.severity == "critical":   # the key does what the advice says, and is at hand
+        return Verdict((first, second, (*wide, dim(f"{GAP}{advice}"))), (short, second, narrow), tone)
+    return Verdict((first, second, say(advice), wide), (short, second, say(advice), narrow), tone)
 
 
 def ticks(rescue: Rescue, step: int) -> tuple[tuple[bool, str, str], ...]:

@@ -138,6 +138,8 @@ class Frame:
     """Grows with every row read."""
     problem: str = ""
     """What keeps the viewer from reading on, or nothing."""
+    flash: str = ""
+    """What the footer says for a moment instead of the keys."""
 
 
 @dataclass(frozen=True, slots=True)

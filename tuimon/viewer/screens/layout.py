@@ -33,7 +33,8 @@ def divide(width: int, height: int, layers: int) -> Division:
         events = 2 if height >= 44 else 1
         heat = max(3, min(layers or 6, height // 5)) + 2
         fixed = 1 + 1 + 1 + 4 + heat + events + 1
-        return Division("full", 1, 4, 0, heat, 1, events, height - fixed)
+        spare = (height - fixed) % 2   # two rows of charts of equal height
+        return Division("full", 1, 4 + spare, 0, heat, 1, events, height - fixed - spare)
     sparks = 4 if height >= 16 else 0
     two = width >= 70
     rows = (layers + 1) // 2 if two else layers

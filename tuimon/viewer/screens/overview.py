@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -9,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Grid
 from textual.screen import Screen
+from textual.timer import Timer
 
 from tuimon.viewer import arrange
 from tuimon.viewer.actions import ACTIONS
@@ -60,6 +62,8 @@ class Overview(Screen[None]):
         self._frame, self._ink, self._glyphs = frame, ink, glyphs
         self._division: Division | None = None
         self._choice: Choice | None = None
+        self._flash = ""
+        self._flash_timer: Timer | None = None
         self._panels: list[ChartPanel] = []
         self._sparks: SparkPanel | None = None
         self._heat: HeatPanel | None = None
@@ -110,7 +114,24 @@ class Overview(Screen[None]):
         self._divide()
         for words in self.query(Words):
             words.tell(frame)
+        self._tell_footer()
         self._plot()
+
+    def flash(self, text: str, seconds: float = 3.0) -> None:
+        """Say something in the footer's place for a moment: one row, where a toast would redraw a corner twice."""
+        self._flash = text
+        self._tell_footer()
+        if self._flash_timer is not None:
+            self._flash_timer.stop()
+        self._flash_timer = self.set_timer(seconds, self._end_flash)
+
+    def _end_flash(self) -> None:
+        self._flash, self._flash_timer = "", None
+        self._tell_footer()
+
+    def _tell_footer(self) -> None:
+        frame = replace(self._frame, flash=self._flash) if self._flash else self._frame
+        self.query_one("#footer", Words).tell(frame)
 
     @property
     def choice(self) -> Choice | None:
@@ -151,17 +172,16 @@ class Overview(Screen[None]):
         from tuimon.viewer.plots import chart_spec, heat_spec, spark_specs, x_axis
 
         self._arrange_charts()
-        x, at = x_axis(self._frame), choice.at(self._frame)
+        x = x_axis(self._frame)
         for i, panel in enumerate(self._panels):
             if panel.display:
                 focused = choice.chart == i and division.kind == "full"
-                panel.plot(chart_spec(self._frame, i, choice, focused=focused), x)
+                panel.plot(chart_spec(self._frame, i, choice, self._glyphs, focused=focused), x)
         if self._sparks.display:
-            self._sparks.plot(spark_specs(self._frame), x)
+            self._sparks.plot(spark_specs(self._frame, self._glyphs), x)
         if self._heat.display:
             full = division.kind == "full"
-            self._heat.plot(heat_spec(self._frame, framed=full, columns=division.heat_columns), x)
-        del at
+            self._heat.plot(heat_spec(self._frame, self._glyphs, framed=full, columns=division.heat_columns), x)
 
     def _choose(self, choice: Choice) -> None:
         self._choice = choice
@@ -175,8 +195,6 @@ class Overview(Screen[None]):
     def action_next_chart(self) -> None:
         """Choose the next chart."""
         if self._choice is not None:
-            from dataclasses import replace
-
             at = self._choice.at(self._frame)
             first = self._choice.chart is None and self._division is not None and self._division.kind == "full"
             self._choose(replace(self._choice, chart=at if first else (at + 1) % 4))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from textual import events
-
 from tuimon.viewer.arrange import paint
+from tuimon.viewer.charts.picture import Picture
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line
 from tuimon.viewer.theme import Ink
@@ -22,19 +21,11 @@ class Words(PictureView):
     def __init__(self, layout: Layout, frame: Frame, ink: Ink, glyphs: GlyphSet, *, id: str) -> None:  # noqa: A002 - textual's own name
         super().__init__(ink, glyphs, id=id)
         self._arranged_by = layout
-        self._told = frame
+        self.tell(frame)
 
     def tell(self, frame: Frame) -> None:
         """Show the words of this frame."""
-        self._told = frame
-        self._arrange()
+        def painter(width: int, height: int) -> Picture:
+            return paint(self._arranged_by(frame, width, height), width, height, self.glyphs)
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Lay out again."""
-        del event
-        self._arrange()
-
-    def _arrange(self) -> None:
-        width, height = self.size
-        if width > 0 and height > 0:
-            self.show(paint(self._arranged_by(self._told, width, height), width, height, self.glyphs))
+        self.draw_with(painter)
