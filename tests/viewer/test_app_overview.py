@@ -247,7 +247,7 @@ async def test_an_ascii_terminal_gets_ascii_only():
     async with panel(synthetic.exploding(), glyphs=ASCII) as p:
         await p.until("X Exploding gradients")
         text = await p.until(lambda t: "352 X" in t)
-        assert text.isascii(), set(c for c in text if not c.isascii())
+        assert text.isascii(), {c for c in text if not c.isascii()}
 
 
 async def test_digits_choose_and_enlarge_a_chart_and_y_turns_its_axis():

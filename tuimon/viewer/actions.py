@@ -151,7 +151,7 @@ def _ask_undo(frame: Frame) -> Question:
 
 def _ask_end(frame: Frame) -> Question:
     kept = frame.facts.checkpoint
-    disk = f"newest checkpoint: step {steps(kept)}" if kept is not None else "no checkpoint has been written: c writes one"
+    disk = "no checkpoint has been written: c writes one" if kept is None else f"newest checkpoint: step {steps(kept)}"
     return Question("End this run?", (
         say(f"The training loop leaves at its next step boundary, {_next_step(frame)}."),
         say("What is only in memory is gone then; logs and checkpoints stay."),

@@ -186,5 +186,8 @@ def footer_keys(frame: Frame, width: int, height: int) -> list[Line]:
 def too_small(frame: Frame, width: int, height: int) -> list[Line]:
     """Below 40x10: the state and what would help."""
     leading = text_of(frame.narrow[0]) if frame.narrow else ""
-    return [(Span(f"{frame.header.status}", frame.header.tone),), (Span(leading, frame.tone),),
-            (dim(f"{width}x{height} is too small: 40x10 is needed"),)][: max(1, height)]
+    lines: list[Line] = [
+        (Span(frame.header.status, frame.header.tone),), (Span(leading, frame.tone),),
+        (dim(f"{width}x{height} is too small: 40x10 is needed"),),
+    ]
+    return lines[: max(1, height)]

@@ -113,7 +113,7 @@ _WAITING: Final = {"loss": "waiting for the first loss", "grad_norm": "waiting f
 def _charts(sources: Sources) -> tuple[ChartView, ...]:
     ratio = ("grad_param_ratio", "grad/param ratio") if sources.rules == "notebook" else (
         "update_ratio", "update ratio")
-    badges = {b.category: b for b in sources.diagnosis.badges}
+    badges: dict[str, Badge] = {b.category: b for b in sources.diagnosis.badges}
     views = []
     for name, title, log in (("loss", "loss", False), ("grad_norm", "grad norm", True), (*ratio, True),
                              ("lr", "learning rate", False)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -35,7 +35,7 @@ class Choice:
     is_large: bool = False
     turned: frozenset[str] = frozenset()
     """Charts whose axis was turned from its default (log or linear)."""
-    smooth: tuple[int, int, int, int] = field(default=(0, 0, 0, 0))
+    smooth: tuple[int, ...] = (0, 0, 0, 0)
     """Index into SMOOTHING per chart."""
 
     def at(self, frame: Frame) -> int:

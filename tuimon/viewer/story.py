@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 from tuimon.control.states import STATES, State
 from tuimon.record.events import Event
@@ -172,10 +172,10 @@ def _command(story: Story, event: Event) -> Story:
     f = event.fields
     outcome = f.get("outcome")
     if outcome not in get_args(Outcome):
-        return story
+        return story   # also an outcome of a later version
     who = f.get("who")
     origin = _word(who, "origin") if isinstance(who, Mapping) else ""
-    request = Request(_word(f, "id"), _word(f, "verb"), outcome, _word(f, "why"), event.step, event.time, origin)
+    request = Request(_word(f, "id"), _word(f, "verb"), cast("Outcome", outcome), _word(f, "why"), event.step, event.time, origin)
     others = tuple(r for r in story.requests if r.id != request.id)
     story = replace(story, requests=(*others, request)[-KEPT_REQUESTS:])
     if outcome == "refused":
