@@ -8,7 +8,7 @@ from typing import Final
 
 from rich.cells import cell_len
 
-# ECMA-48: a control sequence (8-bit or ESC form), a control string up to its terminator (BEL for OSC as xterm does), any
+# ECMA-48: a control sequence (8-bit or ESC form), a control string up to its terminator (BEL for OSC, as in xterm), any
 # other escape. An unterminated string swallows what follows, up to the length that is looked at: it never was text.
 _ESCAPES: Final = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
@@ -17,7 +17,7 @@ _ESCAPES: Final = re.compile(
 )
 _BREAKS: Final = frozenset("\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x85\u2028\u2029")
 _GONE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that are no visible character: control, format (bidi, zero width), surrogates, private, unassigned."""
+"""Categories that are no visible character: control, format (bidi, zero width), surrogate, private, unassigned."""
 _JOINED: Final = 4
 """Combining marks kept on one base: enough for every script, too few to climb over other lines."""
 
@@ -25,8 +25,8 @@ _JOINED: Final = 4
 def clean(text: str, limit: int = 400) -> str:
     """One printable line of at most `limit` characters.
 
-    Escape sequences (CSI, OSC, DCS, ...) go with their contents, control characters become spaces or vanish, bidirectional
-    and zero-width controls vanish, line breaks become spaces, a cut ends in "…".
+    Escape sequences (CSI, OSC, DCS, ...) go with their contents, control characters become spaces or vanish,
+    bidirectional and zero-width controls vanish, line breaks become spaces, a cut ends in "…".
     """
     if len(text) <= limit and text.isascii() and text.isprintable():
         return text

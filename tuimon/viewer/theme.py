@@ -1,9 +1,9 @@
 """From roles to styles, per colour depth. The only place that names a colour. Pure values and one cache.
 
 Hues are those of Okabe and Ito (2008, "Color universal design"), lightened or darkened for the background: blue and
-orange carry below and above, bluish green and vermillion good and critical, which colour-blind eyes tell apart. Nothing rests
-on colour alone: badges have glyphs and words, bands a heavier axis and a word, heat has shades. Tints of a dark
-background vanish below true colour (they all become black), so 256 colours use greys there and 16 colours use none.
+orange carry below and above, bluish green and vermillion good and critical, which colour-blind eyes tell apart.
+Nothing rests on colour alone: badges have glyphs and words, bands a heavier axis and a word, heat has shades. Tints of
+a dark background vanish below true colour (all become black), so 256 colours use greys there and 16 colours use none.
 """
 
 from __future__ import annotations
@@ -68,11 +68,12 @@ DARK: Final = Palette(
         "value": Paint("#eef2f5", 255, 15, bold=True),
         "note": Paint("#858f9a", 245, 7, dim=True),
         "data": Paint("#93cdf3", 117, 14),
-        "data-dim": Paint("#3d617d", 24, 6, dim=True),
-        "data-2": Paint("#dd9fc4", 175, 13),
+        "data-dim": Paint("#3d617d", 24, 8, dim=True),
+        "data-2": Paint("#dd9fc4", 175, 12),
         "data-2-dim": Paint("#76536a", 96, 5, dim=True),
         "data-3": Paint("#dccb6f", 185, 11),
         "data-4": Paint("#7fd0b0", 79, 10),
+        "spark": Paint("#5f90b3", 67, 6, dim=True),
         "good": Paint("#2fbf91", 36, 2),
         "info": Paint("#56b4e9", 74, 6),
         "warning": Paint("#eba71a", 214, 3, bold=True),
@@ -83,11 +84,11 @@ DARK: Final = Palette(
         "band-usual": Paint("#7a91ab", 103, 12),
         "band-healthy": Paint("#2c8f6f", 29, 2),
         "heat-low-4": Paint("#5cb8ff", 75, 12, bold=True),
-        "heat-low-3": Paint("#4a9fe0", 68, 12),
-        "heat-low-2": Paint("#4382b2", 67, 4),
-        "heat-low-1": Paint("#466984", 60, 4),
+        "heat-low-3": Paint("#4a9fe0", 74, 12),
+        "heat-low-2": Paint("#4382b2", 68, 4),
+        "heat-low-1": Paint("#466984", 66, 4, dim=True),
         "heat-usual": Paint("#3a424b", 238, 8, dim=True),
-        "heat-high-1": Paint("#83713f", 94, 3),
+        "heat-high-1": Paint("#83713f", 94, 3, dim=True),
         "heat-high-2": Paint("#b98a2d", 136, 3),
         "heat-high-3": Paint("#eba71a", 214, 11),
         "heat-high-4": Paint("#ff6d48", 203, 9, bold=True),
@@ -117,9 +118,10 @@ LIGHT: Final = Palette(
         "data-2-dim": Paint("#d9b3ca", 181, 5, dim=True),
         "data-3": Paint("#83700a", 94, 3),
         "data-4": Paint("#007d5c", 29, 2),
+        "spark": Paint("#5b95bd", 67, 6, dim=True),
         "good": Paint("#007d5c", 29, 2),
         "info": Paint("#0072b2", 25, 4),
-        "warning": Paint("#a86400", 130, 3, bold=True),
+        "warning": Paint("#9c5c00", 130, 3, bold=True),
         "critical": Paint("#c23f00", 166, 1, bold=True),
         "unknown": Paint("#68727b", 242, 8, dim=True),
         "mark": Paint("#949ca3", 247, 8, dim=True),
@@ -129,9 +131,9 @@ LIGHT: Final = Palette(
         "heat-low-4": Paint("#00548a", 24, 4, bold=True),
         "heat-low-3": Paint("#2b7db5", 31, 4),
         "heat-low-2": Paint("#6aa5cd", 74, 6),
-        "heat-low-1": Paint("#a3c4da", 110, 6),
+        "heat-low-1": Paint("#a3c4da", 110, 6, dim=True),
         "heat-usual": Paint("#c9cdd0", 251, 7, dim=True),
-        "heat-high-1": Paint("#dcc48c", 180, 3),
+        "heat-high-1": Paint("#dcc48c", 180, 3, dim=True),
         "heat-high-2": Paint("#cf9a35", 172, 3),
         "heat-high-3": Paint("#b06a00", 130, 3),
         "heat-high-4": Paint("#c23f00", 166, 1, bold=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -39,7 +40,7 @@ class XAxis:
     def grown(self, last_step: float) -> XAxis:
         """The axis that also holds `last_step`: itself while that fits, else a fifth or so longer.
 
-        Lengths are 1, 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.4, 8 times a power of ten: old columns stay where they are in between.
+        Lengths are 1, 1.25, 1.6, 2, 2.5, 3.2, 4, 5, 6.4, 8 times a power of ten: in between, old columns stay put.
         """
         if last_step <= self.last or not math.isfinite(last_step):
             return self
@@ -66,9 +67,8 @@ class YAxis:
         """Values in axis units; on a log axis what is not positive becomes -inf. NaN stays NaN."""
         if not self.log:
             return np.clip(values, -_HUGE, _HUGE)
-        positive = values > 0
         sunk = np.where(np.isnan(values), np.nan, -np.inf)
-        return np.where(positive, np.log10(np.where(positive, values, 1.0)), sunk)
+        return np.where(values > 0, np.log10(np.clip(values, 1 / _HUGE, _HUGE)), sunk)
 
     def unit(self, value: float) -> float:
         """One value in axis units; infinite ends stay infinite."""
@@ -143,8 +143,8 @@ def _extremes(series: Sequence[Series], x: XAxis, frame: YAxis) -> tuple[Floats,
 def _without_wild(lows: Floats, highs: Floats, log: bool) -> tuple[float, float]:
     """Extremes without those that lie further than 30 spreads from the middle 96 % of the columns.
 
-    Thirty spreads leave the bulk at least one dot row in thirty to live in. The spread counts as half a decade on a log axis, and
-    as the size of the values on a linear one, so that a step away from a constant is shown, not cut.
+    So the bulk keeps at least one dot row in thirty. The spread counts as half a decade or more on a log axis; that of
+    a constant, on a linear one, as the constant itself, so that a step away from it is shown, not cut.
     """
     n = len(lows)
     if n < 4:
@@ -195,14 +195,16 @@ def _decade(exponent: int) -> str:
 
 
 def _one_digit(value: float) -> str:
-    return f"{value:.1g}" if 1e-3 <= value < 10 else f"{round(value)}" if 10 <= value < 9_999 else _scientific(value, value)
+    if 1e-3 <= value < 9_999:
+        return f"{value:.1g}" if value < 9.5 else f"{value:.0f}"
+    return _scientific(value, value)
 
 
 def _label(values: list[float]) -> list[Tick]:
-    """Labels of equal form with as many digits as tell neighbours apart; none where that takes more than `LABEL` cells."""
+    """Labels of equal form, with the digits that tell neighbours apart; none where that takes over `LABEL` cells."""
     if not values:
         return []
-    gap = min((b - a for a, b in zip(values[:-1], values[1:], strict=True)), default=abs(values[0]) or 1.0)
+    gap = min((b - a for a, b in pairwise(values)), default=abs(values[0]) or 1.0)
     digits = max(0, -math.floor(math.log10(max(gap, _TINY)) + 1e-9))
     if digits < LABEL and max(map(abs, values)) >= 0.01:
         plain = [f"{v:,.{digits}f}" if v else "0" for v in values]
@@ -217,4 +219,4 @@ def _scientific(value: float, gap: float) -> str:
     exponent = math.floor(math.log10(abs(value)) + 1e-9)
     digits = max(0, exponent - math.floor(math.log10(max(gap, _TINY)) + 1e-9))
     mantissa, power = f"{value:.{min(digits, 9)}e}".split("e")
-    return f"{mantissa}e{int(power)}"
+    return f"{mantissa.rstrip('0').rstrip('.') if digits else mantissa}e{int(power)}"

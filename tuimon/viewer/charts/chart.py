@@ -97,7 +97,7 @@ def area(width: int, height: int, gutter: int = LABEL + 2) -> Area:
 
 
 def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: GlyphSet = BRAILLE) -> Picture:
-    """The chart in exactly `width` x `height` cells (at least 1 x 1); parts that do not fit are left out, the data last.
+    """The chart in exactly `width` x `height` cells (at least 1 x 1); what does not fit is left out, the data last.
 
     `y` comes from `axes.fit(previous, spec.series, x, log=spec.log, robust=spec.robust)`.
     """

@@ -10,7 +10,7 @@ UNKNOWN: Final = "–"
 
 
 def number(value: float) -> str:
-    """Three significant digits: 4.71, 212, 0.0612, 1,234; 3.0e-4 below 0.001 and 1.2e4 from 10,000; "NaN", "inf", "-inf"."""
+    """Three significant digits: 4.71, 212, 0.0612, 1,234; 3.0e-4 below 0.001, 1.2e4 from 10,000; NaN, inf, -inf."""
     words = _odd(value)
     if words is not None:
         return words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -60,7 +61,7 @@ class HeatSpec:
 
 
 def draw(spec: HeatSpec, width: int, height: int, x: XAxis, glyphs: GlyphSet = BRAILLE) -> Picture:
-    """The strip in exactly `width` x `height` cells; neighbouring layers are grouped, worst shown, where rows are short."""
+    """The strip in exactly `width` x `height` cells; where rows are short, neighbours share one: the worst shows."""
     canvas = Canvas(width, height)
     framed = spec.framed and canvas.height >= 3 and canvas.width >= 12
     if framed:
@@ -92,7 +93,7 @@ def grouped(layers: int, rows: int) -> list[tuple[int, int]]:
     """At most `rows` runs of neighbouring layers, as even as can be: pairs of first index and end."""
     count = max(1, min(layers, rows))
     edges = [round(i * layers / count) for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def group_name(layers: Sequence[str], dash: str) -> str:
@@ -118,14 +119,24 @@ def usual_logs(spec: HeatSpec) -> Floats:
         stride *= 2  # powers of two: the sample, and with it the picture, seldom changes
     values = np.asarray(spec.values[rows[::stride]], np.float64)
     logs = _log(np.where(np.isfinite(values), values, np.nan))
-    own = np.array([float(np.median(kept)) if len(kept := column[~np.isnan(column)]) else np.nan for column in logs.T])
+    own = _medians(logs)
     finite = own[np.isfinite(own)]
     run = float(np.median(finite)) if len(finite) else 0.0
     return np.asarray(np.round(np.clip(np.where(np.isnan(own), run, own), run - 1.0, run + 1.0), 1))
 
 
+def _medians(columns: Floats) -> Floats:
+    """Per column, NaN left out: NaN where nothing else is there. -inf (no gradient at all) counts."""
+    ordered = np.sort(columns, axis=0)  # NaN last
+    count = (~np.isnan(columns)).sum(0)
+    which = np.arange(columns.shape[1])
+    lower = ordered[np.maximum(count - 1, 0) // 2, which]
+    upper = ordered[np.minimum(count // 2, len(columns) - 1), which]
+    return np.asarray((lower + upper) / 2)
+
+
 def rank_cells(spec: HeatSpec, groups: Sequence[tuple[int, int]], x: XAxis, width: int) -> Ranks:
-    """(groups, width) of ranks: an index into `ORDER`, the worst of what falls into the cell; -1 where nothing was measured.
+    """(groups, width) of ranks, indices into `ORDER`: the worst that falls into a cell; -1: nothing measured.
 
     Between two measured cells the earlier one stands (per-layer rows come on a cadence).
     """
@@ -175,7 +186,8 @@ def _rank(deviation: Floats) -> Ranks:
 
 def _paint(canvas: Canvas, left: int, top: int, ranks: Ranks, glyphs: GlyphSet) -> None:
     points = np.array([ord(c) for c in (*(glyphs.heat[level] for level in ORDER), glyphs.bad, " ")], np.uint32)
-    roles = np.array([ROLES.index(role) for role in (*(_ROLES[level] for level in ORDER), "heat-bad", "blank")], np.uint8)
+    names: tuple[Role, ...] = (*(_ROLES[level] for level in ORDER), "heat-bad", "blank")
+    roles = np.array([ROLES.index(role) for role in names], np.uint8)
     canvas.block(left, top, points[ranks], roles[ranks])
 
 

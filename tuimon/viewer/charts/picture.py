@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 Role = Literal[
     "blank", "frame", "frame-focus", "axis", "label", "title", "text", "value", "note",
-    "data", "data-dim", "data-2", "data-2-dim", "data-3", "data-4",
+    "data", "data-dim", "data-2", "data-2-dim", "data-3", "data-4", "spark",
     "good", "info", "warning", "critical", "unknown", "mark", "cursor", "band-usual", "band-healthy",
     "heat-low-4", "heat-low-3", "heat-low-2", "heat-low-1", "heat-usual",
     "heat-high-1", "heat-high-2", "heat-high-3", "heat-high-4", "heat-bad",
@@ -96,7 +96,7 @@ class Canvas:
             cells = cell_len(character)
             if cells < 1:
                 continue
-            if 0 <= y < self.height and 0 <= x and x + cells <= self.width:
+            if 0 <= y < self.height and 0 <= x <= self.width - cells:
                 self._glyphs[y, x] = ord(character)
                 self._glyphs[y, x + 1:x + cells] = 0
                 self._roles[y, x:x + cells] = _ROLE[role]
@@ -137,7 +137,9 @@ class Canvas:
 
     def picture(self) -> Picture:
         """What has been painted."""
-        roles = np.where(self._glyphs == _SPACE, 0, self._roles)
+        source = np.where(self._glyphs == _SPACE, -1, np.arange(self.width))
+        source = np.maximum.accumulate(source, axis=1)  # a space looks alike in every role: it goes with its left
+        roles = np.where(source < 0, 0, np.take_along_axis(self._roles, np.maximum(source, 0), axis=1))
         looks = roles.astype(np.uint16) * len(GROUNDS) + self._grounds
         edges = np.ones((self.height, self.width), np.bool_)
         edges[:, 1:] = looks[:, 1:] != looks[:, :-1]

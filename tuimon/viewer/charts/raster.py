@@ -1,4 +1,4 @@
-"""Lines to dots, dots to glyphs. No sample is lost: each pixel column spans the extremes of what falls into it. Pure."""
+"""Lines to dots, dots to glyphs. No sample is lost: a pixel column spans the extremes of what falls into it. Pure."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def rasterise(
 ) -> Raster:
     """Dots of one line in `width` x `height` cells.
 
-    All (c,), in order of step, values in axis units: NaN in `low` is no value, infinite values are off the axis (a log of
-    zero). `x` and `y` are the ranges, ends included, y[1] > y[0]. Neighbouring columns are joined, half the way from each
+    All (c,), in order of step, values in axis units: NaN in `low` is no value, -inf is the log of what is not positive.
+    `x` and `y` are the ranges, ends included, y[1] > y[0]. Neighbouring columns are joined, half the way from each
     side; a column with a bad sample stands alone.
     """
     across, down = WIDE * width, TALL * height
@@ -62,7 +62,8 @@ def rasterise(
     if not inside.any():
         return Raster(dots, *flags)
     if not inside.all():
-        at, low, high, last, bad, valued, sunk = (a[inside] for a in (at, low, high, last, bad, valued, sunk))
+        at, low, high, last = at[inside], low[inside], high[inside], last[inside]
+        bad, valued, sunk = bad[inside], valued[inside], sunk[inside]
     flags[0, at[bad] // WIDE] = True
     flags[1, at[valued & (high > y[1])] // WIDE] = True
     flags[2, at[sunk | (valued & (low < y[0]))] // WIDE] = True
@@ -81,11 +82,8 @@ def rasterise(
     joined = np.flatnonzero(clean[1:] & clean[:-1])
     entering = np.clip(leaving[joined], top[joined + 1], bottom[joined + 1])
     _join(upper, lower, column[joined], column[joined + 1], leaving[joined], entering)
-    lit = np.isfinite(upper)
-    first_row = np.where(lit, np.floor(np.clip(np.where(lit, upper, 0), -1, down) + 0.5), 0)
-    last_row = np.where(lit, np.floor(np.clip(np.where(lit, lower, 0), -1, down) + 0.5), -2)
     row = np.arange(down)[:, None]
-    return Raster((row >= first_row) & (row <= last_row), *flags)
+    return Raster((row >= upper) & (row <= lower), *flags)
 
 
 def _without_sunk(low: Floats, high: Floats, last: Floats) -> tuple[Floats, Floats, Floats, Bools]:
@@ -102,8 +100,9 @@ def _without_sunk(low: Floats, high: Floats, last: Floats) -> tuple[Floats, Floa
 
 
 def _rows(values: Floats, ceiling: float, scale: float, far: float) -> Floats:
-    """Dot rows, counted from the top; off-axis values are far away but finite."""
-    return np.asarray(np.clip((ceiling - values) * scale, -far, far))
+    """Whole dot rows, counted from the top; off-axis values are far away but finite."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.floor(np.clip((ceiling - values) * scale, -far, far) + 0.5))
 
 
 def _last_valued(valued: Bools, start: Ints) -> Ints:
@@ -116,19 +115,26 @@ def _last_valued(valued: Bools, start: Ints) -> Ints:
 
 
 def _join(upper: Floats, lower: Floats, a: Ints, b: Ints, from_row: Floats, to_row: Floats) -> None:
-    """Widen columns so that straight lines from column a to column b are closed: column k covers k - 1/2 to k + 1/2."""
+    """Widen columns so that straight lines from column a to column b are closed, one dot thick: corners touch.
+
+    Column k covers the line from k - 1/2 to k + 1/2; a row that two columns share belongs to the later one.
+    """
     if len(a) == 0:
         return
     length = b - a
     counts = length + 1
     which = np.repeat(np.arange(len(a)), counts)
     offset = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-    rise = (to_row - from_row)[which]
-    begin = from_row[which] + rise * np.maximum(offset - 0.5, 0) / length[which]
-    end = from_row[which] + rise * np.minimum(offset + 0.5, length[which]) / length[which]
+    sign = np.where(to_row < from_row, -1.0, 1.0)[which]  # mirrored, so that every line goes down
+    start, slope = sign * from_row[which], np.abs(to_row - from_row)[which] / length[which]
+    first = np.ceil(start + slope * np.maximum(offset - 0.5, 0))
+    last = np.ceil(start + slope * np.minimum(offset + 0.5, length[which])) - 1
+    middle = np.floor(start + slope * offset + 0.5)
+    shallow = last < first
+    first, last = np.where(shallow, middle, first) * sign, np.where(shallow, middle, last) * sign
     column = a[which] + offset
-    np.minimum.at(upper, column, np.minimum(begin, end))
-    np.maximum.at(lower, column, np.maximum(begin, end))
+    np.minimum.at(upper, column, np.minimum(first, last))
+    np.maximum.at(lower, column, np.maximum(first, last))
 
 
 # Bit of each dot in a cell: U+2800 plus these is the braille pattern (Unicode 15, table 2800).
@@ -159,7 +165,7 @@ def _quadrants(pattern: int) -> str:
 
 
 def _letter(pattern: int) -> str:
-    """The ASCII character that lies where the dots are: ' at the top, - in the middle, . at the bottom, slopes and bars."""
+    """The ASCII character that lies where the dots are: ' at the top, - in the middle, . at the bottom, or a slope."""
     lit = _lit(pattern)
     if not lit:
         return " "

@@ -41,6 +41,7 @@ class SparkSpec:
     note: str = ""
     """Range or band in words, at the right."""
     log: bool = False
+    role: Role = "spark"
 
 
 def draw(specs: Sequence[SparkSpec], width: int, height: int, x: XAxis, glyphs: GlyphSet = BRAILLE) -> Picture:
@@ -65,14 +66,14 @@ def draw(specs: Sequence[SparkSpec], width: int, height: int, x: XAxis, glyphs: 
             canvas.put(at + 1, row, glyphs.badges[spec.state], state_role(spec.state))
         at += 4
         if bars >= 1:
-            _paint(canvas, at, row, levels(spec, x, bars), spec.series.role, glyphs)
+            _paint(canvas, at, row, levels(spec, x, bars), spec.role, glyphs)
         if notes:
             canvas.put(at + bars + 2, row, fit(spec.note, notes, glyphs.ellipsis), "note")
     return canvas.picture()
 
 
 def levels(spec: SparkSpec, x: XAxis, width: int) -> NDArray[np.int8]:
-    """(width,) 0 to 7, BAD where a sample is not finite, NONE where there is none (between samples the earlier one stands).
+    """(width,) 0 to 7, BAD where a sample is not finite, NONE without samples (between two, the earlier one stands).
 
     Of a cell's two extremes the one farther from the strip's median is shown; the cells of the greatest and least value
     show these.

@@ -67,6 +67,6 @@ class PictureView(Widget):
         base = self.rich_style
         if y >= self.picture.height:
             return Strip.blank(width, base)
-        style = self.ink.style
-        strip = Strip([Segment(run.text, base + style(run.role, run.ground)) for run in self.picture.rows[y]], self.picture.width)
+        style, row = self.ink.style, self.picture.rows[y]
+        strip = Strip([Segment(run.text, base + style(run.role, run.ground)) for run in row], self.picture.width)
         return strip if self.picture.width == width else strip.adjust_cell_length(width, base)
