@@ -12,8 +12,8 @@ where ratios of 1e-6 to 1e-4 are right and the loss starts low (bands 20 times l
 plateau, where the ratio is in its band, weight decay alone, which moves weights without learning.
 
 Rule: the exponentially weighted log10 of the ratio, over twenty samples or more, below 1e-4, from 200 rows on; and (a) the second
-half of the run so far has improved the loss by at least half of what the first half did, by more than 3 standard errors, or
-(b) the loss is within 2 % of where it began. Below 1e-5 the evidence is strong. Both signs are needed.
+half of the run so far (its first 100 rows left out: the output bias is learned in them) has improved the loss by at least half of
+what the first half did, by more than 3 standard errors, or (b) the loss is within 2 % of where it began. Below 1e-5 the evidence is strong. Both signs are needed.
 
 Source: reference 2.7; the notebook's ratio |g|/|w| is not used: it is inverted.
 """
@@ -24,7 +24,7 @@ import math
 
 from tuimon.diagnosis.model import Evidence, RunContext
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story
-from tuimon.diagnosis.signals import Signals
+from tuimon.diagnosis.signals import EARLY, Signals
 from tuimon.diagnosis.wording import count, number, rate
 
 LOW = 1e-4
@@ -100,8 +100,8 @@ def band(context: RunContext, now: Signals) -> float:
 
 def creep(now: Signals) -> tuple[str, float, float]:
     """"steady", "flat" or "", and how much the loss fell in the first and in the second half of the run so far."""
-    means, start, sigma = now.blocks.means, now.loss_start, now.loss_base.scale
-    if len(means) < 12 or start is None or not math.isfinite(sigma):
+    means, start, sigma = now.blocks.means[EARLY // 16:], now.loss_start, now.loss_base.scale
+    if len(means) < 6 or start is None or not math.isfinite(sigma):
         return "", 0.0, 0.0
     half = len(means) // 2
     begin, middle, end = sum(means[:2]) / 2, sum(means[half - 1: half + 1]) / 2, sum(means[-2:]) / 2

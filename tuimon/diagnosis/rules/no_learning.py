@@ -14,7 +14,7 @@ Confused with: warm-up (waited for, up to 1,000 rows); converged training, whose
 which slow progress hides: both tests are equivalence tests and stay silent when they cannot tell.
 
 Rule: (a) from 200 rows on, the upper 99 % bound of the improvement since the first losses is below 2 %; (b) the upper 99 %
-bound of the improvement over the last half of the run, 300 rows or more, is below 0.5 %, the loss is above half of ln V
+bound of the improvement over the last half of the run, 300 rows or more, is below 2 %, the loss is above half of ln V
 (of the first loss where V is unknown and that loss is 4 or more) and the learning rate above 30 % of its peak.
 
 Source: reference 2.4, sub-type "never learned".
@@ -75,7 +75,7 @@ class NoLearning(Rule):
         elif self._is_stuck(now, level):
             half = max(WINDOW, len(means) // 2)
             self.open(now, now.blocks.steps[-half], "warning", "low", level=level, start=start, mark=0.98 * level,
-                      bound=0.5, stuck=float(16 * half))
+                      bound=2.0, stuck=float(16 * half))
 
     def _is_stuck(self, now: Signals, level: float) -> bool:
         """Flat over the last half, at a level that knows of frequencies only."""
@@ -87,7 +87,7 @@ class NoLearning(Rule):
         if len(means) < size + 4:
             return False
         rise, error = slope(means[-size:])
-        return abs(rise * size) + 2.33 * error * size < 0.005 * level
+        return abs(rise * size) + 2.33 * error * size < 0.02 * level
 
     def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
         """In words."""

@@ -72,7 +72,7 @@ class VanishingGradients(Rule):
             dead = known & (rms < SHARE * middle) & ~detached(rms, middle)
             if self.context.eps and (self.context.optimizer or "Adam").lower().find("adam") >= 0:
                 dead |= known & (rms < 10 * self.context.eps) & ~detached(rms, middle)
-            faded = known & self._faded(row, middle)
+            faded = known & self._faded(row, middle) & (rms > 0)
         if self.streak is None or self.warned is None:
             self.streak, self.warned = np.zeros(len(rms)), np.zeros(len(rms))
         for i in np.flatnonzero((dead | faded) & (self.warned == 0)):
