@@ -31,8 +31,8 @@ def rate(value: float) -> str:
 def fold(value: float) -> str:
     """How many times as large: 190x, 3.2x."""
     if not math.isfinite(value):
-        return "inf x"
-    return f"{value:,.0f}x" if value >= 10 else f"{value:.1f}x"
+        return "infinitely many times"
+    return f"{number(value)}x" if value >= 10_000 else f"{value:,.0f}x" if value >= 10 else f"{value:.1f}x"
 
 
 def count(step: int) -> str:
