@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tuimon.control.spool import Inbox, prepare
 from tuimon.record.chunk import Mark
 from tuimon.record.events import EventWriter
 from tuimon.record.liveness import ProcessIdentity, boot_id, identity
@@ -16,7 +17,6 @@ from tuimon.record.log import Row, TensorRow
 from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run
 from tuimon.record.segments import LogWriter
 from tuimon.record.tensors import TensorEntry
-from tuimon.control.spool import Inbox, prepare
 
 STATEMENT = "At step 198 this demo's learning rate schedule runs away: a planted bug."
 LAYERS = ("embed", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "head")

@@ -57,7 +57,7 @@ class Tuimon(App[str]):
 
     def __init__(self, name: str, feed: Callable[[Callable[[], object]], Source], *, glyphs: GlyphSet,
                  owner: bool = False, guards_terminal: bool = False) -> None:
-        """`feed` builds the source, given what to call when a frame is ready; with `owner`, q asks what becomes of the run."""
+        """`feed` builds the source, given what to call when a frame is ready; `owner`: q asks before it leaves."""
         super().__init__()
         palette = PALETTES["dark"]
         self.register_theme(Theme(

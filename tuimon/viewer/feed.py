@@ -67,7 +67,8 @@ class Feed:
         self._wake.set()
 
     def _loop(self) -> None:
-        from tuimon.viewer.reading import Reading   # numpy and the rules: loaded here, after the first paint
+        # numpy and the rules are loaded here, after the first paint.
+        from tuimon.viewer.reading import Reading
 
         reading, who = Reading(self._run, rules=self._rules), this_person()
         while not self._stopped.is_set():

@@ -121,8 +121,10 @@ def heat_spec(frame: Frame, glyphs: GlyphSet, *, framed: bool, columns: int) -> 
     heat = frame.heat
     steps = np.zeros(0) if heat.steps is None else heat.steps.astype(np.float64)
     values = np.zeros((0, len(heat.layers))) if heat.rms is None else heat.rms.astype(np.float64)
-    return HeatSpec(_words(glyphs)("layers · gradient RMS"), heat.layers, steps, values, before=heat.before, value=heat.worst,
-                    state=heat.severity, marks=_marks(frame), framed=framed, columns=columns)
+    title = _words(glyphs)("layers · gradient RMS")
+    return HeatSpec(
+        title, heat.layers, steps, values, before=heat.before, value=heat.worst, state=heat.severity,
+        marks=_marks(frame), framed=framed, columns=columns)
 
 
 def spark_specs(frame: Frame, glyphs: GlyphSet) -> tuple[SparkSpec, ...]:

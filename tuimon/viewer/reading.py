@@ -10,11 +10,10 @@ import math
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuimon.control.commands import Command, Who
 from tuimon.control.spool import submit
@@ -27,18 +26,16 @@ from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity, is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.record.segments import LogReader, segment_paths
-from tuimon.record.tensors import TensorTable
 from tuimon.viewer.charts.axes import XAxis
-from tuimon.viewer.charts.format import number
 from tuimon.viewer.frame import build_frame
+from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.lines import lapse
 from tuimon.viewer.story import Request, Story, tell
 from tuimon.viewer.text import clean
-from tuimon.viewer.views import Frame, HeatView, Rules, Sources
+from tuimon.viewer.views import Frame, Rules, Sources
 
 COLUMNS: Final = 1024
 """Columns that metrics are thinned to: about four to a dot of the widest chart, few enough to draw 4 times a second."""
-HEAT_ROWS: Final = 1024
 RECENT: Final = 50
 """Steps whose median is the usual step time."""
 ALIVE_EVERY: Final = 1.0
@@ -60,16 +57,17 @@ class Judge(Protocol):
 
 def judge_for(rules: Rules, info: RunInfo | None) -> Judge:
     """The engine that a run is judged by."""
+    from tuimon.diagnosis.context import context_of
     from tuimon.diagnosis.model import RunContext
 
+    context = context_of(info) if info is not None else RunContext()
     if rules == "notebook":
         from tuimon.diagnosis.notebook import NotebookEngine
 
-        return NotebookEngine()
-    from tuimon.diagnosis.context import context_of
+        return NotebookEngine(context)
     from tuimon.diagnosis.engine import Engine
 
-    return Engine(context_of(info) if info is not None else RunContext())
+    return Engine(context)
 
 
 class Silent:
@@ -79,47 +77,6 @@ class Silent:
 
     def feed(self, chunk: Chunk) -> None:
         """Judge nothing."""
-
-
-@dataclass(slots=True)
-class _Layers:
-    """Gradient RMS per layer, computed once per row."""
-
-    table: TensorTable | None
-    names: tuple[str, ...] = ()
-    steps: NDArray[np.int64] | None = None
-    rms: NDArray[np.float32] | None = None
-
-    def update(self, history: History) -> None:
-        if self.table is None:
-            return
-        rows = history.tensor_rows()
-        if self.steps is not None and self.rms is not None and len(self.steps) and len(rows):
-            known = len(self.steps)
-            if len(rows) >= known and rows.steps[known - 1] == self.steps[-1]:
-                if len(rows) == known:
-                    return
-                _, steps, rms = self.table.layer_grad_rms(rows.between(int(self.steps[-1]), 1 << 62))
-                self.steps, self.rms = np.concatenate((self.steps, steps)), np.concatenate((self.rms, rms))
-                return
-        names, self.steps, self.rms = self.table.layer_grad_rms(rows)
-        self.names = tuple(clean(name, 60) for name in names)
-
-    def view(self, diagnosis: Diagnosis) -> HeatView:
-        if self.steps is None or self.rms is None or not len(self.steps):
-            return HeatView(self.names)
-        steps, rms = self.steps, self.rms
-        if len(steps) > 2 * HEAT_ROWS:
-            starts = np.arange(0, len(steps), len(steps) // HEAT_ROWS)
-            steps, rms = steps[starts], np.fmax.reduceat(rms, starts, axis=0)
-        troubled = next((i for i in diagnosis.open_incidents if i.category in ("gradients", "layers")), None)
-        before = min((i.onset_step for i in diagnosis.incidents), default=None)
-        if troubled is None:
-            return HeatView(self.names, "", None, before, steps, rms)
-        last = self.rms[-1]
-        at = int(np.argmax(np.where(np.isnan(last), np.inf, last)))
-        worst = f"worst {self.names[at]} {number(float(last[at]))}"
-        return HeatView(self.names, worst, troubled.severity, before, steps, rms)
 
 
 class Reading:
@@ -135,7 +92,7 @@ class Reading:
         self._story = Story()
         self._log: LogReader | None = None
         self._history = History()
-        self._layers = _Layers(None)
+        self._layers = LayerStrip(None)
         self._judge: Judge = Silent()
         self._diagnosis = Diagnosis.nothing()
         self._asked: dict[str, Request] = {}
@@ -212,7 +169,7 @@ class Reading:
             if self._info is None and not segment_paths(self.run.metrics):
                 return False
             table = self._info.table if self._info is not None else None
-            self._log, self._history, self._layers = LogReader(self.run.metrics), History(table), _Layers(table)
+            self._log, self._history, self._layers = LogReader(self.run.metrics), History(table), LayerStrip(table)
             self._judge = self._judge_for(self.rules, self._info)
         first, rows = self._sign is None, 0
         polls = 0

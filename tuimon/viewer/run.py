@@ -1,4 +1,4 @@
-"""From a run directory to a screen: what `tuimon watch` and `tuimon demo` call. Touches the process and its terminal."""
+"""From a run directory to a screen: what `tuimon watch` and `tuimon demo` call. Touches process and terminal."""
 
 from __future__ import annotations
 

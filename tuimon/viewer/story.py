@@ -175,7 +175,8 @@ def _command(story: Story, event: Event) -> Story:
         return story   # also an outcome of a later version
     who = f.get("who")
     origin = _word(who, "origin") if isinstance(who, Mapping) else ""
-    request = Request(_word(f, "id"), _word(f, "verb"), cast("Outcome", outcome), _word(f, "why"), event.step, event.time, origin)
+    request = Request(
+        _word(f, "id"), _word(f, "verb"), cast("Outcome", outcome), _word(f, "why"), event.step, event.time, origin)
     others = tuple(r for r in story.requests if r.id != request.id)
     story = replace(story, requests=(*others, request)[-KEPT_REQUESTS:])
     if outcome == "refused":
@@ -216,7 +217,7 @@ def _rescue(story: Story, event: Event) -> Story:
 
 
 def _override(story: Story, event: Event) -> Story:
-    scale, f = event.number("lr_scale"), event.fields
+    scale = event.number("lr_scale")
     now = Overrides(1.0 if scale is None else scale, event.number("clip"), event.number("warmup_from"),
                     event.whole("warmup_steps"))
     if now.words == story.overrides.words:

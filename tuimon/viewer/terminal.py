@@ -24,7 +24,7 @@ def backlog(app: Any) -> int:
 
 
 def on_ending_signals(leave: Callable[[], object]) -> None:
-    """Have SIGTERM and SIGHUP leave through the front door: Textual 8.2 exits on them without restoring the terminal."""
+    """Have SIGTERM and SIGHUP leave by the front door: Textual 8.2 exits on them without restoring the terminal."""
     loop = asyncio.get_running_loop()
     for number in ENDING:
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):

@@ -293,8 +293,8 @@ def _stopping(sources: Sources) -> Verdict:
 def _last(sources: Sources) -> str:
     incident = sources.diagnosis.leading
     tail = f" {incident.headline} since step {steps(incident.onset_step)}." if incident else ""
-    return f"Last loss {measured(sources.values.get('loss'))}, gradient norm " \
-           f"{measured(sources.values.get('grad_norm'))}.{tail}"
+    loss, norm = measured(sources.values.get("loss")), measured(sources.values.get("grad_norm"))
+    return f"Last loss {loss}, gradient norm {norm}.{tail}"
 
 
 def _kept(sources: Sources) -> Line:

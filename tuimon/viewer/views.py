@@ -153,7 +153,7 @@ class Facts:
     target: int | None = None
     """Step a rescue goes back to; None: the initial weights."""
     clips: bool | None = None
-    overrides: Overrides = Overrides()
+    overrides: Overrides = field(default_factory=Overrides)
     rescuing: bool = False
     step_time: float | None = None
     checkpoint: int | None = None
