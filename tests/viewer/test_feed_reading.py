@@ -171,6 +171,14 @@ def test_asking_is_shown_as_requested_until_the_log_answers():
     assert "◌" not in said(reading.poll(time.time(), 1003.0))
 
 
+def test_a_refusal_is_told_for_a_moment_also_while_the_run_stands_still():
+    run = synthetic.exploding().hold()
+    run.event("command", id="a", verb="checkpoint", args={}, who={}, outcome="refused", why="the disk is full")
+    reading, frame = read(run)
+    assert "✖ checkpoint refused   the disk is full" in said(frame)
+    assert "refused" not in said(reading.poll(time.time() + 20, 1001.0))
+
+
 def test_the_layers_strip_grows_with_the_log_and_names_the_worst():
     run = synthetic.exploding()
     reading, frame = read(run)

@@ -153,7 +153,7 @@ class Reading:
     def _read_who(self) -> None:
         """run.json is replaced whole at each attempt; launch.json is written once."""
         try:
-            if self._launch is None and self._info is None:
+            if self._launch is None:
                 self._launch = self.run.read_launch()
             if self._info is None or self._info.attempt < self._story.attempt:
                 info = self.run.read_info()
@@ -225,9 +225,10 @@ class Reading:
         self._alive = None if process is None else is_alive(process)
 
     def _process(self) -> ProcessIdentity | None:
-        if self._info is not None:
-            return self._info.process
-        return self._launch.process if self._launch is not None else None
+        info, launch = self._info, self._launch
+        if launch is not None and (info is None or launch.started > info.started):
+            return launch.process   # started, and not yet attached
+        return info.process if info is not None else None
 
     def _awaited(self, mono: float) -> str:
         waited = lapse(max(0.0, mono - (self._opened or mono)))
@@ -241,7 +242,6 @@ class Reading:
 
     def _sources(self, now: float, mono: float) -> Sources:
         info, launch, history = self._info, self._launch, self._history
-        del now
         problem = self._fault
         if not os.path.isdir(self.run.path):
             problem = "the run directory is gone; what was read stays on the screen"
@@ -262,7 +262,7 @@ class Reading:
             age=mono - self._fresh if self._fresh is not None else 0.0,
             silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,
             trend=self._trend, columns=self._columns, last=int(self._x.last), heat=self._layers.view(diagnosis),
-            rules=self.rules, revision=self._revision, problem=problem, started=info is not None)
+            rules=self.rules, revision=self._revision, problem=problem, now=now)
 
     @property
     def is_live(self) -> bool:

@@ -32,8 +32,8 @@ from tuimon.viewer.story import TICKS, WAITING, Rescue
 from tuimon.viewer.views import Sources
 
 GAP: Final = "   "
-JUST_NOW: Final = 20
-"""Steps for which a refusal stays in the verdict block."""
+JUST_NOW: Final = 15.0
+"""Seconds for which a refusal stays in the verdict block."""
 
 
 class Verdict(NamedTuple):
@@ -77,7 +77,7 @@ def _asked(sources: Sources) -> Line | None:
             what = {"requested": "requested", "received": "received by the run",
                     "deferred": "kept by the run for its first step"}[request.outcome]
             return (Span(f"◌ {request.verb} {what}", "info"), dim("   it answers at its next step boundary"))
-        if request.outcome == "refused" and sources.step - request.step <= JUST_NOW:
+        if request.outcome == "refused" and abs(sources.now - request.time) < JUST_NOW:
             return (Span(f"✖ {request.verb} refused", "warning"), Span(f"   {request.why or 'no reason given'}"))
     return None
 

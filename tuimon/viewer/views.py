@@ -196,5 +196,5 @@ class Sources:
     rules: Rules = "tuimon"
     revision: int = 0
     problem: str = ""
-    started: bool = False
-    """Whether the instrument has attached (run.json is there)."""
+    now: float = 0.0
+    """Wall clock, seconds since the epoch."""

@@ -21,4 +21,4 @@ READING: Final[tuple[Line, ...]] = (
 def help_screen(ink: Ink, glyphs: GlyphSet) -> Confirm:
     """A dialog with one answer."""
     rows = tuple((Span(f"{action.shown:>5}  ", "key"), Span(action.help)) for action in ACTIONS)
-    return Confirm("Keys", (*rows, (dim(""),), *READING), (Answer("n", "back", None),), ink, glyphs)
+    return Confirm("Keys", (*rows, (dim(""),), *READING), (Answer("q", "back", None),), ink, glyphs)
