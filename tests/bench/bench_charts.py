@@ -51,15 +51,23 @@ def ours(changed):
         yield 1e3 * (time.perf_counter() - began)
 
 
-def theirs():
+def thinned(steps, values):
+    """Least and greatest of each of two columns per cell: what a careful user of plotext would feed it."""
+    edges = np.linspace(0, len(values), 2 * WIDTH, endpoint=False).astype(int)
+    both = np.stack([np.minimum.reduceat(values, edges), np.maximum.reduceat(values, edges)], 1).ravel()
+    return np.repeat(steps[edges], 2), both
+
+
+def theirs(*, thin):
     plotext.limit_size(False, False)
-    for steps, columns in frames():
+    for steps, columns in list(frames())[-10:]:
         began = time.perf_counter()
         for i, values in enumerate(columns):
+            at, heights = thinned(steps, values) if thin else (steps, values)
             plotext.clear_figure()
             plotext.plot_size(WIDTH, HEIGHT)
             plotext.title("chart")
-            plotext.plot(steps, np.log10(values) if i in {1, 2} else values, marker="braille")
+            plotext.plot(at, np.log10(heights) if i in {1, 2} else heights, marker="braille")
             plotext.build()
         yield 1e3 * (time.perf_counter() - began)
 
@@ -78,13 +86,17 @@ def strip():
 @pytest.mark.bench
 def test_a_frame_of_four_charts_costs_a_fraction_of_plotext():
     changed: list[int] = []
-    table = {"tuimon": list(ours(changed)), "plotext 5": list(theirs()), "heat strip, 50 layers": list(strip())}
+    table = {
+        "tuimon": list(ours(changed)), "plotext 5": list(theirs(thin=False)),
+        "plotext 5, thinned": list(theirs(thin=True)), "heat strip, 50 layers": list(strip()),
+    }
     print(f"\nfour charts of {WIDTH}x{HEIGHT}, {POINTS:,} points each, {FRAMES} frames; ms per frame")
     print(f"{'':24}{'min':>9}{'median':>9}{'max':>9}")
     for name, times in table.items():
         print(f"{name:24}{min(times):9.2f}{statistics.median(times):9.2f}{max(times):9.2f}")
-    ratio = statistics.median(table["plotext 5"]) / statistics.median(table["tuimon"])
-    print(f"plotext / tuimon, medians: {ratio:.0f}x")
+    middle = {name: statistics.median(times) for name, times in table.items()}
+    ratio = min(table["plotext 5, thinned"]) / min(table["tuimon"])
+    print(f"plotext / tuimon, medians: {middle['plotext 5'] / middle['tuimon']:.0f}x; thinned, minima: {ratio:.0f}x")
     print(f"rows changed per frame of {4 * HEIGHT}, after the first: median {statistics.median(changed[1:]):g}, "
           f"max {max(changed[1:])}")
     assert ratio > 5

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from tuimon.record.chunk import Chunk
+from tuimon.record.history import History
 from tuimon.viewer.charts import axes
 from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.chart import Band, ChartSpec, VMark, area, draw
@@ -26,6 +28,12 @@ def series(values, role="data"):
     return Series.of(np.arange(1, len(values) + 1), values, role)
 
 
+def column_of(step):
+    """Cell column of a step in a picture of 60 cells."""
+    place = area(60, 12)
+    return place.left + step * place.width // 101
+
+
 def test_the_whole_chart_as_a_picture():
     spec = ChartSpec(
         "loss", "4.71", "warning", (series(np.r_[np.linspace(10, 2, 50), np.full(20, 2.0)]),),
@@ -33,15 +41,15 @@ def test_the_whole_chart_as_a_picture():
     )
     assert picture(spec, 46, 11).lines == [
         "+- loss ---------------------------- 4.71 ! -+",
-        "|    10 +-..                         :       |",
+        "|    10 +-.                          :       |",
         "|       |  '-.                       :       |",
-        "|       |     '-.                    :       |",
-        "|       |        '-.                 :       |",
-        "|     5 +          ''-.              :       |",
-        "|       |             ''..           :       |",
-        "|       [                '---------  :       |",
+        "|       |    ''-.                    :       |",
+        "|       |       ''..                 :       |",
+        "|     5 +          ''..              :       |",
+        "|       |             '-..           :       |",
+        "|       [                '--------   :       |",
         "|       +---------------------o--------------|",
-        "|        0                 50  usual 1.8-3.2 |",
+        "|        0                50   usual 1.8-3.2 |",
         "+--------------------------------------------+",
     ]
 
@@ -79,8 +87,8 @@ def test_a_later_line_covers_an_earlier_one():
 def test_the_current_value_stands_at_the_right_end_of_the_title_in_its_role():
     found = picture(ChartSpec("grad norm", "212", "critical", (series([1.0, 2.0]),)), glyphs=GLYPHS["braille"])
     assert found.lines[0].endswith(" 212 ✖ ─╮")
-    assert [(run.text.strip(), run.role) for run in found.rows[0]] == [
-        ("╭─", "frame"), ("grad norm", "title"), ("─" * 38, "frame"), ("212 ✖", "critical"), ("─╮", "frame"),
+    assert [(run.text, run.role) for run in found.rows[0] if run.text != " "] == [
+        ("╭─", "frame"), ("grad norm", "title"), ("─" * 38, "frame"), ("212", "critical"), ("✖", "critical"), ("─╮", "frame"),
     ]
     calm = picture(ChartSpec("lr", "3.0e-2", "good", (series([1.0, 2.0]),)))
     assert {"value", "good"} <= {run.role for run in calm.rows[0]}
@@ -90,9 +98,8 @@ def test_samples_that_are_not_finite_are_marked_in_the_top_row_where_they_fell()
     values = np.full(100, 2.0)
     values[49], values[79] = np.nan, np.inf
     found = picture(ChartSpec("n", series=(series(values),)))
-    assert [run.text.split() for run in found.rows[1] if run.role == "critical"] == [["X", "X"]]
-    place = area(60, 12)
-    assert found.lines[1].index("X") == place.left + (49 + 1) // 2
+    assert [run.text for run in found.rows[1] if run.role == "critical"] == ["X", "X"]
+    assert found.lines[1].index("X") == column_of(50)
 
 
 def test_a_value_beyond_the_axis_is_marked_at_the_edge():
@@ -119,14 +126,14 @@ def test_an_empty_chart_says_what_it_waits_for():
 def test_a_diamond_stands_on_the_axis_above_its_step():
     found = picture(ChartSpec("n", series=(series([1.0, 2.0]),), marks=(VMark(50, "snapshot", "good"),)))
     row = found.lines[-3]
-    assert row[area(60, 12).left + 25] == "o"
+    assert row[column_of(50)] == "o"
 
 
 def test_the_cursor_stands_in_the_column_of_its_sample():
     values = np.zeros(100)
     values[49] = 9.0
     found = picture(ChartSpec("n", series=(series(values),), marks=(VMark(50, "cursor", "cursor"),), robust=False))
-    column = area(60, 12).left + 25
+    column = column_of(50)
     assert all(line[column] != " " for line in found.lines[1:-3])
 
 
@@ -183,3 +190,15 @@ def test_steps_stand_above_each_other_in_charts_of_equal_width():
     small = picture(ChartSpec("a", series=(series([1.0, 2.0]),), marks=(VMark(30, "onset"),)))
     large = picture(ChartSpec("b", series=(series([1e-7, 2e9]),), marks=(VMark(30, "onset"),), log=True))
     assert small.lines[5].index(":") == large.lines[5].index(":")
+
+
+def test_a_history_thinned_to_columns_shows_the_same_extremes_and_marks():
+    values = 2 + 0.1 * np.random.default_rng(5).standard_normal(9_000)
+    values[[4_000, 6_000]] = 9.0, np.nan
+    history = History(None)
+    history.extend(Chunk.of(loss=values.tolist()))
+    x = XAxis().grown(9_000)
+    thin = Series.thin(history.thin("loss", int(x.first), int(x.last), 2 * area(60, 12).width))
+    found = picture(ChartSpec("loss", series=(thin,)), x=x)
+    assert found == picture(ChartSpec("loss", series=(Series.of(np.arange(1, 9_001), values),)), x=x)
+    assert sum(line.count("X") for line in found.lines) == 1

@@ -23,7 +23,7 @@ def spec(values, *, log=False, label="loss", value="4.71", state="warning", note
 def test_the_strip_as_a_picture():
     rows = [spec(np.linspace(9, 1, 80)), spec(np.full(80, 1.0), label="grad norm", value="212", state=None, note="")]
     assert draw(rows, 60, 2, X, BRAILLE).lines == [
-        " loss        4.71 ▲  ███▇▇▆▆▅▅▄▄▃▃▂▂▁▁▁      2.03 – 10.9    ",
+        " loss        4.71 ▲  ██▇▇▇▆▆▅▅▄▄▃▃▂▂▁▁▁      2.03 – 10.9    ",
         " grad norm    212    ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁                     ",
     ]
 

@@ -107,7 +107,7 @@ LIGHT: Final = Palette(
         "frame": Paint("#cdd1d4", 252, 7, dim=True),
         "frame-focus": Paint("#7c868f", 244, 8),
         "axis": Paint("#b4babf", 249, 7, dim=True),
-        "label": Paint("#6d7780", 243, 8, dim=True),
+        "label": Paint("#67717a", 243, 8, dim=True),
         "title": Paint("#48525b", 239, 8),
         "text": Paint("#2c333a", 236, None),
         "value": Paint("#0b0f13", 233, 0, bold=True),

@@ -26,6 +26,8 @@ GROUNDS: Final[tuple[Ground, ...]] = get_args(Ground)
 _ROLE: Final = {role: i for i, role in enumerate(ROLES)}
 _GROUND: Final = {ground: i for i, ground in enumerate(GROUNDS)}
 _SPACE: Final = 0x20
+_FIRST_DRAWING: Final = 0x2500
+"""Where Unicode's box drawing begins: below it are letters and punctuation."""
 
 
 class Run(NamedTuple):
@@ -135,11 +137,22 @@ class Canvas:
         if 0 <= y < self.height:
             self._grounds[y, max(0, x):max(0, x + length)] = _GROUND[ground]
 
+    def _between_words(self) -> NDArray[np.bool_]:
+        """Single spaces inside a text: they stay in its run.
+
+        Others are runs of their own: in an exported picture a run is as wide as its font makes it, and braille comes from
+        another font than spaces.
+        """
+        letter = (self._glyphs != _SPACE) & (self._glyphs < _FIRST_DRAWING)
+        found = np.zeros(letter.shape, np.bool_)
+        roles = self._roles
+        found[:, 1:-1] = letter[:, :-2] & letter[:, 2:] & ~letter[:, 1:-1] & (roles[:, :-2] == roles[:, 2:])
+        found &= roles == np.roll(roles, 1, axis=1)
+        return found
+
     def picture(self) -> Picture:
         """What has been painted."""
-        source = np.where(self._glyphs == _SPACE, -1, np.arange(self.width))
-        source = np.maximum.accumulate(source, axis=1)  # a space looks alike in every role: it goes with its left
-        roles = np.where(source < 0, 0, np.take_along_axis(self._roles, np.maximum(source, 0), axis=1))
+        roles = np.where((self._glyphs == _SPACE) & ~self._between_words(), 0, self._roles)
         looks = roles.astype(np.uint16) * len(GROUNDS) + self._grounds
         edges = np.ones((self.height, self.width), np.bool_)
         edges[:, 1:] = looks[:, 1:] != looks[:, :-1]

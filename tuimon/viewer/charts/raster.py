@@ -35,11 +35,12 @@ class Raster:
 
 
 def columns_of(steps: Floats, first: float, last: float, count: int) -> Ints:
-    """Which of `count` equal columns each step falls into, first to last inclusive; outside it: below 0 or >= count."""
-    if not last > first:
-        return np.where(steps == first, 0, -1).astype(np.int64)
-    scaled = (steps - first) * ((count - 1) / (last - first))
-    return np.floor(np.clip(scaled, -1.0, float(count)) + 0.5).astype(np.int64)
+    """Which of `count` columns of equal width each step falls into; outside first .. last: below 0 or >= count.
+
+    The columns of `History.thin(name, first, last, count)`, so that thinned and plain series make the same picture.
+    """
+    column = np.floor((steps - first) * count / (last - first + 1))
+    return np.clip(column, -1, count).astype(np.int64)
 
 
 def rasterise(
