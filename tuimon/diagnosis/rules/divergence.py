@@ -100,13 +100,13 @@ class Divergence(Rule):
             if median(last) <= back or (fresh and max(last) < numbers["limit"]):
                 self.close(now)
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         level = n["peak"] if over else n["current"]
         times = f", {fold(level / n['middle'])} its level before" if n["middle"] > 0 and math.isfinite(level) else ""
         why = f"Loss {'reached' if over else 'is'} {number(level)}{times} ({number(n['middle'])})"
-        why += f"; back at that level by step {count(now.step)}." if over else " and is not falling."
+        why += f"; back at that level by step {count(episode.last)}." if over else " and is not falling."
         why = f"{why} {rate_cause(episode)}".strip()
         advice = (
             f"go back to a healthy checkpoint from before step {count(episode.onset)}",
