@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tuimon.diagnosis.wording import number
+
 _LOCK: Final = threading.RLock()
 _HUGE: Final = 1e150
 """Beyond this plotext's own arithmetic overflows; drawn at this height."""
@@ -80,9 +82,9 @@ def draw(chart: Chart, *, width: int, height: int, colour: bool = True) -> str:
     """The chart as lines of text, ANSI-coloured if asked; a sentence where there is nothing to draw."""
     width, height = max(20, width), max(6, height)
     x, y, lost = cleaned(chart.x, chart.y, log=chart.log)
-    title = chart.title + (f" ({lost} not drawable: NaN, inf{' or not positive' if chart.log else ''})" if lost else "")
+    title = f"{chart.title} ({lost} not drawable)" if lost else chart.title
     if not x:
-        return f"{title}: nothing to draw"
+        return f"{title}: nothing to draw"[:width]
     x, y = thinned(x, y, width)
     edges = [
         (math.log10(v) if chart.log else v, zone.colour)
@@ -96,22 +98,28 @@ def draw(chart: Chart, *, width: int, height: int, colour: bool = True) -> str:
         plotext.clear_figure()
         try:
             plotext.limit_size(False, False)
-            plotext.plot_size(width, height)
+            plotext.plot_size(width, height - 1)
             plotext.theme("clear")
-            plotext.title(title)
-            plotext.xlim(*spread(x))
+            first, last = spread([float(v) for v in chart.x if math.isfinite(v)])
+            plotext.xlim(first, last)
+            plotext.xticks([first, (first + last) / 2, last], [f"{v:,.0f}" for v in (first, (first + last) / 2, last)])
             low, high = spread(y)
             plotext.ylim(low, high)
-            if chart.log:
-                plotext.yticks(*decades(low, high))
+            plotext.yticks(*(decades(low, high) if chart.log else quarters(low, high)))
             for value, tint in edges:
                 if low < value < high:
                     plotext.hline(value, tint)
             plotext.plot(x, y, marker="braille", color=chart.colour)
             picture: str = plotext.build()
-            return picture if colour else plotext.uncolorize(picture)
+            return f"{title[:width]:^{width}}\n{picture if colour else plotext.uncolorize(picture)}"
         finally:
             plotext.clear_figure()
+
+
+def quarters(low: float, high: float) -> tuple[list[float], list[str]]:
+    """Five ticks of a linear axis."""
+    ticks = [low + (high - low) * k / 4 for k in range(5)]
+    return ticks, [number(v) for v in ticks]
 
 
 def decades(low: float, high: float) -> tuple[list[float], list[str]]:

@@ -33,6 +33,8 @@ class Episode:
     clean: int = 0
     """Rows in a row without the symptom, and the step of the first of them."""
     calm_since: int = 0
+    last: int = 0
+    """The last step judged, when it is told."""
     agreed: bool = False
     """Whether an independent channel has confirmed it."""
     numbers: dict[str, float] = field(default_factory=dict)
@@ -83,7 +85,7 @@ class Rule:
     def profile(self, row: Profile, now: Signals) -> None:
         """Look at one row of per-layer gradients."""
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """The episode in words; `over` when it has just ended."""
         raise NotImplementedError
 
@@ -146,7 +148,8 @@ class Rule:
         """The open episode as the rest of the program sees it. Needs one to be open."""
         episode = self.episode
         assert episode is not None
-        story = self.tell(episode, now, over=over)
+        episode.last = now.step
+        story = self.tell(episode, over=over)
         return Incident(
             rule=self.slug,
             code=self.code,

@@ -75,7 +75,7 @@ class EarlyDivergence(Rule):
                 self.close(now)
         self.confirm(now.grad_alarm_row, now.update_alarm_row, now=now)
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         was = n["peak"] if over else n["current"]
@@ -86,7 +86,7 @@ class EarlyDivergence(Rule):
         verb = "reached" if over else "is"
         why = f"Loss {verb} {level}; its lowest was {number(n['low'])}. {rate_cause(episode)}".strip()
         if over:
-            why += f" Back where it began by step {count(now.step)}."
+            why += f" Back where it began by step {count(episode.last)}."
         advice = (
             rate_cut(episode),
             "warm up over 100 steps or more",

@@ -105,7 +105,7 @@ class ExplodingGradients(Rule):
             n["loss"] = now.loss
             n["loss_usual"] = now.loss_base.middle
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         level = n["peak"] if over else n["current"]

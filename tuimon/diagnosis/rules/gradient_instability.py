@@ -66,7 +66,7 @@ class GradientInstability(Rule):
                 self.close(now)
         self.confirm(now.loss_alarm_row, now.update_alarm_row, now=now)
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         times = n["peak"] if over else n["times"]

@@ -110,7 +110,7 @@ class LearningRateTooHigh(Rule):
                 self.swing_row = now.attempt_rows
             self.window = []
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         level = n["peak"] if over else n["ratio"]

@@ -15,8 +15,9 @@ learning.
 
 Rule: the exponentially weighted log10 of the ratio, over twenty samples or more, below 1e-4, from 200 rows on; and
 (a) the second half of the run so far (its first 100 rows left out: the output bias is learned in them) has improved
-the loss by at least half of what the first half did, by more than 3 standard errors, or (b) the loss is within 2 %
-of where it began. Below 1e-5 the evidence is strong. Both signs are needed.
+the loss by at least half of what the first half did and by more than 3 standard errors, while all of it is no more than
+10 % per 100 rows; or (b) the loss is within 2 % of where it began. Below 1e-5 the evidence is strong. Both signs are
+needed.
 
 Source: reference 2.7; the notebook's ratio |g|/|w| is not used: it is inverted.
 """
@@ -34,6 +35,8 @@ LOW = 1e-4
 STRONG = 1e-5
 SAMPLES = 20
 ROWS = 200
+SLOW = 0.1 / 100
+"""Share of the loss gained per row up to which progress is slow."""
 
 
 class LearningRateTooLow(Rule):
@@ -82,7 +85,7 @@ class LearningRateTooLow(Rule):
                 recent=now.blocks.means[-1],
             )
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         ratio = n["ratio"]
@@ -97,7 +100,7 @@ class LearningRateTooLow(Rule):
         size = f"{number(100 * ratio)} % (update ratio {number(ratio)}, usual 1.0e-4 to 0.020)"
         why = f"Each step {verb} the weights by {size} and {sign}."
         if over:
-            why = f"Updates were too small and {sign}; update ratio back in its band by step {count(now.step)}."
+            why = f"Updates were too small and {sign}; update ratio back in its band by step {count(episode.last)}."
         lr = n.get("lr", math.nan)
         change = f" from {rate(lr)} to {rate(lr * 10)}" if math.isfinite(lr) and lr > 0 else " tenfold"
         far = " or more at once: it is off by several orders of magnitude" if ratio < 0.01 * n["limit"] else ""
@@ -125,7 +128,8 @@ def creep(now: Signals) -> tuple[str, float, float]:
     begin, middle, end = sum(means[:2]) / 2, sum(means[half - 1 : half + 1]) / 2, sum(means[-2:]) / 2
     first, second = begin - middle, middle - end
     error = sigma / math.sqrt(16)  # each of the two ends is a mean of 32 losses
-    if second > 3 * error and second >= 0.5 * first > 0:
+    slow = first + second <= SLOW * abs(begin) * 16 * len(means)
+    if slow and second > 3 * error and second >= 0.5 * first > 0:
         return "steady", first, second
     if abs(start - end) + 2.33 * error < 0.02 * abs(start):
         return "flat", first, second

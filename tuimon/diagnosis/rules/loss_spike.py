@@ -93,7 +93,7 @@ class LossSpike(Rule):
         else:
             n["unrecovered"] = 1.0
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         high = n["peak"] if over else n["current"]
@@ -105,7 +105,7 @@ class LossSpike(Rule):
         evidence = (Evidence("loss", high, n["limit"], n["middle"]),)
         cause = rate_cause(episode)
         if over:
-            why = f"{why} It recovered by step {count(now.step)}. {cause}".strip()
+            why = f"{why} It recovered by step {count(episode.last)}. {cause}".strip()
             return Story(
                 "Loss spike, recovered",
                 why,

@@ -108,7 +108,7 @@ class NoLearning(Rule):
         rise, error = slope(means[-size:])
         return abs(rise * size) + 2.33 * error * size < 0.02 * level
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         vocab = self.context.vocab_size
@@ -116,7 +116,8 @@ class NoLearning(Rule):
         if n["stuck"]:
             why = (
                 f"Loss {'was' if over else 'is'} {number(n['level'])}, more than half of where it began "
-                f"({number(n['start'])}{guess}), and moved less than {number(n['bound'])} % in {count(int(n['stuck']))} steps."
+                f"({number(n['start'])}{guess}), "
+                f"and moved less than {number(n['bound'])} % in {count(int(n['stuck']))} steps."
             )
         else:
             why = (
@@ -124,7 +125,7 @@ class NoLearning(Rule):
                 f"at best {number(max(0.0, n['bound']))} % better after {count(episode.detected)} steps."
             )
         if over:
-            why += f" It is falling by step {count(now.step)}."
+            why += f" It is falling by step {count(episode.last)}."
         lr = n.get("lr", math.nan)
         first = "print one batch with its labels: are they shifted, shuffled or masked?"
         second = f"check the learning rate ({rate(lr)})" if math.isfinite(lr) else "check the learning rate"

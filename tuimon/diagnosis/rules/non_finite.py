@@ -50,9 +50,9 @@ class NonFinite(Rule):
         if not bad:
             self.streak = self.skips = 0
             episode = self.episode
-            if episode and (now.loss is not None or now.grad is not None):
-                if episode.tick(now.step, calm=True):
-                    self.close(now)
+            measured = now.loss is not None or now.grad is not None
+            if episode and measured and episode.tick(now.step, calm=True):
+                self.close(now)
             return
         scaled = now.values.get("skipped") == 1 or "loss_scale" in now.values
         if scaled and bad == {"grad_norm"}:
@@ -102,7 +102,7 @@ class NonFinite(Rule):
             return None
         return layers.names[len(finite) - 1 - finite[::-1].index(False)]
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         values = {name[4:]: v for name, v in episode.numbers.items() if name.startswith("bad_")}
         words = {
@@ -115,7 +115,7 @@ class NonFinite(Rule):
         where = f", in {episode.layer} first" if episode.layer else ""
         why = f"{what[:1].upper()}{what[1:]} since step {count(episode.onset)}{where}. {rate_cause(episode)}".strip()
         if over:
-            why += f" Finite again from step {count(episode.calm_since)} to {count(now.step)}."
+            why += f" Finite again from step {count(episode.calm_since)} to {count(episode.last)}."
         advice = (
             f"go back to a healthy checkpoint from before step {count(episode.onset)}",
             rate_cut(episode),

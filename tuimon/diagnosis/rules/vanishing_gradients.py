@@ -127,7 +127,7 @@ class VanishingGradients(Rule):
         limit = FADED * min(1.0, middle / common) * level[:-1]
         return np.asarray(row.rms < limit, np.bool_)
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         level = n["lowest"] if over else n["rms"]
@@ -142,7 +142,7 @@ class VanishingGradients(Rule):
             eps = number(float(self.context.eps or 0))
             why += f" That is below ten times Adam's epsilon ({eps}): the layer hardly moves."
         if over:
-            why += f" Back among the others by step {count(now.step)}."
+            why += f" Back among the others by step {count(episode.last)}."
         advice = (
             "add residual connections and normalise before each block",
             "draw the weights larger (0.02 rather than 0.001), or use GELU or ReLU instead of sigmoid or tanh",
