@@ -30,8 +30,9 @@ LABELS: Final = {"loss": "LOSS", "gradients": "GRADIENTS", "updates": "UPDATES",
                  "activations": "ACTIVATIONS"}
 _OPTIONAL: Final = {"activations"}
 """Shown only when there is something to say."""
-NOTEBOOK_GRADIENT: Final = BandView(0.1, 10, healthy=True, word="healthy 0.1–10 · danger above")
-NOTEBOOK_RATIO: Final = BandView(1e-5, 0.1, healthy=True, word="healthy 1e-5–0.1 · above: too high")
+NOTEBOOK_GRADIENT: Final = BandView(0.1, 10, healthy=True, word="healthy 0.1–10",
+                                   beyond="danger >10, vanishing <0.1")
+NOTEBOOK_RATIO: Final = BandView(1e-5, 0.1, healthy=True, word="healthy 1e-5–0.1", beyond="too high >0.1")
 UPDATE_BAND: Final = BandView(1e-4, 2e-2, healthy=True, word="healthy 1e-4–2e-2")
 _FROM: Final = {"loss": ("loss", "numerics", "generalisation"), "grad_norm": ("gradients", "layers"),
                 "update_ratio": ("updates",), "grad_param_ratio": ("updates",), "lr": ()}

@@ -106,6 +106,7 @@ def chart_spec(frame: Frame, index: int, choice: Choice, glyphs: GlyphSet, *, fo
     title = view.title + (" · log" if log else "") + (f" · smooth {short(past)}" if past else "")
     if view.note and not view.bands:
         title += f" · {view.note}"
+    title += "".join(f" · {band.beyond}" for band in view.bands if band.beyond)
     say = _words(glyphs)
     bands = tuple(Band(b.low, b.high, "healthy" if b.healthy else "usual", say(b.word)) for b in view.bands)
     return ChartSpec(say(title), say(view.current), view.severity, _series(view, past), log, bands, _marks(frame),

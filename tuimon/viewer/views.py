@@ -64,6 +64,8 @@ class BandView:
     """Where it should be; else where it usually is."""
     word: str
     """"usual 0.9–1.4"."""
+    beyond: str = ""
+    """What it means to be outside; stands in the title."""
 
 
 @dataclass(frozen=True, slots=True)
