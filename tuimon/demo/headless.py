@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, TextIO
 
 from tuimon.demo.launch import Started, launch
-from tuimon.demo.options import DemoOptions
+from tuimon.demo.options import DemoOptions, Rules
 from tuimon.diagnosis.context import context_of
 from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.model import SEVERITIES, Diagnosis, RunContext, diagnosis_json, plain
@@ -43,7 +43,7 @@ class Judge(Protocol):
 class Following:
     """What a run directory has said so far. `poll` reads what is new; nothing is kept but the last values."""
 
-    def __init__(self, run: RunDir, rules: str) -> None:
+    def __init__(self, run: RunDir, rules: Rules) -> None:
         self.run, self._rules = run, rules
         self._log, self._events = LogReader(run.metrics), EventReader(run.events)
         self._judge: Judge | None = None
@@ -157,7 +157,7 @@ def run(options: DemoOptions, out: TextIO | None = None, err: TextIO | None = No
     if exit_status != 0 and following.state != "stopped":
         print(f"the training process ended with {exit_status}: {last_line(started.run)}", file=err, flush=True)
         return 1
-    worst = SEVERITIES.index(options.fail_on)  # type: ignore[arg-type]  # checked with the options
+    worst = SEVERITIES.index(options.fail_on)
     return 3 if any(SEVERITIES.index(i.severity) >= worst for i in following.diagnosis.open_incidents) else 0
 
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from tuimon.control import spool
 from tuimon.control.commands import Command, Who
-from tuimon.demo.options import DemoOptions
+from tuimon.demo.options import DemoOptions, Size
 from tuimon.errors import UsageError
 from tuimon.record.liveness import identity
 from tuimon.record.rundir import Launch, RunDir, create_run, prepare_run
@@ -137,7 +137,7 @@ def _start(run: RunDir, options: DemoOptions) -> subprocess.Popen[bytes]:
         os.close(said)
 
 
-def environment(env: Mapping[str, str], size: str) -> dict[str, str]:
+def environment(env: Mapping[str, str], size: Size) -> dict[str, str]:
     """The environment of a training process: this tuimon first, output unbuffered, one thread where more do not pay."""
     here = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join([here, *(p for p in env.get("PYTHONPATH", "").split(os.pathsep) if p and p != here)])

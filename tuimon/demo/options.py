@@ -7,10 +7,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from tuimon.demo.scenarios import SCENARIOS, Scenario, find_scenario
+from tuimon.diagnosis.model import Severity
 from tuimon.errors import UsageError
+
+Device = Literal["auto", "cpu", "cuda"]
+Size = Literal["tiny", "small", "gpt2"]
+OnCritical = Literal["warn", "hold", "rescue", "stop"]
+Rules = Literal["tuimon", "notebook"]
 
 DEFAULT_STEPS: Final = 600
 DEFAULT_SPEED: Final = 12.0
@@ -24,8 +30,8 @@ class DemoOptions:
     seed: int = 1
     steps: int | None = None
     """None: as many as the run that is resumed, else DEFAULT_STEPS."""
-    device: str = "auto"
-    size: str = "tiny"
+    device: Device = "auto"
+    size: Size = "tiny"
     text: str | None = None
     """A UTF-8 file; None is Python's documentation."""
     lr: float | None = None
@@ -33,13 +39,13 @@ class DemoOptions:
     speed: float = DEFAULT_SPEED
     """Most steps per second."""
     headless: bool = False
-    on_critical: str = "warn"
-    fail_on: str = "critical"
+    on_critical: OnCritical = "warn"
+    fail_on: Severity = "critical"
     from_start: bool = False
     deep: bool = False
     resume: str | None = None
     """The run to go on with."""
-    rules: str = "tuimon"
+    rules: Rules = "tuimon"
     run_dir: str | None = None
     """Where the training process records; the launcher's business."""
 
@@ -85,11 +91,11 @@ class DemoOptions:
 
 
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
-    "device": ("auto", "cpu", "cuda"),
-    "size": ("tiny", "small", "gpt2"),
-    "on_critical": ("warn", "hold", "rescue", "stop"),
-    "fail_on": ("info", "warning", "critical"),
-    "rules": ("tuimon", "notebook"),
+    "device": get_args(Device),
+    "size": get_args(Size),
+    "on_critical": get_args(OnCritical),
+    "fail_on": get_args(Severity),
+    "rules": get_args(Rules),
 }
 
 _HELP: Final[tuple[tuple[str, dict[str, Any]], ...]] = (

@@ -76,9 +76,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {s.name: s for s in (
     Scenario(
         name="exploding", title="a schedule bug makes a healthy GPT explode",
         statement="Learns well for 150 steps; then a planted schedule bug raises the lr 800x, and it explodes.",
-        # Measured on the tiny model: with betas (0.9, 0.95) Adam forgets the explosion within 20 steps, and weight decay
-        # shrinks it away; either would end it without anybody's help. At 400x the loss only returns to that of unigrams,
-        # at 1000x it grows tenfold within 3 steps, at 800x within 10; and a tenth of 800x still trains.
+        # Measured on the tiny model. With betas (0.9, 0.95) Adam forgets the explosion within 20 steps, and weight decay
+        # shrinks it away: either would end it without anybody's help. At 400x the loss only returns to unigram level;
+        # at 1000x it leaps tenfold within 3 steps, at 800x within 10. A tenth of 800x, with clipping, trains.
         betas=(0.9, 0.999), weight_decay=0.0,
         schedule=Schedule(warmup=20, runaway_after=150, runaway_times=800.0, runaway_ramp=35),
         fault="the lr schedule runs away, to 800x (planted by this demo)", least_steps=200,
@@ -96,9 +96,10 @@ SCENARIOS: Final[dict[str, Scenario]] = {s.name: s for s in (
         variants={"deep": Scenario(
             name="vanishing", title="gradients that die with depth",
             statement="8 blocks with sigmoids, no residuals, no norms: each passes on a sixth of the gradient or less.",
-            # weights at 0.1: at 0.02 all but the last blocks underflow to nothing, at 0.2 the gradient survives
+            # one width at any --size, weights at 0.1: at 0.02 the first blocks underflow, at 0.2 the gradient survives
             betas=(0.9, 0.999), weight_decay=0.0,
-            model={"n_layers": 8, "init_std": 0.1, "residual": False, "normalize": False, "activation": "sigmoid"},
+            model={"n_layers": 8, "d_model": 64, "n_heads": 4, "d_ff": 256, "init_std": 0.1, "residual": False,
+                   "normalize": False, "activation": "sigmoid"},
             fault="8 blocks without residuals or norms (planted by this demo)",
         )},
     ),

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 import tuimon
 from tuimon.demo.corpus import SimpleTextDataset, Window, create_dataloader, read_text, split_tokens
 from tuimon.demo.model import GPTModel, create_model_config
-from tuimon.demo.options import DemoOptions, add_arguments, from_arguments
+from tuimon.demo.options import DemoOptions, Device, Size, add_arguments, from_arguments
 from tuimon.demo.scenarios import Scenario
 from tuimon.demo.tokenizer import create_tokenizer
 from tuimon.errors import TuimonError, UsageError
@@ -133,7 +133,7 @@ def resume(options: DemoOptions, model: nn.Module, optimizer: Optimizer, schedul
     return step
 
 
-def choose_device(device: str, size: str) -> torch.device:
+def choose_device(device: Device, size: Size) -> torch.device:
     """cpu, cuda, or what pays: a tiny model spends its time on launching kernels, so "auto" leaves it on the CPU."""
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: this PyTorch sees no CUDA device; --device auto takes what there is")
