@@ -1,4 +1,4 @@
-"""What recording and steering ask of the parts that know torch: interfaces only, so that neither side loads the other."""
+"""What recording and steering ask of the parts that know torch: interfaces only, neither side loads the other."""
 
 from __future__ import annotations
 
