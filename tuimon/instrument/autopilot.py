@@ -1,4 +1,4 @@
-"""What to do about a critical incident when nobody is looking. Decides, never acts: its commands go the way of all others.
+"""What to do about a critical incident when nobody is looking. Decides, never acts: its commands go like all others.
 
     warn      nothing
     hold      stand still at the next step boundary

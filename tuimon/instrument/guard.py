@@ -61,7 +61,7 @@ def keys(diagnosis: Diagnosis) -> dict[Key, Incident]:
     count: Counter[tuple[str, int]] = Counter()
     for incident in sorted(diagnosis.incidents, key=lambda i: (i.rule, i.detected_step, i.layer or "")):
         name = (incident.rule, incident.detected_step)
-        found[(*name, count[name])] = incident
+        found[(incident.rule, incident.detected_step, count[name])] = incident
         count[name] += 1
     return found
 

@@ -2,7 +2,7 @@
 
 Trouble is answered, never raised: a write that fails leaves its rows here, the next one is half as large and comes
 after 50 ms to 2 s; when space returns everything follows, headed by a gap frame if rows had to be thinned out. A run
-directory that is gone, or may not be written, turns recording off with one warning; the run is still judged and steered.
+directory that is gone, or may not be written, turns recording off with one warning; judging and steering go on.
 """
 
 from __future__ import annotations

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.record.chunk import Chunk
 
 
-class Overrides(Protocol):
-    """The changes to learning rate and clipping that are in force. Written and read on the training thread."""
+class InForce(Protocol):
+    """The overrides at one moment."""
 
     @property
     def lr_scale(self) -> float:
@@ -17,16 +17,33 @@ class Overrides(Protocol):
 
     @property
     def clip(self) -> float | None:
-        """The norm limit that replaces the script's own; None when nothing is changed."""
+        """Norm limit; None when nothing is changed."""
+
+    @property
+    def warmup_from(self) -> int | None:
+        """Last completed step when a re-warm-up began."""
+
+    @property
+    def warmup_steps(self) -> int:
+        """Its length; 0 without one."""
+
+
+class Overrides(Protocol):
+    """The changes to learning rate and clipping. Written and read on the training thread."""
+
+    @property
+    def in_force(self) -> InForce:
+        """All of them."""
+
+    @property
+    def script_clip(self) -> float | None:
+        """Norm limit that the script itself last asked for; None while it has not clipped."""
 
     def set(self, *, lr_scale: float, clip: float | None, warmup_from: int | None, warmup_steps: int) -> None:
-        """Put exactly these in force. `warmup_from` is the last completed step when a re-warm-up began, or None."""
+        """Put exactly these in force."""
 
     def undo(self) -> None:
         """Back to what the script asks for."""
-
-    def factor(self, step: int) -> float:
-        """What the scheduled learning rate is multiplied by at `step`, the warm-up included."""
 
 
 class Snapshot(Protocol):
@@ -48,9 +65,20 @@ class Snapshot(Protocol):
     def sha256(self) -> str:
         """Of its contents, or "" where it was not computed."""
 
+    @property
+    def proven(self) -> bool:
+        """Whether it has earned its health."""
+
+
+class Captured(Protocol):
+    """A copy lent to whoever writes it to disk."""
+
+    def release(self) -> None:
+        """Give the memory back. Harmless when repeated."""
+
 
 class Snapshots(Protocol):
-    """A few snapshots of this run. Used on the training thread only."""
+    """A few snapshots of this run. `promote` may come from any thread, the rest from the training thread."""
 
     @property
     def healthy(self) -> Snapshot | None:
@@ -67,18 +95,25 @@ class Snapshots(Protocol):
     def capture(self, step: int) -> Snapshot:
         """Copy the state as it is after `step`."""
 
+    def detach(self, step: int) -> Captured:
+        """Lend a snapshot to a writer; it can still be restored meanwhile."""
+
     def restore(self, step: int) -> Snapshot:
-        """Put the state of `step` back in place, verified first; raises with nothing changed where it cannot."""
+        """Put the state of `step` back in place and forget later ones, verified first; raises with nothing changed."""
 
-    def promote(self, step: int) -> None:
-        """This one earned its health; unknown steps are ignored."""
+    def promote(self, step: int) -> bool:
+        """This one earned its health; False if it has gone. Hashes it: seconds for large models."""
 
-    def void_after(self, step: int) -> None:
-        """Forget every snapshot with a greater step."""
+    def void_after(self, step: int) -> tuple[int, ...]:
+        """Forget every snapshot with a greater step; which ones."""
 
 
 class CheckpointInfo(Protocol):
     """What is known of a checkpoint once it is durable."""
+
+    @property
+    def id(self) -> str:
+        """Its name on disk."""
 
     @property
     def bytes(self) -> int:
@@ -92,7 +127,7 @@ class CheckpointInfo(Protocol):
 class Checkpoints(Protocol):
     """Checkpoints on disk."""
 
-    def save(self, captured: Snapshot, step: int) -> CheckpointInfo:
+    def save(self, captured: Any, step: int) -> CheckpointInfo:
         """Write what was captured, durable on return; called on a background thread. OSError or CheckpointError."""
 
 
