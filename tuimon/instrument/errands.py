@@ -1,4 +1,4 @@
-"""What takes seconds and must not keep the training thread or the writer: one background thread, one errand at a time."""
+"""What takes seconds and must keep neither the training thread nor the writer: one thread, one errand at a time."""
 
 from __future__ import annotations
 

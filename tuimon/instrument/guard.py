@@ -90,8 +90,8 @@ def is_alarming(incident: Incident) -> bool:
 class Health:
     """Which snapshots earned their health, and which lost it."""
 
-    def __init__(self, horizon: int = HORIZON) -> None:
-        self.horizon = horizon
+    def __init__(self, horizon: int = HORIZON, first: int = 0) -> None:
+        self.horizon, self._first = horizon, first
         self._candidates: list[int] = []
         self._known: set[int] = set()
         self._blamed: dict[Key, int] = {}
@@ -114,8 +114,9 @@ class Health:
             if incident.onset_step < self._blamed.get(key, incident.onset_step + 1):
                 self._blamed[key] = incident.onset_step
                 if any(step >= incident.onset_step for step in self._known):
-                    self.gone_after(incident.onset_step - 1)
-                    news.append(Voided(incident.onset_step - 1))
+                    until = max(self._first, incident.onset_step - 1)  # the initial state is nobody's fault
+                    self.gone_after(until)
+                    news.append(Voided(until))
         waiting = []
         for step in self._candidates:
             end = step + self.horizon
@@ -135,9 +136,9 @@ def _overlaps(incident: Incident, first: int, last: int) -> bool:
 class Guard:
     """Feeds a judge and says what changed."""
 
-    def __init__(self, judge: Judge, tensors: int, horizon: int = HORIZON) -> None:
+    def __init__(self, judge: Judge, tensors: int, horizon: int = HORIZON, first: int = 0) -> None:
         self._judge, self._tensors = judge, tensors
-        self.health = Health(horizon)
+        self.health = Health(horizon, first)
         self.diagnosis = Diagnosis.nothing()
         self._incidents: dict[Key, Incident] = {}
 

@@ -71,7 +71,7 @@ class Recorder:
                 from tuimon.diagnosis.engine import Engine
 
                 judge = Engine
-            return Guard(judge(context), len(self.info.tensors), horizon)
+            return Guard(judge(context), len(self.info.tensors), horizon, self.from_step)
         except Exception as error:
             self.event("fault", self.from_step, part="guard", error=f"{type(error).__name__}: {error}"[:500])
             return None

@@ -31,7 +31,7 @@ def target(snapshots: Snapshots | None, wanted: int | None) -> int | str:
             return wanted
         return f"no snapshot of step {wanted}; there are: {', '.join(map(str, known)) or 'none'}"
     found = snapshots.healthy or snapshots.initial
-    return "no snapshot has earned its health yet, and the initial weights are not kept" if found is None else found.step
+    return "no snapshot has earned its health, and the initial weights are not kept" if found is None else found.step
 
 
 @dataclass(frozen=True, slots=True)

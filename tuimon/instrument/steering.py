@@ -20,11 +20,12 @@ from tuimon.instrument.mailbox import Earned, Letter
 from tuimon.instrument.protocols import Captured, Checkpoints, Overrides, Snapshots
 from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.rescue import put_back, rescue, say_override, target
+from tuimon.instrument.saving import Saving
 
 EVERY: Final = 20
 """Steps between snapshots."""
 LOOK: Final = 0.1
-"""Seconds between two looks while standing still: a letter wakes at once, the death of the writer is seen by looking."""
+"""Seconds between two looks while standing still: a letter wakes at once, a dead writer is seen by looking."""
 SAVING: Final = 120.0
 """Seconds that `close` waits for a checkpoint that is being written."""
 _LOG: Final = logging.getLogger("tuimon")
@@ -55,10 +56,11 @@ class Steering:
     ) -> None:
         """`settle` hands over measurements still on the device, `copy` captures for a checkpoint without snapshots."""
         self._recorder, self._overrides, self._every = recorder, overrides, every
-        self._snapshots, self._checkpoints, self._settle, self._copy = snapshots, checkpoints, settle, copy
+        self._snapshots, self._settle = snapshots, settle
         self._mailbox, self._situation = recorder.mailbox, recorder.situation
         self._ladder = StopLadder()
         self._errands = Errands()
+        self._saving = Saving(recorder, checkpoints, copy if snapshots is None else self._lend, self._errands)
         self._warming: tuple[str, int] | None = None
         self._moved = False
         self._is_off = False
@@ -90,18 +92,17 @@ class Steering:
         """After the `step`-th update, before anything of the next: raises TrainingStopped at the end of a stop."""
         if step < self._mailbox.due:
             return
+        self._ladder.boundary(step)
         try:
             self._attend(step)
         except Exception as error:  # the outermost frame: a part that breaks switches itself off
             self._break(step, error)
-        self._ladder.boundary(step)
 
     def close(self) -> bool:
         """Wait for checkpoints that are being written; whether they are. Before the recorder is closed."""
         return self._errands.close(SAVING)
 
     def _attend(self, step: int) -> None:
-        was_stopping = self._ladder.is_stopping
         self._moved = False
         if self.state == "starting":
             self._enter("running", step, "first step")
@@ -109,10 +110,9 @@ class Steering:
         if self.state in WAITING:
             self._stand_still(step)
         if self._warming is not None and step >= self._warming[1]:
-            self._end_warmup(step)
-        if not was_stopping:
-            self._snapshot_if_due(step)
-            self._mailbox.schedule(self._next(step))
+            self._end_warmup(step, cut_short=False)
+        self._snapshot_if_due(step)
+        self._mailbox.schedule(self._next(step))
 
     def _next(self, step: int) -> float:
         """The step at which there is something to do, letters aside."""
@@ -183,7 +183,8 @@ class Steering:
             self._situation.state = state
             self._recorder.event("state", step, state=state, why=why)
 
-    def _nothing(self, _command: Command, _step: int) -> Result:
+    @staticmethod
+    def _nothing(_command: Command, _step: int) -> Result:
         """The state table does it all."""
         return Done()
 
@@ -191,38 +192,16 @@ class Steering:
         return Done("" if self._ladder.stop() else "already stopping")
 
     def _save(self, command: Command, step: int) -> Result:
-        store = self._checkpoints
-        if store is None:
-            return Refuse("checkpoints are switched off for this run")
-        captured = self._captured(step)
-        if captured is None:
-            return Refuse("nothing can be captured: no snapshots are kept for this run")
-        self._errands.send(lambda: self._write(store, captured, command, step))
-        return Later()
+        why = self._saving.save(command, step)
+        return Refuse(why) if why else Later()
 
-    def _captured(self, step: int) -> Captured | None:
-        if self._snapshots is None:
-            return None if self._copy is None else self._copy(step)
-        if step not in self._snapshots.steps:
-            self._capture(self._snapshots, step)
-        return self._snapshots.detach(step)
-
-    def _write(self, store: Checkpoints, captured: Captured, command: Command, step: int) -> None:
-        """On the background thread: the answer comes when the checkpoint is durable."""
-        begun = time.monotonic()
-        try:
-            info = store.save(captured, step)
-        except Exception as error:
-            why = " ".join(str(error).split())[:300] or type(error).__name__
-            self._recorder.event("checkpoint", step, id="", command=command.id, snapshot_step=step, bytes=0,
-                                 seconds=time.monotonic() - begun, sha256="", outcome="failed", why=why)
-            self._recorder.answer(command, step, "refused", why)
-            return
-        finally:
-            captured.release()
-        self._recorder.event("checkpoint", step, id=info.id, command=command.id, snapshot_step=step, bytes=info.bytes,
-                             seconds=time.monotonic() - begun, sha256=info.sha256, outcome="saved", why="")
-        self._recorder.answer(command, step, "applied", f"saved as {info.id}")
+    def _lend(self, step: int) -> Captured:
+        """This boundary's state, for a checkpoint; it stays a snapshot like others."""
+        snapshots = self._snapshots
+        assert snapshots is not None
+        if step not in snapshots.steps:
+            self._capture(snapshots, step)
+        return snapshots.detach(step)
 
     def _roll_back(self, command: Command, step: int) -> Result:
         to_step = target(self._snapshots, _whole(command.args, "step"))
@@ -243,7 +222,7 @@ class Steering:
         if isinstance(cut, str):
             return Refuse(cut)
         self._moved = True
-        self._supersede(step)
+        self._end_warmup(step, cut_short=True)
         self._warming = (command.id, step + cut.warmup)
         self._enter("running", step, _by(command))
         return Done()
@@ -271,19 +250,14 @@ class Steering:
 
     def _undo(self, _command: Command, step: int) -> Result:
         self._overrides.undo()
-        self._supersede(step)
+        self._end_warmup(step, cut_short=True)
         say_override(self._recorder, self._overrides, step)
         return Done()
 
-    def _supersede(self, step: int) -> None:
-        """A warm-up that is cut short is over all the same: nobody should wait for it."""
+    def _end_warmup(self, step: int, *, cut_short: bool) -> None:
+        """The last tick. A warm-up that is cut short is over all the same: nobody should wait for it."""
         if self._warming is not None:
-            self._recorder.event("rescue", step, id=self._warming[0], tick="done", cut_short=True)
-            self._warming = None
-
-    def _end_warmup(self, step: int) -> None:
-        if self._warming is not None:
-            self._recorder.event("rescue", step, id=self._warming[0], tick="done", cut_short=False)
+            self._recorder.event("rescue", step, id=self._warming[0], tick="done", cut_short=cut_short)
             self._warming = None
 
     def _snapshot_if_due(self, step: int) -> None:
@@ -304,6 +278,8 @@ class Steering:
         if not self._is_off:
             self._recorder.event("fault", step, part="steering", error=f"{type(error).__name__}: {error}"[:500])
         self._is_off = True
+        if self.state in WAITING:
+            self._enter("running", step, "steering broke: nobody could resume")
         self._mailbox.schedule(self._next(step))
 
 
