@@ -1,5 +1,6 @@
 """What tests of recording and steering stand on: a run on a real disk with a real writer thread; fakes of the parts that
-know torch, with their contracts; a judge that finds what a test tells it to; a training loop in a thread."""
+know torch, with their contracts; a judge that finds what a test tells it to; a training loop in a thread.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from steering_parts import DEADLINE, FakeOverrides, FakeSnapshots, Loop, Overriding, ScriptedJudge, incident, rig, wait_for
+from steering_parts import FakeSnapshots, Loop, Overriding, ScriptedJudge, incident, rig, wait_for
 
 from tuimon.instrument.rescue import Cut, target
 
@@ -149,7 +149,6 @@ def test_the_target_is_the_newest_healthy_snapshot_else_the_first():
     snapshots.promote(40)
     assert target(snapshots, None) == 40
     assert target(snapshots, 60) == 60
-    assert FakeOverrides().script_clip is None
 
 
 def _explode_at(onset, until_rollback=True):
@@ -217,4 +216,3 @@ def test_each_policy_orders_its_verb_once(tmp_path, policy, verb):
             run.wait("state", state="held")
         orders = [e for e in run.seen("command", outcome="received") if e.fields["who"]["origin"] == "guard"]
         assert [e.text("verb") for e in orders] == ([] if verb is None else [verb])
-    assert DEADLINE

@@ -97,8 +97,12 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            while not self._closing.wait(self._pace.turn):
+            pause = self._pace.turn
+            while not self._closing.wait(pause):
+                begun = self._mono()
                 self.step_once()
+                # the next turn is due 50 ms after this one began; half of that is always left to training
+                pause = max(self._pace.turn / 2, self._pace.turn - (self._mono() - begun))
             self._refuse_the_rest()
             self._drain()
             self._journal.close()
