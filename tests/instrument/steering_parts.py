@@ -1,12 +1,13 @@
-"""What tests of recording and steering stand on: a run on a real disk with a real writer thread; fakes of the parts that
-know torch, with their contracts; a judge that finds what a test tells it to; a training loop in a thread.
+"""What tests of recording and steering stand on: a run on a real disk with a real writer thread, and fakes around it.
+
+Fakes of the parts that know torch keep their contracts; a judge finds what a test tells it to; a loop trains in a thread.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -167,16 +168,16 @@ class Saved:
 
 @dataclass
 class FakeCheckpoints:
-    saved: list[int] = field(default_factory=list)
+    saved: list[tuple[int, int, float]] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     broken: bool = False
 
-    def save(self, captured: Lent, step: int) -> Saved:
+    def save(self, captured: Lent, step: int, *, attempt: int, overrides: Mapping[str, Any]) -> Saved:
         assert not captured.released
         assert self.gate.wait(DEADLINE)
         if self.broken:
             raise OSError(28, "No space left on device")
-        self.saved.append(step)
+        self.saved.append((step, attempt, overrides["lr_scale"]))
         return Saved(f"step-{step:09d}")
 
 
@@ -311,7 +312,7 @@ class Loop:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
-    def __enter__(self) -> Loop:
+    def __enter__(self) -> Loop:  # noqa: PYI034  # Self is not in the standard library of 3.10
         self._thread.start()
         return self
 
