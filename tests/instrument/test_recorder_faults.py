@@ -23,7 +23,7 @@ from tuimon.record.segments import LogReader, Row
 
 
 class FailingFiles(OsFiles):
-    """Fails the calls whose numbers are in `failing`; a failing write may first write half."""
+    """Fails the calls whose numbers are in `failing`; a failing write may first write half. Nothing is made durable."""
 
     def __init__(self, failing=(), error=errno.ENOSPC, *, short=False):
         self.failing, self.error, self.short, self.calls = failing, error, short, 0
@@ -47,7 +47,6 @@ class FailingFiles(OsFiles):
     def sync(self, fd):
         if self._may_fail():
             raise OSError(self.error, os.strerror(self.error))
-        super().sync(fd)
 
     def ftruncate(self, fd, length):
         if self._may_fail():
