@@ -93,7 +93,7 @@ def _plan(state: TrainingState, tensors: Mapping[str, Any], plain: Plain, notes:
         notes.append("the schedule was not restored: no schedulers were passed" if saved else
                      "the schedule starts anew: the checkpoint has none")
     elif len(saved) != len(state.schedulers) or len(saved) != len(plain["due"]):
-        raise CheckpointError(f"it holds {len(saved)} schedules, the run has {len(state.schedulers)}")
+        raise CheckpointError(f"not of this run: it holds {len(saved)} schedules, the run has {len(state.schedulers)}")
     own = {k: t for k, t in tensors.items() if not k.startswith(("scaler/", "pending/"))}
     return plan(state, own, {**plain, "scaler": numbers}, hyper=True)
 
