@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,9 @@ class Chunk:
         return Chunk(np.zeros(0, np.int64), np.zeros(0), {}, {}, TensorRows.empty(tensors))
 
     @staticmethod
-    def of(steps: Any = None, *, tensors: TensorRows | None = None, marks: tuple[Mark, ...] = (), **columns: Any) -> Chunk:
+    def of(
+        steps: Any = None, *, tensors: TensorRows | None = None, marks: tuple[Mark, ...] = (), **columns: Any
+    ) -> Chunk:
         """Build one from plain sequences; None in a column means "not measured". For readers and tests."""
         n = len(next(iter(columns.values()))) if steps is None else len(steps)
         at = np.arange(1, n + 1) if steps is None else np.asarray(steps, np.int64)
@@ -104,15 +107,15 @@ class Chunk:
 
     def pieces(self, cuts: list[int]) -> Iterator[Chunk]:
         """The same stretch cut at row indices: what the fold laws are tested with."""
+        far = 1 << 62
         edges = [0, *sorted(cuts), len(self)]
-        for i, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-            first = -(1 << 62) if i == 0 else int(self.steps[a - 1])
-            last = (1 << 62) if i == len(edges) - 2 else int(self.steps[b - 1]) if b else first
+        for i, (a, b) in enumerate(pairwise(edges)):
+            after = int(self.steps[a - 1]) if a else -far
+            upto = far if i == len(edges) - 2 else int(self.steps[b - 1]) if b else -far
             yield Chunk(
                 self.steps[a:b], self.times[a:b],
                 {k: v[a:b] for k, v in self.columns.items()},
                 {k: v[a:b] for k, v in self.present.items()},
-                self.tensors.between(first, last),
-                tuple(m for m in self.marks if first <= m.step < last) if i else
-                tuple(m for m in self.marks if m.step < last),
+                self.tensors.between(after, upto),
+                tuple(m for m in self.marks if after <= m.step < upto),
             )

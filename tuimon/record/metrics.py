@@ -1,4 +1,7 @@
-"""The metric vocabulary: one place that knows a metric's label, unit and axis (design, section 9)."""
+"""The metric vocabulary: one place that knows a metric's label, unit and axis (design, section 9).
+
+A metric's position in the table is its code in the log format: append, never reorder or remove.
+"""
 
 from __future__ import annotations
 

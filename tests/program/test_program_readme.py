@@ -1,0 +1,118 @@
+"""Every command in the README does what the README says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pty_terminal import Terminal
+
+from tuimon.record.rundir import list_runs, runs_root
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [line.split("  #")[0].strip() for block in blocks("sh") for line in block.splitlines() if line.strip()]
+INSTALLS = [c for c in COMMANDS if "-m venv" in c]
+DEMOS = [c for c in COMMANDS if " demo " in c and c not in INSTALLS and "--headless" not in c]
+
+
+def end_training() -> None:
+    """End the training process of every run of this test."""
+    for run in list_runs():
+        info, launch = run.read_info(), run.read_launch()
+        process = info.process if info else launch.process if launch else None
+        if process is not None:
+            try:
+                os.kill(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+
+def arguments(command: str) -> list[str]:
+    first, *rest = shlex.split(command)
+    assert first == ".venv/bin/tuimon"
+    return [sys.executable, "-m", "tuimon", *rest]
+
+
+def test_every_command_is_known_to_a_test():
+    others = {".venv/bin/tuimon watch", ".venv/bin/tuimon runs", ".venv/bin/tuimon diagnose --json",
+              ".venv/bin/tuimon demo exploding --headless --on-critical rescue"}
+    assert set(COMMANDS) == {*INSTALLS, *DEMOS, *others}
+    assert len(INSTALLS) == 2
+
+
+@pytest.mark.parametrize("command", DEMOS)
+def test_a_demo_opens_and_shows_live_numbers(command):
+    with Terminal(arguments(command), 120, 40, {"TUIMON_RUNS": str(runs_root())}) as terminal:
+        try:
+            terminal.wait_for(shlex.split(command)[2])
+            terminal.wait_for(lambda text: re.search(r"step [1-9]", text) is not None, 90)
+        finally:
+            end_training()
+
+
+def test_the_one_line_works_in_a_script_and_its_run_can_be_listed_watched_and_judged():
+    (script,) = blocks("python")
+    assert script.count("tuimon.attach") == 1
+    env = {**os.environ, "TUIMON_RUNS": str(runs_root())}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    runs = subprocess.run(arguments(".venv/bin/tuimon runs"), capture_output=True, text=True, env=env)
+    assert "finished" in runs.stdout
+    assert "200" in runs.stdout
+    judged = subprocess.run(arguments(".venv/bin/tuimon diagnose --json"), capture_output=True, text=True, env=env)
+    body = json.loads(judged.stdout)
+    assert (body["schema"], body["steps"], body["state"]) == (1, 200, "finished")
+    with Terminal(arguments(".venv/bin/tuimon watch"), 120, 40, env) as terminal:
+        terminal.wait_for("finished")
+        terminal.press("q")
+        assert terminal.wait_for_exit() == 0
+
+
+def test_the_headless_rescue_prints_one_object():
+    command = arguments(".venv/bin/tuimon demo exploding --headless --on-critical rescue")
+    done = subprocess.run([*command, "--speed", "1000"], capture_output=True, text=True)
+    assert json.loads(done.stdout)["rescues"] >= 1
+    assert done.returncode == 0
+
+
+def test_the_keys_in_the_readme_are_the_keys_of_the_program():
+    from tuimon.viewer.actions import actions_markdown
+
+    table = re.search(r"<!-- keys -->\n(.*?)<!-- /keys -->", README, re.DOTALL)
+    assert table is not None
+    assert table.group(1).strip() == actions_markdown().strip()
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    script = (ROOT / ".ci" / "run").read_text()
+    make, install, run = (part.strip() for part in INSTALLS[1].split("&&"))
+    assert make in script
+    assert install in script
+    assert run.removeprefix(".venv-test/bin/") in script
+
+
+@pytest.mark.install
+def test_the_first_command_takes_a_newcomer_from_a_clone_to_a_live_chart(tmp_path):
+    clone = tmp_path / "tuimon"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+    with Terminal(["sh", "-c", f"cd {shlex.quote(str(clone))} && {INSTALLS[0]}"], 120, 40, {"TUIMON_RUNS": str(runs_root())}) as terminal:
+        try:
+            terminal.wait_for(lambda text: re.search(r"step [1-9]", text) is not None, 900)
+        finally:
+            end_training()
+            shutil.rmtree(clone)

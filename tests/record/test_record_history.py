@@ -1,0 +1,105 @@
+"""History: extremes survive thinning at every size, and a resumed attempt supersedes what it redoes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tuimon.record import history as module
+from tuimon.record.chunk import Chunk, Mark, TensorRows
+from tuimon.record.history import History, thin
+
+
+def history_of(values, cuts=()) -> History:
+    whole = Chunk.of(loss=list(values))
+    found = History()
+    for piece in whole.pieces([c for c in cuts if c <= len(whole)]):
+        found.extend(piece)
+    return found
+
+
+SERIES = st.lists(st.one_of(st.floats(-1e6, 1e6), st.sampled_from([math.nan, math.inf, -math.inf])), min_size=1, max_size=400)
+
+
+@given(SERIES, st.integers(1, 50), st.lists(st.integers(0, 400), max_size=4), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_minimum_maximum_and_non_finite_survive_thinning(values, columns, cuts, by_pyramid):
+    direct = module.DIRECT
+    module.DIRECT = 0 if by_pyramid else direct
+    try:
+        got = history_of(values, cuts).thin("loss", 1, len(values), columns)
+    finally:
+        module.DIRECT = direct
+    finite = [v for v in values if math.isfinite(v)]
+    assert len(got) <= columns
+    assert bool(got.bad.any()) == (len(finite) < len(values))
+    if finite:
+        assert np.nanmin(got.low) == min(finite)
+        assert np.nanmax(got.high) == max(finite)
+    else:
+        assert np.isnan(got.low).all()
+    assert (np.diff(got.steps) > 0).all()
+
+
+def test_the_pyramid_and_the_direct_way_agree_on_a_long_run():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=50_000)
+    values[31_234] = 99.0
+    values[40_000] = np.nan
+    grown = history_of(values, cuts=[1, 17, 5_000, 33_333])
+    by_pyramid = grown.thin("loss", 1, 50_000, 100)
+    direct = thin(np.arange(1, 50_001), values, 1, 50_000, 100)
+    assert np.nanmax(by_pyramid.high) == np.nanmax(direct.high) == 99.0
+    assert by_pyramid.bad.sum() == 1
+    off = np.abs(np.argmax(by_pyramid.high) - np.argmax(direct.high))
+    assert off <= 1
+    assert np.allclose(by_pyramid.low, direct.low, atol=1.5)
+
+
+def test_a_resumed_attempt_supersedes_what_lies_after_its_checkpoint():
+    found = history_of(range(100))
+    tensors = TensorRows(np.array([10, 50, 90]), np.zeros((3, 1), np.float32), np.zeros((3, 1), np.float32), np.ones((3, 1), bool))
+    found.extend(Chunk(np.zeros(0, np.int64), np.zeros(0), {}, {}, tensors))
+    found.extend(Chunk.of([61, 62], marks=(Mark(60, "attempt", {"number": 2, "from_step": 60}),), loss=[7.0, 8.0]))
+    assert found.series("loss").steps.tolist() == [*range(1, 61), 61, 62]
+    assert found.series("loss").values[-2:].tolist() == [7.0, 8.0]
+    assert found.tensor_rows().steps.tolist() == [10, 50]
+    assert found.last_step == 62
+
+
+def test_superseding_keeps_the_pyramid_right():
+    found = history_of(range(10_000))
+    found.extend(Chunk.of(np.arange(5_001, 45_001), marks=(Mark(5_000, "attempt"),), loss=[0.0] * 40_000))
+    got = found.thin("loss", 1, 45_000, 45)
+    assert np.nanmax(got.high) == 4_999
+    assert got.high[10:].max() == 0
+
+
+def test_what_was_never_measured_is_empty_not_nan():
+    found = history_of([1.0, 2.0])
+    assert found.value("val_loss") is None
+    assert len(found.series("val_loss")) == 0
+    assert len(found.thin("val_loss", 1, 10, 5)) == 0
+    assert len(found.thin("loss", 5, 1, 5)) == 0
+    assert found.names == ("loss",)
+
+
+def test_sparse_values_keep_their_own_steps():
+    found = History()
+    found.extend(Chunk.of(loss=[1.0, 2.0, 3.0], update_ratio=[None, 1e-3, None]))
+    assert found.series("update_ratio").steps.tolist() == [2]
+    assert found.value("loss") == 3.0
+
+
+@pytest.mark.parametrize("cuts", [[], [0], [1], [3], [1, 1, 2]])
+def test_pieces_put_together_are_the_whole(cuts):
+    tensors = TensorRows(np.array([2, 3]), np.ones((2, 1), np.float32), np.ones((2, 1), np.float32), np.ones((2, 1), bool))
+    whole = Chunk.of(loss=[1.0, 2.0, 3.0], tensors=tensors, marks=(Mark(0, "attempt"), Mark(2, "note"), Mark(3, "note")))
+    parts = list(whole.pieces(cuts))
+    assert [s for p in parts for s in p.steps] == [1, 2, 3]
+    assert [s for p in parts for s in p.tensors.steps] == [2, 3]
+    assert [m.step for p in parts for m in p.marks] == [0, 2, 3]

@@ -1,0 +1,198 @@
+"""The run directory: what is written is what is read, a dead run says so, and names are labels."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuimon.errors import LogError, RunNotFound, UsageError
+from tuimon.record.events import EventReader, EventWriter
+from tuimon.record.liveness import identity, is_alive
+from tuimon.record.rundir import Launch, RunInfo, create_run, label, list_runs, runs_root
+from tuimon.record.runs import find_run
+from tuimon.record.segments import LogWriter, Row
+from tuimon.record.status import status
+from tuimon.record.tensors import TensorEntry, TensorTable, layer_of
+
+
+def info(**more) -> RunInfo:
+    return RunInfo(name="x", process=identity(), started=1.0, tensors=(TensorEntry("a.weight", (2, 3), "float32"),), **more)
+
+
+def started_run(root: Path, name="x", *, events=(), process=None):
+    run = create_run(name, root)
+    run.write_info(replace(info(), process=process) if process else info())
+    writer = EventWriter(run.events, 1)
+    for kind, fields in (("attempt", {}), *events):
+        writer.append(kind, 3, 0.0, fields)
+    writer.close()
+    return run
+
+
+def dead_process():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        who = identity(child.pid)
+        assert is_alive(who)
+        child.kill()
+    return who
+
+
+def test_run_and_launch_come_back_as_written(tmp_path):
+    run = create_run("my run", tmp_path)
+    assert run.read_info() is None
+    given_info = info(eps=1e-8, total_steps=10, versions={"torch": "2"})
+    run.write_info(given_info)
+    assert run.read_info() == given_info
+    launch = Launch("n", "exploding", "the lr runs away", 600, 3, 1.5, identity())
+    run.write_launch(launch)
+    assert run.read_launch() == launch
+
+
+def test_a_damaged_run_json_is_one_line_and_the_list_still_works(tmp_path):
+    run = started_run(tmp_path)
+    run.run_json.write_text("{")
+    with pytest.raises(LogError, match="not JSON"):
+        run.read_info()
+    assert status(run).state == "unreadable"
+    run.run_json.write_text(json.dumps({"schema": 1, "name": 3}))
+    with pytest.raises(LogError, match="not one of ours"):
+        run.read_info()
+
+
+def test_a_killed_run_has_died_and_a_live_one_has_not(tmp_path):
+    running = ("state", {"state": "running"})
+    assert status(started_run(tmp_path, events=[running])).state == "running"
+    assert status(started_run(tmp_path, events=[running], process=dead_process())).state == "died"
+    ended = [running, ("end", {"state": "finished"})]
+    assert status(started_run(tmp_path, events=ended, process=dead_process())).state == "finished"
+
+
+def test_a_reused_process_number_is_not_the_same_process():
+    me = identity()
+    assert is_alive(me)
+    assert not is_alive(replace(me, started=me.started - 100))
+    assert not is_alive(replace(me, boot_id="another"))
+    assert is_alive(replace(me, host="elsewhere")) is None
+
+
+def test_status_tells_step_loss_verdict_and_the_last_sign_of_life(tmp_path):
+    run = started_run(tmp_path, events=[
+        ("state", {"state": "running"}),
+        ("incident", {"rule": "a", "severity": "warning", "change": "opened", "headline": "A"}),
+        ("incident", {"rule": "b", "severity": "critical", "change": "opened", "headline": "B"}),
+        ("incident", {"rule": "c", "severity": "critical", "change": "opened", "headline": "C"}),
+        ("incident", {"rule": "c", "severity": "critical", "change": "resolved", "headline": "C"}),
+    ])
+    writer = LogWriter(run.metrics, attempt=1, from_step=0, tensors=0)
+    writer.append([Row(1, 5.0, {"loss": 2.0}), Row(2, 6.0, {"loss": math.inf})])
+    writer.beat(7.0, 0.0, "running")
+    writer.close()
+    found = status(run)
+    assert (found.step, found.loss, found.last_sign, found.verdict, found.headline) == (2, math.inf, 7.0, "critical", "B")
+    assert found.is_live
+
+
+def test_find_run_prefers_the_live_one_and_says_what_there_is(tmp_path):
+    with pytest.raises(RunNotFound, match="tuimon demo exploding"):
+        find_run(None, tmp_path)
+    alive = started_run(tmp_path, "alpha")
+    dead = started_run(tmp_path, "beta", process=dead_process())
+    assert find_run(None, tmp_path) == alive
+    assert find_run("be", tmp_path) == dead
+    assert find_run(dead.name, tmp_path) == dead
+    assert find_run(str(dead.path), tmp_path) == dead
+    with pytest.raises(RunNotFound, match="alpha-"):
+        find_run("gamma", tmp_path)
+    started_run(tmp_path, "alp")
+    with pytest.raises(UsageError, match="fits several"):
+        find_run("al", tmp_path)
+    with pytest.raises(RunNotFound, match="metrics"):
+        find_run("./nowhere/", tmp_path)
+
+
+@given(st.text(max_size=200))
+def test_any_name_is_a_harmless_label(name):
+    made = label(name)
+    assert 1 <= len(made) <= 60
+    assert "/" not in made
+    assert made not in (".", "..")
+    assert not made.startswith((".", "-"))
+    assert made.isascii()
+
+
+def test_the_root_follows_the_environment():
+    assert runs_root({"TUIMON_RUNS": "/a/b"}) == Path("/a/b")
+    assert runs_root({"XDG_STATE_HOME": "/s"}) == Path("/s/tuimon/runs")
+    assert runs_root({"XDG_STATE_HOME": "relative"}) == Path.home() / ".local/state/tuimon/runs"
+
+
+def test_run_directories_are_private_whatever_the_umask(tmp_path):
+    old = os.umask(0)
+    try:
+        run = create_run("x", tmp_path / "deep" / "root")
+        run.write_info(info())
+    finally:
+        os.umask(old)
+    assert {p.stat().st_mode & 0o777 for p in (run.path, run.metrics, run.commands, run.checkpoints)} == {0o700}
+    assert run.run_json.stat().st_mode & 0o777 == 0o600
+    assert [r.name for r in list_runs(tmp_path / "deep" / "root")] == [run.name]
+
+
+def test_events_come_back_and_damage_costs_its_own_line(tmp_path):
+    path = tmp_path / "events.jsonl"
+    writer, reader = EventWriter(path, 2), EventReader(path)
+    writer.append("note", 7, 1.5, {"text": "NaN", "loss": math.nan, "lr": 0.1})
+    (event,) = reader.poll()
+    assert (event.kind, event.step, event.attempt, event.time) == ("note", 7, 2, 1.5)
+    assert event.text("text") == "NaN"
+    assert math.isnan(event.number("loss"))
+    assert event.number("lr") == 0.1
+    assert event.number("missing") is None
+    with path.open("ab") as file:
+        file.write(b'{"half": ')
+    assert reader.poll() == []
+    again = EventWriter(path, 3)
+    again.append("state", 8, 2.0, {"state": "running"})
+    assert [e.kind for e in reader.poll()] == ["state"]
+    assert reader.damaged == 1
+    for line in path.read_bytes().split(b"\n"):
+        assert line.isascii()
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_event_bytes_never_raise(tmp_path_factory, raw):
+    path = tmp_path_factory.mktemp("e") / "events.jsonl"
+    path.write_bytes(raw + b"\n")
+    assert all(e.kind for e in EventReader(path).poll()) in (True, False)
+
+
+def test_layers_are_named_by_their_first_index():
+    assert layer_of("blocks.3.mlp.fc2.weight") == "blocks.3"
+    assert layer_of("transformer.h.11.attn.weight") == "transformer.h.11"
+    assert layer_of("embed.weight") == "embed"
+    assert layer_of("bias") == "bias"
+
+
+def test_layer_rms_is_over_the_elements_that_had_a_gradient():
+    import numpy as np
+
+    from tuimon.record.chunk import TensorRows
+
+    table = TensorTable((TensorEntry("b.0.w", (4,), "f"), TensorEntry("b.0.v", (12,), "f"), TensorEntry("c.w", (1,), "f")))
+    rows = TensorRows(
+        np.array([1]), np.array([[4.0, 9.0, 1.0]], np.float32), np.full((1, 3), np.nan, np.float32),
+        np.array([[True, False, False]]),
+    )
+    names, _, values = table.layer_grad_rms(rows)
+    assert names == ["b.0", "c"]
+    assert values[0, 0] == pytest.approx(2.0)
+    assert math.isnan(values[0, 1])

@@ -1,0 +1,146 @@
+"""events.jsonl: what happened to a run, one strict JSON object a line, for people (`tail -f | jq`) and for viewers.
+
+Low rate: commands and their outcomes, snapshots, incidents, attempts, faults. Touches the disk.
+
+    {"seq": 3, "time": 1763821952.1, "attempt": 1, "step": 190, "kind": "snapshot", "snapshot_step": 190, ...}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tuimon.record.files import OS, Files, write_fully
+from tuimon.record.log import finite
+
+MAX_LINE: Final = 1 << 20
+READ_BYTES: Final = 8 << 20
+_OPEN: Final = os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_WORDS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+KINDS: Final = (
+    "attempt", "state", "command", "rescue", "override", "rollback", "snapshot", "snapshot-healthy", "snapshot-void",
+    "checkpoint", "incident", "note", "fault", "end",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line."""
+
+    seq: int
+    time: float
+    """Wall clock, seconds since the epoch."""
+    attempt: int
+    step: int
+    """Last completed step when it happened."""
+    kind: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def number(self, name: str) -> float | None:
+        """A numeric field, non-finite words understood; None where it is absent or no number."""
+        value = self.fields.get(name)
+        if isinstance(value, str):
+            return _WORDS.get(value)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        return float(value)
+
+    def text(self, name: str) -> str:
+        """A text field; "" where it is absent."""
+        value = self.fields.get(name)
+        return value if isinstance(value, str) else ""
+
+    def whole(self, name: str) -> int | None:
+        """A whole-number field; None where it is absent or something else."""
+        value = self.fields.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+class EventWriter:
+    """Appends lines. `append` may raise OSError, and then that line is not in the file."""
+
+    def __init__(self, path: Path, attempt: int, files: Files = OS) -> None:
+        self._files, self._attempt = files, attempt
+        self._fd = files.open(str(path), _OPEN, 0o600)
+        self._offset = os.fstat(self._fd).st_size
+        self._seq = 0
+        self._heal = self._offset > 0
+        """A killed predecessor may have left half a line: a newline ends it."""
+
+    def append(self, kind: str, step: int, time: float, fields: Mapping[str, Any]) -> None:
+        """Write one event."""
+        body = {"seq": self._seq, "time": time, "attempt": self._attempt, "step": step, "kind": kind, **fields}
+        raw = json.dumps(finite(body), allow_nan=False, ensure_ascii=True).encode() + b"\n"
+        if self._heal:
+            raw = b"\n" + raw
+        write_fully(self._files, self._fd, raw, self._offset)
+        self._offset += len(raw)
+        self._seq += 1
+        self._heal = False
+
+    def sync(self) -> None:
+        """Make what was written durable."""
+        self._files.sync(self._fd)
+
+    def close(self) -> None:
+        """Give the file back. Idempotent."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            self._files.close(fd)
+
+
+class EventReader:
+    """Follows the file. Never raises on damage: counts lines that are no event."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._offset = path, 0
+        self.damaged = 0
+
+    def poll(self) -> list[Event]:
+        """Complete lines added since the last poll."""
+        try:
+            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return []
+        try:
+            data = os.pread(fd, READ_BYTES, self._offset)
+        except OSError:
+            return []
+        finally:
+            os.close(fd)
+        end = data.rfind(b"\n") + 1
+        if end == 0 and len(data) >= READ_BYTES:
+            end = len(data)  # a line that never ends is damage, not something to wait for
+        self._offset += end
+        found = []
+        for line in data[:end].split(b"\n"):
+            if line.strip():
+                event = _parse(line)
+                if event is None:
+                    self.damaged += 1
+                else:
+                    found.append(event)
+        return found
+
+
+def _parse(line: bytes) -> Event | None:
+    if len(line) > MAX_LINE:
+        return None
+    try:
+        body = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(body, dict):
+        return None
+    try:
+        seq, step, attempt = int(body.pop("seq")), int(body.pop("step")), int(body.pop("attempt"))
+        time, kind = float(body.pop("time")), body.pop("kind")
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return Event(seq, time, attempt, step, kind, body) if isinstance(kind, str) else None

@@ -1,0 +1,100 @@
+"""The file operations that recording needs, as one small seam, so that faults can be injected. Touches the disk."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+
+class Files(Protocol):
+    """What the writers ask of an operating system; every method may raise OSError."""
+
+    def open(self, path: str, flags: int, mode: int) -> int:
+        """A file descriptor."""
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        """Bytes written, possibly fewer than given."""
+
+    def ftruncate(self, fd: int, length: int) -> None:
+        """Cut the file."""
+
+    def sync(self, fd: int) -> None:
+        """Make the file's data durable."""
+
+    def close(self, fd: int) -> None:
+        """Give the descriptor back."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Atomically put `old` in the place of `new`."""
+
+
+class OsFiles:
+    """The real thing."""
+
+    def open(self, path: str, flags: int, mode: int) -> int:
+        """A file descriptor."""
+        return os.open(path, flags, mode)
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        """Bytes written."""
+        return os.pwrite(fd, data, offset)
+
+    def ftruncate(self, fd: int, length: int) -> None:
+        """Cut the file."""
+        os.ftruncate(fd, length)
+
+    def sync(self, fd: int) -> None:
+        """Make the file's data durable (macOS has no fdatasync)."""
+        getattr(os, "fdatasync", os.fsync)(fd)
+
+    def close(self, fd: int) -> None:
+        """Give the descriptor back."""
+        os.close(fd)
+
+    def rename(self, old: str, new: str) -> None:
+        """Atomically put `old` in the place of `new`."""
+        os.replace(old, new)
+
+
+OS: Files = OsFiles()
+
+
+def write_fully(files: Files, fd: int, data: bytes, offset: int) -> None:
+    """Write all of `data` at `offset`, or leave the file cut back to `offset` and raise OSError.
+
+    A full disk shows as a short write without an error: the next call raises. Cutting back keeps a torn frame from
+    standing in the middle of the file once space returns.
+    """
+    view, written = memoryview(data), 0
+    try:
+        while written < len(data):
+            count = files.pwrite(fd, view[written:], offset + written)
+            if count <= 0:
+                raise OSError("write returned 0 bytes")
+            written += count
+    except OSError:
+        if written:
+            try:
+                files.ftruncate(fd, offset)
+            except OSError:
+                pass  # the reader skips a torn frame; the next write starts at the same offset and covers it
+        raise
+
+
+def write_atomically(path: str, data: bytes, files: Files = OS) -> None:
+    """Replace the file at `path` by `data`, durable and never half-written; mode 0600."""
+    aside = f"{path}.tmp.{os.getpid()}"
+    fd = files.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            write_fully(files, fd, data, 0)
+            files.sync(fd)
+        finally:
+            files.close(fd)
+        files.rename(aside, path)
+    except OSError:
+        try:
+            os.unlink(aside)
+        except OSError:
+            pass
+        raise

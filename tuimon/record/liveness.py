@@ -1,0 +1,66 @@
+"""Is the process that wrote this still the same one, and alive? Asks the process table."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+START_SLACK: Final = 2.0
+"""Seconds by which a start time may differ between two readings: it is derived from the wall clock's boot time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A process, distinguishable from another that reuses its number."""
+
+    pid: int
+    started: float
+    """Wall clock of its start, seconds since the epoch."""
+    boot_id: str
+    host: str
+
+
+@lru_cache(maxsize=1)
+def boot_id() -> str:
+    """Something that changes with every boot."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        import psutil
+
+        return f"boot-{round(psutil.boot_time() / 10)}"
+
+
+def identity(pid: int | None = None) -> ProcessIdentity:
+    """This process, or another live one of this machine (ProcessLookupError if there is none)."""
+    import psutil
+
+    number = os.getpid() if pid is None else pid
+    try:
+        started = psutil.Process(number).create_time()
+    except psutil.NoSuchProcess:
+        raise ProcessLookupError(number) from None
+    return ProcessIdentity(number, float(started), boot_id(), socket.gethostname())
+
+
+def is_alive(process: ProcessIdentity) -> bool | None:
+    """Whether it lives; None where it belongs to another machine and cannot be asked."""
+    if process.host != socket.gethostname():
+        return None
+    if process.boot_id != boot_id():
+        return False
+    import psutil
+
+    try:
+        found = psutil.Process(process.pid)
+        if abs(found.create_time() - process.started) > START_SLACK:
+            return False
+        return bool(found.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True

@@ -1,0 +1,263 @@
+"""The log format: frames of bytes to and from values. Pure.
+
+    frame    F5 54 4D 31 | kind u8 | 0 u8 | version u16 | length u32 | crc32 u32 | sequence u64 | payload
+             little endian; the CRC covers kind, version, length, sequence and payload
+
+    HEAD     JSON: attempt, from_step, tensors, rank          first frame of every segment
+    ROWS     n u32, k u16, k names, steps i64[n], times f64[n], values f64[k][n], present bits [k][n]
+             a name is one byte, its position in METRICS, or 255, length u8, UTF-8
+    TENSORS  m u32, P u32, steps i64[m], measured u8[m], grad f32[m][P], seen bits [m][P], update f32[sum measured][P]
+    MARK     JSON: step, kind, fields
+    GAP      JSON: dropped, why
+    BEAT     JSON: wall, mono, state
+
+Every frame stands alone: losing one costs its own rows. A reader that finds damage looks for the next magic.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from tuimon.record.chunk import Bools, Floats, Ints, Mark, TensorRows, Vectors
+from tuimon.record.metrics import METRICS
+
+MAGIC: Final = b"\xf5TM1"
+VERSION: Final = 1
+HEAD, ROWS, TENSORS, MARK, GAP, BEAT = 1, 2, 3, 4, 5, 6
+MAX_PAYLOAD: Final = 64 << 20
+"""Longer lengths are damage: nothing is allocated for them."""
+
+_HEADER: Final = struct.Struct("<4sBxHIIQ")
+_COVERED: Final = struct.Struct("<BxHIQ")
+_CODES: Final[dict[str, int]] = {name: i for i, name in enumerate(METRICS)}
+_NAMES: Final[tuple[str, ...]] = tuple(METRICS)
+_CUSTOM: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The scalars of one step."""
+
+    step: int
+    time: float
+    """Wall clock, seconds since the epoch."""
+    values: Mapping[str, float]
+    """Only what was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRow:
+    """The per-tensor vectors of one step."""
+
+    step: int
+    grad: Vectors
+    """(P,) gradient norms."""
+    seen: Bools
+    """(P,) whether the tensor had a gradient."""
+    update: Vectors | None
+    """(P,) relative change; None where the update was not measured at this step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One intact frame and where it ends."""
+
+    kind: int
+    sequence: int
+    payload: memoryview
+    end: int
+
+
+def encode_frame(kind: int, sequence: int, payload: bytes) -> bytes:
+    """The bytes of one frame."""
+    crc = zlib.crc32(payload, zlib.crc32(_COVERED.pack(kind, VERSION, len(payload), sequence)))
+    return _HEADER.pack(MAGIC, kind, VERSION, len(payload), crc, sequence) + payload
+
+
+def encode_json(kind: int, sequence: int, body: Mapping[str, Any]) -> bytes:
+    """A frame that carries JSON; non-finite numbers travel as words."""
+    return encode_frame(kind, sequence, json.dumps(finite(body), allow_nan=False).encode())
+
+
+def finite(value: Any) -> Any:
+    """`value` with non-finite floats as "NaN", "Infinity", "-Infinity", and anything foreign as its text."""
+    if isinstance(value, float):
+        return value if np.isfinite(value) else "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124  # NaN is what differs from itself
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    return str(value)
+
+
+def encode_rows(sequence: int, rows: Sequence[Row]) -> bytes:
+    """A frame of rows, column by column."""
+    names = list(dict.fromkeys(name for row in rows for name in row.values))
+    n, k = len(rows), len(names)
+    where = {name: i for i, name in enumerate(names)}
+    values, present = np.zeros((k, n), "<f8"), np.zeros((k, n), np.bool_)
+    for j, row in enumerate(rows):
+        for name, value in row.values.items():
+            i = where[name]
+            values[i, j] = value
+            present[i, j] = True
+    head = struct.pack("<IH", n, k) + b"".join(_encode_name(name) for name in names)
+    steps = np.fromiter((r.step for r in rows), "<i8", n)
+    times = np.fromiter((r.time for r in rows), "<f8", n)
+    bits = np.packbits(present.reshape(-1))
+    return encode_frame(
+        ROWS, sequence, b"".join((head, steps.tobytes(), times.tobytes(), values.tobytes(), bits.tobytes()))
+    )
+
+
+def _encode_name(name: str) -> bytes:
+    code = _CODES.get(name)
+    if code is not None:
+        return bytes((code,))
+    raw = name.encode("utf-8", "replace")[:200]
+    return bytes((_CUSTOM, len(raw))) + raw
+
+
+def encode_tensors(sequence: int, rows: Sequence[TensorRow]) -> bytes:
+    """A frame of per-tensor vectors; all rows have the same length."""
+    m, tensors = len(rows), len(rows[0].grad)
+    measured = np.array([r.update is not None for r in rows], np.uint8)
+    parts = [
+        struct.pack("<II", m, tensors),
+        np.fromiter((r.step for r in rows), "<i8", m).tobytes(),
+        measured.tobytes(),
+        np.stack([r.grad for r in rows]).astype("<f4").tobytes(),
+        np.packbits(np.stack([r.seen for r in rows]).reshape(-1)).tobytes(),
+        b"".join(r.update.astype("<f4").tobytes() for r in rows if r.update is not None),
+    ]
+    return encode_frame(TENSORS, sequence, b"".join(parts))
+
+
+def frames(data: bytes | memoryview) -> Iterator[Frame | int]:
+    """Intact frames in `data`, and, as plain ints, how many bytes had to be skipped to find the next one.
+
+    Stops before an incomplete frame at the end, which may be one that is still being written.
+    """
+    view = memoryview(data)
+    raw = bytes(data) if not isinstance(data, bytes) else data
+    at, end = 0, len(raw)
+    while at + _HEADER.size <= end:
+        frame = _frame_at(view, raw, at)
+        if frame is not None:
+            yield frame
+            at = frame.end
+            continue
+        found = _next_intact(view, raw, at + 1)
+        if found < 0:
+            return
+        yield found - at
+        at = found
+
+
+def _frame_at(view: memoryview, raw: bytes, at: int) -> Frame | None:
+    if raw[at:at + 4] != MAGIC or at + _HEADER.size > len(raw):
+        return None
+    _, kind, version, length, crc, sequence = _HEADER.unpack_from(raw, at)
+    start = at + _HEADER.size
+    if length > MAX_PAYLOAD or start + length > len(raw):
+        return None
+    payload = view[start:start + length]
+    if zlib.crc32(payload, zlib.crc32(_COVERED.pack(kind, version, length, sequence))) != crc:
+        return None
+    return Frame(kind, sequence, payload, start + length)
+
+
+def _next_intact(view: memoryview, raw: bytes, start: int) -> int:
+    """Where the next intact frame begins; -1 where there is none yet."""
+    at = raw.find(MAGIC, start)
+    while at >= 0:
+        if _frame_at(view, raw, at) is not None:
+            return at
+        at = raw.find(MAGIC, at + 1)
+    return -1
+
+
+@dataclass(frozen=True, slots=True)
+class RowBlock:
+    """A decoded ROWS frame."""
+
+    steps: Ints
+    times: Floats
+    columns: dict[str, Floats]
+    present: dict[str, Bools]
+
+
+def decode_rows(payload: memoryview) -> RowBlock:
+    """The rows in a ROWS payload; ValueError if it contradicts itself (CRC was right, so a foreign writer)."""
+    try:
+        n, k = struct.unpack_from("<IH", payload)
+        at, names = 6, []
+        for _ in range(k):
+            code, at = payload[at], at + 1
+            if code == _CUSTOM:
+                size, at = payload[at], at + 1
+                names.append(bytes(payload[at:at + size]).decode("utf-8", "replace"))
+                at += size
+            else:
+                names.append(_NAMES[code])
+        steps = np.frombuffer(payload, "<i8", n, at).astype(np.int64)
+        times = np.frombuffer(payload, "<f8", n, at + 8 * n).astype(np.float64)
+        values = np.frombuffer(payload, "<f8", n * k, at + 16 * n).reshape(k, n)
+        bits = np.frombuffer(payload, np.uint8, (n * k + 7) // 8, at + 16 * n + 8 * n * k)
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"rows frame contradicts itself: {error}") from None
+    present = np.unpackbits(bits, count=n * k).astype(np.bool_).reshape(k, n)
+    return RowBlock(
+        steps, times, {name: values[i].astype(np.float64) for i, name in enumerate(names)},
+        {name: present[i] for i, name in enumerate(names)},
+    )
+
+
+def decode_tensors(payload: memoryview) -> TensorRows:
+    """The vectors in a TENSORS payload; ValueError if it contradicts itself."""
+    try:
+        m, tensors = struct.unpack_from("<II", payload)
+        at = 8
+        steps = np.frombuffer(payload, "<i8", m, at).astype(np.int64)
+        at += 8 * m
+        measured = np.frombuffer(payload, np.uint8, m, at).astype(np.bool_)
+        at += m
+        grad = np.frombuffer(payload, "<f4", m * tensors, at).astype(np.float32).reshape(m, tensors)
+        at += 4 * m * tensors
+        size = (m * tensors + 7) // 8
+        bits = np.frombuffer(payload, np.uint8, size, at)
+        given = np.frombuffer(payload, "<f4", int(measured.sum()) * tensors, at + size)
+    except struct.error as error:
+        raise ValueError(f"tensors frame contradicts itself: {error}") from None
+    update = np.full((m, tensors), np.nan, np.float32)
+    update[measured] = given.reshape(-1, tensors)
+    return TensorRows(steps, grad, update, np.unpackbits(bits, count=m * tensors).astype(np.bool_).reshape(m, tensors))
+
+
+def decode_json(payload: memoryview) -> dict[str, Any]:
+    """The object in a JSON payload; ValueError if it is none."""
+    try:
+        body = json.loads(bytes(payload))
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
+    if not isinstance(body, dict):
+        raise ValueError("a JSON frame holds an object")  # noqa: TRY004  # damage, not a caller's type error
+    return body
+
+
+def decode_mark(payload: memoryview) -> Mark:
+    """The mark in a MARK payload; ValueError if it is none."""
+    body = decode_json(payload)
+    step, kind, fields = body.get("step"), body.get("kind"), body.get("fields")
+    if not isinstance(step, int) or not isinstance(kind, str) or not isinstance(fields, dict):
+        raise ValueError("a mark has step, kind and fields")  # noqa: TRY004  # damage
+    return Mark(step, kind, fields)

@@ -1,0 +1,240 @@
+"""The run directory: the whole interface between a training process and its viewers. Touches the disk.
+
+    <run>/run.json             who runs what: replaced whole at each attempt
+    <run>/launch.json          written by whoever started a demo, before torch is loaded
+    <run>/metrics/             see `segments`          <run>/events.jsonl    see `events`
+    <run>/commands/            see `control.spool`     <run>/checkpoints/    see `instrument.checkpoints`
+    <run>/console.log          stdout and stderr of a training process that tuimon started
+
+Directories are 0700 and files 0600 from the moment they exist. Names are labels, never paths.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tuimon.errors import LogError
+from tuimon.record.files import write_atomically
+from tuimon.record.liveness import ProcessIdentity
+from tuimon.record.log import finite
+from tuimon.record.tensors import TensorEntry, TensorTable
+
+SCHEMA: Final = 1
+MAX_JSON: Final = 64 << 20
+_LABEL: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What is known about a run once its training process has attached."""
+
+    name: str
+    process: ProcessIdentity
+    attempt: int = 1
+    argv: tuple[str, ...] = ()
+    started: float = 0.0
+    """Wall clock of this attempt's start."""
+    device: str = ""
+    model: str = ""
+    """A few words: "GPTModel 4L 64d 0.2M"."""
+    optimizer: str = ""
+    """Class name."""
+    eps: float | None = None
+    total_steps: int | None = None
+    vocab_size: int | None = None
+    tokens_per_step: int | None = None
+    world_size: int = 1
+    clips: bool | None = None
+    controls: bool = True
+    """Whether commands are obeyed."""
+    tensors: tuple[TensorEntry, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def table(self) -> TensorTable:
+        """The tensor table."""
+        return TensorTable(self.tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What the starter of a demo knows before the training process has loaded torch."""
+
+    name: str
+    scenario: str
+    statement: str
+    """One line: what is about to happen, and why."""
+    total_steps: int
+    seed: int
+    started: float
+    process: ProcessIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """The places in one run directory."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The directory's name: unique under its root."""
+        return self.path.name
+
+    @property
+    def run_json(self) -> Path:
+        """Who runs what."""
+        return self.path / "run.json"
+
+    @property
+    def launch_json(self) -> Path:
+        """Who started it."""
+        return self.path / "launch.json"
+
+    @property
+    def events(self) -> Path:
+        """What happened."""
+        return self.path / "events.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """What was measured."""
+        return self.path / "metrics"
+
+    @property
+    def commands(self) -> Path:
+        """What was asked."""
+        return self.path / "commands"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What can be gone back to."""
+        return self.path / "checkpoints"
+
+    @property
+    def console(self) -> Path:
+        """What was printed."""
+        return self.path / "console.log"
+
+    def read_info(self) -> RunInfo | None:
+        """run.json, or None before the training process has attached; LogError if it is not one."""
+        body = _read_json(self.run_json)
+        if body is None:
+            return None
+        try:
+            process = ProcessIdentity(**body.pop("process"))
+            tensors = tuple(
+                TensorEntry(str(t["name"]), tuple(int(n) for n in t["shape"]), str(t["dtype"]), bool(t["trained"]))
+                for t in body.pop("tensors")
+            )
+            body.pop("schema")
+            body["argv"] = tuple(body["argv"])
+            return RunInfo(process=process, tensors=tensors, **body)
+        except (KeyError, TypeError, ValueError) as error:
+            raise LogError(f"{self.run_json.name} of {self.name} is not one of ours: {error}") from None
+
+    def write_info(self, info: RunInfo) -> None:
+        """Write run.json atomically."""
+        write_atomically(str(self.run_json), _encode({"schema": SCHEMA, **asdict(info)}))
+
+    def read_launch(self) -> Launch | None:
+        """launch.json, or None where nobody launched it; LogError if it is not one."""
+        body = _read_json(self.launch_json)
+        if body is None:
+            return None
+        try:
+            body.pop("schema")
+            process = body.pop("process")
+            return Launch(process=ProcessIdentity(**process) if process else None, **body)
+        except (KeyError, TypeError) as error:
+            raise LogError(f"{self.launch_json.name} of {self.name} is not one of ours: {error}") from None
+
+    def write_launch(self, launch: Launch) -> None:
+        """Write launch.json atomically."""
+        write_atomically(str(self.launch_json), _encode({"schema": SCHEMA, **asdict(launch)}))
+
+
+def _encode(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(finite(body), allow_nan=False, indent=1).encode()
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LogError(f"cannot read {path.name}: {error.strerror}") from None
+    with os.fdopen(fd, "rb") as file:
+        raw = file.read(MAX_JSON + 1)
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise LogError(f"{path.name} of {path.parent.name} is not JSON") from None
+    if not isinstance(body, dict) or body.get("schema") != SCHEMA:
+        raise LogError(f"{path.name} of {path.parent.name} is not of schema {SCHEMA}")
+    return body
+
+
+def runs_root(env: Mapping[str, str] | None = None) -> Path:
+    """Where runs live: $TUIMON_RUNS, else $XDG_STATE_HOME/tuimon/runs, else ~/.local/state/tuimon/runs."""
+    env = os.environ if env is None else env
+    chosen = env.get("TUIMON_RUNS")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    state = env.get("XDG_STATE_HOME")
+    base = Path(state) if state and os.path.isabs(state) else Path.home() / ".local" / "state"
+    return base / "tuimon" / "runs"
+
+
+def label(name: str) -> str:
+    """`name` as a file name: letters, digits, dot, dash, underscore, at most 60 of them."""
+    return _LABEL.sub("-", name).strip("-.")[:60].strip("-.") or "run"
+
+
+def create_run(name: str, root: Path | None = None) -> RunDir:
+    """A fresh run directory under `root`; OSError where it cannot be made."""
+    root = runs_root() if root is None else root
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    run = RunDir(root / f"{label(name)}-{stamp}-{secrets.token_hex(3)}")
+    run.path.mkdir(mode=0o700)
+    prepare_run(run)
+    return run
+
+
+def prepare_run(run: RunDir) -> None:
+    """Make what a run directory holds, where it is missing."""
+    for folder in (run.path, run.metrics, run.commands, run.checkpoints):
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def list_runs(root: Path | None = None) -> list[RunDir]:
+    """Runs under `root`, newest first; empty where there are none."""
+    root = runs_root() if root is None else root
+    found: list[tuple[float, RunDir]] = []
+    try:
+        entries = list(os.scandir(root))
+    except OSError:
+        return []
+    for entry in entries:
+        try:
+            if entry.is_dir(follow_symlinks=False) and os.path.isdir(os.path.join(entry.path, "metrics")):
+                found.append((entry.stat(follow_symlinks=False).st_ctime, RunDir(Path(entry.path))))
+        except OSError:
+            continue
+    return [run for _, run in sorted(found, key=lambda pair: (_stamp(pair[1].name), pair[0]), reverse=True)]
+
+
+def _stamp(name: str) -> str:
+    """The creation time in a run's name, "" where it has none."""
+    found = re.search(r"-(\d{8}-\d{6})-[0-9a-f]{6}$", name)
+    return found.group(1) if found else ""

@@ -1,0 +1,37 @@
+"""Which run a person means. Touches the disk."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from tuimon.errors import RunNotFound, UsageError
+from tuimon.record.rundir import RunDir, list_runs, runs_root
+from tuimon.record.status import status
+
+
+def find_run(selector: str | None, root: Path | None = None) -> RunDir:
+    """The run that a person means: a path, a name, or the beginning of a name; None is the latest live one.
+
+    RunNotFound says which runs there are; UsageError where a beginning fits several.
+    """
+    root = runs_root() if root is None else root
+    runs = list_runs(root)
+    if selector is None:
+        if not runs:
+            raise RunNotFound(f"no runs under {root}; start one with: tuimon demo exploding")
+        return next((run for run in runs if status(run).is_live), runs[0])
+    if os.sep in selector or selector in (".", ".."):
+        path = Path(selector).expanduser()
+        if not (path / "metrics").is_dir():
+            raise RunNotFound(f"{selector!r} is not a run directory: it has no metrics/")
+        return RunDir(path.absolute())
+    exact = [run for run in runs if run.name == selector]
+    starting = exact or [run for run in runs if run.name.startswith(selector)]
+    if not starting:
+        known = ", ".join(run.name for run in runs[:5]) or "none"
+        raise RunNotFound(f"no run named {selector!r} under {root}; the latest are: {known}")
+    if len({re.sub(r"-\d{8}-\d{6}-[0-9a-f]{6}$", "", run.name) for run in starting}) > 1:
+        raise UsageError(f"{selector!r} fits several runs: {', '.join(run.name for run in starting[:5])}")
+    return starting[0]
