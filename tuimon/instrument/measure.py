@@ -102,6 +102,8 @@ class Probe:
         self.off = False
         self.cost = self.entered = self._extra = self._held = 0.0
         self.step = from_step
+        self.scaler: Any = None
+        """The GradScaler that was last seen; None where none is in use."""
         self._scaler_stepped = True
         self._began: float | None = None
         self._device = device_of([p for group in held_by(optimizers) for p in group])
@@ -327,13 +329,14 @@ class Probe:
         return next((k for k, mine in enumerate(self.optimizers) if mine is optimizer), None)
 
     @guarded
-    def scaler_begins(self, k: int, scale: Any, *, unscaled: bool) -> None:
-        """GradScaler.step begins, with this scale; `unscaled`: the script has called unscale_ for this optimizer."""
+    def scaler_begins(self, k: int, scaler: Any, *, unscaled: bool) -> None:
+        """GradScaler.step begins; `unscaled`: the script has called unscale_ for this optimizer."""
         if self._capturing():
             return
         self._touch()
         now = self._now
-        self._scaler_stepped = False
+        self._scaler_stepped, self.scaler = False, scaler
+        scale = scaler._scale  # noqa: SLF001  # get_scale() would read it on the host
         now.skipped = now.skipped or 0.0
         if isinstance(scale, Tensor):
             self._head(rows.LOSS_SCALE, scale)
@@ -421,11 +424,15 @@ class Probe:
         """Hand over what has been measured; for moments at which training stands still anyway."""
         self.outbox.flush(patience)
 
-    def give_up(self, error: Exception) -> None:
-        """Switch measuring off and leave the optimizers as their schedules want them."""
+    def shut(self) -> None:
+        """Measure nothing any more, and leave the optimizers as their schedules want them."""
         self.off = True
         for k, optimizer in enumerate(self.optimizers):
             self.overrides.restore_lr(k, optimizer)
+
+    def give_up(self, error: Exception) -> None:
+        """Switch measuring off."""
+        self.shut()
         self._on_fault("measure", error)
 
 

@@ -138,7 +138,7 @@ def _scaler_step(original: Callable[..., Any]) -> Callable[..., Any]:
         if not found or not self.is_enabled():
             return original(self, optimizer, *args, **kwargs)
         for watcher, k in found:
-            watcher.probe.scaler_begins(k, self._scale, unscaled=_is_unscaled(self, optimizer))
+            watcher.probe.scaler_begins(k, self, unscaled=_is_unscaled(self, optimizer))
         result = original(self, optimizer, *args, **kwargs)
         for watcher, k in found:
             if watcher.probe.scaler_ended(k):

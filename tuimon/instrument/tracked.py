@@ -16,24 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tuimon.instrument.state import own_name, unwrapped
 from tuimon.record.tensors import TensorEntry
-
-_WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-
-
-def clean_name(name: str) -> str:
-    """A parameter's name without what compile, DDP, FSDP and checkpointing put into it."""
-    for wrapper in _WRAPPERS:
-        if name.startswith(wrapper):
-            name = name[len(wrapper):]
-        name = name.replace("." + wrapper, ".")
-    return name
 
 
 def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Clean names and parameters, tied ones once."""
-    for name, parameter in model.named_parameters():
-        yield clean_name(name), parameter
+    """Names without what wrappers put into them, and parameters; tied ones once."""
+    for name, parameter in unwrapped(model).named_parameters():
+        yield own_name(name), parameter
 
 
 def held_by(optimizers: Sequence[Optimizer]) -> list[list[Tensor]]:
