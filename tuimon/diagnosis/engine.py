@@ -1,0 +1,150 @@
+"""The engine: a fold of chunks into a diagnosis. Pure; the same whatever the chunks' sizes.
+
+`start` makes a state, `feed` consumes one and hands it on (the state given is not to be used again: what changes in it
+changes in place), `diagnose` reads it. Rows, per-tensor rows and marks are taken one by one in the order in which they
+happened; nothing looks at a chunk as a whole, so where the log was cut cannot matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tuimon.diagnosis.model import (
+    CATEGORIES,
+    SEVERITIES,
+    Badge,
+    Category,
+    Diagnosis,
+    Incident,
+    NotEvaluated,
+    RunContext,
+)
+from tuimon.diagnosis.rule import Rule
+from tuimon.diagnosis.rules import RULES
+from tuimon.diagnosis.signals import WATCHED, Signals
+from tuimon.record.chunk import Chunk, Mark
+
+KEPT = 500
+"""Resolved incidents that are kept, the newest."""
+
+
+@dataclass(slots=True)
+class State:
+    """All that the engine knows. Owned by whoever holds it."""
+
+    signals: Signals
+    rules: tuple[Rule, ...]
+
+
+def start(context: RunContext, rules: Sequence[type[Rule]] = RULES) -> State:
+    """The state before the first step."""
+    return State(Signals(context), tuple(rule(context) for rule in rules))
+
+
+def feed(state: State, chunk: Chunk) -> State:
+    """Take in a stretch of the run. Consumes `state`."""
+    now, rules = state.signals, state.rules
+    now.seen |= {name for name, present in chunk.present.items() if name not in now.seen and present.any()}
+    steps = chunk.steps.tolist()
+    columns = [(name, chunk.columns[name].tolist(), chunk.present[name].tolist()) for name in WATCHED if name in chunk.columns]
+    tensor_steps = chunk.tensors.steps.tolist()
+    at = 0
+    for position, mark in [*placed(steps, chunk.marks), (len(steps), None)]:
+        for i in range(at, position):
+            at_step = steps[i]
+            while tensor_steps and tensor_steps[0] < at_step:
+                _profile(state, chunk, tensor_steps)
+            now.row(at_step, {name: values[i] for name, values, present in columns if present[i]})
+            for rule in rules:
+                rule.row(now)
+        at = position
+        last = math.inf if mark is None else mark.step
+        while tensor_steps and tensor_steps[0] <= last:
+            _profile(state, chunk, tensor_steps)
+        if mark is not None:
+            for rule in rules:
+                rule.mark(mark, now)
+            now.mark(mark)
+    return state
+
+
+def _profile(state: State, chunk: Chunk, waiting: list[int]) -> None:
+    """Take in the first of the per-tensor rows that are still waiting."""
+    i = len(chunk.tensors) - len(waiting)
+    step = waiting.pop(0)
+    found = state.signals.tensors(step, chunk.tensors.grad[i], chunk.tensors.grad_seen[i])
+    if found is not None:
+        for rule in state.rules:
+            rule.profile(found, state.signals)
+
+
+def placed(steps: Sequence[int], marks: Sequence[Mark]) -> Iterator[tuple[int, Mark]]:
+    """Each mark with the index of the row before which it stands.
+
+    That is before the first greater step; an attempt that goes back stands where the steps go back.
+    """
+    at = 0
+    for mark in marks:
+        while at < len(steps) and steps[at] <= mark.step:
+            if at and steps[at] <= steps[at - 1] and mark.kind == "attempt":
+                break
+            at += 1
+        back = next((i for i in range(at + 1, len(steps)) if steps[i] <= steps[i - 1]), None)
+        if mark.kind == "attempt" and back is not None and steps[back] > mark.step >= steps[back] - 1:
+            at = back
+        yield at, mark
+
+
+def diagnose(state: State) -> Diagnosis:
+    """What is judged by now. Does not change the state."""
+    now = state.signals
+    if not now.step and not now.tensor_rows:
+        return Diagnosis.nothing()
+    order = {rule.slug: i for i, rule in enumerate(state.rules)}
+    current = [rule.incident(now) for rule in state.rules if rule.episode]
+    past = sorted((i for rule in state.rules for i in rule.past), key=lambda i: i.resolved_step or 0)[-KEPT:]
+    waiting = tuple(NotEvaluated(rule.slug, needs) for rule in state.rules if not rule.episode and (needs := rule.waits_for(now)))
+    incidents = (*sorted(current, key=lambda i: _telling(i, current, order)),
+                 *sorted(past, key=lambda i: (-SEVERITIES.index(i.severity), i.onset_step)))
+    return Diagnosis(now.step, incidents, waiting, _badges(state, current, waiting), now.usual())
+
+
+def _telling(incident: Incident, current: Sequence[Incident], order: dict[str, int]) -> tuple[int, int, int]:
+    """Worst first; of equals, causes before consequences. A NaN out of a calm run is a cause, after a storm it is not."""
+    rank = order[incident.rule]
+    if incident.rule == "non-finite" and all(incident.onset_step <= i.onset_step for i in current if i.severity == "critical"):
+        rank = -1
+    return -SEVERITIES.index(incident.severity), rank, incident.onset_step
+
+
+def _badges(state: State, current: Sequence[Incident], waiting: Sequence[NotEvaluated]) -> tuple[Badge, ...]:
+    silent = {n.rule for n in waiting}
+    looked = {rule.category for rule in state.rules if rule.slug not in silent}
+    return tuple(badge(category, current, known=category in looked) for category in CATEGORIES)
+
+
+def badge(category: Category, current: Sequence[Incident], *, known: bool) -> Badge:
+    """The badge of one category, from its open incidents."""
+    mine = [i for i in current if i.category == category]
+    if not mine:
+        return Badge(category, None, "ok" if known else "waiting", None)
+    worst = max(mine, key=lambda i: (SEVERITIES.index(i.severity), -i.onset_step))
+    return Badge(category, worst.severity, worst.word, worst.onset_step)
+
+
+class Engine:
+    """The fold with its state inside, for whoever feeds as the run goes on."""
+
+    def __init__(self, context: RunContext, rules: Sequence[type[Rule]] = RULES) -> None:
+        self._state = start(context, rules)
+
+    def feed(self, chunk: Chunk) -> None:
+        """Take in the next stretch."""
+        self._state = feed(self._state, chunk)
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What is judged by now."""
+        return diagnose(self._state)

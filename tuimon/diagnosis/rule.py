@@ -1,0 +1,175 @@
+"""What every rule is: a fold over rows with at most one open episode, which it can tell in words. Pure.
+
+A rule sees one row at a time, in order, so that how the log was cut into chunks cannot matter. It reads `Signals`, never
+another rule, a clock or a screen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
+
+from tuimon.diagnosis.model import Category, Confidence, Evidence, Incident, RunContext, Severity
+from tuimon.diagnosis.signals import NEAR, Profile, Signals
+from tuimon.diagnosis.wording import count, fold, rate
+from tuimon.record.chunk import Mark
+
+CLEAN: Final = 30
+"""Rows back in the usual range after which an incident counts as over."""
+TIERS: Final[tuple[Confidence, ...]] = ("low", "medium", "high")
+"""Healthy runs show it once per 1e3, 1e4, 1e5 steps."""
+
+
+@dataclass(slots=True)
+class Episode:
+    """One thing gone wrong, while it lasts."""
+
+    onset: int
+    detected: int
+    severity: Severity
+    confidence: Confidence
+    layer: str | None = None
+    clean: int = 0
+    """Rows in a row without the symptom."""
+    agreed: bool = False
+    """Whether an independent channel has confirmed it."""
+    numbers: dict[str, float] = field(default_factory=dict)
+    """What the story needs: references, peaks, current values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """An episode in words."""
+
+    headline: str
+    why: str
+    next: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+    word: str
+
+
+class Rule:
+    """Base of all rules. `row`, `profile` and `mark` fold; `tell` puts the open episode into words."""
+
+    slug: ClassVar[str]
+    code: ClassVar[str]
+    category: ClassVar[Category]
+    needs: ClassVar[tuple[str, ...]]
+    """Columns without which it cannot look; "tensors" for per-tensor rows."""
+    holds: ClassVar[bool] = False
+    """Whether its critical episodes keep the bad stretch out of the baselines."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self.episode: Episode | None = None
+        self.past: list[Incident] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget whatever was building up: the run starts anew."""
+
+    def row(self, now: Signals) -> None:
+        """Look at one row."""
+
+    def profile(self, row: Profile, now: Signals) -> None:
+        """Look at one row of per-layer gradients."""
+
+    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+        """The episode in words; `over` when it has just ended."""
+        raise NotImplementedError
+
+    def waits_for(self, now: Signals) -> tuple[str, ...]:
+        """What it still needs before it can judge; empty when it does judge."""
+        return tuple(name for name in self.needs if name not in now.seen)
+
+    def mark(self, mark: Mark, now: Signals) -> None:
+        """A break in the run. An attempt ends what was open; after a rollback the clean rows are counted anew."""
+        if mark.kind == "attempt":
+            if self.episode:
+                self.close(now, "The run was started again.")
+            self.clear()
+        elif mark.kind == "rollback":
+            self.clear()
+            if self.episode:
+                self.episode.clean = 0
+                self.episode.numbers["rolled_back"] = 1.0
+
+    # ------------------------------------------------------------------ for the rules
+
+    def open(self, now: Signals, onset: int, severity: Severity, confidence: Confidence, **numbers: float) -> Episode:
+        """Begin an episode at this row."""
+        episode = Episode(min(onset, now.step), now.step, severity, confidence, numbers=numbers)
+        growth, since, low = now.rates.growth()
+        if growth >= 1.5:
+            episode.numbers |= {"lr_growth": growth, "lr_since": float(since), "lr_low": low}
+        if now.lr is not None:
+            episode.numbers["lr"] = now.lr
+        self.episode = episode
+        if severity == "critical" and self.holds:
+            now.hold(self.slug, episode.onset)
+        return episode
+
+    def worsen(self, now: Signals, confidence: Confidence) -> None:
+        """The open episode has become critical."""
+        episode = self.episode
+        if episode is None or episode.severity == "critical":
+            return
+        episode.severity, episode.confidence = "critical", confidence
+        if self.holds:
+            now.hold(self.slug, episode.onset)
+
+    def close(self, now: Signals, because: str = "") -> None:
+        """End the open episode at this row."""
+        if self.episode is None:
+            return
+        self.past.append(self.incident(now, over=True, because=because))
+        self.episode = None
+        now.release(self.slug)
+
+    def confirm(self, *alarm_rows: int, now: Signals) -> None:
+        """Raise the confidence one tier, once, when another channel is in alarm within three rows."""
+        episode = self.episode
+        if episode and not episode.agreed and any(now.attempt_rows - row <= NEAR for row in alarm_rows):
+            episode.agreed = True
+            episode.confidence = TIERS[min(2, TIERS.index(episode.confidence) + 1)]
+
+    def incident(self, now: Signals, *, over: bool = False, because: str = "") -> Incident:
+        """The open episode as the rest of the program sees it. Needs one to be open."""
+        episode = self.episode
+        assert episode is not None
+        story = self.tell(episode, now, over=over)
+        return Incident(
+            rule=self.slug, code=self.code, category=self.category, severity=episode.severity,
+            state="resolved" if over else "open", onset_step=episode.onset, detected_step=episode.detected,
+            resolved_step=now.step if over else None, layer=episode.layer, confidence=episode.confidence,
+            headline=story.headline, why=" ".join(filter(None, (story.why, because))), next=story.next,
+            evidence=story.evidence, word=story.word,
+        )
+
+
+def rate_cause(episode: Episode) -> str:
+    """A sentence when the learning rate had grown before the episode; else nothing."""
+    growth = episode.numbers.get("lr_growth", 1.0)
+    if growth < 1.5:
+        return ""
+    since = int(episode.numbers["lr_since"])
+    return f"The learning rate grew {fold(growth)} from step {count(since)}."
+
+
+def rate_cut(episode: Episode, by: float = 10.0) -> str:
+    """The advice to lower the learning rate, with the numbers where they are known."""
+    lr = episode.numbers.get("lr", math.nan)
+    low = episode.numbers.get("lr_low", math.nan)
+    if not math.isfinite(lr) or lr <= 0:
+        return f"lower the learning rate {by:.0f}x"
+    if math.isfinite(low) and lr / low >= by:
+        return f"lower the learning rate from {rate(lr)} back to {rate(low)}, where it was before it grew"
+    return f"lower the learning rate from {rate(lr)} to {rate(lr / by)}"
+
+
+def clip_advice(context: RunContext) -> str:
+    """The advice to clip gradients, given whether the script does."""
+    if context.clips:
+        return "clip harder: this script clips already; halve its limit"
+    return "clip gradients at 1.0" + (" (this script does not clip)" if context.clips is False else "")

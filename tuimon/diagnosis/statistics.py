@@ -1,0 +1,235 @@
+"""Online statistics of one series: robust baseline, CUSUM with its onset, EWMA. Pure folds, one value at a time.
+
+Measured grounds: reference tables of the design (LM losses are white noise around a slow trend, heavy-tailed, so medians
+and MAD instead of means; persistence instead of single values). Each object is owned by its caller and changes in place.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from tuimon.diagnosis.model import Usual
+from tuimon.record.chunk import Floats
+
+READY: Final = 16
+"""Values before a baseline says anything."""
+WINDOW: Final = 128
+KEPT: Final = 1024
+"""Accepted values remembered, so that a rollback can put the baseline back to what it was."""
+MAD_TO_SIGMA: Final = 1.4826
+
+
+def robust_scale(values: Floats, *, detrend: bool) -> float:
+    """1.4826 x MAD of a window, after taking out its straight line if asked; in the unit of the values."""
+    n = len(values)
+    if detrend:
+        t = np.arange(n) - (n - 1) / 2
+        values = values - t * (float(t @ values) / float(t @ t))
+    half = n // 2
+    middle = np.partition(values, half)[half]
+    return MAD_TO_SIGMA * float(np.partition(np.abs(values - middle), half)[half])
+
+
+class Baseline:
+    """Where a series usually is: median and robust scale of its last 16 to 128 accepted values.
+
+    The window is half of what has been seen, within those limits. Values above `median + clip` are taken in as that
+    limit, so that a spike cannot raise its own baseline, and a genuine shift is absorbed slowly. The scale is
+    refreshed every eight values (every four up to 64), which keeps a step at a few microseconds.
+    """
+
+    __slots__ = ("_clip", "_detrend", "_past", "_recent", "_sorted", "count", "middle", "scale")
+
+    def __init__(self, *, detrend: bool = False, clip: float | None = None) -> None:
+        self._detrend = detrend
+        self._clip = clip
+        self._past: deque[tuple[int, int, float]] = deque(maxlen=KEPT)
+        self.clear()
+
+    def clear(self) -> None:
+        """Know nothing."""
+        self._past.clear()
+        self._recent: deque[float] = deque()
+        self._sorted: list[float] = []
+        self.count = 0
+        self.middle = math.nan
+        """Median; NaN before the first value."""
+        self.scale = math.nan
+        """Robust standard deviation, never below 1e-3 of the median nor the quantum of the log; NaN until ready."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there were enough values to judge by."""
+        return self.count >= READY
+
+    def learn(self, step: int, value: float) -> None:
+        """Take in one finite value."""
+        if self.count >= READY:
+            value = min(value, self.middle + (4 * self.scale if self._clip is None else self._clip))
+        self._take(value)
+        self._past.append((step, self.count, value))
+        if self.count >= READY and self.count % (8 if self.count > 64 else 4) == 0:
+            self._rescale()
+
+    def forget_after(self, step: int) -> None:
+        """Be again what it was when `step` was the last one learned; know nothing if that is too long ago."""
+        past = [kept for kept in self._past if kept[0] <= step]
+        if len(past) == len(self._past):
+            return
+        self.clear()
+        if not past:
+            return
+        self._past.extend(past)
+        count = past[-1][1]
+        tail = past[-min(WINDOW, max(READY, count // 2)):]
+        self._recent.extend(value for _, _, value in tail)
+        self._sorted = sorted(self._recent)
+        self.count = count
+        self._find_middle()
+        if self.ready:
+            self._rescale()
+
+    def usual(self) -> Usual | None:
+        """5th to 95th percentile of the window; None until ready."""
+        if not self.ready:
+            return None
+        n = len(self._sorted) - 1
+        return Usual(self._sorted[round(0.05 * n)], self._sorted[round(0.95 * n)], self.middle)
+
+    def _take(self, value: float) -> None:
+        self.count += 1
+        recent, ordered = self._recent, self._sorted
+        recent.append(value)
+        insort(ordered, value)
+        size = min(WINDOW, max(READY, self.count // 2))
+        while len(recent) > size:
+            del ordered[bisect_left(ordered, recent.popleft())]
+        self._find_middle()
+
+    def _find_middle(self) -> None:
+        ordered = self._sorted
+        half = len(ordered) // 2
+        self.middle = ordered[half] if len(ordered) % 2 else 0.5 * (ordered[half - 1] + ordered[half])
+
+    def _rescale(self) -> None:
+        spread = robust_scale(np.array(self._recent), detrend=self._detrend)
+        gaps = np.diff(np.array(self._sorted))
+        gaps = gaps[gaps > 0]
+        quantum = float(gaps.min()) if len(gaps) else 0.0
+        self.scale = max(spread, 1e-3 * abs(self.middle), quantum, 1e-12)
+
+
+class Cusum:
+    """One-sided CUSUM of a standardised series: S = max(0, S + min(z, cap) - slack), held at twice the limit.
+
+    `rose` is the first step since S was last 0: the maximum-likelihood estimate of when the shift began.
+    """
+
+    __slots__ = ("cap", "limit", "rose", "slack", "value")
+
+    def __init__(self, *, cap: float = 3.0, slack: float = 1.0, limit: float = 8.0) -> None:
+        self.cap, self.slack, self.limit = cap, slack, limit
+        self.clear()
+
+    def clear(self) -> None:
+        """Start from zero."""
+        self.value = 0.0
+        self.rose: int | None = None
+
+    def add(self, step: int, z: float) -> bool:
+        """Take in one value; True when this very step lifted S from zero."""
+        before = self.value
+        self.value = max(0.0, min(before + min(z, self.cap) - self.slack, 2 * self.limit))
+        if self.value == 0.0:
+            self.rose = None
+            return False
+        if before == 0.0:
+            self.rose = step
+            return True
+        return False
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the sum is over its limit."""
+        return self.value > self.limit
+
+
+class Ewma:
+    """Exponentially weighted mean; starts at its first value, or at `start` where given."""
+
+    __slots__ = ("_start", "count", "value", "weight")
+
+    def __init__(self, weight: float, start: float | None = None) -> None:
+        self.weight = weight
+        self._start = start
+        self.clear()
+
+    def clear(self) -> None:
+        """Start anew."""
+        self.value = math.nan if self._start is None else self._start
+        self.count = 0
+
+    def add(self, value: float) -> float:
+        """Take in one finite value; the new mean."""
+        self.count += 1
+        self.value = value if math.isnan(self.value) else self.value + self.weight * (value - self.value)
+        return self.value
+
+
+class Blocks:
+    """Means of consecutive blocks of 16 finite values, for slow questions: has it moved since the start, how steadily?"""
+
+    SIZE: Final = 16
+    __slots__ = ("_sum", "_waiting", "means", "steps")
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Start anew."""
+        self.means: list[float] = []
+        self.steps: list[int] = []
+        """First step of each block."""
+        self._sum = 0.0
+        self._waiting: list[int] = []
+
+    def add(self, step: int, value: float) -> bool:
+        """Take in one value; True when a block has just become full."""
+        self._sum += value
+        self._waiting.append(step)
+        if len(self._waiting) < self.SIZE:
+            return False
+        self.means.append(self._sum / self.SIZE)
+        self.steps.append(self._waiting[0])
+        self._sum = 0.0
+        self._waiting = []
+        return True
+
+    def forget_after(self, step: int) -> None:
+        """Drop the blocks that begin after `step`, and the one being filled."""
+        keep = sum(1 for s in self.steps if s <= step)
+        del self.means[keep:], self.steps[keep:]
+        self._sum, self._waiting = 0.0, []
+
+
+def slope(values: Sequence[float]) -> tuple[float, float]:
+    """Least-squares slope per item and its standard error; at least three finite values."""
+    y = np.asarray(values, np.float64)
+    n = len(y)
+    t = np.arange(n) - (n - 1) / 2
+    spread = float(t @ t)
+    b = float(t @ y) / spread
+    rest = y - y.mean() - b * t
+    return b, math.sqrt(float(rest @ rest) / max(1, n - 2) / spread)
+
+
+def median(values: Sequence[float]) -> float:
+    """Upper median of plain numbers, infinities included; NaN counts as infinity. NaN for nothing at all."""
+    ordered = sorted(math.inf if math.isnan(v) else v for v in values)
+    return ordered[len(ordered) // 2] if ordered else math.nan

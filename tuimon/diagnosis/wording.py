@@ -1,0 +1,40 @@
+"""Numbers as the verdict says them. Pure; knows no rule."""
+
+from __future__ import annotations
+
+import math
+
+
+def number(value: float) -> str:
+    """Three significant digits; `3.0e-4` below 0.001 and from 10,000 on; words for what is not a number."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if size < 0.001 or size >= 10_000:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(size)))}f}"
+
+
+def rate(value: float) -> str:
+    """A learning rate as people write it: 3e-2, 2.5e-4."""
+    if not math.isfinite(value) or value == 0:
+        return number(value)
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
+
+
+def fold(value: float) -> str:
+    """How many times as large: 190x, 3.2x."""
+    if not math.isfinite(value):
+        return "infinitely many times"
+    return f"{number(value)}x" if value >= 10_000 else f"{value:,.0f}x" if value >= 10 else f"{value:.1f}x"
+
+
+def count(step: int) -> str:
+    """A step number with thousands separators."""
+    return f"{step:,}"
