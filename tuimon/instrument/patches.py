@@ -85,7 +85,8 @@ def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
                 _unmatched.clear()
         return result
 
-    return backward
+    skipping: Callable[..., Any] = torch.compiler.disable(backward, recursive=False)
+    return skipping  # in a step compiled whole, backward runs eagerly: so must this frame, which torch does not know
 
 
 def _total_norm(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -144,10 +144,10 @@ class Parcel:
 
 def on_host(value: Any) -> float | None:
     """A number that needs no transfer: Python's, numpy's or a CPU tensor's. None for a tensor on a device, or no number."""
-    if isinstance(value, float | int):
-        return float(value)
     if isinstance(value, Tensor):
-        return _read(value) if value.device.type == "cpu" and value.numel() == 1 else None
+        return _read(value) if value.device.type == "cpu" and value.numel() == 1 and not value.is_complex() else None
+    if isinstance(value, str | bytes):
+        return None
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
