@@ -122,7 +122,7 @@ actions = st.lists(st.tuples(st.sampled_from(["capture", "promote", "void"]), st
 @settings(max_examples=60, deadline=None)
 @given(actions, st.integers(3, 5))
 def test_whatever_happens_there_is_a_way_back(script, slots):
-    """Bounded, ordered; the newest healthy one is never dropped to make room, nor the initial one before there is one."""
+    """Bounded, ordered; the newest healthy one is never dropped to make room, nor the initial one before."""
     net, snapshots = fresh(slots)
     step, healthy = 0, None
     snapshots.capture(0)

@@ -273,7 +273,7 @@ def test_a_snapshot_of_weights_that_were_not_finite_is_refused():
     with torch.no_grad():
         net.two.bias[2] = float("nan")
     snapshots.capture(1)
-    with pytest.raises(CheckpointError, match="non-finite values in param/two.bias"):
+    with pytest.raises(CheckpointError, match=r"non-finite values in param/two\.bias"):
         snapshots.restore(1)
 
 
@@ -299,7 +299,7 @@ def test_a_restore_that_fails_half_way_leaves_the_run_as_it_was():
     train(net, optimizer, 1, 3)
     before = everything(net, optimizer)
     net.zz = torch.zeros(3).as_subclass(Stubborn)
-    with pytest.raises(CheckpointError, match="not restored, the run is as it was: device lost$"):
+    with pytest.raises(CheckpointError, match=r"not restored, the run is as it was: device lost$"):
         snapshots.restore(0)
     net.zz = torch.zeros(3)
     assert_same(everything(net, optimizer), before)
@@ -310,7 +310,7 @@ def test_a_restore_that_fails_half_way_leaves_the_run_as_it_was():
 def test_sparse_tensors_are_refused_in_one_line():
     net, optimizer = setup()
     net.register_buffer("sparse", torch.eye(3).to_sparse())
-    with pytest.raises(CheckpointError, match="buffer/sparse is a torch.sparse_coo tensor"):
+    with pytest.raises(CheckpointError, match=r"buffer/sparse is a torch\.sparse_coo tensor"):
         Snapshots(TrainingState(net, optimizer)).capture(0)
 
 

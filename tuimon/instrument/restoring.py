@@ -91,13 +91,13 @@ def plan(state: TrainingState, tensors: Mapping[str, Tensor], plain: Plain, *, h
 
     `hyper` also restores hyper-parameters (learning rates among them): for another process, not for a rollback.
     """
+    if len(plain["optimizers"]) != len(state.optimizers):
+        raise CheckpointError(
+            f"not of this run: it holds {len(plain['optimizers'])} optimizers, the run has {len(state.optimizers)}"
+        )
     live = state.tensors()
     _check_names(live, tensors)
     found = Plan(copies=[(live[k], t) for k, t in tensors.items() if k in live and _is_put_back(k, live[k], t)])
-    if len(plain["optimizers"]) != len(state.optimizers):
-        raise CheckpointError(
-            f"it holds {len(plain['optimizers'])} optimizers, the run has {len(state.optimizers)}"
-        )
     _plan_births(found, state, tensors)
     parameters = state.parameters()
     for i, saved in enumerate(plain["optimizers"]):
