@@ -113,7 +113,7 @@ class Health:
         for key, incident in incidents.items():
             if incident.onset_step < self._blamed.get(key, incident.onset_step + 1):
                 self._blamed[key] = incident.onset_step
-                if any(step >= incident.onset_step for step in self._known):
+                if any(_overlaps(incident, step, step) for step in self._known):
                     until = max(self._first, incident.onset_step - 1)  # the initial state is nobody's fault
                     self.gone_after(until)
                     news.append(Voided(until))

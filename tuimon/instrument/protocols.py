@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from tuimon.diagnosis.model import Diagnosis
@@ -127,7 +128,7 @@ class CheckpointInfo(Protocol):
 class Checkpoints(Protocol):
     """Checkpoints on disk."""
 
-    def save(self, captured: Any, step: int) -> CheckpointInfo:
+    def save(self, captured: Any, step: int, *, attempt: int, overrides: Mapping[str, Any]) -> CheckpointInfo:
         """Write what was captured, durable on return; called on a background thread. OSError or CheckpointError."""
 
 

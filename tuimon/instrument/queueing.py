@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,28 +35,33 @@ class Note:
 
 
 def thin(items: Sequence[Item], limit: int) -> tuple[list[Item], int]:
-    """Every second scalar row, every second tensor row, all marks; and how many were dropped.
+    """About half of the scalar and of the tensor rows, evenly spaced in steps, and all marks; how many were dropped.
 
-    What has waited longest is thinned most often, and the newest row always stays. Should marks alone exceed `limit`,
-    the older half goes.
+    Evenly, however often it was thinned before: a long stretch that could not be written keeps its shape, its first
+    row and its newest. Should marks alone exceed `limit`, the older half goes.
     """
-    kept: list[Item] = []
-    scalars = vectors = 0
-    for item in reversed(items):
-        if isinstance(item, Row):
-            scalars += 1
-            keep = scalars % 2 == 1
-        elif isinstance(item, TensorRow):
-            vectors += 1
-            keep = vectors % 2 == 1
-        else:
-            keep = True
-        if keep:
-            kept.append(item)
+    spaced = _spaced([i.step for i in items if isinstance(i, Row)])
+    spaced_vectors = _spaced([i.step for i in items if isinstance(i, TensorRow)])
+    kept = [
+        item for item in items
+        if (next(spaced) if isinstance(item, Row) else next(spaced_vectors) if isinstance(item, TensorRow) else True)
+    ]
     if len(kept) >= limit:
-        del kept[limit // 2:]
-    kept.reverse()
+        del kept[:len(kept) - limit // 2]
     return kept, len(items) - len(kept)
+
+
+def _spaced(steps: Sequence[int]) -> Iterator[bool]:
+    """Whether each is kept: those at least a stride apart, and the last; at most half of them and two."""
+    if not steps:
+        return
+    stride = 2 * (steps[-1] - steps[0]) / len(steps)
+    last_kept = None
+    for step in steps[:-1]:
+        keep = last_kept is None or step - last_kept >= max(1.0, stride)
+        last_kept = step if keep else last_kept
+        yield keep
+    yield True
 
 
 def size_of(item: Item) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from tuimon.control.commands import Command
 from tuimon.instrument.errands import Errands
-from tuimon.instrument.protocols import Captured, Checkpoints
+from tuimon.instrument.protocols import Captured, Checkpoints, Overrides
 from tuimon.instrument.recorder import Recorder
 
 
@@ -16,9 +17,10 @@ class Saving:
 
     def __init__(
         self, recorder: Recorder, store: Checkpoints | None, capture: Callable[[int], Captured] | None,
-        errands: Errands,
+        overrides: Overrides, errands: Errands,
     ) -> None:
-        self._recorder, self._store, self._capture, self._errands = recorder, store, capture, errands
+        self._recorder, self._store, self._capture = recorder, store, capture
+        self._overrides, self._errands = overrides, errands
 
     def save(self, command: Command, step: int) -> str:
         """Begin; "" if begun, else why not. Training thread; raises what capturing raises."""
@@ -27,14 +29,18 @@ class Saving:
             return "checkpoints are switched off for this run"
         if self._capture is None:
             return "nothing can be captured: no snapshots are kept for this run"
-        captured = self._capture(step)
-        self._errands.send(lambda: self._write(store, captured, command, step))
+        captured, now = self._capture(step), self._overrides.in_force
+        overrides = {"lr_scale": now.lr_scale, "clip": now.clip, "warmup_from": now.warmup_from,
+                     "warmup_steps": now.warmup_steps}
+        self._errands.send(lambda: self._write(store, captured, command, step, overrides))
         return ""
 
-    def _write(self, store: Checkpoints, captured: Captured, command: Command, step: int) -> None:
+    def _write(
+        self, store: Checkpoints, captured: Captured, command: Command, step: int, overrides: Mapping[str, Any]
+    ) -> None:
         begun = time.monotonic()
         try:
-            info = store.save(captured, step)
+            info = store.save(captured, step, attempt=self._recorder.attempt, overrides=overrides)
         except Exception as error:
             why = " ".join(str(error).split())[:300] or type(error).__name__
             self._say(command, step, begun, outcome="failed", why=why)

@@ -60,7 +60,9 @@ class Steering:
         self._mailbox, self._situation = recorder.mailbox, recorder.situation
         self._ladder = StopLadder()
         self._errands = Errands()
-        self._saving = Saving(recorder, checkpoints, copy if snapshots is None else self._lend, self._errands)
+        self._saving = Saving(
+            recorder, checkpoints, copy if snapshots is None else self._lend, overrides, self._errands,
+        )
         self._warming: tuple[str, int] | None = None
         self._moved = False
         self._is_off = False

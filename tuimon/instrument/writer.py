@@ -28,7 +28,8 @@ from tuimon.record.segments import Row
 
 _LOG: Final = logging.getLogger("tuimon")
 TOLD: Final = 8
-"""Refused files that get an event of their own in one poll; of a flood the rest is counted in one."""
+"""Refused files that get an event of their own in QUIET seconds; of a flood the rest is counted in one."""
+QUIET: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ class Writer:
         self._controls, self._pace, self._wall, self._mono = controls, pace, wall, mono
         self._is_polling = True
         self._closing = threading.Event()
-        self._next_poll = self._next_beat = 0.0
+        self._next_poll = self._next_beat = self._quiet_until = 0.0
+        self._told = self._untold = 0
         self._next_sync = mono() + pace.sync
         self._thread = threading.Thread(target=self._run, name="tuimon-writer", daemon=True)
 
@@ -97,8 +99,12 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            while not self._closing.wait(self._pace.turn):
+            pause = self._pace.turn
+            while not self._closing.wait(pause):
+                begun = self._mono()
                 self.step_once()
+                # the next turn is due 50 ms after this one began; half of that is always left to training
+                pause = max(self._pace.turn / 2, self._pace.turn - (self._mono() - begun))
             self._refuse_the_rest()
             self._drain()
             self._journal.close()
@@ -170,11 +176,7 @@ class Writer:
             return
         try:
             found = self._inbox.poll()
-            strange = [f for f in found if isinstance(f, Rejected)]
-            for rejected in strange[:TOLD]:
-                self._refuse(rejected.id, rejected.why)
-            if len(strange) > TOLD:
-                self._refuse("", f"{len(strange) - TOLD} more files in the spool: {strange[-1].why}")
+            self._refuse([f for f in found if isinstance(f, Rejected)])
             for command in found:
                 if isinstance(command, Command):
                     self._receive(command)
@@ -182,8 +184,21 @@ class Writer:
             self._is_polling = False
             self._tell("fault", part="spool", error=f"{type(error).__name__}: {error}"[:500])
 
-    def _refuse(self, name: str, why: str) -> None:
-        self._tell("command", id=name, verb="", args={}, who={}, outcome="refused", why=why)
+    def _refuse(self, strange: list[Rejected]) -> None:
+        now = self._mono()
+        if now >= self._quiet_until:
+            if self._untold:
+                self._tell_refused(Rejected("", f"{self._untold} more files like those before"))
+            self._told, self._untold, self._quiet_until = 0, 0, now + QUIET
+        for rejected in strange:
+            if self._told < TOLD:
+                self._told += 1
+                self._tell_refused(rejected)
+            else:
+                self._untold += 1
+
+    def _tell_refused(self, rejected: Rejected) -> None:
+        self._tell("command", id=rejected.id, verb="", args={}, who={}, outcome="refused", why=rejected.why)
 
     def _receive(self, command: Command) -> None:
         self._tell("command", **command_fields(command, "received"))
