@@ -48,7 +48,9 @@ def feed(state: State, chunk: Chunk) -> State:
     now, rules = state.signals, state.rules
     now.seen |= {name for name, present in chunk.present.items() if name not in now.seen and present.any()}
     steps = chunk.steps.tolist()
-    columns = [(name, chunk.columns[name].tolist(), chunk.present[name].tolist()) for name in WATCHED if name in chunk.columns]
+    columns = [
+        (name, chunk.columns[name].tolist(), chunk.present[name].tolist()) for name in WATCHED if name in chunk.columns
+    ]
     tensor_steps = chunk.tensors.steps.tolist()
     at = 0
     for position, mark in [*placed(steps, chunk.marks), (len(steps), None)]:
@@ -105,16 +107,22 @@ def diagnose(state: State) -> Diagnosis:
     order = {rule.slug: i for i, rule in enumerate(state.rules)}
     current = [rule.incident(now) for rule in state.rules if rule.episode]
     past = sorted((i for rule in state.rules for i in rule.past), key=lambda i: i.resolved_step or 0)[-KEPT:]
-    waiting = tuple(NotEvaluated(rule.slug, needs) for rule in state.rules if not rule.episode and (needs := rule.waits_for(now)))
-    incidents = (*sorted(current, key=lambda i: _telling(i, current, order)),
-                 *sorted(past, key=lambda i: (-SEVERITIES.index(i.severity), i.onset_step)))
+    waiting = tuple(
+        NotEvaluated(rule.slug, needs) for rule in state.rules if not rule.episode and (needs := rule.waits_for(now))
+    )
+    incidents = (
+        *sorted(current, key=lambda i: _telling(i, current, order)),
+        *sorted(past, key=lambda i: (-SEVERITIES.index(i.severity), i.onset_step)),
+    )
     return Diagnosis(now.step, incidents, waiting, _badges(state, current, waiting), now.usual())
 
 
 def _telling(incident: Incident, current: Sequence[Incident], order: dict[str, int]) -> tuple[int, int, int]:
-    """Worst first; of equals, causes before consequences. A NaN out of a calm run is a cause, after a storm it is not."""
+    """Worst first; of equals, causes first. A NaN out of a calm run is a cause, after a storm it is not."""
     rank = order[incident.rule]
-    if incident.rule == "non-finite" and all(incident.onset_step <= i.onset_step for i in current if i.severity == "critical"):
+    if incident.rule == "non-finite" and all(
+        incident.onset_step <= i.onset_step for i in current if i.severity == "critical"
+    ):
         rank = -1
     return -SEVERITIES.index(incident.severity), rank, incident.onset_step
 

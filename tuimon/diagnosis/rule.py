@@ -1,7 +1,7 @@
 """What every rule is: a fold over rows with at most one open episode, which it can tell in words. Pure.
 
-A rule sees one row at a time, in order, so that how the log was cut into chunks cannot matter. It reads `Signals`, never
-another rule, a clock or a screen.
+A rule sees one row at a time, in order, so that how the log was cut into chunks cannot matter. It reads `Signals`,
+never another rule, a clock or a screen.
 """
 
 from __future__ import annotations
@@ -31,11 +31,21 @@ class Episode:
     confidence: Confidence
     layer: str | None = None
     clean: int = 0
-    """Rows in a row without the symptom."""
+    """Rows in a row without the symptom, and the step of the first of them."""
+    calm_since: int = 0
+    last: int = 0
+    """The last step judged, when it is told."""
     agreed: bool = False
     """Whether an independent channel has confirmed it."""
     numbers: dict[str, float] = field(default_factory=dict)
     """What the story needs: references, peaks, current values."""
+
+    def tick(self, step: int, *, calm: bool) -> bool:
+        """Count a row without the symptom, or start counting anew; True when there have been enough."""
+        self.clean = self.clean + 1 if calm else 0
+        if self.clean == 1:
+            self.calm_since = step
+        return self.clean >= CLEAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,7 @@ class Rule:
     def profile(self, row: Profile, now: Signals) -> None:
         """Look at one row of per-layer gradients."""
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """The episode in words; `over` when it has just ended."""
         raise NotImplementedError
 
@@ -138,13 +148,24 @@ class Rule:
         """The open episode as the rest of the program sees it. Needs one to be open."""
         episode = self.episode
         assert episode is not None
-        story = self.tell(episode, now, over=over)
+        episode.last = now.step
+        story = self.tell(episode, over=over)
         return Incident(
-            rule=self.slug, code=self.code, category=self.category, severity=episode.severity,
-            state="resolved" if over else "open", onset_step=episode.onset, detected_step=episode.detected,
-            resolved_step=now.step if over else None, layer=episode.layer, confidence=episode.confidence,
-            headline=story.headline, why=" ".join(filter(None, (story.why, because))), next=story.next,
-            evidence=story.evidence, word=story.word,
+            rule=self.slug,
+            code=self.code,
+            category=self.category,
+            severity=episode.severity,
+            state="resolved" if over else "open",
+            onset_step=episode.onset,
+            detected_step=episode.detected,
+            resolved_step=now.step if over else None,
+            layer=episode.layer,
+            confidence=episode.confidence,
+            headline=story.headline,
+            why=" ".join(filter(None, (story.why, because))),
+            next=story.next,
+            evidence=story.evidence,
+            word=story.word,
         )
 
 

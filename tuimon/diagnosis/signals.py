@@ -19,7 +19,15 @@ from tuimon.diagnosis.statistics import READY, Baseline, Blocks, Cusum, Ewma
 from tuimon.record.chunk import Bools, Floats, Mark, Vectors
 
 WATCHED: Final = (
-    "loss", "grad_norm", "update_ratio", "lr", "param_norm", "update_norm", "loss_scale", "skipped", "step_time",
+    "loss",
+    "grad_norm",
+    "update_ratio",
+    "lr",
+    "param_norm",
+    "update_norm",
+    "loss_scale",
+    "skipped",
+    "step_time",
 )
 """Columns that are unrolled for the rules."""
 LOG2: Final = math.log(2.0)
@@ -51,7 +59,9 @@ class Layers:
         self.names: tuple[str, ...] = tuple(context.layers)
         self._order = np.array([i for where in context.layers.values() for i in where], np.int64)
         lengths = [len(where) for where in context.layers.values()]
-        self._starts = np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int64) if lengths else np.zeros(0, np.int64)
+        self._starts = (
+            np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int64) if lengths else np.zeros(0, np.int64)
+        )
         sizes = np.array(context.tensor_sizes or [1] * (int(self._order.max(initial=-1)) + 1), np.float64)
         self._known = len(self._order) > 0 and min(lengths) > 0 and int(self._order.max()) < len(sizes)
         self._sizes = sizes[self._order] if self._known else np.zeros(0)
@@ -87,7 +97,7 @@ class Layers:
 
 
 class Rates:
-    """The learning rate lately: has it jumped, is it still warming up, has it decayed?"""
+    """The learning rate lately: whether it has jumped, is warming up or has decayed."""
 
     def __init__(self) -> None:
         self.clear()
@@ -121,7 +131,7 @@ class Rates:
             return 1.0, 0, math.nan
         low = min(value for _, value in values)
         last_low = max(i for i, (_, value) in enumerate(values) if value <= 1.001 * low)
-        after = values[last_low + 1:]
+        after = values[last_low + 1 :]
         if not after:
             return 1.0, 0, low
         return max(value for _, value in after) / low, after[0][0], low
@@ -213,7 +223,7 @@ class Signals:
         return self.layers.profile(step, grad, seen)
 
     def mark(self, mark: Mark) -> None:
-        """A break in the run: an attempt starts anew, a rollback puts the baselines back, an override changes nothing."""
+        """A break in the run: an attempt starts anew, a rollback puts baselines back, an override changes nothing."""
         if mark.kind == "attempt":
             self.rollback(LONG_AGO)
         elif mark.kind == "rollback":
@@ -316,7 +326,7 @@ class Signals:
         self.update_samples += 1
         if not held:
             self.others["update_ratio"].learn(step, ratio)
-        if self.update_samples > 10:      # the first Adam steps have |update| = lr whatever the gradient is
+        if self.update_samples > 10:  # the first Adam steps have |update| = lr whatever the gradient is
             self.ratio_ewma.add(math.log10(max(ratio, 1e-30)))
             if ratio > 2e-2:
                 self.update_alarm_row = self.attempt_rows

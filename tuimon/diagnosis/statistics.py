@@ -1,7 +1,8 @@
 """Online statistics of one series: robust baseline, CUSUM with its onset, EWMA. Pure folds, one value at a time.
 
-Measured grounds: reference tables of the design (LM losses are white noise around a slow trend, heavy-tailed, so medians
-and MAD instead of means; persistence instead of single values). Each object is owned by its caller and changes in place.
+Measured grounds: reference tables of the design (LM losses are white noise around a slow trend, heavy-tailed, so
+medians and MAD instead of means; persistence instead of single values). Each object is owned by its caller and
+changes in place.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class Baseline:
             return
         self._past.extend(past)
         count = past[-1][1]
-        tail = past[-min(WINDOW, max(READY, count // 2)):]
+        tail = past[-min(WINDOW, max(READY, count // 2)) :]
         self._recent.extend(value for _, _, value in tail)
         self._sorted = sorted(self._recent)
         self.count = count
@@ -183,7 +184,7 @@ class Ewma:
 
 
 class Blocks:
-    """Means of consecutive blocks of 16 finite values, for slow questions: has it moved since the start, how steadily?"""
+    """Means of consecutive blocks of 16 finite values, for slow questions: whether it has moved, and how steadily."""
 
     SIZE: Final = 16
     __slots__ = ("_sum", "_waiting", "means", "steps")

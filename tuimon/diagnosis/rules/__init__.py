@@ -1,4 +1,4 @@
-"""One file per rule; `RULES` is the literal list of all of them, in the order in which causes come before consequences."""
+"""One file per rule; `RULES` is the literal list of all of them, causes before consequences."""
 
 from __future__ import annotations
 

@@ -2,20 +2,21 @@
 
 Symptom: the loss stands half as high again as before, or far above where training began, and does not fall.
 
-Why it happens: a learning rate that is, or has become, too high; Adam's second moment lagging behind gradients that grew;
-attention logits without bound; a numerical fault that stays finite.
+Why it happens: a learning rate that is, or has become, too high; Adam's second moment lagging behind gradients that
+grew; attention logits without bound; a numerical fault that stays finite.
 
-What to try: stop, go back to a healthy checkpoint at least 100 steps before the onset, lower the learning rate, clip at
-1.0; skip the batches in between; with AdamW lower beta2 to 0.95.
+What to try: stop, go back to a healthy checkpoint at least 100 steps before the onset, lower the learning rate,
+clip at 1.0; skip the batches in between; with AdamW lower beta2 to 0.95.
 
-Confused with: a spike, which recovers; a pocket of hard data, during which the loss is high but falls; a resumed run whose
-learning rate or data order differs.
+Confused with: a spike, which recovers; a pocket of hard data, during which the loss is high but falls; a resumed
+run whose learning rate or data order differs.
 
-Rule: after the loss alarm (CUSUM of robust z, cap 3, slack 1, limit 8, or three in a row beyond 3 sigma): all of the last
-32 losses above 1.5 x the level before and their slope not below -1 standard error; or, while the alarm stands, two in a
-row above both twice the lowest loss and 1.5 x the first. False alarms of the former: 0 in 272,000 healthy steps.
+Rule: after the loss alarm (CUSUM of robust z, cap 3, slack 1, limit 8, or three in a row beyond 3 sigma): all of
+the last 32 losses above 1.5 x the level before and their slope not below -1 standard error; or, after the first 100
+rows, two in a row that are beyond 3 sigma, above twice the lowest loss and above 1.5 x the first. False alarms of the
+former: 0 in 272,000 healthy steps.
 
-Source: reference 2.3 (ladder), 2.2 (rule B, applied under the alarm).
+Source: reference 2.3 (ladder), 2.2 (rule B, here with a baseline).
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ class Divergence(Rule):
         if self.episode:
             self._follow(loss, now)
         else:
-            if now.loss_alarm and not self.watching:
+            far = loss > 2 * now.lowest > 0 and loss > 1.5 * (now.loss_start or math.inf) and now.loss_rows > EARLY
+            self.streak = self.streak + 1 if far and now.z_spell else 0
+            if (now.loss_alarm or self.streak >= 2) and not self.watching:
                 self.watching = True
                 self.onset = now.loss_cusum.rose or now.step
                 self.reference = now.loss_rise
@@ -73,13 +76,12 @@ class Divergence(Rule):
     def _watch(self, loss: float, now: Signals) -> None:
         middle, scale = self.reference
         self.recent.append(loss)
-        far = loss > 2 * now.lowest and loss > 1.5 * (now.loss_start or math.inf) and now.lowest > 0
-        self.streak = self.streak + 1 if far and now.loss_alarm and now.loss_rows > EARLY else 0
         limit = middle + 0.5 * abs(middle)
         gone = self.streak >= 2 or (len(self.recent) == STAND and min(self.recent) > limit and not falling(self.recent))
         if gone:
-            self.open(now, self.onset, "critical", "high", middle=middle, scale=scale, limit=limit, current=loss,
-                      peak=loss)
+            self.open(
+                now, self.onset, "critical", "high", middle=middle, scale=scale, limit=limit, current=loss, peak=loss
+            )
             self.recent.clear()
             self.watching = False
         elif len(self.recent) == STAND and median(self.recent) <= middle + 3 * scale and not now.loss_alarm:
@@ -98,17 +100,19 @@ class Divergence(Rule):
             if median(last) <= back or (fresh and max(last) < numbers["limit"]):
                 self.close(now)
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         level = n["peak"] if over else n["current"]
         times = f", {fold(level / n['middle'])} its level before" if n["middle"] > 0 and math.isfinite(level) else ""
         why = f"Loss {'reached' if over else 'is'} {number(level)}{times} ({number(n['middle'])})"
-        why += f"; back at that level by step {count(now.step)}." if over else " and is not falling."
+        why += f"; back at that level by step {count(episode.last)}." if over else " and is not falling."
         why = f"{why} {rate_cause(episode)}".strip()
         advice = (
-            f"go back to a healthy checkpoint from before step {count(episode.onset)}", rate_cut(episode),
-            clip_advice(self.context), "if it comes again at another step, lower the learning rate by another third",
+            f"go back to a healthy checkpoint from before step {count(episode.onset)}",
+            rate_cut(episode),
+            clip_advice(self.context),
+            "if it comes again at another step, lower the learning rate by another third",
         )
         return Story("Loss diverging", why, advice, (Evidence("loss", level, n["limit"], n["middle"]),), "diverging")
 

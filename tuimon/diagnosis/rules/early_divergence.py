@@ -10,9 +10,9 @@ initial weights and that the loss is a mean.
 
 Confused with: a bad initial output scale, where the loss starts high and falls by itself; a single hard batch.
 
-Rule: loss > max(2 x lowest so far, 1.5 x first loss) on two rows in a row, within the first 100 rows; the first loss is
-the median of the first three. False alarms: 0 in 349 healthy AlgoPerf runs (34,900 steps); it caught 25 of 28 diverging
-ones, in the median 7 steps before they died.
+Rule: loss > max(2 x lowest so far, 1.5 x first loss) on two rows in a row, within the first 100 rows; the first
+loss is the median of the first three. False alarms: 0 in 349 healthy AlgoPerf runs (34,900 steps); it caught 25 of
+28 diverging ones, in the median 7 steps before they died.
 
 Source: reference 2.2, rule B.
 """
@@ -55,8 +55,17 @@ class EarlyDivergence(Rule):
         if self.episode is None:
             self.streak = self.streak + 1 if loss > limit else 0
             if self.streak >= 2:
-                self.open(now, max(now.lowest_step + 1, 1), "critical", "medium", limit=limit, start=start,
-                          peak=loss, low=now.lowest, current=loss)
+                self.open(
+                    now,
+                    max(now.lowest_step + 1, 1),
+                    "critical",
+                    "medium",
+                    limit=limit,
+                    start=min(start, now.first_losses[0]),
+                    peak=loss,
+                    low=now.lowest,
+                    current=loss,
+                )
         else:
             numbers = self.episode.numbers
             numbers["current"] = loss
@@ -66,7 +75,7 @@ class EarlyDivergence(Rule):
                 self.close(now)
         self.confirm(now.grad_alarm_row, now.update_alarm_row, now=now)
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         was = n["peak"] if over else n["current"]
@@ -74,9 +83,16 @@ class EarlyDivergence(Rule):
             level = f"{number(was)}, {fold(was / n['start'])} where it began ({number(n['start'])})"
         else:
             level = f"{number(was)}; it began at {number(n['start'])}"
-        why = f"Loss {'reached' if over else 'is'} {level}; its lowest was {number(n['low'])}. {rate_cause(episode)}".strip()
+        verb = "reached" if over else "is"
+        why = f"Loss {verb} {level}; its lowest was {number(n['low'])}. {rate_cause(episode)}".strip()
         if over:
-            why += f" Back below its start since step {count(now.step - CLEAN + 1)}."
-        advice = (rate_cut(episode), "warm up over 100 steps or more", clip_advice(self.context),
-                  "check the scale of the initial weights and that the loss is a mean, not a sum")
-        return Story("Diverging from the start", why, advice, (Evidence("loss", was, n["limit"], n["start"]),), "diverging")
+            why += f" Back where it began by step {count(episode.last)}."
+        advice = (
+            rate_cut(episode),
+            "warm up over 100 steps or more",
+            clip_advice(self.context),
+            "check the scale of the initial weights and that the loss is a mean, not a sum",
+        )
+        return Story(
+            "Diverging from the start", why, advice, (Evidence("loss", was, n["limit"], n["start"]),), "diverging"
+        )

@@ -2,18 +2,20 @@
 
 Symptom: the gradient norm grows tenfold and more within a few steps; the loss follows, then NaN.
 
-Why it happens: backpropagation multiplies by one Jacobian per layer; when their norms pass 1 the product grows with depth.
-A learning rate that is too high drives the weights there; bad initialisation or missing normalisation start there.
+Why it happens: backpropagation multiplies by one Jacobian per layer; when their norms pass 1 the product grows with
+depth. A learning rate that is too high drives the weights there; bad initialisation or missing normalisation start
+there.
 
-What to try: go back to a healthy checkpoint, lower the learning rate tenfold, clip at 1.0, warm up again. If the learning
-rate had jumped, mend the schedule first.
+What to try: go back to a healthy checkpoint, lower the learning rate tenfold, clip at 1.0, warm up again. If the
+learning rate had jumped, mend the schedule first.
 
-Confused with: the first fifty steps, when norms are high and fall; one odd batch (a single tenfold step happens in 7 % of
-healthy runs, so one step never counts); slow growth over a run, which is normal; a norm logged after clipping, which hides all.
+Confused with: the first fifty steps, when norms are high and fall; one odd batch (a single tenfold step happens in
+7 % of healthy runs, so one step never counts); slow growth over a run, which is normal; a norm logged after
+clipping, which hides all.
 
-Rule: r is the norm over the median of the last 128. Critical: r > 10 on three rows in a row, or r > 3 and rising for three
-rows while the loss alarm stands. No absolute limit works: in 1,205 successful AlgoPerf runs the median norm spans 0.007
-to 182. False alarms: 0 in 349 healthy runs' first 100 steps.
+Rule: r is the norm over the median of the last 128. Critical: r > 10 on three rows in a row, or r > 3 and rising
+for three rows while the loss alarm stands. No absolute limit works: in 1,205 successful AlgoPerf runs the median
+norm spans 0.007 to 182. False alarms: 0 in 349 healthy runs' first 100 steps.
 
 Source: reference 2.5.
 """
@@ -23,7 +25,7 @@ from __future__ import annotations
 import math
 
 from tuimon.diagnosis.model import Evidence
-from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
+from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import Profile, Signals
 from tuimon.diagnosis.statistics import READY
 from tuimon.diagnosis.wording import count, fold, number
@@ -59,15 +61,23 @@ class ExplodingGradients(Rule):
             rising = self.threefold >= 3 and now.grad_climb >= 2 and now.loss_alarm
             if self.tenfold >= 3 or rising:
                 usual = math.exp(now.grad_base.middle)
-                episode = self.open(now, now.grad_rose or now.step, "critical", "medium", usual=usual,
-                                    limit=(10 if self.tenfold >= 3 else 3) * usual, current=now.grad, peak=now.grad)
+                episode = self.open(
+                    now,
+                    now.grad_rose or now.step,
+                    "critical",
+                    "medium",
+                    usual=usual,
+                    limit=(10 if self.tenfold >= 3 else 3) * usual,
+                    current=now.grad,
+                    peak=now.grad,
+                )
                 episode.layer = now.layers.worst(episode.onset)
                 self._companions(now)
         self.confirm(now.loss_alarm_row, now.update_alarm_row, now=now)
 
     def profile(self, row: Profile, now: Signals) -> None:
         """Name the layer that has grown most, as long as it is going on."""
-        if self.episode and not self.episode.clean:
+        if self.episode and not self.episode.clean and row.step >= self.episode.onset:
             self.episode.layer = now.layers.worst(self.episode.onset) or self.episode.layer
 
     def _follow(self, grad: float, now: Signals) -> None:
@@ -78,10 +88,10 @@ class ExplodingGradients(Rule):
             self.episode.clean = 0
             return
         n["peak"] = max(n["peak"], grad)
-        self.episode.clean = self.episode.clean + 1 if grad <= 3 * n["usual"] else 0
-        if self.episode.clean == 0:
+        calm = grad <= 3 * n["usual"]
+        if not calm:
             self._companions(now)
-        if self.episode.clean >= CLEAN:
+        if self.episode.tick(now.step, calm=calm):
             self.close(now)
 
     def _companions(self, now: Signals) -> None:
@@ -95,12 +105,12 @@ class ExplodingGradients(Rule):
             n["loss"] = now.loss
             n["loss_usual"] = now.loss_base.middle
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         level = n["peak"] if over else n["current"]
-        parts = [f"Gradient norm {'reached' if over else 'is'} {number(level)}, {fold(level / n['usual'])} "
-                 f"its usual {number(n['usual'])}"]
+        verb = "reached" if over else "is"
+        parts = [f"Gradient norm {verb} {number(level)}, {fold(level / n['usual'])} its usual {number(n['usual'])}"]
         if math.isnan(level):
             parts = [f"Gradient norm is NaN; its usual is {number(n['usual'])}, its highest was {number(n['peak'])}"]
         evidence = [Evidence("grad_norm", level, n["limit"], n["usual"])]
@@ -112,7 +122,11 @@ class ExplodingGradients(Rule):
             evidence.append(Evidence("loss", n["loss"], n["loss_usual"], n["loss_usual"]))
         why = f"{'; '.join(parts)}. {rate_cause(episode)}".strip()
         if over:
-            why += f" Back in its usual range since step {count(now.step - CLEAN + 1)}."
-        advice = (f"go back to a healthy checkpoint from before step {count(episode.onset)}", rate_cut(episode),
-                  clip_advice(self.context), "warm up again over 20 steps or more")
+            why += f" Back in its usual range since step {count(episode.calm_since)}."
+        advice = (
+            f"go back to a healthy checkpoint from before step {count(episode.onset)}",
+            rate_cut(episode),
+            clip_advice(self.context),
+            "warm up again over 20 steps or more",
+        )
         return Story("Exploding gradients", why, advice, tuple(evidence), "exploding")

@@ -2,15 +2,16 @@
 
 Symptom: the gradient norm is about twice its usual size for many steps; the loss may still look well.
 
-Why it happens: the learning rate is near the edge of what the model bears; the data have changed; attention logits grow.
-It precedes explosions and loss spikes by some steps.
+Why it happens: the learning rate is near the edge of what the model bears; the data have changed; attention logits
+grow. It precedes explosions and loss spikes by some steps.
 
-What to try: watch the loss; clip at 1.0; lower the learning rate by a third if it goes on for more than a few hundred steps.
+What to try: watch the loss; clip at 1.0; lower the learning rate by a third if it goes on for more than a few
+hundred steps.
 
 Confused with: a single odd batch; slow growth over thousands of steps, which healthy runs show; the first fifty steps.
 
-Rule: the mean of log(norm / median of the last 128), exponentially weighted with 0.2 and winsorised at log 4, above log 2,
-from step 50 on. Over when below log 1.5 for 30 steps. False alarms: 0 in 19,432 healthy steps.
+Rule: the mean of log(norm / median of the last 128), exponentially weighted with 0.2 and winsorised at log 4, above
+log 2, from step 50 on. Over when below log 1.5 for 30 steps. False alarms: 0 in 19,432 healthy steps.
 
 Source: reference 2.5.
 """
@@ -20,7 +21,7 @@ from __future__ import annotations
 import math
 
 from tuimon.diagnosis.model import Evidence
-from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
+from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import LOG2, Signals
 from tuimon.diagnosis.wording import count, fold, number
 
@@ -47,24 +48,36 @@ class GradientInstability(Rule):
         if self.episode is None:
             if level > LOG2 and now.attempt_rows >= SETTLED:
                 usual = math.exp(now.grad_base.middle)
-                self.open(now, now.grad_rose or now.step, "warning", "medium", usual=usual, current=now.grad,
-                          peak=math.exp(level), times=math.exp(level))
+                self.open(
+                    now,
+                    now.grad_rose or now.step,
+                    "warning",
+                    "medium",
+                    usual=usual,
+                    current=now.grad,
+                    peak=math.exp(level),
+                    times=math.exp(level),
+                )
         else:
             n = self.episode.numbers
             n["current"], n["times"] = now.grad, math.exp(level)
             n["peak"] = max(n["peak"], n["times"])
-            self.episode.clean = self.episode.clean + 1 if level < math.log(1.5) else 0
-            if self.episode.clean >= CLEAN:
+            if self.episode.tick(now.step, calm=level < math.log(1.5)):
                 self.close(now)
         self.confirm(now.loss_alarm_row, now.update_alarm_row, now=now)
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         times = n["peak"] if over else n["times"]
         why = f"Gradient norm {'was' if over else 'is'} on average {fold(times)} its usual {number(n['usual'])}"
-        why += f"; calm since step {count(now.step - CLEAN + 1)}." if over else f" (now {number(n['current'])})."
+        why += f"; calm since step {count(episode.calm_since)}." if over else f" (now {number(n['current'])})."
         why = f"{why} {rate_cause(episode)}".strip()
         advice = (clip_advice(self.context), "watch the loss: if it follows, " + rate_cut(episode, 3.0))
-        return Story("Unstable gradients", why, advice,
-                     (Evidence("grad_norm", n["current"], 2 * n["usual"], n["usual"]),), "unstable")
+        return Story(
+            "Unstable gradients",
+            why,
+            advice,
+            (Evidence("grad_norm", n["current"], 2 * n["usual"], n["usual"]),),
+            "unstable",
+        )

@@ -1,20 +1,23 @@
 """learning-rate-too-high (T113): each step changes the weights too much, and it shows in the loss or the gradients.
 
-Symptom: the update ratio |dw|/|w| is above 2e-2, where 1e-4 to 2e-2 is usual, and the loss or the gradient norm misbehaves.
+Symptom: the update ratio |dw|/|w| is above 2e-2, where 1e-4 to 2e-2 is usual, and the loss or the gradient norm
+misbehaves.
 
-Why it happens: the learning rate is too high for this model, batch and optimizer; a schedule jumped; warm-up is missing.
+Why it happens: the learning rate is too high for this model, batch and optimizer; a schedule jumped; warm-up is
+missing.
 
-What to try: a learning rate 3 to 10 times lower, warm-up over 100 steps or more. Watch the update ratio: around 1e-3 to
-1e-2 is where small transformers learn best with AdamW.
+What to try: a learning rate 3 to 10 times lower, warm-up over 100 steps or more. Watch the update ratio: around
+1e-3 to 1e-2 is where small transformers learn best with AdamW.
 
 Confused with: the first Adam steps, which move every weight by the learning rate whatever the gradient (ignored here);
 adapters or heads that start at zero; a run that simply bears large steps: a high ratio alone is never reported. The
 ratio |g|/|w| says nothing about the learning rate: it is larger when the learning rate is lower.
 
-Rule: the exponentially weighted log10 of the ratio, over twenty samples or more, above 2e-2, or three samples in a row
-above 5e-2; and within 30 steps a loss alarm (CUSUM), a gradient alarm (five times usual, or doubled for long), or a loss
-that swings with period two (lag-1 autocorrelation at most -0.5 in two windows of 128). False alarms: reports of the
-companions, 1 in 288,000 steps, times those with a high ratio.
+Rule: the exponentially weighted log10 of the ratio, over twenty samples or more, above 2e-2, or three samples in a
+row above 5e-2; and within 30 steps a loss alarm (CUSUM), a gradient alarm (five times usual, or doubled for long),
+or a loss that swings with period two (lag-1 autocorrelation at most -0.5 in two windows of 128). False alarms:
+reports of the companions, 1 in 288,000 steps, times those with a high ratio. Over when 30 steps have passed without
+a companion: a high ratio alone is borne.
 
 Source: reference 2.7, with its measured sweep of learning rates.
 """
@@ -27,7 +30,7 @@ import numpy as np
 
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
-from tuimon.diagnosis.signals import LEARNABLE, LONG_AGO, Signals
+from tuimon.diagnosis.signals import LEARNABLE, LONG_AGO, NEAR, Signals
 from tuimon.diagnosis.wording import count, number, rate
 
 HIGH = 2e-2
@@ -72,17 +75,24 @@ class LearningRateTooHigh(Rule):
             alarm = max(now.loss_alarm_row, now.grad_alarm_row, self.swing_row)
             if high and now.attempt_rows - alarm <= CLEAN:
                 strong = max(smooth, math.log10(ratio or 1e-30)) > math.log10(STRONG)
-                self.open(now, self.high_since or now.step, "warning", "high" if strong else "medium",
-                          ratio=10 ** smooth, peak=ratio or 10 ** smooth, usual=self._usual(now),
-                          loss_alarm=float(now.attempt_rows - now.loss_alarm_row <= CLEAN),
-                          grad_alarm=float(now.attempt_rows - now.grad_alarm_row <= CLEAN))
+                self.open(
+                    now,
+                    self.high_since or now.step,
+                    "warning",
+                    "high" if strong else "medium",
+                    ratio=10**smooth,
+                    peak=ratio or 10**smooth,
+                    usual=self._usual(now),
+                    loss_alarm=float(now.attempt_rows - now.loss_alarm_row <= CLEAN),
+                    grad_alarm=float(now.attempt_rows - now.grad_alarm_row <= CLEAN),
+                )
             return
         n = self.episode.numbers
         if ratio is not None:
             n["ratio"] = ratio
             n["peak"] = max(n["peak"], ratio)
-        self.episode.clean = 0 if high or now.loss_alarm_row == now.attempt_rows else self.episode.clean + 1
-        if self.episode.clean >= CLEAN:
+        alarm = max(now.loss_alarm_row, now.grad_alarm_row, self.swing_row)
+        if self.episode.tick(now.step, calm=not (high and now.attempt_rows - alarm <= NEAR)):
             self.close(now)
 
     def _usual(self, now: Signals) -> float:
@@ -100,29 +110,43 @@ class LearningRateTooHigh(Rule):
                 self.swing_row = now.attempt_rows
             self.window = []
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         level = n["peak"] if over else n["ratio"]
-        signs = [words for name, words in (("loss_alarm", "the loss is rising"), ("grad_alarm", "the gradient norm is far above its usual"))
-                 if n[name]] or ["the loss swings from step to step"]
+        signs = [
+            words
+            for name, words in (
+                ("loss_alarm", "the loss is rising"),
+                ("grad_alarm", "the gradient norm is far above its usual"),
+            )
+            if n[name]
+        ] or ["the loss swings from step to step"]
         if over:
-            why = f"Each step changed the weights by up to {number(100 * level)} %; below 2 % again by step {count(now.step)}."
+            why = (
+                f"Each step changed the weights by up to {number(100 * level)} %; now by {number(100 * n['ratio'])} %, "
+            )
+            why += f"and loss and gradients have been calm since step {count(episode.calm_since)}."
         else:
-            why = (f"Each step changes the weights by {number(100 * level)} % (update ratio {number(level)}, usual 1.0e-4 to 0.020)"
-                   f" and {' and '.join(signs)}.")
+            why = (
+                f"Each step changes the weights by {number(100 * level)} % (update ratio {number(level)}, "
+                f"usual 1.0e-4 to 0.020) and {' and '.join(signs)}."
+            )
         why = f"{why} {rate_cause(episode)}".strip()
         lr = n.get("lr", math.nan)
         trial = f", for example {rate(lr / 3)}" if math.isfinite(lr) and lr > 0 and n.get("lr_growth", 1) < 3 else ""
         advice = (rate_cut(episode) + trial, "warm up over 100 steps or more", clip_advice(self.context))
-        return Story("Learning rate too high", why, advice,
-                     (Evidence("update_ratio", level, HIGH, n["usual"]),), "too large")
+        return Story(
+            "Learning rate too high", why, advice, (Evidence("update_ratio", level, HIGH, n["usual"]),), "too large"
+        )
 
 
 def ripple(values: list[float]) -> float:
     """Lag-1 autocorrelation of the ranks, after taking out a straight line; in [-1, 1]."""
     y = np.array(values)
     t = np.arange(len(y)) - (len(y) - 1) / 2
-    ranks = np.argsort(np.argsort(y - t * (float(t @ y) / float(t @ t)), kind="stable"), kind="stable").astype(np.float64)
+    ranks = np.argsort(np.argsort(y - t * (float(t @ y) / float(t @ t)), kind="stable"), kind="stable").astype(
+        np.float64
+    )
     ranks -= ranks.mean()
     return float(ranks[1:] @ ranks[:-1]) / float(ranks @ ranks)

@@ -1,19 +1,23 @@
-"""learning-rate-too-low (T114): steps are so small that the model hardly moves, and the loss falls slowly or not at all.
+"""learning-rate-too-low (T114): steps are so small that the model hardly moves; the loss falls slowly or not at all.
 
-Symptom: the update ratio |dw|/|w| is below 1e-4 and the loss either creeps down in a straight line, at a pace that does not
-slacken, or does not move.
+Symptom: the update ratio |dw|/|w| is below 1e-4 and the loss either creeps down in a straight line, at a pace that
+does not slacken, or does not move.
 
 Why it happens: a learning rate that is far too low; a warm-up that never ends; a scheduler that is stepped too often.
 
-What to try: a learning rate ten times higher; then watch the update ratio: 1e-3 or so is a good sign for a transformer.
+What to try: a learning rate ten times higher; then watch the update ratio: 1e-3 or so is a good sign for a
+transformer.
 
-Confused with: warm-up (excluded while the rate rises), the tail of a decay (excluded below 30 % of the peak), fine-tuning,
-where ratios of 1e-6 to 1e-4 are right and the loss starts low (bands 20 times lower when it starts below 60 % of ln V), a
-plateau, where the ratio is in its band, weight decay alone, which moves weights without learning.
+Confused with: warm-up (excluded while the rate rises), the tail of a decay (excluded below 30 % of the peak),
+fine-tuning, where ratios of 1e-6 to 1e-4 are right and the loss starts low (bands 20 times lower when it starts
+below 60 % of ln V), a plateau, where the ratio is in its band, weight decay alone, which moves weights without
+learning.
 
-Rule: the exponentially weighted log10 of the ratio, over twenty samples or more, below 1e-4, from 200 rows on; and (a) the second
-half of the run so far (its first 100 rows left out: the output bias is learned in them) has improved the loss by at least half of
-what the first half did, by more than 3 standard errors, or (b) the loss is within 2 % of where it began. Below 1e-5 the evidence is strong. Both signs are needed.
+Rule: the exponentially weighted log10 of the ratio, over twenty samples or more, below 1e-4, from 200 rows on; and
+(a) the second half of the run so far (its first 100 rows left out: the output bias is learned in them) has improved
+the loss by at least half of what the first half did and by more than 3 standard errors, while all of it is no more than
+10 % per 100 rows; or (b) the loss is within 2 % of where it began. Below 1e-5 the evidence is strong. Both signs are
+needed.
 
 Source: reference 2.7; the notebook's ratio |g|/|w| is not used: it is inverted.
 """
@@ -23,7 +27,7 @@ from __future__ import annotations
 import math
 
 from tuimon.diagnosis.model import Evidence, RunContext
-from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story
+from tuimon.diagnosis.rule import Episode, Rule, Story
 from tuimon.diagnosis.signals import EARLY, Signals
 from tuimon.diagnosis.wording import count, number, rate
 
@@ -31,6 +35,8 @@ LOW = 1e-4
 STRONG = 1e-5
 SAMPLES = 20
 ROWS = 200
+SLOW = 0.1 / 100
+"""Share of the loss gained per row up to which progress is slow."""
 
 
 class LearningRateTooLow(Rule):
@@ -57,8 +63,7 @@ class LearningRateTooLow(Rule):
         if self.episode:
             if now.ratio is not None:
                 self.episode.numbers["ratio"] = now.ratio
-            self.episode.clean = 0 if low or now.rates.decayed or ewma.count < SAMPLES else self.episode.clean + 1
-            if self.episode.clean >= CLEAN:
+            if self.episode.tick(now.step, calm=not (low or now.rates.decayed or ewma.count < SAMPLES)):
                 self.close(now)
             return
         if not (low and now.block_full and now.loss_rows >= ROWS) or now.rates.warming or now.rates.decayed:
@@ -66,28 +71,44 @@ class LearningRateTooLow(Rule):
         sign, first, second = creep(now)
         if sign:
             strong = ewma.value < math.log10(STRONG * band(self.context, now))
-            self.open(now, now.blocks.steps[0], "warning", "high" if strong else "medium", ratio=10 ** ewma.value,
-                      first=first, second=second, start=now.loss_start or math.nan, flat=float(sign == "flat"),
-                      limit=LOW * band(self.context, now), recent=now.blocks.means[-1])
+            self.open(
+                now,
+                now.blocks.steps[0],
+                "warning",
+                "high" if strong else "medium",
+                ratio=10**ewma.value,
+                first=first,
+                second=second,
+                start=now.loss_start or math.nan,
+                flat=float(sign == "flat"),
+                limit=LOW * band(self.context, now),
+                recent=now.blocks.means[-1],
+            )
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         ratio = n["ratio"]
         if n["flat"]:
             sign = f"the loss has not moved from {number(n['start'])}"
         else:
-            sign = (f"the loss creeps down in a straight line: {number(n['first'])}, then {number(n['second'])}, in the two halves "
-                    f"of the first {count(episode.detected - episode.onset + 1)} steps")
+            sign = (
+                f"the loss falls slowly in a straight line: by {number(n['first'])}, then by {number(n['second'])} "
+                f"in the two halves of the first {count(episode.detected - episode.onset + 1)} steps"
+            )
         verb = "changed" if over else "changes"
-        why = f"Each step {verb} the weights by {number(100 * ratio)} % (update ratio {number(ratio)}, usual 1.0e-4 to 0.020) and {sign}."
+        size = f"{number(100 * ratio)} % (update ratio {number(ratio)}, usual 1.0e-4 to 0.020)"
+        why = f"Each step {verb} the weights by {size} and {sign}."
         if over:
-            why = f"Updates were too small and {sign}; update ratio back in its band by step {count(now.step)}."
+            why = f"Updates were too small and {sign}; update ratio back in its band by step {count(episode.last)}."
         lr = n.get("lr", math.nan)
         change = f" from {rate(lr)} to {rate(lr * 10)}" if math.isfinite(lr) and lr > 0 else " tenfold"
         far = " or more at once: it is off by several orders of magnitude" if ratio < 0.01 * n["limit"] else ""
-        advice = (f"raise the learning rate{change}{far}", "check that the scheduler is stepped once per optimizer step",
-                  "check that warm-up ends")
+        advice = (
+            f"raise the learning rate{change}{far}",
+            "check that the scheduler is stepped once per optimizer step",
+            "check that warm-up ends",
+        )
         return Story("Learning rate too low", why, advice, (Evidence("update_ratio", ratio, n["limit"]),), "too small")
 
 
@@ -99,15 +120,16 @@ def band(context: RunContext, now: Signals) -> float:
 
 
 def creep(now: Signals) -> tuple[str, float, float]:
-    """"steady", "flat" or "", and how much the loss fell in the first and in the second half of the run so far."""
-    means, start, sigma = now.blocks.means[EARLY // 16:], now.loss_start, now.loss_base.scale
+    """Whether the progress is "steady", "flat" or neither (""), and how much the loss fell in each half of the run."""
+    means, start, sigma = now.blocks.means[EARLY // 16 :], now.loss_start, now.loss_base.scale
     if len(means) < 6 or start is None or not math.isfinite(sigma):
         return "", 0.0, 0.0
     half = len(means) // 2
-    begin, middle, end = sum(means[:2]) / 2, sum(means[half - 1: half + 1]) / 2, sum(means[-2:]) / 2
+    begin, middle, end = sum(means[:2]) / 2, sum(means[half - 1 : half + 1]) / 2, sum(means[-2:]) / 2
     first, second = begin - middle, middle - end
-    error = sigma / math.sqrt(16)       # each of the two ends is a mean of 32 losses
-    if second > 3 * error and second >= 0.5 * first > 0:
+    error = sigma / math.sqrt(16)  # each of the two ends is a mean of 32 losses
+    slow = first + second <= SLOW * abs(begin) * 16 * len(means)
+    if slow and second > 3 * error and second >= 0.5 * first > 0:
         return "steady", first, second
     if abs(start - end) + 2.33 * error < 0.02 * abs(start):
         return "flat", first, second

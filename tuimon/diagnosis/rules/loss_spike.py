@@ -2,18 +2,21 @@
 
 Symptom: the loss stands clearly above its recent level for five steps or more.
 
-Why it happens: a few bad batches on end; an update that was too large (Adam's second moment had shrunk and a large gradient
-came); a learning rate at its peak; a resumed run that reads its data in another order.
+Why it happens: a few bad batches on end; an update that was too large (Adam's second moment had shrunk and a large
+gradient came); a learning rate at its peak; a resumed run that reads its data in another order.
 
-What to try: wait 64 steps: most spikes recover. If this one does not, go back to the checkpoint before it, skip the 200 to
-500 batches around it, and lower the learning rate by 10 to 30 %. Clip at 1.0; beta2 of 0.95 makes spikes rarer.
+What to try: wait 64 steps: most spikes recover. If this one does not, go back to the checkpoint before it, skip the
+200 to 500 batches around it, and lower the learning rate by 10 to 30 %. Clip at 1.0; beta2 of 0.95 makes spikes
+rarer.
 
-Confused with: an outlier batch. The loss of one step is measured before that step's update, so a single high loss says
-something about the batch and nothing about the model; it is not a spike. Divergence is a spike that does not come back.
+Confused with: an outlier batch. The loss of one step is measured before that step's update, so a single high loss
+says something about the batch and nothing about the model; it is not a spike. Divergence is a spike that does not
+come back.
 
-Rule: z is the distance from the median of the last 128 losses in robust standard deviations; S = max(0, S + min(z, 3) - 1)
-above 8, or three in a row beyond 3. Onset is where S left zero. Every 64 steps: recovered if the median of the last 64 is
-below the level before + 3 sigma, else unrecovered. False alarms: 1 in 288,000 healthy steps, which recovered.
+Rule: z is the distance from the median of the last 128 losses in robust standard deviations; S = max(0, S + min(z,
+3) - 1) above 8, or three in a row beyond 3. Onset is where S left zero. Every 64 steps: recovered if the median of
+the last 64 is below the level before + 3 sigma, else unrecovered. False alarms: 1 in 288,000 healthy steps, which
+recovered.
 
 Source: reference 2.3; PaLM (arXiv:2204.02311) section 5.1 on skipping batches.
 """
@@ -57,8 +60,18 @@ class LossSpike(Rule):
                 self.armed = True
             elif self.armed:
                 middle, scale = now.loss_rise
-                self.open(now, now.loss_cusum.rose or now.step, "warning", "high", middle=middle, scale=scale,
-                          limit=middle + 3 * scale, current=now.loss, peak=now.loss, rows=0.0)
+                self.open(
+                    now,
+                    now.loss_cusum.rose or now.step,
+                    "warning",
+                    "high",
+                    middle=middle,
+                    scale=scale,
+                    limit=middle + 3 * scale,
+                    current=now.loss,
+                    peak=now.loss,
+                    rows=0.0,
+                )
                 self.recent.clear()
         else:
             self._follow(now.loss, now)
@@ -80,25 +93,44 @@ class LossSpike(Rule):
         else:
             n["unrecovered"] = 1.0
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         high = n["peak"] if over else n["current"]
         sigma = (high - n["middle"]) / n["scale"]
-        why = (f"Loss {'reached' if over else 'is'} {number(high)}, {number(sigma)} sigma above its level before "
-               f"({number(n['middle'])}).")
+        why = (
+            f"Loss {'reached' if over else 'is'} {number(high)}, {number(sigma)} sigma above its level before "
+            f"({number(n['middle'])})."
+        )
         evidence = (Evidence("loss", high, n["limit"], n["middle"]),)
         cause = rate_cause(episode)
         if over:
-            why = f"{why} It recovered by step {count(now.step)}. {cause}".strip()
-            return Story("Loss spike, recovered", why, ("go on; look at the batches of these steps if it repeats",),
-                         evidence, "recovered")
+            why = f"{why} It recovered by step {count(episode.last)}. {cause}".strip()
+            return Story(
+                "Loss spike, recovered",
+                why,
+                ("go on; look at the batches of these steps if it repeats",),
+                evidence,
+                "recovered",
+            )
         if "unrecovered" in n:
             why = f"{why} {count(int(n['rows']))} steps later it has not come back. {cause}".strip()
-            advice = (f"go back to a checkpoint from before step {count(max(0, episode.onset - 100))} and skip 200 to 500 batches",
-                      rate_cut(episode) if cause else "lower the learning rate by 10 to 30 %", clip_advice(self.context))
+            advice = (
+                f"go back to a checkpoint from before step {count(max(0, episode.onset - 100))}",
+                "skip the 200 to 500 batches around it",
+                rate_cut(episode) if cause else "lower the learning rate by 10 to 30 %",
+                clip_advice(self.context),
+            )
             return Story("Loss spike, not recovered", why, advice, evidence, "not recovered")
-        advice = (rate_cut(episode),) if cause else ()
-        return Story("Loss spike", f"{why} {cause}".strip(),
-                     (*advice, f"wait: it is judged {VERDICT} steps after its detection; most spikes recover",
-                      clip_advice(self.context)), evidence, "rising")
+        first = (rate_cut(episode),) if cause else ()
+        return Story(
+            "Loss spike",
+            f"{why} {cause}".strip(),
+            (
+                *first,
+                f"wait: it is judged {VERDICT} steps after its detection; most spikes recover",
+                clip_advice(self.context),
+            ),
+            evidence,
+            "rising",
+        )

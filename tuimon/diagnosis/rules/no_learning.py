@@ -1,21 +1,22 @@
 """no-learning (T108): the loss is where it began, or where guessing by frequency would be, and stays there.
 
-Symptom: after two hundred steps the loss has not fallen by 2 %; or it fell quickly to a level that is still more than half
-of ln V and has been flat since.
+Symptom: after two hundred steps the loss has not fallen by 2 %; or it fell quickly to a level that is still more
+than half of ln V and has been flat since.
 
-Why it happens: labels shifted, shuffled or masked; the wrong loss; a learning rate near zero; parameters that the optimizer
-does not hold; a model whose early layers get no gradient. A flat loss at the entropy of single tokens means that only the
-output bias is learned: inputs and labels do not belong together.
+Why it happens: labels shifted, shuffled or masked; the wrong loss; a learning rate near zero; parameters that the
+optimizer does not hold; a model whose early layers get no gradient. A flat loss at the entropy of single tokens
+means that only the output bias is learned: inputs and labels do not belong together.
 
 What to try: train on one batch of 16 sequences: it must go to zero. Print a batch with its labels. Check that
 optimizer.step() is called on model.parameters(), and that the learning rate is not zero.
 
-Confused with: warm-up (waited for, up to 1,000 rows); converged training, whose loss is far below where it began; noise, in
-which slow progress hides: both tests are equivalence tests and stay silent when they cannot tell.
+Confused with: warm-up (waited for, up to 1,000 rows); converged training, whose loss is far below where it began;
+noise, in which slow progress hides: both tests are equivalence tests and stay silent when they cannot tell.
 
-Rule: (a) from 200 rows on, the upper 99 % bound of the improvement since the first losses is below 2 %; (b) the upper 99 %
-bound of the improvement over the last half of the run, 300 rows or more, is below 2 %, the loss is above half of ln V
-(of the first loss where V is unknown and that loss is 4 or more) and the learning rate above 30 % of its peak.
+Rule: (a) from 200 rows on, the upper 99 % bound of the improvement since the first losses is below 2 %; (b) the
+upper 99 % bound of the improvement over the last half of the run, 300 rows or more, is below 2 %, the loss is above
+half of ln V (of the first loss where V is unknown and that loss is 4 or more) and the learning rate above 30 % of
+its peak.
 
 Source: reference 2.4, sub-type "never learned".
 """
@@ -70,12 +71,30 @@ class NoLearning(Rule):
             return
         bound = start - min(means) + 2.33 * sigma * math.sqrt(1 / 3 + 1 / 16)
         if bound < 0.02 * start and level < 1.1 * start:
-            self.open(now, now.blocks.steps[0], "warning", "medium", level=level, start=start, mark=0.96 * start,
-                      bound=100 * bound / start, stuck=0.0)
+            self.open(
+                now,
+                now.blocks.steps[0],
+                "warning",
+                "medium",
+                level=level,
+                start=start,
+                mark=0.96 * start,
+                bound=100 * bound / start,
+                stuck=0.0,
+            )
         elif self._is_stuck(now, level):
             half = max(WINDOW, len(means) // 2)
-            self.open(now, now.blocks.steps[-half], "warning", "low", level=level, start=start, mark=0.98 * level,
-                      bound=2.0, stuck=float(16 * half))
+            self.open(
+                now,
+                now.blocks.steps[-half],
+                "warning",
+                "low",
+                level=level,
+                start=start,
+                mark=0.98 * level,
+                bound=2.0,
+                stuck=float(16 * half),
+            )
 
     def _is_stuck(self, now: Signals, level: float) -> bool:
         """Flat over the last half, at a level that knows of frequencies only."""
@@ -89,23 +108,36 @@ class NoLearning(Rule):
         rise, error = slope(means[-size:])
         return abs(rise * size) + 2.33 * error * size < 0.02 * level
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         vocab = self.context.vocab_size
         guess = f"; ln V is {number(math.log(vocab))}" if vocab and vocab > 1 else ""
         if n["stuck"]:
-            why = (f"Loss {'was' if over else 'is'} {number(n['level'])}, more than half of where it began ({number(n['start'])}{guess}), "
-                   f"and moved less than {number(n['bound'])} % in {count(int(n['stuck']))} steps.")
+            why = (
+                f"Loss {'was' if over else 'is'} {number(n['level'])}, more than half of where it began "
+                f"({number(n['start'])}{guess}), "
+                f"and moved less than {number(n['bound'])} % in {count(int(n['stuck']))} steps."
+            )
         else:
-            why = (f"Loss {'was' if over else 'is'} {number(n['level'])} and began at {number(n['start'])}{guess}: "
-                   f"at best {number(max(0.0, n['bound']))} % better after {count(episode.detected)} steps.")
+            why = (
+                f"Loss {'was' if over else 'is'} {number(n['level'])} and began at {number(n['start'])}{guess}: "
+                f"at best {number(max(0.0, n['bound']))} % better after {count(episode.detected)} steps."
+            )
         if over:
-            why += f" It is falling by step {count(now.step)}."
+            why += f" It is falling by step {count(episode.last)}."
         lr = n.get("lr", math.nan)
         first = "print one batch with its labels: are they shifted, shuffled or masked?"
         second = f"check the learning rate ({rate(lr)})" if math.isfinite(lr) else "check the learning rate"
         advice = (first, second) if n["stuck"] else (second, first)
-        return Story("Not learning", why, (*advice, "train on one small batch alone: its loss must go to zero",
-                                           "check that the optimizer holds the model's parameters"),
-                     (Evidence("loss", n["level"], n["mark"], n["start"]),), "not learning")
+        return Story(
+            "Not learning",
+            why,
+            (
+                *advice,
+                "train on one small batch alone: its loss must go to zero",
+                "check that the optimizer holds the model's parameters",
+            ),
+            (Evidence("loss", n["level"], n["mark"], n["start"]),),
+            "not learning",
+        )

@@ -2,8 +2,8 @@
 
 Symptom: the loss reads NaN or inf, or the gradient norm does; every later number is NaN too.
 
-Why it happens: an overflow (float16 ends at 65,504), log(0) or 0/0 in the loss (a batch whose labels are all masked), a
-learning rate that threw the weights to infinity, a broken input, a division by a zero variance.
+Why it happens: an overflow (float16 ends at 65,504), log(0) or 0/0 in the loss (a batch whose labels are all
+masked), a learning rate that threw the weights to infinity, a broken input, a division by a zero variance.
 
 What to try: go back to a checkpoint from before the first non-finite value; weights that are NaN cannot be trained on.
 Lower the learning rate, clip at 1.0; if it appears out of a calm run, look at the batch of that step and at the layer
@@ -12,8 +12,8 @@ named. With float16, use bfloat16 or a GradScaler.
 Confused with: a GradScaler's search for its scale. Skipped steps with an infinite gradient are its normal work and are
 not reported, unless twenty come in a row. A loss of exactly 0 beside a NaN gradient is a NaN that a logger hid.
 
-One non-finite value is a warning (a gradient alone: a note), two in a row or a non-finite parameter are critical. It is
-an exact test: no false alarm by noise; one of 1,205 successful AlgoPerf runs had a single infinite gradient.
+One non-finite value is a warning (a gradient alone: a note), two in a row or a non-finite parameter are critical.
+It is an exact test: no false alarm by noise; one of 1,205 successful AlgoPerf runs had a single infinite gradient.
 
 Source: reference 2.1; HF Trainer's logging filter; GradScaler's defaults.
 """
@@ -22,8 +22,8 @@ from __future__ import annotations
 
 import math
 
-from tuimon.diagnosis.model import Evidence
-from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
+from tuimon.diagnosis.model import Evidence, Severity
+from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import Profile, Signals
 from tuimon.diagnosis.wording import count, number
 
@@ -50,10 +50,9 @@ class NonFinite(Rule):
         if not bad:
             self.streak = self.skips = 0
             episode = self.episode
-            if episode and (now.loss is not None or now.grad is not None):
-                episode.clean += 1
-                if episode.clean >= CLEAN:
-                    self.close(now)
+            measured = now.loss is not None or now.grad is not None
+            if episode and measured and episode.tick(now.step, calm=True):
+                self.close(now)
             return
         scaled = now.values.get("skipped") == 1 or "loss_scale" in now.values
         if scaled and bad == {"grad_norm"}:
@@ -65,7 +64,7 @@ class NonFinite(Rule):
         self.streak += 1
         fatal = self.streak >= 2 or bool(bad & {"param_norm", "update_norm"}) or self.skips >= 20
         if self.episode is None:
-            severity = "critical" if fatal else "info" if bad == {"grad_norm"} else "warning"
+            severity: Severity = "critical" if fatal else "info" if bad == {"grad_norm"} else "warning"
             self.open(now, self.first, severity, "high")
         elif fatal:
             self.worsen(now, "high")
@@ -84,11 +83,12 @@ class NonFinite(Rule):
 
     def _bad(self, now: Signals) -> set[str]:
         bad = {
-            name for name in ("loss", "grad_norm", "param_norm", "update_norm")
+            name
+            for name in ("loss", "grad_norm", "param_norm", "update_norm")
             if name in now.values and not math.isfinite(now.values[name])
         }
         if "grad_norm" in bad and now.loss == 0.0:
-            bad.add("loss")      # HF's logging filter writes 0.0 for a loss that was NaN
+            bad.add("loss")  # HF's logging filter writes 0.0 for a loss that was NaN
         return bad
 
     def _layer(self, now: Signals) -> str | None:
@@ -102,19 +102,27 @@ class NonFinite(Rule):
             return None
         return layers.names[len(finite) - 1 - finite[::-1].index(False)]
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         values = {name[4:]: v for name, v in episode.numbers.items() if name.startswith("bad_")}
-        words = {"loss": "the loss", "grad_norm": "the gradient norm", "param_norm": "the parameters",
-                 "update_norm": "the update"}
+        words = {
+            "loss": "the loss",
+            "grad_norm": "the gradient norm",
+            "param_norm": "the parameters",
+            "update_norm": "the update",
+        }
         what = ", ".join(f"{words[name]} {'was' if over else 'is'} {number(v)}" for name, v in sorted(values.items()))
         where = f", in {episode.layer} first" if episode.layer else ""
         why = f"{what[:1].upper()}{what[1:]} since step {count(episode.onset)}{where}. {rate_cause(episode)}".strip()
         if over:
-            why += f" Finite again for {CLEAN} steps."
+            why += f" Finite again from step {count(episode.calm_since)} to {count(episode.last)}."
         advice = (
             f"go back to a healthy checkpoint from before step {count(episode.onset)}",
-            rate_cut(episode), clip_advice(self.context), "look at the batch of that step for empty or broken samples",
+            rate_cut(episode),
+            clip_advice(self.context),
+            "look at the batch of that step for empty or broken samples",
         )
         evidence = tuple(Evidence(name, v, math.nan) for name, v in sorted(values.items()))
-        return Story("Non-finite values", why, advice, evidence, "NaN" if any(map(math.isnan, values.values())) else "inf")
+        return Story(
+            "Non-finite values", why, advice, evidence, "NaN" if any(map(math.isnan, values.values())) else "inf"
+        )

@@ -1,16 +1,17 @@
 """vanishing-gradients (T112): gradients fade on their way back through the layers; early layers do not learn.
 
-Symptom: the gradient of a layer is a thousand times smaller than that of the others, while the global norm looks ordinary.
+Symptom: the gradient of a layer is a thousand times smaller than that of the others, while the global norm looks
+ordinary.
 
-Why it happens: a product of Jacobians whose norms are below 1: sigmoid or tanh activations, weights drawn too small, no
-residual connections, no normalisation, great depth.
+Why it happens: a product of Jacobians whose norms are below 1: sigmoid or tanh activations, weights drawn too
+small, no residual connections, no normalisation, great depth.
 
 What to try: residual connections and normalisation before each block; a larger initial scale; GELU or ReLU instead of
 sigmoid; fewer layers. If only Adam's epsilon is in the way (RMS near it), lower it to 1e-15.
 
-Confused with: a pre-norm profile, where the first layer's gradient is 3 to 5 times that of the last; a frozen or detached
-layer, whose gradient is exactly zero although its neighbour's is not; late training, where all gradients are small; a
-low global norm, which says nothing about depth.
+Confused with: a pre-norm profile, where the first layer's gradient is 3 to 5 times that of the last; a frozen or
+detached layer, whose gradient is exactly zero although its neighbour's is not; late training, where all gradients
+are small; a low global norm, which says nothing about depth.
 
 Rule, over per-layer gradient RMS, on five per-tensor rows in a row: below 1e-3 of the median over layers, or below ten
 times Adam's epsilon (critical); more than two decades below the layer's own level of its steps 50 to 150, beyond what
@@ -30,7 +31,7 @@ from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story
 from tuimon.diagnosis.signals import Profile, Signals
 from tuimon.diagnosis.wording import count, number
-from tuimon.record.chunk import Floats
+from tuimon.record.chunk import Bools, Floats
 
 ROWS = 5
 """Per-tensor rows in a row."""
@@ -106,11 +107,16 @@ class VanishingGradients(Rule):
             self.episode.confidence = "high"
         self.episode.clean = 0
         self.episode.layer = now.layers.names[worst]
-        self.episode.numbers |= {"rms": float(rms[worst]), "middle": middle, "layers": float(len(dying)),
-                                 "of": float(len(rms)), "lowest": min(self.episode.numbers["lowest"], float(rms[worst])),
-                                 "below_eps": float(below_eps)}
+        self.episode.numbers |= {
+            "rms": float(rms[worst]),
+            "middle": middle,
+            "layers": float(len(dying)),
+            "of": float(len(rms)),
+            "lowest": min(self.episode.numbers["lowest"], float(rms[worst])),
+            "below_eps": float(below_eps),
+        }
 
-    def _faded(self, row: Profile, middle: float) -> np.ndarray:
+    def _faded(self, row: Profile, middle: float) -> Bools:
         """More than two decades below the layer's own early level, over and above the common fall."""
         if 50 <= row.step <= 150:
             self.early.append(np.append(row.rms, middle))
@@ -118,27 +124,41 @@ class VanishingGradients(Rule):
             return np.zeros(len(row.rms), np.bool_)
         level = np.median(np.stack(self.early), 0)
         common = max(level[-1], 1e-300)
-        return row.rms / np.maximum(level[:-1], 1e-300) < FADED * min(1.0, middle / common)
+        limit = FADED * min(1.0, middle / common) * level[:-1]
+        return np.asarray(row.rms < limit, np.bool_)
 
-    def tell(self, episode: Episode, now: Signals, *, over: bool) -> Story:
+    def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
         level = n["lowest"] if over else n["rms"]
-        share = f"{number(level / n['middle'])} of the median over layers" if n["middle"] > 0 else "and so are the others"
-        why = (f"The gradient of {episode.layer} {'was' if over else 'is'} {number(level)} (RMS), {share} ({number(n['middle'])}); "
-               f"{count(int(n['layers']))} of {count(int(n['of']))} layers fade.")
+        share = (
+            f"{number(level / n['middle'])} of the median over layers" if n["middle"] > 0 else "and so are the others"
+        )
+        why = (
+            f"The gradient of {episode.layer} {'was' if over else 'is'} {number(level)} (RMS), {share} "
+            f"({number(n['middle'])}); {count(int(n['layers']))} of {count(int(n['of']))} layers fade."
+        )
         if n["below_eps"]:
-            why += f" That is below ten times Adam's epsilon ({number(float(self.context.eps or 0))}): the layer hardly moves."
+            eps = number(float(self.context.eps or 0))
+            why += f" That is below ten times Adam's epsilon ({eps}): the layer hardly moves."
         if over:
-            why += f" Back among the others by step {count(now.step)}."
-        advice = ("add residual connections and normalise before each block",
-                  "draw the weights larger (0.02 rather than 0.001), or use GELU or ReLU instead of sigmoid or tanh",
-                  "use fewer layers", *(("lower Adam's epsilon to 1e-15",) if n["below_eps"] else ()))
-        return Story("Vanishing gradients", why, advice,
-                     (Evidence("layer_grad_rms", level, SHARE * n["middle"], n["middle"]),), "vanishing")
+            why += f" Back among the others by step {count(episode.last)}."
+        advice = (
+            "add residual connections and normalise before each block",
+            "draw the weights larger (0.02 rather than 0.001), or use GELU or ReLU instead of sigmoid or tanh",
+            "use fewer layers",
+            *(("lower Adam's epsilon to 1e-15",) if n["below_eps"] else ()),
+        )
+        return Story(
+            "Vanishing gradients",
+            why,
+            advice,
+            (Evidence("layer_grad_rms", level, SHARE * n["middle"], n["middle"]),),
+            "vanishing",
+        )
 
 
-def detached(rms: Floats, middle: float) -> np.ndarray:
+def detached(rms: Floats, middle: float) -> Bools:
     """Layers whose gradient is exactly zero right below one that has an ordinary gradient: cut off, not faded.
 
     All exact zeros further from the output share that fate.

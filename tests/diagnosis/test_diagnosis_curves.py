@@ -1,0 +1,66 @@
+"""What the rules say of labelled runs: silent on the healthy, right about the sick."""
+
+from __future__ import annotations
+
+import pytest
+from labelled_curves import judged, labels, needs_curves, of_rule, scalar_runs, tiny
+
+HEALTHY = (
+    "healthy_s0", "healthy_s1", "healthy_nowarm", "healthy_gelu_noclip", "lr1e-4", "lr3e-4", "lr3e-3", "lr3e-2", "sgd_lr0.1",
+    "zero_ish_std1e-4",
+)
+
+
+@needs_curves
+@pytest.mark.parametrize("name", [*HEALTHY, "badbatch1", "overfit_6k", "detach_b2"])
+def test_a_run_without_one_of_these_faults_is_called_healthy(name):
+    diagnosis = judged(*tiny(name))
+    assert diagnosis.verdict == "healthy"
+    assert not diagnosis.incidents
+
+
+@needs_curves
+def test_the_labels_are_the_ones_that_were_meant():
+    assert {name for name, entry in labels().items() if entry["label"] == "healthy"} == set(HEALTHY)
+
+
+@needs_curves
+@pytest.mark.parametrize(("name", "rule", "onset", "within", "detected_by"), [
+    ("sgd_lr10_noclip", "early-divergence", 0, 4, 8),
+    ("sgd_lr10_noclip", "non-finite", 13, 0, 13),
+    ("lrbump30x", "loss-spike", 600, 1, 605),
+    ("nores_sigmoid_8l", "vanishing-gradients", 0, 0, 60),
+    ("lr1e-5", "learning-rate-too-low", 0, 0, 400),
+    ("fp32_lr1e-5_const", "learning-rate-too-low", 0, 0, 400),
+    ("shuffle_labels", "no-learning", 0, 100, 400),
+])
+def test_a_planted_fault_is_found_with_its_onset(name, rule, onset, within, detected_by):
+    found = of_rule(judged(*tiny(name)), rule)
+    assert len(found) == 1
+    assert abs(found[0].onset_step - onset) <= within
+    assert found[0].detected_step <= detected_by
+
+
+@needs_curves
+def test_a_vanishing_net_is_led_by_its_first_layer():
+    leading = judged(*tiny("nores_sigmoid_8l")).leading
+    assert (leading.rule, leading.layer, leading.severity) == ("vanishing-gradients", "emb", "critical")
+
+
+@needs_curves
+def test_one_false_warning_and_no_false_critical_in_a_hundred_thousand_healthy_gpt_steps():
+    found = [(name, i) for name, _, chunk in scalar_runs("gpt_healthy") for i in judged(chunk).incidents]
+    assert [(i.rule, i.state, i.severity) for _, i in found] == [("loss-spike", "resolved", "warning")]
+    assert found[0][1].headline == "Loss spike, recovered"
+
+
+@needs_curves
+def test_every_diverged_algoperf_run_is_critical_and_no_healthy_one_is_anything():
+    for name, outcome, chunk in scalar_runs("algoperf"):
+        diagnosis = judged(chunk)
+        if outcome == "healthy":
+            assert not diagnosis.incidents, name
+        elif outcome == "diverged":
+            assert diagnosis.verdict == "critical", name
+        else:
+            assert "no-learning" in {i.rule for i in diagnosis.open_incidents}, name

@@ -1,0 +1,219 @@
+"""A golden pair for every rule: a run it must convict, and the nearest innocent one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from labelled_curves import calm, judged, layered, of_rule
+
+from tuimon.diagnosis.model import CATEGORIES, RunContext
+from tuimon.diagnosis.rules import RULES
+from tuimon.record.chunk import Chunk, TensorRows
+
+
+def run(context: RunContext | None = None, n: int = 400, **changes):
+    columns, _ = calm(n)
+    for name, change in changes.items():
+        columns[name] = change(columns[name])
+    return judged(Chunk.of(**columns), context)
+
+
+def only(diagnosis, slug):
+    found = of_rule(diagnosis, slug)
+    assert len(found) == 1, diagnosis.incidents
+    return found[0]
+
+
+def put(at, *values):
+    return lambda column: column[:at] + list(values) + column[at + len(values):]
+
+
+def grown(at, factor):
+    return lambda column: column[:at] + [v * factor(i) for i, v in enumerate(column[at:])]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.slug)
+def test_a_rule_has_a_manual_page_and_its_place(rule):
+    page = __import__(rule.__module__, fromlist=["_"]).__doc__
+    assert page.startswith(f"{rule.slug} ({rule.code}):")
+    for part in ("Symptom:", "Why it happens:", "What to try:", "Confused with:", "Source:"):
+        assert part in page
+    assert rule.category in CATEGORIES
+    assert rule.__module__.rsplit(".", 1)[1] == rule.slug.replace("-", "_")
+
+
+def test_the_calm_run_is_silent():
+    assert not run().incidents
+
+
+def test_non_finite_two_losses_in_a_row_are_critical_one_recovers():
+    assert only(run(loss=put(200, math.nan, math.inf)), "non-finite").severity == "critical"
+    single = only(run(loss=put(200, math.nan)), "non-finite")
+    assert (single.severity, single.state, single.resolved_step) == ("warning", "resolved", 231)
+    assert only(run(grad_norm=put(200, math.inf)), "non-finite").severity == "info"
+
+
+def test_non_finite_parameters_are_critical_at_once():
+    columns, _ = calm(50)
+    found = only(judged(Chunk.of(**columns, param_norm=[1.0] * 40 + [math.nan] * 10)), "non-finite")
+    assert (found.severity, found.onset_step, found.detected_step) == ("critical", 41, 41)
+
+
+def test_a_gradscaler_that_looks_for_its_scale_is_left_alone_until_it_stops_training():
+    def scaled(skips):
+        columns, _ = calm(100)
+        columns["grad_norm"][10:10 + skips] = [math.inf] * skips
+        return judged(Chunk.of(**columns, loss_scale=[1024.0] * 100, skipped=[float(10 <= i < 10 + skips) for i in range(100)]))
+
+    assert not of_rule(scaled(19), "non-finite")
+    assert only(scaled(20), "non-finite").severity == "critical"
+
+
+def test_a_loss_of_zero_beside_a_nan_gradient_is_a_nan_that_was_hidden():
+    found = only(run(loss=put(200, *[0.0] * 200), grad_norm=put(200, *[math.nan] * 200)), "non-finite")
+    assert found.severity == "critical"
+
+
+def test_early_divergence_needs_two_rows_above_twice_the_lowest():
+    assert only(run(loss=put(50, 9.0, 9.5)), "early-divergence").detected_step == 52
+    assert not of_rule(run(loss=put(50, 9.0)), "early-divergence")
+    assert not of_rule(run(loss=put(110, 9.0, 9.5)), "early-divergence")
+
+
+def test_a_loss_that_starts_high_and_falls_is_no_divergence():
+    assert not run(loss=lambda column: [v + 20 * math.exp(-i / 15) for i, v in enumerate(column)]).incidents
+
+
+def test_divergence_stands_for_32_steps_and_does_not_fall():
+    rng = np.random.default_rng(4)
+    stands = put(200, *(4.0 + 0.001 * np.arange(60) + rng.normal(0, 0.02, 60)))
+    falls = put(200, *(5.5 - 0.03 * np.arange(60) + rng.normal(0, 0.02, 60)))
+    found = only(run(loss=stands, n=260), "divergence")
+    assert (found.severity, found.onset_step) == ("critical", 201)
+    assert found.detected_step <= 240
+    assert not of_rule(run(loss=falls, n=260), "divergence")
+
+
+def test_divergence_is_called_at_once_when_the_loss_is_far_above_where_training_began():
+    found = only(run(loss=put(200, *(3.0 * 1.4 ** np.arange(20))), n=220), "divergence")
+    assert found.detected_step == 205
+    assert not of_rule(run(loss=put(200, 9.0), n=220), "divergence")
+
+
+def test_spike_persists_an_outlier_batch_does_not():
+    assert not run(loss=put(250, 9.0)).incidents
+    assert not run(loss=put(250, 9.0, 2.1, 2.1, 9.0)).incidents
+    found = only(run(loss=put(250, *[2.6] * 12)), "loss-spike")
+    assert (found.onset_step, found.detected_step, found.state, found.headline) == (251, 253, "resolved", "Loss spike, recovered")
+    stays = only(run(loss=lambda c: c[:250] + [v + 0.6 for v in c[250:]]), "loss-spike")
+    assert (stays.state, stays.headline) == ("open", "Loss spike, not recovered")
+
+
+def test_exploding_gradients_stay_ten_times_up_for_three_rows():
+    found = only(run(grad_norm=grown(250, lambda _: 30)), "exploding-gradients")
+    assert (found.onset_step, found.detected_step, found.severity) == (251, 253, "critical")
+    assert not of_rule(run(grad_norm=put(250, 40.0, 40.0)), "exploding-gradients")
+    assert not of_rule(run(grad_norm=lambda c: [v * 180 for v in c]), "exploding-gradients")
+    assert not run(grad_norm=lambda c: [v * (1 + i / 100) for i, v in enumerate(c)]).incidents
+
+
+def test_exploding_gradients_name_the_layer_that_grew_most():
+    columns, tensors = calm(300, layers=5)
+    columns["grad_norm"][250:] = [v * 30 for v in columns["grad_norm"][250:]]
+    tensors.grad[25:] *= 10
+    tensors.grad[25:, 3] *= 20
+    found = only(judged(Chunk.of(**columns, tensors=tensors), layered(5)), "exploding-gradients")
+    assert found.layer == "blocks.3"
+
+
+def test_gradient_instability_is_a_lasting_doubling():
+    found = only(run(grad_norm=grown(250, lambda i: 2.6 if i < 30 else 1)), "gradient-instability")
+    assert (found.onset_step, found.severity) == (251, "warning")
+    assert not of_rule(run(grad_norm=grown(250, lambda i: 2.6 if i < 2 else 1)), "gradient-instability")
+    assert not of_rule(run(grad_norm=lambda c: [v * 20 * math.exp(-i / 10) + v for i, v in enumerate(c)]), "gradient-instability")
+
+
+def test_learning_rate_too_high_needs_a_companion():
+    high = lambda c: [v * 20 for v in c]
+    assert not run(update_ratio=high).incidents
+    found = only(run(update_ratio=high, loss=put(250, *[2.6] * 150)), "learning-rate-too-high")
+    assert found.severity == "warning"
+    assert not of_rule(run(loss=put(250, *[2.6] * 150)), "learning-rate-too-high")
+
+
+def test_the_notebooks_ratio_is_never_used():
+    columns, _ = calm(300)
+    assert not judged(Chunk.of(**columns, grad_param_ratio=[50.0] * 300)).incidents
+
+
+def slow(n=400, **changes):
+    columns, _ = calm(n)
+    columns["loss"] = [5.0 - 1e-3 * i + e for i, e in enumerate(np.random.default_rng(0).normal(0, 0.01, n))]
+    columns["update_ratio"] = [3e-5] * n
+    columns["lr"] = [1e-5] * n
+    return judged(Chunk.of(**columns | changes), RunContext(vocab_size=150))
+
+
+def test_learning_rate_too_low_needs_slow_and_steady_progress():
+    found = only(slow(), "learning-rate-too-low")
+    assert "raise the learning rate from 1e-5 to 1e-4" in found.next
+    assert not of_rule(slow(update_ratio=[1e-3] * 400), "learning-rate-too-low")
+    columns, _ = calm(400)
+    assert not of_rule(slow(loss=columns["loss"]), "learning-rate-too-low")
+    assert not of_rule(slow(lr=[1e-5 * (1 + i) for i in range(400)]), "learning-rate-too-low")
+    assert not of_rule(slow(loss=[2.0 - 5e-4 * i for i in range(400)]), "learning-rate-too-low")
+
+
+def test_a_tiny_learning_rate_leads_over_that_nothing_is_learned():
+    noise = np.random.default_rng(0).normal(0, 0.005, 400)
+    found = slow(loss=list(5.0 + noise), update_ratio=[1e-7] * 400)
+    assert [i.rule for i in found.open_incidents] == ["learning-rate-too-low", "no-learning"]
+    assert found.leading.confidence == "high"
+
+
+def test_no_learning_is_silent_about_noise_in_which_progress_may_hide():
+    flat = np.random.default_rng(0).normal(0, 1, 400)
+    assert only(judged(Chunk.of(loss=list(5 + 0.005 * flat))), "no-learning").severity == "warning"
+    assert not judged(Chunk.of(loss=list(5 + 0.5 * flat))).incidents
+    assert not judged(Chunk.of(loss=list(5 + 0.005 * flat), lr=[1e-6 * (i + 1) for i in range(400)])).incidents
+
+
+def vanishing(scale, *, rows=30, eps=1e-8, layers=6, keep=0):
+    rng = np.random.default_rng(0)
+    grad = np.exp(rng.normal(0, 0.1, (rows, layers))).astype(np.float32) * 10
+    grad[keep:] *= np.asarray(scale, np.float32)
+    steps = np.arange(1, rows + 1) * 10
+    tensors = TensorRows(steps, grad, np.full_like(grad, np.nan), np.ones_like(grad, np.bool_))
+    context = layered(layers)
+    context = RunContext(**{f: getattr(context, f) for f in context.__slots__} | {"eps": eps})
+    columns, _ = calm(rows * 10)
+    return judged(Chunk.of(**columns, tensors=tensors), context)
+
+
+def test_vanishing_gradients_are_found_in_five_rows_and_named():
+    found = only(vanishing([1e-5, 1e-4, 1, 1, 1, 1]), "vanishing-gradients")
+    assert (found.layer, found.severity, found.detected_step, found.onset_step) == ("blocks.0", "critical", 50, 10)
+    assert "2 of 6 layers fade" in found.why
+
+
+def test_a_pre_norm_profile_does_not_vanish():
+    assert not vanishing([5, 3, 1, 0.5, 0.3, 1]).incidents
+    assert not vanishing([1e-5] * 6).incidents
+
+
+def test_all_layers_below_ten_times_epsilon_are_critical():
+    found = only(vanishing([1e-9] * 6), "vanishing-gradients")
+    assert (found.severity, found.confidence) == ("critical", "high")
+    assert "lower Adam's epsilon to 1e-15" in found.next
+
+
+def test_a_layer_that_fades_to_a_hundredth_of_itself_is_a_warning():
+    found = only(vanishing([3e-3, 1, 1, 1, 1, 1], keep=15), "vanishing-gradients")
+    assert (found.severity, found.onset_step) == ("warning", 160)
+
+
+def test_a_cut_off_layer_is_not_a_vanishing_one():
+    assert not vanishing([0, 0, 1, 1, 1, 1]).incidents
+    assert only(vanishing([0, 0, 1e-9, 1e-6, 1e-3, 1], eps=None), "vanishing-gradients").layer == "blocks.0"
