@@ -208,6 +208,7 @@ def test_how_a_script_ended_is_recorded(tmp_path: Path) -> None:
     code = textwrap.dedent("""
         import os, sys, torch, tuimon, tuimon.instrument.attach
         torch.set_num_threads(1)
+        torch.optim.SGD([torch.zeros(1)], lr=0.1)  # loads what optimizers load, once
         for number, (line, inside) in enumerate([(line, inside) for line in LINES for inside in (False, True)]):
             if os.fork() == 0:
                 model = torch.nn.Linear(2, 1)

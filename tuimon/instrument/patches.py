@@ -20,13 +20,15 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from tuimon.instrument.hooks import tokens_of_batch
 from tuimon.instrument.measure import Probe
+
+_R = TypeVar("_R")
 
 
 class Watcher(Protocol):
@@ -68,25 +70,39 @@ def _unscaled(root: Tensor) -> Tensor:
     return value / scale.to(value.device, non_blocking=True) if isinstance(scale, Tensor) else value
 
 
+def _hidden(function: Callable[..., _R], *, recursive: bool = True) -> Callable[..., _R]:
+    """The same function, never traced by torch.compile."""
+    found: Callable[..., _R] = torch.compiler.disable(function, recursive=recursive)  # type: ignore[no-untyped-call]  # untyped in torch
+    return found
+
+
 def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
+    def begin(tensors: Any, grad_tensors: Any) -> tuple[Watcher, ...]:
+        for watcher in _watchers:
+            watcher.probe.backward_begins(tensors, grad_tensors, _unscaled)
+        return _watchers
+
+    def end(watchers: tuple[Watcher, ...], *, raised: bool) -> None:
+        for watcher in watchers:
+            watcher.probe.backward_ended(raised=raised)
+        _unmatched.clear()
+
+    begin, end = _hidden(begin), _hidden(end)
+
     @functools.wraps(original)
     def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> Any:
-        watchers = _watching()
-        for watcher in watchers:
-            watcher.probe.backward_begins(tensors, grad_tensors, _unscaled)
+        watchers = begin(tensors, grad_tensors)
         raised = True
         try:
             result = original(tensors, grad_tensors, *args, **kwargs)
             raised = False
         finally:
-            for watcher in watchers:
-                watcher.probe.backward_ended(raised=raised)
-            if watchers:
-                _unmatched.clear()
+            end(watchers, raised=raised)
         return result
 
-    skipping: Callable[..., Any] = torch.compiler.disable(backward, recursive=False)
-    return skipping  # in a step compiled whole, backward runs eagerly: so must this frame, which torch does not know
+    # In a step that is compiled whole, backward runs eagerly: so must this frame, which torch does not know, but not
+    # what runs inside of it.
+    return _hidden(backward, recursive=False)
 
 
 def _total_norm(original: Callable[..., Any]) -> Callable[..., Any]:
