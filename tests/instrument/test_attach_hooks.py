@@ -23,7 +23,6 @@ from training_loops import Book, Net
 import tuimon
 from tuimon.instrument.patches import PATCHES
 
-
 TORCHS_OWN = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")
 """Compiling loads parts of torch that warn about other parts of torch."""
 
@@ -196,8 +195,8 @@ def test_the_scripts_own_errors_pass_untouched(tmp_path: Path) -> None:
         loss.backward()
         with pytest.raises(RuntimeError, match="backward through the graph a second time"):
             loss.backward()
+        model.head.weight.grad.fill_(float("nan"))
         with pytest.raises(RuntimeError, match="non-finite"):
-            model.head.weight.grad.fill_(float("nan"))
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, error_if_nonfinite=True)
 
 
@@ -256,7 +255,6 @@ def test_a_step_compiled_whole_is_measured(tmp_path: Path) -> None:
     start_compiling_anew()
     model, opt = pair()
     monitor = tuimon.attach(model, opt, run_dir=tmp_path / "run", detail="full")
-    losses = []
 
     @torch.compile(backend="eager")
     def whole(tokens: torch.Tensor) -> torch.Tensor:
@@ -266,8 +264,7 @@ def test_a_step_compiled_whole_is_measured(tmp_path: Path) -> None:
         opt.zero_grad()
         return loss
 
-    for i in range(3):
-        losses.append(whole(loops.batch(i)).item())
+    losses = [whole(loops.batch(i)).item() for i in range(3)]
     monitor.close()
     columns = loops.read(monitor.run_dir).columns
     assert [columns["loss"][n] for n in (1, 2, 3)] == pytest.approx(losses, rel=1e-6)

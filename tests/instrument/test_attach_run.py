@@ -156,7 +156,10 @@ def test_a_rescue_cuts_the_rate_and_undo_gives_it_back(tmp_path: Path) -> None:
 
 def stopped_loop(tmp_path: Path, loop: Callable[[tuimon.Monitor, Net, torch.optim.Optimizer], None]) -> dict[str, Any]:
     model, opt = pair()
-    with pytest.raises(tuimon.TrainingStopped), tuimon.attach(model, opt, run_dir=tmp_path / "run") as monitor:
+    with (  # noqa: PT012  # the loop may raise it at any line
+        pytest.raises(tuimon.TrainingStopped),
+        tuimon.attach(model, opt, run_dir=tmp_path / "run") as monitor,
+    ):
         step(model, opt)
         ask(monitor.run_dir, "stop")
         loop(monitor, model, opt)
@@ -240,8 +243,7 @@ def test_a_loop_whose_step_is_not_pythons_says_so_itself(tmp_path: Path) -> None
         for i in range(2):
             loops.loss_of(model, loops.batch(i)).backward()
             with torch.no_grad():
-                for p in model.parameters():
-                    p -= 0.1 * p.grad
+                torch._foreach_add_(list(model.parameters()), [p.grad for p in model.parameters()], alpha=-0.1)
             monitor.step()
             model.zero_grad()
     recorded = loops.read(monitor.run_dir)
@@ -256,3 +258,26 @@ def test_a_run_that_nothing_is_wrong_with_is_healthy(tmp_path: Path) -> None:
         assert monitor.diagnosis().verdict == "healthy"
         assert not monitor.should_stop
         assert monitor.run_dir == tmp_path / "run"
+
+
+def test_a_checkpoint_holds_where_the_loader_stands(tmp_path: Path) -> None:
+    class Positioned:
+        def __init__(self) -> None:
+            self.at = 0
+
+        def state_dict(self) -> dict[str, int]:
+            return {"at": self.at}
+
+    model, opt = pair()
+    loader = Positioned()
+    with tuimon.attach(model, opt, dataloader=loader, run_dir=tmp_path / "run") as monitor:
+        for i in range(4):
+            step(model, opt, i)
+        loader.at = 17
+        monitor.checkpoint()
+        step(model, opt)
+        loader.at = 18
+    saved = next(e for e in events(monitor.run_dir) if e["kind"] == "checkpoint")
+    assert (saved["outcome"], saved["snapshot_step"]) == ("saved", 5)
+    body = torch.load(monitor.run_dir / "checkpoints" / saved["id"] / "state.pt", weights_only=True)
+    assert body["loader"] == {"at": 17}

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 import training_loops as loops
-from training_loops import Book, Loop, Net
 from torch import nn
 from torch.nn.utils import clip_grad_norm_ as clipped_early
 from torch.optim import Optimizer
+from training_loops import Book, Loop, Net
 
 import tuimon
 

@@ -139,7 +139,7 @@ def test_where_memory_is_short_blocks_take_turns_and_each_is_right() -> None:
         with torch.no_grad():
             updates.before(0, 6)
             for i, p in enumerate(model.parameters()):
-                p += (i + 1) / p.numel() ** 0.5
+                p.add_((i + 1) / p.numel() ** 0.5)
             out = torch.full((6,), math.nan)
             updates.after(0, 6, out)
         seen.update({i: x for i, x in enumerate(out.tolist()) if not math.isnan(x)})

@@ -27,6 +27,7 @@ from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.snapshots import Snapshots
 from tuimon.instrument.state import TrainingState, unwrapped
 from tuimon.instrument.steering import Steering
+from tuimon.instrument.store import Store
 from tuimon.instrument.tracked import device_of, held_by, named_parameters
 from tuimon.record.rundir import RunDir, RunInfo, create_run, prepare_run
 
@@ -57,12 +58,13 @@ def attach(
     """Watch this training: measure each optimizer step, record it, obey commands from viewers.
 
     model: as it is called in the loop (compiled or wrapped, if it is). optimizers: all that step it; one update is
-    complete when the last of them has stepped. scheduler (one or several), scaler and dataloader: for exact checkpoints.
-    run_dir: a directory of one's own, used again for another attempt; default: a fresh one under $TUIMON_RUNS.
-    detail: "auto" keeps the measured cost near 1 % of the step, "full" measures everything, "light" the least.
-    checkpoints: "auto" keeps snapshots in memory where they fit in a quarter of what is free; "off" keeps none and
-    writes none. on_critical: what to do about a critical incident when nobody watches: "warn", "hold", "rescue", "stop".
-    from_step: updates completed before this attempt. AttachError says in one line what was given and what is wanted.
+    complete when the last of them has stepped. scheduler (one or several), scaler, dataloader (its position, where it
+    has a state_dict): for exact checkpoints. run_dir: a directory of one's own, used again for another attempt;
+    default: a fresh one under $TUIMON_RUNS. detail: "auto" keeps the measured cost near 1 % of the step, "full"
+    measures everything, "light" the least. checkpoints: "auto" keeps snapshots in memory where they fit in a quarter of
+    what is free; "off" keeps none and writes none. on_critical: what to do about a critical incident when nobody
+    watches: "warn", "hold", "rescue", "stop". from_step: updates completed before this attempt.
+    AttachError says in one line what was given and what is wanted.
     """
     opts = _check_objects(model, optimizers)
     _check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
@@ -102,11 +104,14 @@ def _join(
     probe = Probe(
         model, optimizers, overrides=overrides, cadence=cadence, sink=recorder, table_size=len(info.tensors),
         tokens_per_step=info.tokens_per_step, from_step=from_step,
-        on_fault=lambda part, error: monitor.measuring_failed(part, error),
+        on_fault=lambda part, error: monitor.measuring_failed(part, error),  # noqa: PLW0108  # it is made below
     )
     snapshots = _snapshots(recorder, state) if keep == "auto" else None
+    store = None
+    if keep == "auto":
+        store = Store(Checkpoints(recorder.run.checkpoints, run=recorder.run.name), dataloader)
     steering = Steering(
-        recorder, overrides, snapshots, None if keep == "off" else Checkpoints(recorder.run.checkpoints),
+        recorder, overrides, snapshots, store,
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
     )
 
@@ -118,7 +123,7 @@ def _join(
 
     for optimizer in optimizers:
         _ATTACHED.add(optimizer)
-    monitor = Monitor(probe, recorder, steering, state, detached)
+    monitor = Monitor(probe, recorder, steering, state, store, detached)
     return monitor
 
 

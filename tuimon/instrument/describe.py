@@ -35,9 +35,8 @@ def _layers(model: nn.Module) -> int:
     """The length of the longest list of modules of one class; 0 where there is none of at least two."""
     longest = 0
     for module in model.modules():
-        if isinstance(module, nn.ModuleList | nn.Sequential):
-            kinds = Counter(type(child) for child in module)
-            longest = max(longest, *kinds.values(), 0) if isinstance(module, nn.ModuleList) and kinds else longest
+        if isinstance(module, nn.ModuleList):
+            longest = max(longest, *Counter(type(child) for child in module).values(), 0)
     return longest if longest >= 2 else 0
 
 
@@ -52,7 +51,7 @@ def _width(model: nn.Module) -> int:
 
 
 def summary(model: nn.Module) -> str:
-    """ "GPTModel 4L 64d 0.2M": class, layers, width and parameters, as far as they can be told."""
+    """Class, layers, width and parameters, as far as they can be told: GPTModel 4L 64d 0.2M."""
     plain = unwrapped(model)
     layers, width = _layers(plain), _width(plain)
     words = [type(plain).__name__, f"{layers}L" if layers else "", f"{width}d" if width else "",
@@ -61,7 +60,7 @@ def summary(model: nn.Module) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """ "cpu", or what the device calls itself."""
+    """What the device calls itself; cpu."""
     if device.type == "cuda":
         return f"cuda {torch.cuda.get_device_name(device)}"
     return device.type

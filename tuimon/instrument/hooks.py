@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,16 @@ from torch.utils.hooks import RemovableHandle
 
 from tuimon.instrument.measure import Probe
 
+_R = TypeVar("_R")
 _NO_HOOK: Final = contextlib.nullcontext().__exit__
 """Takes anything, returns None."""
 _INTEGERS: Final = (torch.int64, torch.int32)
+
+
+def hidden(function: Callable[..., _R], *, recursive: bool = True) -> Callable[..., _R]:
+    """The same function, never traced by torch.compile."""
+    found: Callable[..., _R] = torch.compiler.disable(function, recursive=recursive)  # type: ignore[no-untyped-call]  # untyped in torch
+    return found
 
 
 class BeforeStep:
@@ -29,7 +36,8 @@ class BeforeStep:
     def __init__(self, probe: Probe, k: int) -> None:
         self._probe, self._k = probe, k
 
-    def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+    def __call__(self, _optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+        """Before a step; new arguments where its closure must be watched."""
         return self._probe.before_step(self._k, args, kwargs)
 
 
@@ -39,7 +47,8 @@ class AfterStep:
     def __init__(self, probe: Probe, k: int, boundary: Callable[[], None]) -> None:
         self._probe, self._k, self._boundary = probe, k, boundary
 
-    def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def __call__(self, _optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        """After a step."""
         if self._probe.after_step(self._k):
             self._boundary()
 
@@ -50,7 +59,8 @@ class CountTokens:
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
 
-    def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+    def __call__(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Before a forward pass."""
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return
         self._probe.saw_input(tokens_in(kwargs.get("input_ids"), *args, *kwargs.values()))
@@ -83,10 +93,9 @@ def tokens_of_batch(batch: Any) -> int:
 
 def install(probe: Probe, boundary: Callable[[], None]) -> list[RemovableHandle]:
     """Hook the probe's optimizers and model; the handles take the hooks off again."""
-    disable = torch.compiler.disable
     handles: list[RemovableHandle] = []
     for k, optimizer in enumerate(probe.optimizers):
-        handles.append(optimizer.register_step_pre_hook(disable(BeforeStep(probe, k).__call__)))
-        handles.append(optimizer.register_step_post_hook(disable(AfterStep(probe, k, boundary).__call__)))
+        handles.append(optimizer.register_step_pre_hook(hidden(BeforeStep(probe, k).__call__)))
+        handles.append(optimizer.register_step_post_hook(hidden(AfterStep(probe, k, boundary).__call__)))
     handles.append(probe.model.register_forward_pre_hook(CountTokens(probe), with_kwargs=True))
     return handles

@@ -7,11 +7,9 @@ first error. With no override in force nothing that training computes is touched
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,69 +20,11 @@ from tuimon.instrument.cadence import Cadence
 from tuimon.instrument.outbox import Outbox, Sink, as_logged
 from tuimon.instrument.overrides import Overrides, clip_coefficient
 from tuimon.instrument.rows import Finished
+from tuimon.instrument.step import Step, WatchedClosure, closure_in, guarded
 from tuimon.instrument.tracked import Tracked, device_of, held_by, local, signature
 from tuimon.instrument.transfer import Ring, on_host
 from tuimon.instrument.updates import Updates
 from tuimon.instrument.window import Window
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-def guarded(method: Callable[Concatenate[Probe, _P], _R]) -> Callable[Concatenate[Probe, _P], _R | None]:
-    """The outermost frame: an error of ours ends measuring, never training. Its time is counted as our cost."""
-
-    @functools.wraps(method)
-    def outermost(self: Probe, *args: _P.args, **kwargs: _P.kwargs) -> _R | None:
-        if self.off:
-            return None
-        self.entered = time.perf_counter()
-        try:
-            with torch.no_grad():
-                return method(self, *args, **kwargs)
-        except Exception as error:
-            self.give_up(error)
-            return None
-        finally:
-            self.cost += time.perf_counter() - self.entered
-
-    return outermost
-
-
-@dataclass(slots=True)
-class Step:
-    """The step under way."""
-
-    slot: int
-    everything: bool
-    """Whether weights and updates are measured."""
-    vectors: bool
-    """Whether the per-tensor gradient norms are wanted."""
-    measured: list[bool]
-    """Per optimizer: its gradient norms are in the row."""
-    stepped: list[bool]
-    """Per optimizer: it has begun to step."""
-    seen: list[bool]
-    head: set[int] = field(default_factory=set)
-    moved: list[tuple[int, int]] = field(default_factory=list)
-    limit: float | None = None
-    script_clips: bool = False
-    skipped: float | None = None
-    evaluated: bool = False
-    """A closure has run: loss and gradients are those of its first evaluation, before the weights moved."""
-    tokens: int = 0
-    batch_tokens: int = 0
-    waited: float | None = None
-    lr: float | None = None
-    lr_scheduled: float | None = None
-    logged: dict[str, Any] = field(default_factory=dict)
-
-    def known(self, tokens_per_step: int | None, took: float | None) -> dict[str, float]:
-        """What needs no device."""
-        tokens = tokens_per_step or self.tokens or self.batch_tokens
-        values = {"lr": self.lr, "lr_scheduled": self.lr_scheduled, "clipped": self.limit, "skipped": self.skipped,
-                  "step_time": took, "data_time": self.waited, "tokens": float(tokens) if tokens else None}
-        return {name: value for name, value in values.items() if value is not None}
 
 
 class Probe:
@@ -434,26 +374,3 @@ class Probe:
         """Switch measuring off."""
         self.shut()
         self._on_fault("measure", error)
-
-
-class WatchedClosure:
-    """A step's closure, and a look at the gradients after it."""
-
-    def __init__(self, probe: Probe, k: int, closure: Callable[[], Any]) -> None:
-        self._probe, self._k, self._closure = probe, k, closure
-
-    def __call__(self) -> Any:
-        result = self._closure()
-        self._probe.evaluated(self._k)
-        return result
-
-
-def closure_in(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Callable[[], Any] | None, Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]]]:
-    """The closure in the arguments of step(self, closure), and how to put another in its place."""
-    if callable(kwargs.get("closure")):
-        return kwargs["closure"], lambda new: (args, {**kwargs, "closure": new})
-    if len(args) > 1 and callable(args[1]):
-        return args[1], lambda new: ((args[0], new, *args[2:]), kwargs)
-    return None, lambda new: (args, kwargs)

@@ -24,6 +24,7 @@ from tuimon.instrument.measure import Probe
 from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.state import TrainingState
 from tuimon.instrument.steering import Steering
+from tuimon.instrument.store import Store
 from tuimon.record.chunk import Mark
 
 LAST_ROWS: Final = 2.0
@@ -35,9 +36,10 @@ class Monitor:
     """One attached run. A context manager; closes itself at exit."""
 
     def __init__(
-        self, probe: Probe, recorder: Recorder, steering: Steering, state: TrainingState, on_close: Callable[[], None],
+        self, probe: Probe, recorder: Recorder, steering: Steering, state: TrainingState, store: Store | None,
+        on_close: Callable[[], None],
     ) -> None:
-        self.probe = probe
+        self.probe, self._store = probe, store
         self._recorder, self._steering, self._state, self._on_close = recorder, steering, state, on_close
         self._steers, self._is_closed, self._has_complained = True, False, False
         self._pid = os.getpid()
@@ -120,7 +122,7 @@ class Monitor:
         self._recorder.close(state or ("stopped" if self.should_stop else "finished"), error)
         self._on_close()
 
-    def __enter__(self) -> Monitor:
+    def __enter__(self) -> Monitor:  # noqa: PYI034  # Self is younger than Python 3.10
         return self
 
     def __exit__(
@@ -147,6 +149,8 @@ class Monitor:
             self._state.scaler = probe.scaler
         if self._recorder.mailbox.due <= 0 and steering.state != "starting":
             probe.flush()  # a letter waits: the run may stand still, and this row should be seen meanwhile
+            if self._store is not None:
+                self._store.remember()
         began = time.perf_counter()
         try:
             steering.at_boundary(probe.step)

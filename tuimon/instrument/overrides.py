@@ -73,8 +73,10 @@ class Overrides:
         self._now = InForce()
 
     def factor(self, step: int) -> float:
-        """What the scheduled learning rate is multiplied by at `step`: lr_scale, ramped linearly from the first step
-        after `warmup_from` (1/n of it) to the n-th (all of it)."""
+        """What the scheduled learning rate is multiplied by at `step`.
+
+        lr_scale, ramped linearly from the first step after `warmup_from` (1/n of it) to the n-th (all of it).
+        """
         now = self._now
         if now.warmup_from is None or now.warmup_steps <= 0:
             return now.lr_scale

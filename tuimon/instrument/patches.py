@@ -20,15 +20,13 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor
 
-from tuimon.instrument.hooks import tokens_of_batch
+from tuimon.instrument.hooks import hidden, tokens_of_batch
 from tuimon.instrument.measure import Probe
-
-_R = TypeVar("_R")
 
 
 class Watcher(Protocol):
@@ -70,12 +68,6 @@ def _unscaled(root: Tensor) -> Tensor:
     return value / scale.to(value.device, non_blocking=True) if isinstance(scale, Tensor) else value
 
 
-def _hidden(function: Callable[..., _R], *, recursive: bool = True) -> Callable[..., _R]:
-    """The same function, never traced by torch.compile."""
-    found: Callable[..., _R] = torch.compiler.disable(function, recursive=recursive)  # type: ignore[no-untyped-call]  # untyped in torch
-    return found
-
-
 def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
     def begin(tensors: Any, grad_tensors: Any) -> tuple[Watcher, ...]:
         for watcher in _watchers:
@@ -87,7 +79,7 @@ def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
             watcher.probe.backward_ended(raised=raised)
         _unmatched.clear()
 
-    begin, end = _hidden(begin), _hidden(end)
+    begin, end = hidden(begin), hidden(end)
 
     @functools.wraps(original)
     def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -102,7 +94,7 @@ def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
 
     # In a step that is compiled whole, backward runs eagerly: so must this frame, which torch does not know, but not
     # what runs inside of it.
-    return _hidden(backward, recursive=False)
+    return hidden(backward, recursive=False)
 
 
 def _total_norm(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -99,9 +99,10 @@ class Tracked:
     def grad_norms(self, start: int, stop: int, out: Tensor) -> list[bool]:
         """Write the L2 norms of a stretch's gradients to `out` (stop - start,); True where there is a gradient."""
         grads = [p.grad for p in self.params[start:stop]]
-        if self._regular and not any(g is None for g in grads):
+        present = [g for g in grads if g is not None]
+        if self._regular and len(present) == len(grads):
             try:
-                torch.stack(torch._foreach_norm(grads, 2, self._dtype), out=out)  # noqa: SLF001  # what clip_grad_norm_ calls
+                torch.stack(torch._foreach_norm(present, 2, self._dtype), out=out)  # noqa: SLF001  # what clip_grad_norm_ calls
             except (RuntimeError, NotImplementedError):
                 self._regular = False  # a sparse gradient, which has no such kernel
             else:

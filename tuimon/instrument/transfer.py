@@ -143,7 +143,7 @@ class Parcel:
 
 
 def on_host(value: Any) -> float | None:
-    """A number that needs no transfer: Python's, numpy's or a CPU tensor's. None for a tensor on a device, or no number."""
+    """A number that needs no transfer: Python's, numpy's, a CPU tensor's. None for a device's tensor, or no number."""
     if isinstance(value, Tensor):
         return _read(value) if value.device.type == "cpu" and value.numel() == 1 and not value.is_complex() else None
     if isinstance(value, str | bytes):

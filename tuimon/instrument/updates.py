@@ -98,11 +98,11 @@ class Updates:
         """Remember a stretch as it is."""
         buffers, params, _, _ = self._pairs(start, stop)
         if buffers:
-            torch._foreach_copy_(buffers, params)  # noqa: SLF001  # one launch for all
+            torch._foreach_copy_(buffers, params)  # one launch for all
 
     def after(self, start: int, stop: int, out: Tensor) -> None:
         """Write the norms of what was added since to `out`, which is (P,) for all tensors."""
         buffers, params, first, last = self._pairs(start, stop)
         if buffers:
-            torch._foreach_sub_(buffers, params)  # noqa: SLF001
+            torch._foreach_sub_(buffers, params)
             self._tracked.norms_of(buffers, out[first:last])

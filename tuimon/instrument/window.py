@@ -40,7 +40,7 @@ class Window:
         self._depth = max(0, self._depth - 1)
 
     def end(self, tracked: Tracked) -> bool:
-        """It is over; whether it reached the tracked tensors. (A second network's loss does not.)"""
+        """It is over; whether it reached the tracked tensors, as a second network's loss does not."""
         self._depth = max(0, self._depth - 1)
         if self._depth:
             return False
