@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from tuimon.control.states import VERBS, Verb
 from tuimon.errors import CommandError
@@ -38,7 +38,7 @@ class Command:
     verb: Verb
     args: Mapping[str, Any] = field(default_factory=dict)
     """rollback, rescue: step (int, optional: the last healthy one). set-lr-scale: scale. set-clip: max_norm or None.
-    rescue: lr_scale, max_norm, warmup. stop: wait_s (how long a run may take to leave by itself)."""
+    rescue: lr_scale, max_norm, warmup."""
     attempt: int | None = None
     """Attempt it is addressed to; None means whichever is running."""
     issued: float = 0.0
@@ -51,6 +51,7 @@ class Command:
         return now - self.issued > self.ttl
 
 
+_LARGEST: Final = 2**63
 _POSITIVE: Final = {"lr_scale", "max_norm", "scale"}
 _ALLOWED: Final[dict[str, frozenset[str]]] = {
     "rollback": frozenset({"step"}),
@@ -63,21 +64,24 @@ _ALLOWED: Final[dict[str, frozenset[str]]] = {
 def check(command: Command) -> None:
     """Raise CommandError, saying what is wrong, unless the command is well formed."""
     if command.verb not in VERBS:
-        raise CommandError(f"unknown verb {command.verb!r}; known: {', '.join(VERBS)}")
-    if not command.id or len(command.id) > 80 or not command.id.replace("-", "").isalnum():
+        raise CommandError(f"unknown verb {command.verb!r:.60}; known: {', '.join(VERBS)}")
+    plain = command.id.replace("-", "")
+    if len(command.id) > 80 or not (plain.isascii() and plain.isalnum()):
         raise CommandError(f"command id must be 1 to 80 letters, digits and dashes, not {command.id!r:.90}")
     allowed = _ALLOWED.get(command.verb, frozenset())
     for name, value in command.args.items():
         if name not in allowed:
-            raise CommandError(f"{command.verb} takes no argument {name!r}")
+            raise CommandError(f"{command.verb} takes no argument {name!r:.60}")
         if name == "max_norm" and value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if not _is_number(value):
             raise CommandError(f"{command.verb}: {name} must be a finite number, not {value!r:.60}")
         if name in _POSITIVE and value <= 0:
-            raise CommandError(f"{command.verb}: {name} must be above 0, not {value!r}")
+            raise CommandError(f"{command.verb}: {name} must be above 0, not {value!r:.60}")
         if name in {"step", "warmup"} and (value != int(value) or value < 0):
-            raise CommandError(f"{command.verb}: {name} must be a whole number of steps, not {value!r}")
+            raise CommandError(f"{command.verb}: {name} must be a whole number of steps, not {value!r:.60}")
+    if not (_is_number(command.issued) and _is_number(command.ttl)):
+        raise CommandError(f"issued and ttl must be finite seconds, not {command.issued!r:.60} and {command.ttl!r:.60}")
     for verb, needed in (("set-lr-scale", "scale"), ("set-clip", "max_norm")):
         if command.verb == verb and needed not in command.args:
             raise CommandError(f"{verb} needs {needed}")
@@ -93,9 +97,16 @@ def encode(command: Command) -> bytes:
     return json.dumps(body, allow_nan=False).encode()
 
 
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    """A finite number that fits a float; JSON lets integers have any length."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) if isinstance(value, float) else abs(value) <= _LARGEST
+
+
 def _number(body: dict[str, Any], key: str) -> float:
     value = body.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not _is_number(value):
         raise CommandError(f"{key} must be a finite number, not {value!r:.60}")
     return float(value)
 
@@ -116,10 +127,11 @@ def decode(raw: bytes) -> Command:
     if attempt is not None and (isinstance(attempt, bool) or not isinstance(attempt, int)):
         raise CommandError(f"attempt must be a whole number or null, not {attempt!r:.60}")
     command = Command(
-        id=str(body.get("id", ""))[:200], verb=body.get("verb"),  # type: ignore[arg-type]  # checked below
+        id=body["id"] if isinstance(body.get("id"), str) else "",
+        verb=body.get("verb"),  # type: ignore[arg-type]  # checked below
         args=args, attempt=attempt, issued=_number(body, "issued"), ttl=_number(body, "ttl"),
-        who=Who(str(who.get("user", "?"))[:80], _whole(who.get("uid")), str(who.get("host", "?"))[:80],
-                _whole(who.get("pid")), str(who.get("origin", ""))[:80]),
+        who=Who(_label(who, "user"), _whole(who.get("uid")), _label(who, "host"), _whole(who.get("pid")),
+                _label(who, "origin")),
     )
     if not isinstance(command.verb, str):
         raise CommandError("verb must be a string")
@@ -127,5 +139,11 @@ def decode(raw: bytes) -> Command:
     return command
 
 
+def _label(who: dict[str, Any], key: str) -> str:
+    """A short text; anything else is unknown. Lone surrogates, which no file can hold, become question marks."""
+    value = who.get(key)
+    return value[:80].encode("utf-8", "replace").decode() if isinstance(value, str) else "?"
+
+
 def _whole(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else -1
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST else -1

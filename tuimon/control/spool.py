@@ -4,6 +4,9 @@ Viewers submit; the run's writer thread polls. No socket, so no stale sockets, n
 containers and over network file systems. Identity is the file's owner.
 
     commands/tmp/<name>   being written          commands/new/<name>   to be read, then unlinked
+
+A reader trusts nothing in there: links are not followed, pipes do not block it, what cannot be removed is refused once
+and then passed over, and one poll reads at most BATCH files out of LISTED names, whatever the flood.
 """
 
 from __future__ import annotations
@@ -12,16 +15,22 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Final
 
 from tuimon.control.commands import MAX_BYTES, Command, decode, encode
 from tuimon.errors import CommandError
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-BATCH = 64
+BATCH: Final = 64
 """Commands read in one poll: a flood of files must not hold up the writer thread."""
+LISTED: Final = 2048
+"""Names looked at in one poll; they are read in the order of their names, which begin with the time of sending."""
+REMEMBERED: Final = 65_536
+"""Ids and stuck names kept; the oldest are forgotten first, long after such a command has expired."""
 
 
 def new_id() -> str:
@@ -63,33 +72,37 @@ class Rejected:
     why: str
 
 
-@dataclass(slots=True)
 class Inbox:
     """The reading end, one per run. Remembers ids, so that a command is obeyed once."""
 
-    spool: Path
-    attempt: int
-    clock: Callable[[], float] = time.time
-    _seen: set[str] = field(default_factory=set)
+    def __init__(self, spool: Path, attempt: int, clock: Callable[[], float] = time.time) -> None:
+        self.spool, self.attempt, self._clock = spool, attempt, clock
+        self._seen: dict[str, None] = {}
+        self._stuck: dict[str, None] = {}
 
     def poll(self) -> list[Command | Rejected]:
         """What has arrived since the last poll, oldest first; read files are gone afterwards. Never raises."""
-        new = self.spool / "new"
-        try:
-            names = sorted(os.listdir(new))[:BATCH]
-        except OSError:
-            return []
         found: list[Command | Rejected] = []
-        for name in names:
-            result = self._read(new / name)
+        for name in sorted(self._names())[:BATCH]:
+            result = self._read(self.spool / "new" / name)
             if result is not None:
                 found.append(result)
         return found
 
+    def _names(self) -> list[str]:
+        try:
+            with os.scandir(self.spool / "new") as entries:
+                fresh = (entry.name for entry in entries if entry.name not in self._stuck)
+                return list(islice(fresh, LISTED))
+        except OSError:
+            return []
+
     def _read(self, path: Path) -> Command | Rejected | None:
-        label = path.name[:100]
+        label = _printable(path.name)
         try:
             fd = os.open(path, _READ)
+        except FileNotFoundError:
+            return None
         except OSError as error:
             self._discard(path)
             return Rejected(label, f"unreadable: {error.strerror}")
@@ -112,17 +125,30 @@ class Inbox:
     def _accept(self, command: Command) -> Command | Rejected:
         if command.id in self._seen:
             return Rejected(command.id, "duplicate")
-        self._seen.add(command.id)
+        _remember(self._seen, command.id)
         if command.attempt is not None and command.attempt != self.attempt:
             return Rejected(command.id, f"addressed to attempt {command.attempt}; this is attempt {self.attempt}")
-        if command.has_expired(self.clock()):
-            return Rejected(command.id, f"expired: issued {self.clock() - command.issued:.0f} s ago")
+        now = self._clock()
+        if command.has_expired(now):
+            return Rejected(command.id, f"expired: issued {now - command.issued:.0f} s ago")
         return command
 
-    @staticmethod
-    def _discard(path: Path) -> None:
+    def _discard(self, path: Path) -> None:
+        """Remove a file that was read. What stays (a directory, a read-only file system) is not looked at again."""
         try:
             path.unlink()
-        except OSError:
-            # A directory, or a file system gone read-only: it is read again, and refused as a duplicate.
+        except FileNotFoundError:
             return
+        except OSError:
+            _remember(self._stuck, path.name)
+
+
+def _remember(seen: dict[str, None], name: str) -> None:
+    seen[name] = None
+    while len(seen) > REMEMBERED:
+        del seen[next(iter(seen))]
+
+
+def _printable(name: str) -> str:
+    """A file name as a label in the event log: it was chosen by whoever wrote the file."""
+    return "".join(c if c.isprintable() else "?" for c in name[:100])

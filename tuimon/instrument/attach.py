@@ -1,0 +1,237 @@
+"""tuimon.attach: checks what it was given, builds the parts, joins them. Raises AttachError at once or not at all."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
+
+from tuimon.errors import AttachError, LogError
+from tuimon.instrument import patches
+from tuimon.instrument.autopilot import Policy
+from tuimon.instrument.cadence import DETAILS, Cadence, Detail
+from tuimon.instrument.checkpoints import Checkpoints
+from tuimon.instrument.describe import run_info
+from tuimon.instrument.host import capture_copy
+from tuimon.instrument.measure import Probe
+from tuimon.instrument.monitor import Monitor
+from tuimon.instrument.overrides import Overrides
+from tuimon.instrument.recorder import Recorder
+from tuimon.instrument.snapshots import Snapshots
+from tuimon.instrument.state import TrainingState, unwrapped
+from tuimon.instrument.steering import Steering
+from tuimon.instrument.store import Store
+from tuimon.instrument.tracked import device_of, held_by, named_parameters
+from tuimon.record.rundir import RunDir, RunInfo, create_run, prepare_run
+
+Keep = Literal["auto", "off"]
+_ATTACHED: Final[weakref.WeakSet[Optimizer]] = weakref.WeakSet()
+_INNER: Final = ("optimizer", "_optimizer", "optim")
+_NAMED: Final = 5
+"""Names listed in a message before the rest is counted."""
+
+
+def attach(
+    model: nn.Module,
+    *optimizers: Optimizer,
+    scheduler: Any = None,
+    scaler: Any = None,
+    dataloader: Any = None,
+    name: str | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    total_steps: int | None = None,
+    tokens_per_step: int | None = None,
+    vocab_size: int | None = None,
+    detail: Detail = "auto",
+    checkpoints: Keep = "auto",
+    on_critical: Policy = "warn",
+    controls: bool = True,
+    from_step: int = 0,
+) -> Monitor:
+    """Watch this training: measure each optimizer step, record it, obey commands from viewers.
+
+    model: as it is called in the loop (compiled or wrapped, if it is). optimizers: all that step it; one update is
+    complete when the last of them has stepped. scheduler (one or several), scaler, dataloader (its position, where it
+    has a state_dict): for exact checkpoints. run_dir: a directory of one's own, used again for another attempt;
+    default: a fresh one under $TUIMON_RUNS. detail: "auto" keeps the measured cost near 1 % of the step, "full"
+    measures everything, "light" the least. checkpoints: "auto" keeps snapshots in memory where they fit in a quarter of
+    what is free; "off" keeps none and writes none. on_critical: what to do about a critical incident when nobody
+    watches: "warn", "hold", "rescue", "stop". from_step: updates completed before this attempt.
+    AttachError says in one line what was given and what is wanted.
+    """
+    opts = _check_objects(model, optimizers)
+    _check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
+                 on_critical=(on_critical, get_args(Policy)))
+    _check_counts(total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
+    if isinstance(from_step, bool) or not isinstance(from_step, int) or from_step < 0:
+        raise AttachError(f"from_step must be a whole number of at least 0, not {from_step!r}")
+    name = name or type(unwrapped(model)).__name__
+    run, attempt = _run(name, run_dir)
+    device = device_of([p for group in held_by(opts) for p in group])
+    info = run_info(
+        model, opts, name=name, attempt=attempt, device=device, total_steps=total_steps,
+        tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
+    )
+    try:
+        run.write_info(info)
+    except OSError as error:
+        raise AttachError(f"cannot write to {run.path}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
+    recorder = Recorder(run, info, attempt=attempt, from_step=from_step, context=_context(info),
+                        on_critical=on_critical, controls=controls)
+    schedulers = scheduler if isinstance(scheduler, list | tuple) else () if scheduler is None else (scheduler,)
+    state = TrainingState(model, opts, scaler=scaler, schedulers=schedulers)
+    recorder.start()
+    monitor = _join(recorder, state, model, opts, detail, keep=checkpoints, dataloader=dataloader)
+    _name_untrained(monitor, model, opts)
+    return monitor
+
+
+def _join(
+    recorder: Recorder, state: TrainingState, model: nn.Module, optimizers: Sequence[Optimizer], detail: Detail, *,
+    keep: Keep, dataloader: Any,
+) -> Monitor:
+    """The parts of one run, connected."""
+    info, from_step, overrides = recorder.info, recorder.from_step, Overrides()
+    cadence = Cadence(detail, len(info.tensors), timed=device_of(list(model.parameters())).type == "cpu")
+    monitor: Monitor
+    probe = Probe(
+        model, optimizers, overrides=overrides, cadence=cadence, sink=recorder, table_size=len(info.tensors),
+        tokens_per_step=info.tokens_per_step, from_step=from_step,
+        on_fault=lambda part, error: monitor.measuring_failed(part, error),  # noqa: PLW0108  # it is made below
+    )
+    snapshots = _snapshots(recorder, state) if keep == "auto" else None
+    store = None
+    if keep == "auto":
+        store = Store(Checkpoints(recorder.run.checkpoints, run=recorder.run.name), dataloader)
+    steering = Steering(
+        recorder, overrides, snapshots, store,
+        settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
+    )
+
+    def detached() -> None:
+        if snapshots is not None:
+            snapshots.close()
+        for optimizer in optimizers:
+            _ATTACHED.discard(optimizer)
+
+    for optimizer in optimizers:
+        _ATTACHED.add(optimizer)
+    monitor = Monitor(probe, recorder, steering, state, store, detached)
+    return monitor
+
+
+def _snapshots(recorder: Recorder, state: TrainingState) -> Snapshots | None:
+    """In-memory snapshots with the initial one taken, or None where they do not fit or cannot be taken."""
+    snapshots = Snapshots(state)
+    step = recorder.from_step
+    try:
+        fit = snapshots.fits()
+        if not fit:
+            recorder.event("note", step, text=fit.why)
+            return None
+        taken = snapshots.capture(step)
+    except Exception as error:  # without snapshots a run is still measured, held and stopped
+        recorder.event("fault", step, part="snapshots", error=f"{type(error).__name__}: {error}"[:500])
+        return None
+    recorder.event("snapshot", step, snapshot_step=taken.step, bytes=taken.bytes, seconds=taken.seconds)
+    return snapshots
+
+
+def _context(info: RunInfo) -> Any:
+    from tuimon.diagnosis.context import context_of
+
+    return context_of(info)
+
+
+def _run(name: str, run_dir: str | os.PathLike[str] | None) -> tuple[RunDir, int]:
+    """The run directory and the number of this attempt in it."""
+    try:
+        if run_dir is None:
+            return create_run(name), 1
+        run = RunDir(Path(run_dir).expanduser().absolute())
+        run.path.parent.mkdir(parents=True, exist_ok=True)
+        prepare_run(run)
+        before = run.read_info()
+    except OSError as error:
+        where = run_dir or "a run directory"
+        raise AttachError(f"cannot make {where}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
+    except LogError as error:
+        raise AttachError(f"run_dir holds something else: {error}") from None
+    return run, 1 if before is None else before.attempt + 1
+
+
+def unwrap(optimizer: Any) -> Any:
+    """The torch optimizer inside what Accelerate, Lightning and others put around it; the object itself if none."""
+    for _ in range(4):
+        inner = next((i for n in _INNER if isinstance(i := getattr(optimizer, n, None), Optimizer)), None)
+        if inner is None:
+            return optimizer
+        optimizer = inner
+    return optimizer
+
+
+def _check_objects(model: Any, optimizers: Sequence[Any]) -> tuple[Optimizer, ...]:
+    if not isinstance(model, nn.Module):
+        raise AttachError(f"attach wants (model, optimizer, ...); the model must be an nn.Module, not {_kind(model)}")
+    if not optimizers:
+        raise AttachError("attach wants at least one optimizer after the model, and none was given")
+    opts = tuple(unwrap(o) for o in optimizers)
+    for given in opts:
+        if not isinstance(given, Optimizer):
+            raise AttachError(f"attach wants torch optimizers after the model, not {_kind(given)}")
+    parameters = dict(named_parameters(model))
+    if not parameters:
+        raise AttachError(f"{type(model).__name__} has no parameters: there is nothing to measure")
+    for parameter_name, parameter in parameters.items():
+        if is_lazy(parameter) or parameter.is_meta:
+            kind = "lazy" if is_lazy(parameter) else "on the meta device"
+            raise AttachError(f"{parameter_name} is {kind}: attach after the model has real weights")
+    mine = {id(p) for p in parameters.values()}
+    for i, given in enumerate(opts):
+        label = type(given).__name__
+        if not any(id(p) in mine for group in given.param_groups for p in group["params"]):
+            raise AttachError(f"{label} holds no parameter of {type(model).__name__}: give the optimizer of this model "
+                              "(made after wrapping or moving it)")
+        if any(given is other for other in opts[:i]):
+            raise AttachError(f"the same {label} was given twice")
+        if given in _ATTACHED:
+            raise AttachError(f"this {label} is attached already: close that monitor first")
+    return opts
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}" if value is not None else "None"
+
+
+def _check_words(**words: tuple[Any, Sequence[str]]) -> None:
+    for argument, (given, known) in words.items():
+        if given not in known:
+            raise AttachError(f"{argument} must be one of {', '.join(map(repr, known))}, not {given!r:.60}")
+
+
+def _check_counts(**counts: Any) -> None:
+    for argument, given in counts.items():
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
+            raise AttachError(f"{argument} must be a whole number above 0, or None, not {given!r:.60}")
+
+
+def _name_untrained(monitor: Monitor, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    """Trainable parameters that no optimizer holds are seldom meant so."""
+    held = {id(p) for group in held_by(optimizers) for p in group}
+    names = [n for n, p in named_parameters(model) if p.requires_grad and id(p) not in held]
+    if not names:
+        return
+    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    text = f"{len(names)} trainable tensors are held by no attached optimizer: {', '.join(names[:_NAMED])}{rest}"
+    monitor.note(text)
+    warnings.warn(f"tuimon: {text}", UserWarning, stacklevel=3)
+
+
+os.register_at_fork(after_in_child=patches.forget_all)

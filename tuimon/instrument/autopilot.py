@@ -1,0 +1,78 @@
+"""What to do about a critical incident when nobody is looking. Decides, never acts: its commands go like all others.
+
+    warn      nothing
+    hold      stand still at the next step boundary
+    rescue    restore, cut, clip, go on; after MOST rescues, or where nothing can be restored, hold
+    stop      end the run
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+from tuimon.control.commands import Command, Who
+from tuimon.control.spool import new_id
+from tuimon.control.states import Verb
+from tuimon.diagnosis.model import Diagnosis
+from tuimon.instrument.guard import HORIZON, Key, keys
+
+Policy = Literal["warn", "hold", "rescue", "stop"]
+POLICIES: Final[tuple[Policy, ...]] = ("warn", "hold", "rescue", "stop")
+MOST: Final = 5
+"""Rescues before a person has to look: each makes the learning rate ten times smaller."""
+
+
+class Autopilot:
+    """One per run. Told what happens, asked what to do; remembers what it ordered."""
+
+    def __init__(
+        self, policy: Policy, who: Who, *, horizon: int = HORIZON, attempt: int | None = None,
+        ids: Callable[[], str] = new_id,
+    ) -> None:
+        self.policy, self._who, self._horizon, self._attempt, self._ids = policy, who, horizon, attempt, ids
+        self._state = "starting"
+        self._pending: Command | None = None
+        self._answered: set[Key] = set()
+        self._patient_until = 0
+        self._rescues = 0
+        self._gave_up = False
+
+    def notice(self, kind: str, step: int, fields: Mapping[str, Any]) -> None:
+        """Follow the run: its state, what became of an order, and every rescue, whoever asked for it."""
+        if kind == "state":
+            self._state = str(fields["state"])
+        elif kind == "rescue" and fields["tick"] == "warmup":
+            self._patient_until = step + int(fields["steps"]) + self._horizon
+        elif kind == "command" and self._pending is not None and fields["id"] == self._pending.id:
+            if fields["outcome"] == "refused" and self._pending.verb == "rescue":
+                self._gave_up = True
+            if fields["outcome"] in {"applied", "refused"}:
+                self._pending = None
+
+    def decide(self, diagnosis: Diagnosis, now: float) -> Command | None:
+        """What to order now, if anything. Only a running run is commanded: who paused or held it decides what follows.
+
+        After a rescue nothing is ordered until the re-warm-up and a horizon are over; an incident that is still open
+        then, or a new one, is answered again. A hold or a stop answers an incident once.
+        """
+        if self.policy == "warn" or self._state != "running" or self._pending is not None:
+            return None
+        if diagnosis.steps < self._patient_until:
+            return None
+        critical = {k for k, i in keys(diagnosis).items() if i.state == "open" and i.severity == "critical"}
+        fresh = critical - self._answered
+        if not fresh:
+            return None
+        verb = self._verb()
+        if verb == "rescue":
+            self._rescues += 1
+        else:
+            self._answered |= critical
+        self._pending = Command(self._ids(), verb, {}, self._attempt, now, who=self._who)
+        return self._pending
+
+    def _verb(self) -> Verb:
+        if self.policy == "rescue":
+            return "hold" if self._gave_up or self._rescues >= MOST else "rescue"
+        return "stop" if self.policy == "stop" else "hold"

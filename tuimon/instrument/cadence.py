@@ -1,0 +1,94 @@
+"""Which steps measure more than loss and gradient norm. Pure arithmetic on times that others took.
+
+    full     everything at every step
+    light    loss and gradient norm; weights and updates every 16th step
+    auto     on the CPU: as often as keeps the measured cost at or below 1 % of the step, every 16th step at the least;
+             on a device, where host times say nothing about cost: every 16th step
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+Detail = Literal["auto", "full", "light"]
+DETAILS: Final[tuple[Detail, ...]] = ("auto", "full", "light")
+
+BUDGET: Final = 0.01
+"""Share of the step that measuring may take (design, section 4)."""
+SPARSEST: Final = 16
+"""An update measured more rarely than this says too little (instrumentation notes, 2.2)."""
+FIRST: Final = 8
+"""Stride until the first costs are known."""
+ALERT_STEPS: Final = 8
+"""Steps measured in full after a non-finite value, to name the layer it came from."""
+_SMOOTH: Final = 0.2
+
+
+def vector_stride(tensors: int, detail: Detail) -> int:
+    """Every how many steps the per-tensor gradient norms are logged: 4 bytes each, so a matter of the log's size."""
+    if detail == "full" or (detail == "auto" and tensors <= 32):
+        return 1
+    if detail == "light":
+        return SPARSEST
+    return 4 if tensors <= 256 else 8
+
+
+class Cadence:
+    """The plan of one run."""
+
+    def __init__(self, detail: Detail, tensors: int, *, timed: bool) -> None:
+        self.detail = detail
+        self.vectors_every = vector_stride(tensors, detail)
+        self.stride = {"full": 1, "light": SPARSEST, "auto": FIRST if timed else SPARSEST}[detail]
+        self._adapts = detail == "auto" and timed
+        self._alert_until = 0
+        self._step = self._always = self._extra = 0.0
+
+    def wants_all(self, step: int) -> bool:
+        """Whether weights and updates are measured at this step."""
+        return step % self.stride == 0 or step == 1 or step <= self._alert_until
+
+    def wants_vectors(self, step: int) -> bool:
+        """Whether the per-tensor gradient norms of this step are wanted."""
+        return step % self.vectors_every == 0 or self.wants_all(step)
+
+    def alert(self, step: int) -> None:
+        """Something non-finite was seen at `step`: look closely for a while."""
+        if self.detail != "light":
+            self._alert_until = max(self._alert_until, step + ALERT_STEPS)
+
+    @property
+    def overhead(self) -> float:
+        """Measured share of the step that measuring takes, 0 to 1; 0 until it is known."""
+        return (self._always + self._extra / self.stride) / self._step if self._step > 0 else 0.0
+
+    def learn(self, step_seconds: float, always: float, extra: float | None) -> None:
+        """One step took `step_seconds`, of which `always` for what every step measures and `extra` for the rest.
+
+        `extra` is None where the step did not measure it. The first steps of a run are slow (allocation, compilation):
+        exponential means forget them.
+        """
+        if not step_seconds > 0:
+            return
+        self._step = _mean(self._step, step_seconds)
+        self._always = _mean(self._always, always)
+        if extra is not None:
+            self._extra = _mean(self._extra, extra)
+        if self._adapts and self._extra > 0:
+            left = BUDGET * self._step - self._always
+            self.stride = _power_of_two(self._extra / left) if left > 0 else SPARSEST
+
+
+def _mean(so_far: float, value: float) -> float:
+    """Exponential mean that does not let one outlier (a page fault, another process) through at full weight."""
+    if so_far <= 0:
+        return value
+    return so_far + _SMOOTH * (min(value, 3 * so_far) - so_far)
+
+
+def _power_of_two(needed: float) -> int:
+    """The smallest stride of 1, 2, 4, ... 16 that is at least `needed`."""
+    stride = 1
+    while stride < needed and stride < SPARSEST:
+        stride *= 2
+    return stride

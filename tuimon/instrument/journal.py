@@ -1,0 +1,224 @@
+"""What the writer thread keeps until the disk has taken it: order, back-off, thinning, gaps in band. Touches the disk.
+
+Trouble is answered, never raised: a write that fails leaves its rows here, the next one is half as large and comes
+after 50 ms to 2 s; when space returns everything follows, headed by a gap frame if rows had to be thinned out. A run
+directory that is gone, or may not be written, turns recording off with one warning; judging and steering go on.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from tuimon.instrument.queueing import BYTES, LIMIT, Item, Note, size_of, thin
+from tuimon.record.events import EventWriter
+from tuimon.record.files import OS, Files
+from tuimon.record.rundir import RunDir
+from tuimon.record.segments import LogWriter
+
+BATCH: Final = 4096
+FIRST_DELAY: Final = 0.05
+LONGEST_DELAY: Final = 2.0
+_HOPELESS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+"""Errors of opening a file that waiting does not cure."""
+_LOG: Final = logging.getLogger("tuimon")
+
+
+@dataclass(slots=True)
+class Patience:
+    """When to try again after a failure, and with how much at once."""
+
+    clock: Callable[[], float]
+    delay: float = 0.0
+    until: float = 0.0
+    batch: int = BATCH
+    why: str = ""
+    """The trouble, "" where there is none."""
+
+    def is_over(self) -> bool:
+        """Whether the next try is due."""
+        return self.clock() >= self.until
+
+    def failed(self, error: OSError, size: int) -> None:
+        """Wait longer, take half."""
+        self.delay = min(LONGEST_DELAY, max(FIRST_DELAY, 2 * self.delay))
+        self.until = self.clock() + self.delay
+        self.batch = max(1, min(self.batch, size) // 2)
+        self.why = error.strerror or str(error) or type(error).__name__
+
+    def succeeded(self) -> None:
+        """Take more again."""
+        self.delay, self.until, self.why = 0.0, 0.0, ""
+        self.batch = min(BATCH, 2 * self.batch)
+
+
+class Journal:
+    """The metrics log and the event log of one attempt. Writer thread only, after `open`."""
+
+    def __init__(
+        self, run: RunDir, *, attempt: int, from_step: int, tensors: int, files: Files = OS,
+        clock: Callable[[], float] = time.monotonic, limit: int = LIMIT,
+    ) -> None:
+        self._run, self._attempt, self._from_step, self._tensors = run, attempt, from_step, tensors
+        self._files, self._limit = files, limit
+        self._log: LogWriter | None = None
+        self._events: EventWriter | None = None
+        self._items: deque[Item] = deque()
+        self._notes: deque[Note] = deque(maxlen=limit)
+        self._vector_bytes = 0
+        self._dropped, self._why = 0, ""
+        self._metrics_patience, self._events_patience = Patience(clock), Patience(clock)
+        self.off = ""
+        """Why nothing is recorded any more; "" while it is."""
+        self.dropped = 0
+        """Rows thinned out so far."""
+
+    @property
+    def backlog(self) -> int:
+        """Rows and events that the disk has not taken yet."""
+        return len(self._items) + len(self._notes)
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the disk right now; "" where nothing is."""
+        return self.off or self._metrics_patience.why or self._events_patience.why
+
+    def open(self) -> None:
+        """Open both files. Never raises: trouble that may pass is tried again at the next flush."""
+        try:
+            if self._log is None:
+                self._log = LogWriter(
+                    self._run.metrics, attempt=self._attempt, from_step=self._from_step, tensors=self._tensors,
+                    files=self._files,
+                )
+            if self._events is None:
+                self._events = EventWriter(self._run.events, self._attempt, self._files)
+        except OSError as error:
+            if error.errno in _HOPELESS:
+                self._turn_off(f"{self._run.name} cannot be written: {error.strerror}")
+            else:
+                self._metrics_patience.failed(error, BATCH)
+
+    def keep(self, items: Sequence[Item], notes: Sequence[Note], thinned: int = 0) -> None:
+        """Take over what has to be written."""
+        if self.off:
+            return
+        self._items.extend(items)
+        self._notes.extend(notes)
+        self._vector_bytes += sum(map(size_of, items))
+        self._drop(thinned, "the writer was held up")
+        if len(self._items) >= self._limit or self._vector_bytes >= BYTES:
+            kept, dropped = thin(list(self._items), self._limit)
+            self._items = deque(kept)
+            self._vector_bytes = sum(map(size_of, kept))
+            self._drop(dropped, self.trouble or "more than the disk took")
+
+    def flush(self) -> None:
+        """Write what is waiting, as far as the disk takes it. Never raises OSError."""
+        if self.off:
+            return
+        if (self._log is None or self._events is None) and self._metrics_patience.is_over():
+            self.open()
+        if self._log is not None:
+            self._flush_metrics(self._log)
+        if self._events is not None:
+            self._flush_events(self._events)
+
+    def _flush_metrics(self, log: LogWriter) -> None:
+        patience = self._metrics_patience
+        while (self._items or self._dropped) and patience.is_over():
+            batch = list(islice(self._items, patience.batch))
+            try:
+                if self._dropped:
+                    log.gap(self._dropped, self._why)
+                    self._dropped = 0
+                log.append(batch)
+            except OSError as error:
+                patience.failed(error, len(batch))
+                return
+            except Exception as error:
+                if len(batch) > 1:
+                    patience.batch = len(batch) // 2  # find the one that cannot be encoded
+                    continue
+                self._drop(len(batch), f"{type(error).__name__}: {error}"[:200])
+            self._forget(batch)
+            patience.succeeded()
+
+    def _forget(self, batch: Sequence[Item]) -> None:
+        for item in batch:
+            self._items.popleft()
+            self._vector_bytes -= size_of(item)
+
+    def _flush_events(self, events: EventWriter) -> None:
+        patience = self._events_patience
+        while self._notes and patience.is_over():
+            note = self._notes[0]
+            try:
+                events.append(note.kind, note.step, note.time, note.fields)
+            except OSError as error:
+                patience.failed(error, 1)
+                return
+            except Exception as error:
+                _LOG.debug("an event that cannot be written: %s", error)
+            self._notes.popleft()
+            patience.succeeded()
+
+    def beat(self, wall: float, mono: float, state: str) -> None:
+        """A sign of life, in its place after the rows; and a look whether the run directory is still there."""
+        if self.off or self._log is None:
+            return
+        try:
+            os.stat(self._run.metrics)
+        except OSError as error:
+            if error.errno in _HOPELESS:
+                self._turn_off(f"the directory of {self._run.name} is gone: {error.strerror}")
+                return
+        if not self._items and self._metrics_patience.is_over():
+            try:
+                self._log.beat(wall, mono, state)
+            except OSError as error:
+                self._metrics_patience.failed(error, BATCH)
+
+    def sync(self) -> None:
+        """Make what was written durable. A disk that cannot is trouble that the next write will meet."""
+        for file in (self._log, self._events):
+            if file is not None and not self.off:
+                try:
+                    file.sync()
+                except OSError as error:
+                    _LOG.debug("fdatasync: %s", error)
+
+    def close(self) -> None:
+        """A last try for everything that waits, then give the files back."""
+        for _ in range(16):
+            self._metrics_patience.until = self._events_patience.until = 0.0
+            self.flush()
+            if not self.backlog:
+                break
+        self.sync()
+        for file in (self._log, self._events):
+            if file is not None:
+                try:
+                    file.close()
+                except OSError as error:
+                    _LOG.debug("close: %s", error)
+        self._log = self._events = None
+
+    def _drop(self, count: int, why: str) -> None:
+        if count:
+            self._dropped += count
+            self.dropped += count
+            self._why = why
+
+    def _turn_off(self, why: str) -> None:
+        self.off = why
+        self._items.clear()
+        self._notes.clear()
+        _LOG.warning("nothing is recorded any more, training goes on: %s", why)

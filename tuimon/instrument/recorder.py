@@ -1,0 +1,186 @@
+"""The recorder: what the training thread hands its measurements to. Appends to a queue; the rest is the writer's.
+
+Law 1 lives here: `row`, `tensors`, `mark` and `event` do no I/O, take no lock, never wait and never raise because of
+the disk. A forked child records nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import getpass
+import logging
+import os
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from tuimon.control.commands import Command, Who
+from tuimon.control.spool import Inbox, new_id, prepare
+from tuimon.control.states import Verb
+from tuimon.diagnosis.model import Diagnosis, RunContext
+from tuimon.instrument.autopilot import Autopilot, Policy
+from tuimon.instrument.ending import ending, last_error
+from tuimon.instrument.guard import HORIZON, Guard
+from tuimon.instrument.journal import Journal
+from tuimon.instrument.mailbox import Mailbox
+from tuimon.instrument.protocols import Judge
+from tuimon.instrument.queueing import LIMIT, Intake, Note
+from tuimon.instrument.writer import Pace, Situation, Writer, command_fields
+from tuimon.record.chunk import Bools, Mark, Vectors
+from tuimon.record.files import OS, Files
+from tuimon.record.rundir import RunDir, RunInfo
+from tuimon.record.segments import Row, TensorRow
+
+PATIENCE: Final = 5.0
+"""Seconds that `close` waits for the last write; a disk that hangs longer than that does not hold up the exit."""
+_LOG: Final = logging.getLogger("tuimon")
+_ACTIVE: Final[weakref.WeakSet[Recorder]] = weakref.WeakSet()
+
+
+class Recorder:
+    """One attempt of one run. All methods may be called from any thread; `row` and `tensors` from one."""
+
+    def __init__(
+        self, run: RunDir, info: RunInfo, *, attempt: int, from_step: int, context: RunContext | None = None,
+        on_critical: Policy = "warn", controls: bool = True, judge: Callable[[RunContext], Judge] | None = None,
+        files: Files = OS, pace: Pace | None = None, horizon: int = HORIZON, limit: int = LIMIT,
+    ) -> None:
+        self.run, self.info, self.attempt, self.from_step = run, info, attempt, from_step
+        self.situation = Situation(from_step)
+        self.mailbox = Mailbox()
+        self.last: Mapping[str, float] = {}
+        """The newest row handed over: what the run looked like at its last measured step."""
+        self._intake = Intake(limit)
+        self._journal = Journal(
+            run, attempt=attempt, from_step=from_step, tensors=len(info.tensors), files=files, limit=limit,
+        )
+        self._who = Who(_user(), os.getuid(), info.process.host, os.getpid(), "guard")
+        self._pid = os.getpid()
+        self._is_open = False
+        self._is_closed = False
+        autopilot = Autopilot(on_critical, self._who, horizon=horizon, attempt=attempt)
+        self._writer = Writer(
+            self._intake, self._journal, Inbox(run.commands, attempt), self.mailbox, self.situation,
+            self._guard(judge, context or RunContext(), horizon), autopilot, controls=controls, pace=pace or Pace(),
+        )
+
+    def _guard(self, judge: Callable[[RunContext], Judge] | None, context: RunContext, horizon: int) -> Guard | None:
+        try:
+            if judge is None:
+                from tuimon.diagnosis.engine import Engine
+
+                judge = Engine
+            return Guard(judge(context), len(self.info.tensors), horizon, self.from_step)
+        except Exception as error:
+            self.event("fault", self.from_step, part="guard", error=f"{type(error).__name__}: {error}"[:500])
+            return None
+
+    def start(self) -> None:
+        """Open the files, say who runs, start the writer. Never raises: without a disk the run is still steered."""
+        self._journal.open()
+        try:
+            prepare(self.run.commands)
+        except OSError as error:
+            _LOG.debug("no spool: %s", error)
+        process = self.info.process
+        self.event(
+            "attempt", self.from_step, number=self.attempt, from_step=self.from_step, pid=process.pid,
+            process_started=process.started, boot_id=process.boot_id, host=process.host, device=self.info.device,
+        )
+        self.mark(Mark(self.from_step, "attempt", {"number": self.attempt, "from_step": self.from_step}))
+        try:
+            self._writer.start()
+        except RuntimeError as error:
+            _LOG.warning("nothing is recorded, training goes on: %s", error)
+            self._intake.is_closed = True
+            return
+        self._is_open = True
+        _ACTIVE.add(self)
+        atexit.register(self._at_exit)
+
+    def row(self, step: int, time: float, values: Mapping[str, float]) -> None:
+        """The scalars of one step. The mapping is kept: the caller must not change it afterwards.
+
+        A step's `tensors` go first, so that a log that ends here is complete up to its last row.
+        """
+        self.last = values
+        self._intake.put(Row(step, time, values))
+
+    def tensors(self, step: int, grad: Vectors, seen: Bools, update: Vectors | None) -> None:
+        """The per-tensor vectors of one step, each (P,); kept, not copied."""
+        self._intake.put(TensorRow(step, grad, seen, update))
+
+    def mark(self, mark: Mark) -> None:
+        """A break that judges and charts must know, in its place between the rows."""
+        self._intake.put(mark)
+
+    def event(self, kind: str, step: int, **fields: Any) -> None:
+        """A line for events.jsonl."""
+        self._intake.note(Note(kind, step, time.time(), fields))
+
+    def answer(self, command: Command, step: int, result: str, why: str = "") -> None:
+        """The `command` event that says what became of it."""
+        self.event("command", step, **command_fields(command, result, why))
+
+    def order(self, verb: Verb, origin: str) -> Command:
+        """A command from within this process, on its way to the next step boundary."""
+        who = Who(self._who.user, self._who.uid, self._who.host, self._who.pid, origin)
+        command = Command(new_id(), verb, {}, self.attempt, time.time(), who=who)
+        self.event("command", self.situation.step, **command_fields(command, "received"))
+        self.mailbox.post(command)
+        return command
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """The latest, from the guard."""
+        return self.situation.diagnosis
+
+    @property
+    def trouble(self) -> str:
+        """What keeps this run from being recorded right now; "" where nothing does."""
+        return self._journal.trouble
+
+    @property
+    def is_attended(self) -> bool:
+        """Whether the spool is still read: otherwise nobody could ever release a held run."""
+        return self._is_open and not self._is_closed and self._writer.is_alive()
+
+    def close(self, state: str, error: str | None = None) -> None:
+        """Say how it ended, write what is left, give the files back. Idempotent; a forked child's call does nothing."""
+        if self._is_closed or os.getpid() != self._pid:
+            return
+        self._is_closed = True
+        atexit.unregister(self._at_exit)
+        _ACTIVE.discard(self)
+        if not self._is_open:
+            return
+        self.event("end", self.situation.step, state=state, error=error)
+        if not self._writer.finish(PATIENCE):
+            _LOG.warning("the disk did not take the end of %s within %.0f s", self.run.name, PATIENCE)
+        self._intake.is_closed = True
+
+    def _at_exit(self) -> None:
+        state, error = ending(last_error(), stopping=self.situation.state == "stopping")
+        self.close(state, error)
+
+    def _forget(self) -> None:
+        """In a forked child: record nothing, answer nothing."""
+        self._intake.is_closed = True
+        self.mailbox.shut()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container without a user table
+        return str(os.getuid())
+
+
+def _after_fork_in_child() -> None:
+    for recorder in list(_ACTIVE):
+        recorder._forget()  # noqa: SLF001  # the same file's own
+    _ACTIVE.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

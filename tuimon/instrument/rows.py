@@ -1,0 +1,106 @@
+"""A row of the ring, made into the names of the log. Pure: numbers in, numbers out.
+
+Layout of a row of float32: the head, then for P tracked tensors the norms of gradients, of weights, of changes.
+Sums are taken in float64. What was not measured gets no name; what was measured and is not finite stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOSS: Final = 0
+FOUND_INF: Final = 1
+LOSS_SCALE: Final = 2
+LR: Final = 3
+LR_SCHEDULED: Final = 4
+TOTAL: Final = 5
+HEAD: Final = 8
+"""Numbers before the vectors; a multiple of 8 keeps those aligned."""
+
+_FROM_HEAD: Final = {LOSS: "loss", LOSS_SCALE: "loss_scale", LR: "lr", LR_SCHEDULED: "lr_scheduled"}
+
+Vector = NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Finished:
+    """One completed step on its way to the log."""
+
+    step: int
+    time: float
+    slot: int
+    head: set[int]
+    """Which numbers of the head were written."""
+    seen: list[bool]
+    """(P,) tensors whose gradient norm was written."""
+    weights: bool
+    """Whether the norms of the weights were written."""
+    moved: list[tuple[int, int]]
+    """Stretches whose changes were written."""
+    moved_all: bool
+    """Whether these cover every tensor that was stepped."""
+    vectors: bool
+    """Whether the log wants the per-tensor values of this step."""
+    values: dict[str, float]
+    """What was known on the host."""
+    held: float = 0.0
+    """Seconds that the run stood still after the step before."""
+    logged: dict[str, Any] = field(default_factory=dict)
+    """What the script logged: numbers, or parcels."""
+    sealed: bool = False
+    """Whether the next step has begun, so that nothing can be added."""
+
+
+def scalars(row: Vector, tensors: int, done: Finished) -> dict[str, float]:
+    """Everything measured at that step except what the script logged."""
+    values = dict(done.values)
+    for index, name in _FROM_HEAD.items():
+        if index in done.head:
+            values[name] = float(row[index])
+    if FOUND_INF in done.head:
+        values["skipped"] = 1.0 if row[FOUND_INF] > 0 else values.get("skipped", 0.0)
+    if TOTAL in done.head:
+        values["grad_norm"] = float(row[TOTAL])
+    elif any(done.seen):
+        values["grad_norm"] = _norm(row[HEAD:HEAD + tensors][done.seen])
+    if done.weights:
+        values["param_norm"] = _norm(row[HEAD + tensors:HEAD + 2 * tensors])
+        if "grad_norm" in values and values["param_norm"] != 0:
+            values["grad_param_ratio"] = values["grad_norm"] / values["param_norm"]
+    if done.moved and done.moved_all:
+        changes = row[HEAD + 2 * tensors:HEAD + 3 * tensors]
+        values["update_norm"] = _norm(np.concatenate([changes[a:b] for a, b in done.moved]))
+        if values.get("param_norm", 0) != 0:
+            values["update_ratio"] = values["update_norm"] / values["param_norm"]
+    return values
+
+
+def vectors(
+    row: Vector, tensors: int, done: Finished, place: NDArray[np.int64], size: int
+) -> tuple[Vector, NDArray[np.bool_], Vector | None]:
+    """(size,) gradient norms, whether there was a gradient, and relative changes in the order of the tensor table."""
+    listed = (place >= 0) & (place < size)
+    where = place[listed]
+    grad, seen = np.full(size, np.nan, np.float32), np.zeros(size, np.bool_)
+    here = np.array(done.seen, np.bool_)
+    grad[where] = np.where(here, row[HEAD:HEAD + tensors], np.nan)[listed]
+    seen[where] = here[listed]
+    if not (done.moved and done.weights):
+        return grad, seen, None
+    ratio = np.full(tensors, np.nan, np.float32)
+    weights, changes = row[HEAD + tensors:HEAD + 2 * tensors], row[HEAD + 2 * tensors:HEAD + 3 * tensors]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for first, last in done.moved:
+            ratio[first:last] = np.where(weights[first:last] != 0, changes[first:last] / weights[first:last], np.nan)
+    update = np.full(size, np.nan, np.float32)
+    update[where] = ratio[listed]
+    return grad, seen, update
+
+
+def _norm(parts: NDArray[np.float32]) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sqrt(np.sum(np.square(parts.astype(np.float64)))))

@@ -1,0 +1,308 @@
+"""Steering: what a run does about its commands, at its step boundaries, on the training thread.
+
+The fast path is one comparison of one attribute. All else happens where a letter waits or something is due: the state
+table says what a command does, this file does it and says what became of it. Outside of `stop`, nothing here raises.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tuimon.control.commands import Command
+from tuimon.control.states import WAITING, Apply, Refuse, State, Verb, outcome
+from tuimon.instrument.ending import StopLadder
+from tuimon.instrument.errands import Errands
+from tuimon.instrument.mailbox import Earned, Letter
+from tuimon.instrument.protocols import Captured, Checkpoints, Overrides, Snapshots
+from tuimon.instrument.recorder import Recorder
+from tuimon.instrument.rescue import put_back, rescue, say_override, target
+from tuimon.instrument.saving import Saving
+
+EVERY: Final = 20
+"""Steps between snapshots."""
+LOOK: Final = 0.1
+"""Seconds between two looks while standing still: a letter wakes at once, a dead writer is seen by looking."""
+SAVING: Final = 120.0
+"""Seconds that `close` waits for a checkpoint that is being written."""
+_LOG: Final = logging.getLogger("tuimon")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Applied."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Begun; whoever ends it says what became of it."""
+
+
+Result = Done | Later | Refuse
+
+
+class Steering:
+    """One per run. Everything but `should_stop`, `waited` and `checkpoint` is for the training thread."""
+
+    def __init__(
+        self, recorder: Recorder, overrides: Overrides, snapshots: Snapshots | None, checkpoints: Checkpoints | None, *,
+        every: int = EVERY, settle: Callable[[], None] | None = None,
+        copy: Callable[[int], Captured] | None = None,
+    ) -> None:
+        """`settle` hands over measurements still on the device, `copy` captures for a checkpoint without snapshots."""
+        self._recorder, self._overrides, self._every = recorder, overrides, every
+        self._snapshots, self._settle = snapshots, settle
+        self._mailbox, self._situation = recorder.mailbox, recorder.situation
+        self._ladder = StopLadder()
+        self._errands = Errands()
+        self._saving = Saving(
+            recorder, checkpoints, copy if snapshots is None else self._lend, overrides, self._errands,
+        )
+        self._warming: tuple[str, int] | None = None
+        self._earning: set[int] = set()
+        self._moved = self._is_off = False
+        self.waited = 0.0
+        """Seconds spent standing still so far: no part of any step's time."""
+        self._verbs: dict[Verb, Callable[[Command, int], Result]] = {
+            "pause": self._nothing, "resume": self._nothing, "hold": self._nothing, "stop": self._stop,
+            "checkpoint": self._save, "rollback": self._roll_back, "set-lr-scale": self._set_lr_scale,
+            "set-clip": self._set_clip, "rescue": self._rescue, "undo-overrides": self._undo,
+        }
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the run was told to stop: for loops, frameworks and the patched loader."""
+        return self._ladder.is_stopping
+
+    stopping = should_stop
+
+    @property
+    def state(self) -> State:
+        """The run's state."""
+        return self._situation.state
+
+    def checkpoint(self) -> None:
+        """Ask for a checkpoint at the next step boundary, as a viewer would."""
+        self._recorder.order("checkpoint", "script")
+
+    def at_boundary(self, step: int) -> None:
+        """After the `step`-th update, before anything of the next: raises TrainingStopped at the end of a stop."""
+        if step < self._mailbox.due:
+            return
+        self._ladder.boundary(step)
+        try:
+            self._attend(step)
+        except Exception as error:  # the outermost frame: a part that breaks switches itself off
+            self._break(step, error)
+
+    def close(self) -> bool:
+        """Wait for checkpoints that are being written; whether they are. Before the recorder is closed."""
+        return self._errands.close(SAVING)
+
+    def _attend(self, step: int) -> None:
+        self._moved = False
+        if self.state == "starting":
+            self._enter("running", step, "first step")
+        self._read(step)
+        if self.state in WAITING:
+            self._stand_still(step)
+        if self._warming is not None and step >= self._warming[1]:
+            self._end_warmup(step, cut_short=False)
+        self._snapshot_if_due(step)
+        self._mailbox.schedule(self._next(step))
+
+    def _next(self, step: int) -> float:
+        """The step at which there is something to do, letters aside."""
+        if self._ladder.is_stopping:
+            return 0
+        due = [float("inf")]
+        if self._snapshots is not None and not self._is_off:
+            due.append(step - step % self._every + self._every)
+        if self._warming is not None:
+            due.append(self._warming[1])
+        return min(due)
+
+    def _read(self, step: int) -> None:
+        while (letter := self._mailbox.next()) is not None:
+            self._take(letter, step)
+
+    def _stand_still(self, step: int) -> None:
+        """Block the training thread until a letter changes the state. Ctrl+C gets through: it stays the user's."""
+        begun = time.monotonic()
+        try:
+            while self.state in WAITING:
+                if not self._recorder.is_attended:
+                    self._enter("running", step, "nobody reads commands any more, so nobody could resume")
+                    return
+                self._mailbox.wait(LOOK)
+                self._read(step)
+        finally:
+            self.waited += time.monotonic() - begun
+
+    def _take(self, letter: Letter, step: int) -> None:
+        if isinstance(letter, Command):
+            self._obey(letter, step)
+        elif self._snapshots is None:
+            return
+        elif isinstance(letter, Earned):
+            self._earning.add(letter.step)
+            self._errands.send(lambda: self._promote(letter.step, step))
+        else:
+            self._snapshots.void_after(letter.after_step)
+            self._recorder.event("snapshot-void", step, after_step=letter.after_step)
+
+    def _promote(self, earned: int, step: int) -> None:
+        """On the background thread, for it takes a hash; on this one where a restore cannot wait for its turn."""
+        if earned not in self._earning or self._snapshots is None:
+            return
+        is_kept = self._snapshots.promote(earned)
+        if is_kept and earned in self._earning:
+            self._recorder.event("snapshot-healthy", step, snapshot_step=earned)
+        self._earning.discard(earned)
+
+    def _obey(self, command: Command, step: int) -> None:
+        allowed = outcome(self.state, command.verb)
+        if not isinstance(allowed, Apply):
+            why = allowed.why if isinstance(allowed, Refuse) else "the run has not reached a step boundary yet"
+            self._recorder.answer(command, step, "refused", why)
+            return
+        before = self.state
+        try:
+            result = self._verbs[command.verb](command, step)
+        except Exception as error:
+            _LOG.debug("%s", command.verb, exc_info=True)
+            result = Refuse(f"{type(error).__name__}: {error}"[:300])
+        if isinstance(result, Refuse):
+            self._recorder.answer(command, step, "refused", result.why)
+            return
+        if allowed.then != before:
+            self._enter(allowed.then, step, _by(command))
+        if isinstance(result, Done):
+            why = result.why or (f"already {before}" if command.verb in _ABOUT_STATE and allowed.then == before else "")
+            self._recorder.answer(command, step, "applied", why)
+
+    def _enter(self, state: State, step: int, why: str) -> None:
+        if state != self._situation.state:
+            self._situation.state = state
+            self._recorder.event("state", step, state=state, why=why)
+
+    @staticmethod
+    def _nothing(_command: Command, _step: int) -> Result:
+        """The state table does it all."""
+        return Done()
+
+    def _stop(self, _command: Command, _step: int) -> Result:
+        return Done("" if self._ladder.stop() else "already stopping")
+
+    def _save(self, command: Command, step: int) -> Result:
+        why = self._saving.save(command, step)
+        return Refuse(why) if why else Later()
+
+    def _lend(self, step: int) -> Captured:
+        """This boundary's state, for a checkpoint; it stays a snapshot like others."""
+        snapshots = self._snapshots
+        assert snapshots is not None
+        if step not in snapshots.steps:
+            self._capture(snapshots, step)
+        return snapshots.detach(step)
+
+    def _roll_back(self, command: Command, step: int) -> Result:
+        to_step = self._target(command, step)
+        if self._snapshots is None or isinstance(to_step, str):
+            return Refuse(str(to_step))
+        self._before_restore()
+        put_back(self._recorder, self._snapshots, to_step, step)
+        self._moved = True
+        return Done()
+
+    def _rescue(self, command: Command, step: int) -> Result:
+        to_step = self._target(command, step)
+        if self._snapshots is None or isinstance(to_step, str):
+            return Refuse(str(to_step))
+        self._before_restore()
+        self._enter("held", step, _by(command))
+        cut = rescue(self._recorder, self._overrides, self._snapshots, command, to_step, step)
+        if isinstance(cut, str):
+            return Refuse(cut)
+        self._moved = True
+        self._end_warmup(step, cut_short=True)
+        self._warming = (command.id, step + cut.warmup)
+        self._enter("running", step, _by(command))
+        return Done()
+
+    def _target(self, command: Command, step: int) -> int | str:
+        for earned in sorted(self._earning):
+            self._promote(earned, step)
+        return target(self._snapshots, _whole(command.args, "step"))
+
+    def _before_restore(self) -> None:
+        """Measurements of the steps that are given up stand before the mark that gives them up."""
+        if self._settle is not None:
+            self._settle()
+
+    def _set_lr_scale(self, command: Command, step: int) -> Result:
+        now = self._overrides.in_force
+        self._put(float(command.args["scale"]), now.clip, step)
+        return Done()
+
+    def _set_clip(self, command: Command, step: int) -> Result:
+        limit = command.args["max_norm"]
+        self._put(self._overrides.in_force.lr_scale, None if limit is None else float(limit), step)
+        return Done()
+
+    def _put(self, lr_scale: float, clip: float | None, step: int) -> None:
+        """A warm-up that is under way goes on: it ramps up to whatever scale is in force."""
+        now = self._overrides.in_force
+        self._overrides.set(lr_scale=lr_scale, clip=clip, warmup_from=now.warmup_from, warmup_steps=now.warmup_steps)
+        say_override(self._recorder, self._overrides, step)
+
+    def _undo(self, _command: Command, step: int) -> Result:
+        self._overrides.undo()
+        self._end_warmup(step, cut_short=True)
+        say_override(self._recorder, self._overrides, step)
+        return Done()
+
+    def _end_warmup(self, step: int, *, cut_short: bool) -> None:
+        """The last tick. A warm-up that is cut short is over all the same: nobody should wait for it."""
+        if self._warming is not None:
+            self._recorder.event("rescue", step, id=self._warming[0], tick="done", cut_short=cut_short)
+            self._warming = None
+
+    def _snapshot_if_due(self, step: int) -> None:
+        """Not while something is wrong, not at a boundary that went back: that state is kept already."""
+        snapshots = self._snapshots
+        if snapshots is None or self._is_off or self._moved or step % self._every or not self._situation.is_calm:
+            return
+        if not self._ladder.is_stopping and step not in snapshots.steps:
+            self._capture(snapshots, step)
+
+    def _capture(self, snapshots: Snapshots, step: int) -> None:
+        taken = snapshots.capture(step)
+        self._recorder.event("snapshot", step, snapshot_step=taken.step, bytes=taken.bytes, seconds=taken.seconds)
+
+    def _break(self, step: int, error: Exception) -> None:
+        """No snapshots from here on; commands are still obeyed as far as they can be."""
+        _LOG.debug("steering", exc_info=True)
+        if not self._is_off:
+            self._recorder.event("fault", step, part="steering", error=f"{type(error).__name__}: {error}"[:500])
+        self._is_off = True
+        if self.state in WAITING:
+            self._enter("running", step, "steering broke: nobody could resume")
+        self._mailbox.schedule(self._next(step))
+
+
+_ABOUT_STATE: Final[frozenset[Verb]] = frozenset({"pause", "resume", "hold"})
+
+
+def _by(command: Command) -> str:
+    return f"{command.verb} by {command.who.user} ({command.who.origin or 'unknown origin'})"
+
+
+def _whole(args: Any, name: str) -> int | None:
+    value = args.get(name)
+    return None if value is None else int(value)

@@ -1,0 +1,103 @@
+"""The step under way: what has been measured of it so far. And its closure, where it has one."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def guarded(method: _F) -> _F:
+    """The outermost frame: an error of ours ends measuring, never training. Its time is counted as our cost.
+
+    Returns None where measuring is off. For methods of `measure.Probe`.
+    """
+
+    @functools.wraps(method)
+    def outermost(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.off:
+            return None
+        self.entered = time.perf_counter()
+        try:
+            with torch.no_grad():
+                return method(self, *args, **kwargs)
+        except Exception as error:
+            self.give_up(error)
+            return None
+        finally:
+            self.cost += time.perf_counter() - self.entered
+
+    return outermost  # type: ignore[return-value]  # the same signature
+
+
+@dataclass(slots=True)
+class Step:
+    """The step under way."""
+
+    slot: int
+    everything: bool
+    """Whether weights and updates are measured."""
+    vectors: bool
+    """Whether the per-tensor gradient norms are wanted."""
+    measured: list[bool]
+    """Per optimizer: its gradient norms are in the row."""
+    stepped: list[bool]
+    """Per optimizer: it has begun to step."""
+    seen: list[bool]
+    head: set[int] = field(default_factory=set)
+    moved: list[tuple[int, int]] = field(default_factory=list)
+    limit: float | None = None
+    script_clips: bool = False
+    skipped: float | None = None
+    evaluated: bool = False
+    """A closure has run: loss and gradients are those of its first evaluation, before the weights moved."""
+    tokens: int = 0
+    batch_tokens: int = 0
+    waited: float | None = None
+    lr: float | None = None
+    lr_scheduled: float | None = None
+    logged: dict[str, Any] = field(default_factory=dict)
+
+    def known(self, tokens_per_step: int | None, took: float | None) -> dict[str, float]:
+        """What needs no device."""
+        tokens = tokens_per_step or self.tokens or self.batch_tokens
+        values = {"lr": self.lr, "lr_scheduled": self.lr_scheduled, "clipped": self.limit, "skipped": self.skipped,
+                  "step_time": took, "data_time": self.waited, "tokens": float(tokens) if tokens else None}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Watching(Protocol):
+    """Who looks at the gradients of a closure."""
+
+    def evaluated(self, k: int) -> Any:
+        """The k-th optimizer's closure has run."""
+
+
+class WatchedClosure:
+    """A step's closure, and a look at the gradients after it."""
+
+    def __init__(self, probe: Watching, k: int, closure: Callable[[], Any]) -> None:
+        self._probe, self._k, self._closure = probe, k, closure
+
+    def __call__(self) -> Any:
+        """Evaluate."""
+        result = self._closure()
+        self._probe.evaluated(self._k)
+        return result
+
+
+def closure_in(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Callable[[], Any] | None, Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]]]:
+    """The closure in the arguments of step(self, closure), and how to put another in its place."""
+    if callable(kwargs.get("closure")):
+        return kwargs["closure"], lambda new: (args, {**kwargs, "closure": new})
+    if len(args) > 1 and callable(args[1]):
+        return args[1], lambda new: ((args[0], new, *args[2:]), kwargs)
+    return None, lambda _: (args, kwargs)

@@ -1,0 +1,170 @@
+"""The tensors that are watched: which they are, where they stand in the log's vectors, and their norms.
+
+Every parameter that an attached optimizer holds is tracked, in the optimizers' order, so that each optimizer owns one
+contiguous stretch. The tensor table lists all parameters of the model, frozen ones included: a layer that is thawed
+later finds its place there. Norms are left on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from tuimon.instrument.state import own_name, unwrapped
+from tuimon.record.tensors import TensorEntry
+
+
+def named_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Names without what wrappers put into them, and parameters; tied ones once."""
+    for name, parameter in unwrapped(model).named_parameters():
+        yield own_name(name), parameter
+
+
+def held_by(optimizers: Sequence[Optimizer]) -> list[list[Tensor]]:
+    """Per optimizer, the parameters it is the first to hold."""
+    seen: set[int] = set()
+    found: list[list[Tensor]] = []
+    for optimizer in optimizers:
+        mine = []
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    mine.append(parameter)
+        found.append(mine)
+    return found
+
+
+def tensor_table(model: nn.Module, optimizers: Sequence[Optimizer]) -> tuple[TensorEntry, ...]:
+    """All parameters of the model in its order, then those that only an optimizer knows."""
+    held = {id(p) for group in held_by(optimizers) for p in group}
+    entries, listed = [], set()
+    for name, parameter in named_parameters(model):
+        listed.add(id(parameter))
+        entries.append(_entry(name, parameter, trained=parameter.requires_grad and id(parameter) in held))
+    others = [p for group in held_by(optimizers) for p in group if id(p) not in listed]
+    entries += [_entry(f"outside.{i}", p, trained=p.requires_grad) for i, p in enumerate(others)]
+    return tuple(entries)
+
+
+def _entry(name: str, parameter: Tensor, *, trained: bool) -> TensorEntry:
+    return TensorEntry(name, tuple(parameter.shape), str(parameter.dtype).removeprefix("torch."), trained)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """What of it this process holds, as real numbers; no communication."""
+    if hasattr(tensor, "to_local"):
+        tensor = tensor.to_local()
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
+class Tracked:
+    """The tracked tensors of one attached run, as its optimizers hold them now."""
+
+    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer], device: torch.device) -> None:
+        self.device = device
+        held = held_by(optimizers)
+        self.params: list[Tensor] = [p for group in held for p in group]
+        self.ids = frozenset(map(id, self.params))
+        self.spans: list[tuple[int, int]] = []
+        """Per optimizer, its stretch of `params`."""
+        start = 0
+        for group in held:
+            self.spans.append((start, start + len(group)))
+            start += len(group)
+        self.size = signature(optimizers)
+        self.place = _places(model, self.params)
+        """(P,) index of each in the tensor table; -1 where it came after the table was written."""
+        self.full_precision = all(p.dtype in (torch.float32, torch.float64) for p in self.params)
+        plain = all(not hasattr(p, "to_local") and p.device == device and not p.is_complex() for p in self.params)
+        self._regular = plain and len({p.dtype == torch.float64 for p in self.params}) <= 1
+        """Whether one fused call takes all gradients as they are; learnt to be False where one turns out sparse."""
+        self._dtype = None if any(p.dtype == torch.float64 for p in self.params) else torch.float32
+        self._zero = torch.zeros((), dtype=torch.float32, device=device)
+        self.plain = plain
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    def grad_marks(self) -> list[int]:
+        """A number per tensor that changes whenever something is added to its gradient; -1 without one."""
+        return [-1 if (g := p.grad) is None else id(g) + g._version for p in self.params]  # noqa: SLF001  # the only counter there is
+
+    def grad_norms(self, start: int, stop: int, out: Tensor) -> list[bool]:
+        """Write the L2 norms of a stretch's gradients to `out` (stop - start,); True where there is a gradient."""
+        grads = [p.grad for p in self.params[start:stop]]
+        present = [g for g in grads if g is not None]
+        if self._regular and len(present) == len(grads):
+            try:
+                torch.stack(torch._foreach_norm(present, 2, self._dtype), out=out)  # noqa: SLF001  # what clip_grad_norm_ calls
+            except (RuntimeError, NotImplementedError):
+                self._regular = False  # a sparse gradient, which has no such kernel
+            else:
+                return [True] * len(grads)
+        return self._norms(grads, out)
+
+    def param_norms(self, out: Tensor) -> None:
+        """Write the L2 norms of all tracked parameters to `out` (P,)."""
+        self.norms_of(self.params, out)
+
+    def norms_of(self, tensors: Sequence[Tensor], out: Tensor) -> None:
+        """Write the L2 norms of dense tensors, one per parameter of some stretch, to `out`."""
+        if not tensors:
+            return
+        if self.plain and len({t.dtype == torch.float64 for t in tensors}) == 1:
+            torch.stack(torch._foreach_norm(list(tensors), 2, self._dtype_of(tensors[0])), out=out)  # noqa: SLF001
+        else:
+            self._norms(tensors, out)
+
+    @staticmethod
+    def _dtype_of(tensor: Tensor) -> torch.dtype | None:
+        """The norm's type: float32 also for half precision; float64 cannot be narrowed there."""
+        return None if tensor.dtype == torch.float64 else torch.float32
+
+    def _norms(self, tensors: Sequence[Tensor | None], out: Tensor) -> list[bool]:
+        """The general case: absent, sparse, sharded, on several devices, of several types."""
+        found: list[Tensor] = [self._zero] * len(tensors)
+        seen = [False] * len(tensors)
+        batches: dict[tuple[torch.device, bool], tuple[list[int], list[Tensor]]] = {}
+        for i, tensor in enumerate(tensors):
+            if tensor is None:
+                continue
+            seen[i] = True
+            piece = local(tensor)
+            if piece.layout == torch.sparse_coo:
+                piece = piece.coalesce().values()
+            indices, pieces = batches.setdefault((piece.device, piece.dtype == torch.float64), ([], []))
+            indices.append(i)
+            pieces.append(piece)
+        for indices, pieces in batches.values():
+            norms = torch._foreach_norm(pieces, 2, self._dtype_of(pieces[0]))  # noqa: SLF001
+            for i, norm in zip(indices, norms, strict=True):
+                found[i] = norm.to(self.device, torch.float32, non_blocking=True)
+        if found:
+            torch.stack(found, out=out)
+        return seen
+
+
+def signature(optimizers: Sequence[Optimizer]) -> int:
+    """How many parameters the optimizers hold: changes when a group is added."""
+    return sum(len(group["params"]) for optimizer in optimizers for group in optimizer.param_groups)
+
+
+def _places(model: nn.Module, params: Sequence[Tensor]) -> NDArray[np.int64]:
+    """`outside.<i>` parameters follow the model's in the order they are held, as `tensor_table` lists them."""
+    index = {id(p): i for i, (_, p) in enumerate(named_parameters(model))}
+    for p in params:
+        index.setdefault(id(p), len(index))
+    return np.array([index[id(p)] for p in params], np.int64)
+
+
+def device_of(tensors: Sequence[Any]) -> torch.device:
+    """The device of the first tensor: rows are gathered there."""
+    device: torch.device = local(tensors[0]).device
+    return device
