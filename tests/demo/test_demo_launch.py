@@ -108,16 +108,16 @@ def headless(**options):
 
 
 def test_a_short_healthy_run_without_a_screen_ends_well_and_says_so():
-    status, body, said = headless(scenario="healthy", steps=40)
+    status, body, said = headless(scenario="healthy", steps=30)
     assert status == 0
-    assert (body["schema"], body["steps"], body["state"], body["verdict"]) == (1, 40, "finished", "healthy")
+    assert (body["schema"], body["steps"], body["state"], body["verdict"]) == (1, 30, "finished", "healthy")
     assert body["loss_last"] < body["loss_first"]
     assert body["rescues"] == 0
     assert said.splitlines()[0].endswith(list_runs()[0].read_launch().statement)
 
 
 def test_an_explosion_from_the_start_fails_the_run_without_a_screen():
-    status, body, _ = headless(scenario="exploding", from_start=True, steps=80)
+    status, body, _ = headless(scenario="exploding", from_start=True, steps=40)
     assert status == 3
     assert body["verdict"] == "critical"
 
