@@ -55,6 +55,23 @@ def test_a_rescue_is_five_ticks_at_one_step_with_their_numbers_and_a_sixth_when_
         assert (done.text("id"), done.step, done.fields["cut_short"]) == (command.id, 111, False)
 
 
+def test_a_snapshot_that_has_earned_its_health_counts_even_while_its_hash_is_still_waiting_its_turn(tmp_path):
+    with rig(tmp_path) as run:
+        run.train(30)
+        run.delivered(run.ask("checkpoint"))
+        run.train(90)
+        run.settled(90)
+        run.one_step()
+        assert not run.seen("snapshot-healthy")
+        command, _ = _rescued(run)
+        restored = run.ticks(command)[1]
+        assert (restored.number("to_step"), restored.fields["proven"]) == (40, True)
+        run.close()
+        healthy = [e.number("snapshot_step") for e in run.seen("snapshot-healthy")]
+        assert healthy == sorted(set(healthy))
+        assert 40 in healthy
+
+
 def test_a_second_rescue_cuts_the_learning_rate_again_and_undo_takes_it_all_back(tmp_path):
     with rig(tmp_path) as run:
         _healthy(run)

@@ -64,8 +64,8 @@ class Steering:
             recorder, checkpoints, copy if snapshots is None else self._lend, overrides, self._errands,
         )
         self._warming: tuple[str, int] | None = None
-        self._moved = False
-        self._is_off = False
+        self._earning: set[int] = set()
+        self._moved = self._is_off = False
         self.waited = 0.0
         """Seconds spent standing still so far: no part of any step's time."""
         self._verbs: dict[Verb, Callable[[Command, int], Result]] = {
@@ -150,14 +150,20 @@ class Steering:
         elif self._snapshots is None:
             return
         elif isinstance(letter, Earned):
+            self._earning.add(letter.step)
             self._errands.send(lambda: self._promote(letter.step, step))
         else:
             self._snapshots.void_after(letter.after_step)
             self._recorder.event("snapshot-void", step, after_step=letter.after_step)
 
     def _promote(self, earned: int, step: int) -> None:
-        if self._snapshots is not None and self._snapshots.promote(earned):
+        """On the background thread, for it takes a hash; on this one where a restore cannot wait for its turn."""
+        if earned not in self._earning or self._snapshots is None:
+            return
+        is_kept = self._snapshots.promote(earned)
+        if is_kept and earned in self._earning:
             self._recorder.event("snapshot-healthy", step, snapshot_step=earned)
+        self._earning.discard(earned)
 
     def _obey(self, command: Command, step: int) -> None:
         allowed = outcome(self.state, command.verb)
@@ -206,7 +212,7 @@ class Steering:
         return snapshots.detach(step)
 
     def _roll_back(self, command: Command, step: int) -> Result:
-        to_step = target(self._snapshots, _whole(command.args, "step"))
+        to_step = self._target(command, step)
         if self._snapshots is None or isinstance(to_step, str):
             return Refuse(str(to_step))
         self._before_restore()
@@ -215,7 +221,7 @@ class Steering:
         return Done()
 
     def _rescue(self, command: Command, step: int) -> Result:
-        to_step = target(self._snapshots, _whole(command.args, "step"))
+        to_step = self._target(command, step)
         if self._snapshots is None or isinstance(to_step, str):
             return Refuse(str(to_step))
         self._before_restore()
@@ -228,6 +234,11 @@ class Steering:
         self._warming = (command.id, step + cut.warmup)
         self._enter("running", step, _by(command))
         return Done()
+
+    def _target(self, command: Command, step: int) -> int | str:
+        for earned in sorted(self._earning):
+            self._promote(earned, step)
+        return target(self._snapshots, _whole(command.args, "step"))
 
     def _before_restore(self) -> None:
         """Measurements of the steps that are given up stand before the mark that gives them up."""
