@@ -5,6 +5,7 @@ import os
 import pickle
 import random
 import re
+import resource
 import shutil
 import signal
 import stat
@@ -340,34 +341,24 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_written(tmp_path):
 
 
 def test_a_file_size_limit_leaves_the_previous_checkpoint(tmp_path):
-    code = """
-import resource, sys
-from test_checkpoints_files import copy_of, Checkpoints, CheckpointError
-store = Checkpoints(sys.argv[1])
-store.save(copy_of(1))
-resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
-try:
-    store.save(copy_of(2, width=256))
-except CheckpointError as error:
-    print(error)
-"""
-    done = run_child(code, tmp_path / "c")
-    assert done.stdout.strip() == "not saved: the file size limit is reached", done.stderr
-    store = Checkpoints(tmp_path / "c")
+    store = Checkpoints(tmp_path)
+    store.save(copy_of(1))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match="not saved: the file size limit is reached"):
+            store.save(copy_of(2, width=256))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [i.step for i in store.list()] == [1]
     store.verify(store.ids()[0])
-    assert names(tmp_path / "c") == store.ids()
+    assert names(tmp_path) == store.ids()
 
 
 def child_environment():
     here = os.path.dirname(__file__)
     root = os.path.dirname(os.path.dirname(here))
     return {**os.environ, "PYTHONPATH": os.pathsep.join((root, here)), "OMP_NUM_THREADS": "1"}
-
-
-def run_child(code, *args):
-    return subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, timeout=60,
-                          env=child_environment())
 
 
 NURSERY = """
@@ -486,3 +477,30 @@ def test_manifests_read_back_and_refuse_other_versions():
             Manifest.decode(raw)
     with pytest.raises(CheckpointError, match="another version"):
         Manifest.decode(manifest.encode().replace(b'"schema": 1', b'"schema": 2'))
+
+
+class Watched(OsFiles):
+    """Notes the order of what is asked for."""
+
+    def __init__(self):
+        self.calls, self._paths = [], {}
+
+    def open(self, path, flags, mode):
+        fd = super().open(path, flags, mode)
+        self._paths[fd] = os.path.basename(path)
+        return fd
+
+    def sync(self, fd):
+        super().sync(fd)
+        self.calls.append(("sync", self._paths[fd].split("-")[0]))
+
+    def rename(self, old, new):
+        super().rename(old, new)
+        self.calls.append(("rename", os.path.basename(new)))
+
+
+def test_everything_is_durable_before_it_is_published_and_the_publishing_after(tmp_path):
+    files = Watched()
+    Checkpoints(tmp_path / "store", files=files).save(copy_of())
+    assert files.calls == [("sync", "state.pt"), ("sync", "manifest.json"), ("sync", ".tmp"),
+                           ("rename", "000001-step-000000001"), ("sync", "store")]

@@ -46,7 +46,7 @@ class Run:
     def __init__(self, optimizer="adamw", schedule="lambda", seed=0, width=6, scaled=False):
         torch.manual_seed(seed)
         random.seed(seed)
-        np.random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002  # the global one is what users' data sets draw from
         self.model = nn.Sequential(nn.Linear(width, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, width))
         self.optimizer = OPTIMIZERS[optimizer](self.model.parameters())
         self.schedule, self.per_epoch = SCHEDULES[schedule](self.optimizer), schedule == "per-epoch"
@@ -59,7 +59,7 @@ class Run:
         losses = []
         while self.step < upto:
             self.step += 1
-            x = torch.randn(5, self.width) * random.random() + float(np.random.rand())
+            x = torch.randn(5, self.width) * random.random() + float(np.random.rand())  # noqa: NPY002
             loss = (self.model(x) - x).square().mean()
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optimizer)
@@ -258,6 +258,20 @@ def test_a_skipped_step_backs_the_loss_scale_off_in_the_resumed_run_too(tmp_path
     again.resume(store)
     assert run_to(again, 9) == whole
     assert whole[0] < 32
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adamw-tensor-lr"])
+def test_hyper_parameters_that_the_loop_changed_by_hand_come_back(optimizer, tmp_path):
+    store, run = Checkpoints(tmp_path), Run(optimizer)
+    run.optimizer.param_groups[0].update(lr=run.optimizer.param_groups[0]["lr"] * 0.25, weight_decay=0.125)
+    store.save(capture_copy(TrainingState(run.model, run.optimizer), 1))
+    again = Run(optimizer, seed=3)
+    lr = again.optimizer.param_groups[0]["lr"]
+    resume(store, again.model, again.optimizer)
+    group = again.optimizer.param_groups[0]
+    assert float(group["lr"]) == pytest.approx(0.0025)
+    assert group["weight_decay"] == 0.125
+    assert not isinstance(lr, torch.Tensor) or group["lr"] is lr
 
 
 def test_implementation_flags_stay_those_of_this_process(tmp_path):

@@ -32,6 +32,18 @@ def test_the_initial_one_stays_until_another_has_earned_its_health():
     assert snapshots.healthy.step == 10
 
 
+def test_superseded_ones_make_room_before_any_pending_one_does():
+    _, snapshots = fresh()
+    for step in (0, 10, 20, 30):
+        snapshots.capture(step)
+    snapshots.promote(10)
+    snapshots.promote(20)
+    snapshots.capture(40)
+    assert snapshots.steps == (0, 20, 30, 40)
+    snapshots.capture(50)
+    assert snapshots.steps == (20, 30, 40, 50)
+
+
 def test_the_oldest_pending_one_is_not_starved_by_new_ones():
     _, snapshots = fresh(slots=3)
     for step in range(0, 200, 10):

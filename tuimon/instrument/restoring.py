@@ -140,8 +140,8 @@ def _fits(live: Tensor, saved: Tensor) -> bool:
 
 
 def _is_put_back(key: str, live: Tensor, saved: Tensor) -> bool:
-    """Not what is only noted; not a cache that has grown; not what was made in inference mode (nobody may write it)."""
-    return not key.startswith("pending/") and not live.is_inference() and _fits(live, saved)
+    """Not what is only noted; not a cache that has grown."""
+    return not key.startswith("pending/") and _fits(live, saved)
 
 
 def _plan_births(found: Plan, state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
