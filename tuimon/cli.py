@@ -107,7 +107,7 @@ def _runs(_args: argparse.Namespace) -> int:
 
     from tuimon.record.rundir import list_runs, runs_root
     from tuimon.record.status import status
-    from tuimon.viewer.charts.format import age, number, steps
+    from tuimon.viewer.charts.format import age, number, step
     from tuimon.viewer.text import clean
 
     runs = list_runs()
@@ -119,7 +119,7 @@ def _runs(_args: argparse.Namespace) -> int:
     for run in runs:
         found = status(run)
         rows.append((
-            clean(run.name), found.state, age(now - found.started) if found.started else "?", steps(found.step),
+            clean(run.name), found.state, age(now - found.started) if found.started else "?", step(found.step),
             "" if found.loss is None else number(found.loss), _verdict(found),
         ))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

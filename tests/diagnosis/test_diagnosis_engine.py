@@ -212,6 +212,27 @@ def test_a_nan_out_of_a_calm_run_leads_and_names_the_layer():
     assert (leading.rule, leading.onset_step, leading.layer, leading.severity) == ("non-finite", 190, "blocks.2", "critical")
 
 
+@pytest.mark.parametrize("loss", [[0.0, 1e-300, 50.0, 1.0], [-1.0, 2.0, 3.0, 90.0, 90.0], [5e-324] * 20 + [9.0] * 20])
+def test_a_story_can_be_told_of_numbers_that_cannot_be_divided_by(loss):
+    json.dumps(diagnosis_json(judged(Chunk.of(loss=loss, grad_norm=loss)), source="s", state="running"), allow_nan=False)
+
+
+def test_a_nan_that_came_before_the_storm_leads_it():
+    columns, _ = calm(200)
+    columns["loss"][150:152] = [math.nan] * 2
+    columns["grad_norm"][160:] = [50.0] * 40
+    assert [i.rule for i in judged(Chunk.of(**columns)).open_incidents][:2] == ["exploding-gradients", "gradient-instability"]
+    columns["loss"][150:] = [math.nan] * 50
+    assert judged(Chunk.of(**columns)).leading.rule == "non-finite"
+
+
+def test_the_first_steps_of_a_storm_are_taken_out_of_the_baseline_again():
+    columns, _ = calm(200)
+    before = judged(Chunk.of(**{k: v[:180] for k, v in columns.items()})).usual["grad_norm"]
+    columns["grad_norm"][180:] = [30.0] * 20
+    assert judged(Chunk.of(**columns)).usual["grad_norm"] == before
+
+
 def test_tensor_rows_of_another_table_are_left_alone():
     rows = TensorRows(np.arange(10), np.ones((10, 2), np.float32), np.ones((10, 2), np.float32), np.ones((10, 2), np.bool_))
     assert judged(Chunk.of(loss=[1.0] * 10, tensors=rows), layered(5)).verdict == "healthy"

@@ -28,8 +28,9 @@ def rate(value: float) -> str:
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
-def fold(value: float) -> str:
-    """How many times as large: 190x, 3.2x."""
+def fold(value: float, base: float = 1.0) -> str:
+    """How many times as large as `base`: 190x, 3.2x."""
+    value = value / base if base else math.inf
     if not math.isfinite(value):
         return "infinitely many times"
     return f"{number(value)}x" if value >= 10_000 else f"{value:,.0f}x" if value >= 10 else f"{value:.1f}x"

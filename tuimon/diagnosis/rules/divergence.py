@@ -104,7 +104,7 @@ class Divergence(Rule):
         """In words."""
         n = episode.numbers
         level = n["peak"] if over else n["current"]
-        times = f", {fold(level / n['middle'])} its level before" if n["middle"] > 0 and math.isfinite(level) else ""
+        times = f", {fold(level, n['middle'])} its level before" if n["middle"] > 0 and math.isfinite(level) else ""
         why = f"Loss {'reached' if over else 'is'} {number(level)}{times} ({number(n['middle'])})"
         why += f"; back at that level by step {count(episode.last)}." if over else " and is not falling."
         why = f"{why} {rate_cause(episode)}".strip()

@@ -61,7 +61,7 @@ class EarlyDivergence(Rule):
                     "critical",
                     "medium",
                     limit=limit,
-                    start=min(start, now.first_losses[0]),
+                    start=now.first_losses[0] if 0 < now.first_losses[0] < start else start,
                     peak=loss,
                     low=now.lowest,
                     current=loss,
@@ -80,7 +80,7 @@ class EarlyDivergence(Rule):
         n = episode.numbers
         was = n["peak"] if over else n["current"]
         if math.isfinite(was):
-            level = f"{number(was)}, {fold(was / n['start'])} where it began ({number(n['start'])})"
+            level = f"{number(was)}, {fold(was, n['start'])} where it began ({number(n['start'])})"
         else:
             level = f"{number(was)}; it began at {number(n['start'])}"
         verb = "reached" if over else "is"

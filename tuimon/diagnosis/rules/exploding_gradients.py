@@ -110,7 +110,7 @@ class ExplodingGradients(Rule):
         n = episode.numbers
         level = n["peak"] if over else n["current"]
         verb = "reached" if over else "is"
-        parts = [f"Gradient norm {verb} {number(level)}, {fold(level / n['usual'])} its usual {number(n['usual'])}"]
+        parts = [f"Gradient norm {verb} {number(level)}, {fold(level, n['usual'])} its usual {number(n['usual'])}"]
         if math.isnan(level):
             parts = [f"Gradient norm is NaN; its usual is {number(n['usual'])}, its highest was {number(n['peak'])}"]
         evidence = [Evidence("grad_norm", level, n["limit"], n["usual"])]

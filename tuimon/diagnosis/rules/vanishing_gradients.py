@@ -15,7 +15,7 @@ are small; a low global norm, which says nothing about depth.
 
 Rule, over per-layer gradient RMS, on five per-tensor rows in a row: below 1e-3 of the median over layers, or below ten
 times Adam's epsilon (critical); more than two decades below the layer's own level of its steps 50 to 150, beyond what
-the median over layers has fallen (warning). No false alarm on the 17 small GPT runs that have per-layer gradients and
+the median over layers has fallen (warning). No false alarm on 21 other small GPT runs that have per-layer gradients and
 are not labelled so.
 
 Source: reference 2.6.

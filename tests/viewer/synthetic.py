@@ -1,0 +1,162 @@
+"""Run directories written with the real writers: what a training process would leave behind, at any moment of its life."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tuimon.control.spool import Inbox, prepare
+from tuimon.record.chunk import Mark
+from tuimon.record.events import EventWriter
+from tuimon.record.liveness import ProcessIdentity, boot_id, identity
+from tuimon.record.log import Row, TensorRow
+from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run
+from tuimon.record.segments import LogWriter
+from tuimon.record.tensors import TensorEntry
+
+STATEMENT = "At step 198 this demo's learning rate schedule runs away: a planted bug."
+LAYERS = ("embed", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "head")
+TENSORS = tuple(
+    TensorEntry(f"{layer}.{part}.weight", (64, 64), "float32")
+    for layer in LAYERS for part in (("attn", "mlp") if layer.startswith("blocks") else ("proj",))
+)
+
+
+def nobody() -> ProcessIdentity:
+    """A process of this machine that is gone."""
+    return ProcessIdentity(2**22 - 3, 1.0, boot_id(), os.uname().nodename)
+
+
+class Run:
+    """One synthetic run, written step by step."""
+
+    def __init__(self, root: Path | None = None, *, name: str = "exploding", total: int = 600, alive: bool = True,
+                 statement: str = STATEMENT, info: bool = True, seed: int = 0, step_time: float = 0.05) -> None:
+        self.dir: RunDir = create_run("synthetic", root)
+        prepare(self.dir.commands)
+        self.process = identity() if alive else nobody()
+        self.total, self.name, self.step_time = total, name, step_time
+        self.dir.write_launch(Launch(name, "exploding", statement, total, seed, time.time(), self.process))
+        self.random = np.random.default_rng(seed)
+        self.step, self.loss, self.explodes_at, self.scale = 0, 10.8, math.inf, 1.0
+        self.recovers_from: tuple[int, float] | None = None
+        self.log: LogWriter | None = None
+        if info:
+            self.attach()
+
+    def attach(self) -> None:
+        self.dir.write_info(RunInfo(
+            self.name, self.process, started=time.time(), device="cpu", model="GPT 4L 64d 0.2M", optimizer="AdamW",
+            eps=1e-8, total_steps=self.total, vocab_size=512, clips=False, tensors=TENSORS))
+        self.log = LogWriter(self.dir.metrics, attempt=1, from_step=0, tensors=len(TENSORS))
+        self.events = EventWriter(self.dir.events, 1)
+        self.inbox = Inbox(self.dir.commands, 1)
+        self.event("attempt", number=1, from_step=0, pid=self.process.pid, host=self.process.host, device="cpu")
+        self.event("state", state="running", why="")
+
+    def event(self, kind: str, **fields: object) -> None:
+        self.events.append(kind, self.step, time.time(), fields)
+
+    def row(self) -> tuple[Row, TensorRow]:
+        """One more step of something that looks like training."""
+        self.step += 1
+        step, wobble = self.step, float(self.random.normal())
+        since = max(0.0, step - self.explodes_at)
+        growth = math.exp(min(since, 60) * 0.1)
+        base = 2.0 + 8.8 * math.exp(-step / 45)
+        loss = base + 0.04 * wobble + min(8.9, 0.02 * since * growth)
+        grad = (1.1 + 5 * math.exp(-step / 12)) * math.exp(0.12 * wobble) * growth
+        lr = min(3e-4, 3e-4 * step / 20) * (100 if since > 0 and self.recovers_from is None else 1) * self.scale
+        values = {"loss": loss, "grad_norm": grad, "param_norm": 40.0, "grad_param_ratio": grad / 40,
+                  "update_ratio": 1.2e-3 * math.exp(0.05 * wobble) * min(50.0, growth) * min(1.0, step / 15),
+                  "lr": lr, "step_time": self.step_time, "throughput": 40_000.0}
+        if step % 50 == 0:
+            values["val_loss"] = loss + 0.1
+        self.loss = loss
+        depth = np.repeat(np.arange(len(TENSORS)), 1) / len(TENSORS)
+        norms = (grad / math.sqrt(len(TENSORS)) * np.exp(0.1 * self.random.normal(size=len(TENSORS)))
+                 * growth ** depth).astype(np.float32)
+        tensors = TensorRow(step, norms, np.ones(len(TENSORS), np.bool_), np.full(len(TENSORS), 1e-3, np.float32))
+        return Row(step, time.time(), values), tensors
+
+    def go(self, count: int, *, snapshots: bool = True) -> Run:
+        """Write so many steps."""
+        items: list[Row | TensorRow | Mark] = []
+        for _ in range(count):
+            row, tensors = self.row()
+            items += [tensors, row]
+            if snapshots and self.step % 10 == 0 and self.step >= 40 and self.step < self.explodes_at - 5:
+                self.event("snapshot-healthy", snapshot_step=self.step - 20)
+        if items and self.log is not None:
+            self.log.append(items)
+            self.log.beat(time.time(), time.monotonic(), "running")
+        return self
+
+    def note(self, text: str) -> Run:
+        assert self.log is not None
+        self.log.append([Mark(self.step, "note", {"text": text})])
+        self.event("note", text=text)
+        return self
+
+    def explode(self) -> Run:
+        """From now on the learning rate is a hundred times too high."""
+        self.explodes_at = self.step
+        return self.note("lr schedule jumps (planted by this demo)")
+
+    def values(self, **values: float) -> Run:
+        """One step with exactly these values."""
+        assert self.log is not None
+        self.step += 1
+        self.log.append([Row(self.step, time.time(), values)])
+        return self
+
+    def hold(self, why: str = "emergency stop") -> Run:
+        self.event("state", state="held", why=why)
+        return self
+
+    def rescue(self, identity: str = "rescue-1", *, warm: bool = True) -> Run:
+        """All five ticks."""
+        assert self.log is not None
+        target = int(self.explodes_at) - 8
+        self.event("command", id=identity, verb="rescue", args={}, who={"origin": "viewer"}, outcome="received", why="")
+        self.event("rescue", id=identity, tick="held", loss=self.loss, grad_norm=212.0)
+        self.event("rescue", id=identity, tick="restored", from_step=self.step, to_step=target, proven=True,
+                   sha256="ab" * 32)
+        self.event("rescue", id=identity, tick="lr", scale=0.1, before=3e-2, after=3e-3)
+        self.event("rescue", id=identity, tick="clip", max_norm=1.0, script_clips=False)
+        self.event("override", lr_scale=0.1, clip=1.0, warmup_from=0.1, warmup_steps=20)
+        self.event("rescue", id=identity, tick="warmup", steps=20)
+        self.event("command", id=identity, verb="rescue", args={}, who={"origin": "viewer"}, outcome="applied", why="")
+        self.log.append([Mark(self.step, "rollback", {"to_step": target}),
+                         Mark(self.step, "override", {"lr_scale": 0.1, "clip": 1.0})])
+        self.event("state", state="running", why="")
+        self.recovers_from = (self.step, self.loss)
+        self.explodes_at, self.scale = math.inf, 0.1
+        if warm:
+            self.go(20, snapshots=False)
+            self.event("rescue", id=identity, tick="done")
+        return self
+
+    def end(self, state: str = "finished", error: str = "") -> Run:
+        self.event("end", state=state, error=error)
+        return self
+
+    def commands(self) -> list[object]:
+        """What viewers have put into the spool."""
+        return list(self.inbox.poll())
+
+
+def healthy(steps: int = 240, **options: object) -> Run:
+    return Run(name="healthy", **options).go(steps)  # type: ignore[arg-type]
+
+
+def exploding(**options: object) -> Run:
+    return Run(**options).go(198).explode().go(62)  # type: ignore[arg-type]
+
+
+def rescued(**options: object) -> Run:
+    return exploding(**options).rescue().go(60)

@@ -1,0 +1,93 @@
+"""The table of actions: one place for keys, words, questions and orders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from tuimon.control.commands import Command, check
+from tuimon.control.states import STATES, Refuse, outcome
+from tuimon.viewer.actions import ACTIONS, actions_markdown, find, footer
+from tuimon.viewer.frame import empty_frame
+from tuimon.viewer.lines import text_of
+from tuimon.viewer.story import Overrides
+from tuimon.viewer.views import Facts, Frame
+
+ORDERS = [action for action in ACTIONS if action.order is not None]
+
+
+def frame(state="running", **facts) -> Frame:
+    base = {"name": "x", "step": 260, "lr": 3e-2, "loss": 4.7, "target": 190, "clips": False}
+    return replace(empty_frame("x", ""), state=state, facts=Facts(**{**base, **facts}))
+
+
+def words(question) -> str:
+    return "\n".join([question.title, *map(text_of, question.lines), question.no, question.yes])
+
+
+@pytest.mark.parametrize(("action", "state"), list(product(ORDERS, STATES)), ids=lambda v: getattr(v, "name", v))
+def test_a_key_is_refused_here_exactly_where_the_run_would_refuse_it(action, state):
+    shown = frame(state, overrides=Overrides(0.1, 1.0))
+    order = action.order(shown)
+    assert (action.refusal(shown) is not None) == isinstance(outcome(state, order.verb), Refuse)
+
+
+@pytest.mark.parametrize(("action", "state"), list(product(ORDERS, STATES)), ids=lambda v: getattr(v, "name", v))
+def test_every_order_is_a_well_formed_command_with_a_question_before_it(action, state):
+    for facts in ({}, {"target": None, "lr": None, "clips": None}, {"overrides": Overrides(0.1, None)}):
+        shown = frame(state, **facts)
+        order = action.order(shown)
+        check(Command("a1", order.verb, order.args))
+        question = action.question(shown)
+        assert question.title.endswith("?")
+        assert question.lines
+
+
+def test_a_rescue_says_exactly_what_it_will_do():
+    said = words(find("rescue").question(frame()))
+    for fact in ("step 190", "70 steps ago", "3.0e-2 → 3.0e-3", "clip gradients at 1.0 (this script does not clip)",
+                 "over 20 steps", "The 70 steps since are given up", "u undoes 3 and 4"):
+        assert fact in said
+    order = find("rescue").order(frame())
+    assert order.args == {"step": 190, "lr_scale": 0.1, "max_norm": 1.0, "warmup": 20}
+
+
+def test_without_a_healthy_snapshot_a_rescue_says_that_it_goes_to_the_start():
+    said = words(find("rescue").question(frame(target=None)))
+    assert "initial weights" in said
+    assert "All 260 steps are given up" in said
+    assert "step" not in find("rescue").order(frame(target=None)).args
+
+
+def test_undo_says_the_learning_rate_that_comes_back():
+    said = words(find("undo").question(frame(lr=3e-3, overrides=Overrides(0.1, 1.0))))
+    assert "3.0e-3 → 3.0e-2" in said
+    assert "not clipped at 1.0" in said
+
+
+def test_a_rescue_under_way_is_not_asked_for_again():
+    assert find("rescue").refusal(frame(rescuing=True)) == "a rescue is under way"
+
+
+def test_no_key_is_bound_twice_and_names_are_unique():
+    keys = [key for action in ACTIONS for key in action.keys]
+    assert len(keys) == len(set(keys))
+    assert len({action.name for action in ACTIONS}) == len(ACTIONS)
+
+
+def test_a_run_that_stands_offers_its_end_even_on_a_narrow_screen():
+    def narrow(state):
+        return [text_of(entry) for entry in footer(frame(state), wide=False)]
+
+    assert "k end" in narrow("held")
+    assert "k end" not in narrow("running")
+    assert "space go on" in narrow("paused")
+
+
+def test_the_markdown_table_has_every_key():
+    table = actions_markdown()
+    assert table.startswith("| key | does |\n|---|---|\n")
+    for action in ACTIONS:
+        assert f"| `{action.shown}` | {action.help} |" in table

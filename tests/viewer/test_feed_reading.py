@@ -1,0 +1,231 @@
+"""Reading a run directory: what a Frame says at each moment of a run's life. Time is an argument throughout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+
+import pytest
+import synthetic
+
+from tuimon.control.commands import Who
+from tuimon.diagnosis.model import Diagnosis
+from tuimon.viewer.feed import Feed
+from tuimon.viewer.lines import text_of
+from tuimon.viewer.reading import Reading
+
+
+def said(frame) -> str:
+    return "\n".join(map(text_of, frame.verdict))
+
+
+def read(run, ahead=0.0, **options):
+    reading = Reading(run.dir, **options)
+    return reading, reading.poll(time.time() + ahead, 1000.0)
+
+
+def test_before_the_training_process_attaches_the_screen_says_what_is_awaited():
+    run = synthetic.Run(info=False)
+    reading, frame = read(run)
+    assert "torch is loading, 0 s" in said(frame)
+    assert synthetic.STATEMENT in said(frame)
+    assert frame.header.status == "◌ waiting"
+    assert reading.poll(time.time(), 1000.4) is None
+    assert "torch is loading, 2 s" in said(reading.poll(time.time(), 1002.0))
+    run.attach()
+    assert "has attached" in said(reading.poll(time.time(), 1003.0))
+    run.go(3)
+    frame = reading.poll(time.time(), 1004.0)
+    assert frame.header.step == 3
+    assert frame.header.status == "● LIVE"
+
+
+def test_a_process_that_died_before_its_first_step_leaves_its_last_words():
+    run = synthetic.Run(info=False, alive=False)
+    run.dir.console.write_text("loading\nImportError: no \x1b[31mtorch\n\n")
+    _, frame = read(run)
+    assert frame.header.status == "✝ died"
+    assert "Died before its first step" in said(frame)
+    assert "ImportError: no torch" in said(frame)
+
+
+def test_nothing_new_means_no_frame():
+    run = synthetic.healthy()
+    reading, frame = read(run)
+    assert frame is not None
+    assert reading.poll(time.time(), 1000.2) is None
+    run.go(1)
+    assert reading.poll(time.time(), 1000.4).header.step == 241
+
+
+def test_live_turns_stale_after_three_usual_steps_but_a_held_run_never_does():
+    run = synthetic.healthy()
+    reading, frame = read(run)
+    assert frame.header.status == "● LIVE"
+    frame = reading.poll(time.time(), 1012.5)
+    assert frame.header.status == "◌ stale 12 s"
+    run.hold()
+    assert reading.poll(time.time(), 1100.0).header.status == "◼ HELD"
+
+
+def test_slow_steps_are_not_stale_steps():
+    reading, _ = read(synthetic.healthy(step_time=30.0))
+    frame = reading.poll(time.time(), 1080.0)
+    assert frame is None or frame.header.status == "● LIVE"
+
+
+def test_a_clock_that_jumps_does_not_make_data_old():
+    run = synthetic.healthy()
+    reading, _ = read(run)
+    run.go(1)
+    assert reading.poll(time.time() + 86_400, 1001.0).header.status == "● LIVE"
+
+
+def test_an_old_run_is_old_at_first_sight():
+    _, frame = read(synthetic.healthy(), ahead=3600)
+    assert frame.header.status.startswith("◌ stale")
+
+
+def test_progress_and_eta_come_from_the_usual_step_time():
+    _, frame = read(synthetic.healthy(240))
+    assert (frame.header.step, frame.header.total, frame.header.fraction) == (240, 600, 0.4)
+    assert frame.header.eta == "0:18"
+
+
+def test_damage_is_reported_and_the_rest_is_shown():
+    run = synthetic.healthy()
+    run.go(50)
+    path = next(run.dir.metrics.iterdir())
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 0xFF
+    path.write_bytes(raw)
+    _, frame = read(run)
+    assert "damaged" in frame.problem
+    assert frame.header.step > 0
+
+
+def test_a_directory_that_vanishes_leaves_what_was_read_on_the_screen():
+    run = synthetic.healthy()
+    reading, _ = read(run)
+    shutil.rmtree(run.dir.path)
+    frame = reading.poll(time.time(), 1001.0)
+    assert "directory is gone" in frame.problem
+    assert frame.header.step == 240
+    reading.ask("hold", {}, time.time(), Who())
+    frame = reading.poll(time.time(), 1002.0)
+    assert "✖ hold refused" in said(frame)
+
+
+def test_run_json_that_is_not_ours_is_a_problem_to_show():
+    run = synthetic.healthy()
+    run.dir.run_json.write_text("{[")
+    _, frame = read(run)
+    assert "run.json" in frame.problem
+    assert frame.header.step == 240
+
+
+def test_a_judge_that_fails_takes_only_the_verdict_away():
+    class Broken:
+        diagnosis = Diagnosis.nothing()
+
+        def feed(self, chunk):
+            raise ZeroDivisionError(f"at {len(chunk)}")
+
+    _, frame = read(synthetic.exploding(), judge=lambda *_: Broken())
+    assert "diagnosis switched itself off" in frame.problem
+    assert frame.charts[0].columns is not None
+
+
+def test_an_empty_and_a_one_step_run_have_frames():
+    run = synthetic.Run()
+    reading, frame = read(run)
+    assert frame.charts[0].columns is None
+    run.values(loss=float("nan"))
+    frame = reading.poll(time.time(), 1001.0)
+    assert frame.charts[0].current == "NaN"
+    assert frame.charts[0].severity == "critical"
+    assert frame.charts[1].current == ""
+
+
+def test_the_x_axis_stays_put_while_a_run_grows():
+    run = synthetic.healthy(210)
+    reading, frame = read(run)
+    ends = {frame.last}
+    for i in range(30):
+        run.go(1)
+        ends.add(reading.poll(time.time(), 1001.0 + i).last)
+    assert len(ends) == 1
+
+
+def test_asking_is_shown_as_requested_until_the_log_answers():
+    run = synthetic.exploding()
+    reading, _ = read(run)
+    reading.ask("rescue", {"step": 170}, time.time(), Who(origin="viewer"))
+    assert "◌ rescue requested" in said(reading.poll(time.time(), 1001.0))
+    (command,) = run.commands()
+    run.event("command", id=command.id, verb="rescue", args={}, who={}, outcome="received", why="")
+    assert "◌ rescue received by the run" in said(reading.poll(time.time(), 1002.0))
+    run.event("command", id=command.id, verb="rescue", args={}, who={}, outcome="applied", why="")
+    assert "◌" not in said(reading.poll(time.time(), 1003.0))
+
+
+def test_a_refusal_is_told_for_a_moment_also_while_the_run_stands_still():
+    run = synthetic.exploding().hold()
+    run.event("command", id="a", verb="checkpoint", args={}, who={}, outcome="refused", why="the disk is full")
+    reading, frame = read(run)
+    assert "✖ checkpoint refused   the disk is full" in said(frame)
+    assert "refused" not in said(reading.poll(time.time() + 20, 1001.0))
+
+
+def test_the_layers_strip_grows_with_the_log_and_names_the_worst():
+    run = synthetic.exploding()
+    reading, frame = read(run)
+    assert frame.heat.layers == synthetic.LAYERS
+    assert frame.heat.rms.shape == (260, 6)
+    assert frame.heat.worst.startswith("worst head")
+    run.go(5)
+    assert reading.poll(time.time(), 1001.0).heat.rms.shape == (265, 6)
+
+
+def test_a_feed_hands_over_the_newest_frame_and_ends_at_once():
+    run, ready = synthetic.healthy(), threading.Event()
+    feed = Feed(run.dir, ready.set, period=0.01)
+    feed.start()
+    assert ready.wait(10)
+    run.go(10)
+    deadline = time.monotonic() + 10
+    frame = None
+    while frame is None or frame.header.step < 250:
+        frame = feed.take() or frame
+        assert time.monotonic() < deadline
+        os.sched_yield()
+    feed.close()
+    assert not feed._thread.is_alive()
+
+
+def test_frames_that_nobody_takes_do_not_pile_up():
+    run, calls = synthetic.healthy(), []
+    feed = Feed(run.dir, lambda: calls.append(1), period=0.001)
+    feed.start()
+    deadline = time.monotonic() + 10
+    for _ in range(20):
+        run.go(1)
+    while not calls or feed._newest is None or feed._newest.header.step < 260:
+        assert time.monotonic() < deadline
+        os.sched_yield()
+    feed.close()
+    assert len(calls) == 1
+    assert feed.take().header.step == 260
+    assert feed.take() is None
+
+
+@pytest.mark.parametrize("rules", ["notebook"])
+def test_the_notebooks_rules_bring_their_own_ratio_and_zones(rules):
+    pytest.importorskip("tuimon.diagnosis.notebook")
+    _, frame = read(synthetic.exploding(), rules=rules)
+    assert [c.name for c in frame.charts] == ["loss", "grad_norm", "grad_param_ratio", "lr"]
+    assert (frame.charts[1].bands[0].low, frame.charts[1].bands[0].high) == (0.1, 10)
+    assert frame.charts[1].bands[0].beyond == "danger >10, vanishing <0.1"
+    assert (frame.charts[2].bands[0].low, frame.charts[2].bands[0].high) == (1e-5, 0.1)

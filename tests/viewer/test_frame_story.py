@@ -1,0 +1,132 @@
+"""The event log as a story, and the words made of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuimon.control.states import STATES
+from tuimon.diagnosis.model import Diagnosis, Incident
+from tuimon.record.events import KINDS, Event
+from tuimon.viewer.arrange import verdict as verdict_lines
+from tuimon.viewer.arrange import wrap
+from tuimon.viewer.frame import build_frame
+from tuimon.viewer.lines import Span, text_of
+from tuimon.viewer.story import Story, tell
+from tuimon.viewer.views import Sources
+
+
+def event(kind: str, step: int = 10, **fields: Any) -> Event:
+    return Event(0, 0.0, 1, step, kind, fields)
+
+
+def story(*events: Event) -> Story:
+    told = Story()
+    for one in events:
+        told = tell(told, one)
+    return told
+
+
+ODD = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.sampled_from(["NaN", "Infinity"]),
+                st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+                st.sampled_from(["held", "restored", "lr", "clip", "warmup", "done", "failed", "applied", "refused", "opened"]))
+FIELDS = ("id", "verb", "outcome", "why", "state", "tick", "loss", "to_step", "proven", "scale", "after", "max_norm", "steps",
+          "lr_scale", "clip", "snapshot_step", "after_step", "bytes", "sha256", "change", "onset_step", "headline", "severity",
+          "text", "part", "error", "number", "from_step", "who", "pid")
+
+
+@given(st.lists(st.builds(lambda kind, step, fields: Event(0, 0.0, 1, step, kind, fields), st.sampled_from(KINDS),
+                          st.integers(0, 10**12), st.dictionaries(st.sampled_from(FIELDS), ODD)), max_size=12),
+       st.sampled_from([None, True, False]))
+def test_any_events_make_a_story_and_any_story_a_frame(events, alive):
+    frame = build_frame(Sources("run", story(*events), Diagnosis.nothing(), alive=alive, step=3))
+    for width in (1, 40, 80, 120):
+        for line in verdict_lines(frame, width, 4):
+            assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in text_of(line))
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_has_its_words(state):
+    told = Story(state=state, ended=state in ("finished", "stopped", "crashed"))
+    frame = build_frame(Sources("run", told, Diagnosis.nothing(), alive=state != "died", step=5, values={"loss": 2.0}))
+    assert frame.state == state
+    assert len(frame.verdict) == 3
+    assert all(text_of(line) for line in frame.verdict)
+
+
+def test_a_run_whose_process_is_gone_has_died_whatever_it_wrote_last():
+    told = story(event("state", state="running"))
+    assert build_frame(Sources("r", told, Diagnosis.nothing(), alive=False, step=4)).state == "died"
+    told = tell(told, event("end", state="finished"))
+    assert build_frame(Sources("r", told, Diagnosis.nothing(), alive=False, step=4)).state == "finished"
+
+
+def test_a_rescue_goes_to_the_newest_healthy_snapshot_that_is_not_void():
+    told = story(event("snapshot-healthy", snapshot_step=100), event("snapshot-healthy", snapshot_step=190))
+    assert told.rescue_target == 190
+    assert tell(told, event("snapshot-void", after_step=150)).rescue_target == 100
+    assert tell(told, event("snapshot-void", after_step=50)).rescue_target is None
+
+
+def test_a_new_attempt_starts_a_new_story_but_keeps_the_diary():
+    told = story(event("note", text="first"), event("override", lr_scale=0.1, clip=1.0), event("snapshot-healthy", snapshot_step=9))
+    told = tell(told, Event(0, 0.0, 2, 10, "attempt", {"from_step": 10}))
+    assert (told.attempt, told.overrides.any, told.healthy, told.state) == (2, False, (), "starting")
+    assert [line.text for line in told.lines] == [
+        "first", "overrides: lr x0.1, clip 1.0", "healthy snapshot", "attempt 2 goes on from step 10"]
+
+
+def test_a_failed_rescue_says_why_and_is_over():
+    told = story(event("rescue", id="a", tick="held", loss="NaN"), event("rescue", id="a", tick="failed", why="sha256 differs"))
+    assert told.rescue.is_over
+    assert told.lines[-1].text == "rescue failed: sha256 differs"
+    assert math.isnan(told.rescue.tick("held").number("loss"))
+
+
+def test_a_second_rescue_is_not_the_first():
+    told = story(event("rescue", id="a", tick="held"), event("rescue", id="a", tick="done"), event("rescue", id="b", tick="held", step=50))
+    assert (told.rescues, told.rescue.id, told.rescue.done_step) == (2, "b", None)
+
+
+def test_a_rescue_to_initial_weights_does_not_claim_a_healthy_step():
+    told = story(event("rescue", id="a", tick="held"), event("rescue", id="a", tick="restored", to_step=0, proven=False))
+    frame = build_frame(Sources("r", told, Diagnosis.nothing(), step=11, alive=True))
+    assert "restored initial weights" in text_of(frame.verdict[0])
+
+
+def incident(**changes: Any) -> Incident:
+    base = {"rule": "exploding-gradients", "code": "T110", "category": "gradients", "severity": "critical", "state": "open",
+            "onset_step": 203, "detected_step": 205, "resolved_step": None, "layer": "blocks.3", "confidence": "high",
+            "headline": "Exploding gradients", "why": "Gradient norm is 212, 190x its usual 1.1.", "next": ("go back",),
+            "evidence": (), "word": "exploding"}
+    return Incident(**{**base, **changes})
+
+
+def test_while_a_rescue_is_the_news_its_incident_is_not_told_again_but_a_later_one_is():
+    told = story(event("state", 260, state="running"), event("rescue", 260, id="a", tick="held"), event("rescue", 280, id="a", tick="done"))
+    old = Diagnosis(281, (incident(),), (), (), {})
+    assert "Rescue" in text_of(build_frame(Sources("r", told, old, step=281, alive=True)).verdict[0])
+    new = Diagnosis(300, (incident(onset_step=290, detected_step=292),), (), (), {})
+    assert "Exploding" in text_of(build_frame(Sources("r", told, new, step=300, alive=True)).verdict[0])
+
+
+def test_without_a_healthy_snapshot_the_offer_says_so():
+    frame = build_frame(Sources("r", story(event("state", state="running")), Diagnosis(9, (incident(),), (), (), {}), step=9, alive=True))
+    assert "initial weights" in text_of(frame.verdict[2])
+    assert frame.facts.target is None
+
+
+def test_info_offers_no_keys():
+    frame = build_frame(Sources("r", story(event("state", state="running")),
+                                Diagnosis(9, (incident(severity="info"),), (), (), {}), step=9, alive=True))
+    assert not any(span.tone == "key" for line in frame.verdict for span in line)
+
+
+@given(st.text(alphabet="ab ", max_size=200), st.integers(1, 60))
+def test_wrapping_keeps_every_word_in_order(text, width):
+    rows = wrap((Span(text[:50]), Span(text[50:], "dim")), width)
+    assert "".join("".join(map(text_of, rows)).split()) == "".join(text.split())

@@ -1,0 +1,164 @@
+"""Widgets show pictures, redraw only what changed, and survive any size."""
+
+from __future__ import annotations
+
+import numpy as np
+from textual.app import App, ComposeResult
+from textual.containers import Vertical
+
+from tuimon.viewer.charts.axes import XAxis
+from tuimon.viewer.charts.chart import ChartSpec
+from tuimon.viewer.charts.heat import HeatSpec
+from tuimon.viewer.charts.series import Series
+from tuimon.viewer.charts.spark import SparkSpec
+from tuimon.viewer.glyphs import ASCII, BRAILLE
+from tuimon.viewer.theme import DARK, LIGHT, Ink
+from tuimon.viewer.widgets.chart import ChartPanel
+from tuimon.viewer.widgets.heat import HeatPanel
+from tuimon.viewer.widgets.spark import SparkPanel
+
+X = XAxis(0, 500)
+VALUES = 2 + 0.3 * np.random.default_rng(0).standard_normal(400)
+VALUES[:2] = 0.8, 3.2  # the extremes come first, so that the axis has no reason to move
+
+
+class Panels(App[None]):
+    CSS = "ChartPanel { height: 12; } HeatPanel { height: 8; } SparkPanel { height: 4; }"
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="all"):
+            yield ChartPanel(Ink(DARK, "truecolor"), BRAILLE)
+            yield HeatPanel(Ink(DARK, "truecolor"), BRAILLE)
+            yield SparkPanel(Ink(DARK, "truecolor"), BRAILLE)
+
+    @property
+    def chart(self) -> ChartPanel:
+        return self.query_one(ChartPanel)
+
+
+def chart(count, value="2.00", title="loss", values=VALUES):
+    return ChartSpec(title, value, series=(Series.of(np.arange(1, count + 1), values[:count]),))
+
+
+def heat():
+    return HeatSpec("layers", ("embed", "head"), np.arange(1.0, 400), np.ones((399, 2)))
+
+
+def sparks():
+    return [SparkSpec("loss", "2.00", "good", Series.of(np.arange(400), VALUES))]
+
+
+def shown(widget):
+    return [widget.render_line(y).text for y in range(widget.size.height)]
+
+
+class Asked(ChartPanel):
+    """Counts the regions that are asked to be drawn again."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.regions = []
+
+    def refresh(self, *regions, **kwargs):
+        self.regions.append(regions)
+        return super().refresh(*regions, **kwargs)
+
+
+async def test_panels_draw_at_their_own_size_and_again_when_it_changes():
+    app = Panels()
+    async with app.run_test(size=(60, 30)) as pilot:
+        app.chart.plot(chart(200), X)
+        app.query_one(HeatPanel).plot(heat(), X)
+        app.query_one(SparkPanel).plot(sparks(), X)
+        await pilot.pause()
+        assert shown(app.chart) == app.chart.picture.lines
+        assert shown(app.chart)[0].startswith("╭─ loss ")
+        await pilot.resize_terminal(100, 40)
+        await pilot.pause()
+        for widget in app.query_one("#all").children:
+            assert widget.picture.width == 100
+            assert shown(widget) == widget.picture.lines
+
+
+async def test_only_rows_that_changed_are_refreshed():
+    class One(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Asked(Ink(DARK, "truecolor"), BRAILLE)
+
+    app = One()
+    async with app.run_test(size=(60, 12)) as pilot:
+        panel = app.query_one(Asked)
+        panel.plot(chart(300), X)
+        await pilot.pause()
+        panel.regions.clear()
+        panel.plot(chart(300), X)
+        assert panel.regions == [] and panel.rows_changed == 0
+        panel.plot(chart(300, "2.01"), X)
+        assert [[r.y for r in regions] for regions in panel.regions] == [[0]]
+        panel.regions.clear()
+        panel.plot(chart(304, "2.01"), X)
+        assert 1 <= panel.rows_changed <= 5
+        assert [len(regions) for regions in panel.regions] == [panel.rows_changed]
+        assert all(r.height == 1 and r.width == 60 for regions in panel.regions for r in regions)
+
+
+async def test_the_value_axis_stays_within_a_title_and_starts_anew_with_another():
+    app = Panels()
+    narrow = 2 + (VALUES - 2) * 0.5
+    async with app.run_test(size=(60, 30)) as pilot:
+        app.chart.plot(chart(400), X)
+        await pilot.pause()
+        labels = [line[:9] for line in shown(app.chart)]
+        app.chart.plot(chart(400, values=narrow), X)
+        assert [line[:9] for line in shown(app.chart)] == labels
+        app.chart.plot(chart(400, title="lr", values=narrow), X)
+        assert [line[:9] for line in shown(app.chart)[1:]] != labels[1:]
+
+
+async def test_a_hidden_panel_draws_nothing_until_it_is_shown():
+    app = Panels()
+    async with app.run_test(size=(60, 30)) as pilot:
+        app.chart.display = False
+        await pilot.pause()
+        app.chart.plot(chart(100), X)
+        assert app.chart.picture.height == 0
+        app.chart.display = True
+        await pilot.pause()
+        assert shown(app.chart)[0].startswith("╭─ loss ")
+
+
+async def test_tiny_sizes_do_not_crash():
+    app = Panels()
+    async with app.run_test(size=(60, 30)) as pilot:
+        app.chart.plot(chart(100), X)
+        app.query_one(HeatPanel).plot(heat(), X)
+        app.query_one(SparkPanel).plot(sparks(), X)
+        for size in ((1, 1), (2, 30), (60, 1), (5, 5), (12, 4)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+        for width, height in ((0, 0), (1, 1), (3, 2)):
+            for widget in app.query_one("#all").children:
+                widget.styles.width, widget.styles.height = width, height
+            await pilot.pause()
+        for widget in app.query_one("#all").children:
+            assert len(shown(widget)) == widget.size.height
+
+
+async def test_changing_palette_and_glyphs_redraws_everything():
+    app = Panels()
+    async with app.run_test(size=(60, 30)) as pilot:
+        app.chart.plot(chart(100), X)
+        await pilot.pause()
+        before = app.chart.render_line(5)
+        app.chart.wear(Ink(LIGHT, "truecolor"), ASCII)
+        await pilot.pause()
+        assert shown(app.chart)[0].startswith("+- loss ")
+        assert app.chart.render_line(5) != before
+
+
+async def test_markup_in_a_title_stays_text():
+    app = Panels()
+    async with app.run_test(size=(60, 30)) as pilot:
+        app.chart.plot(chart(100, title="[red]x[/red]"), X)
+        await pilot.pause()
+        assert "[red]x[/red]" in shown(app.chart)[0]

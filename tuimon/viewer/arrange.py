@@ -1,0 +1,193 @@
+"""From a frame to lines that fit: header, badges, verdict, events, footer, each for a given width. Pure.
+
+A layout function takes (frame, width, height) and returns at most `height` lines; what does not fit is shortened where
+it matters least. `paint` makes a picture of lines, so that words and charts reach the terminal the same way: as cells
+with a role, never as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from rich.cells import cell_len
+
+from tuimon.viewer.actions import ACTIONS, footer
+from tuimon.viewer.charts.format import percent
+from tuimon.viewer.charts.format import step as steps
+from tuimon.viewer.charts.picture import Canvas, Picture, Role
+from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.lines import Line, Span, Tone, dim, text_of
+from tuimon.viewer.text import fit
+from tuimon.viewer.views import BadgeView, Frame
+
+WIDE: Final = 100
+"""Columns from which the full wording is used."""
+ROLES: Final[dict[Tone, Role]] = {
+    "plain": "text", "dim": "note", "strong": "value", "ok": "good", "info": "info", "warning": "warning",
+    "critical": "critical", "key": "value",
+}
+_ASCII: Final = str.maketrans({
+    "●": "+", "◆": "i", "▲": "!", "✖": "X", "◌": "?", "◐": "~", "◼": "#", "‖": "=", "✓": "+", "✝": "X", "▸": ">",
+    "↺": "<", "▪": "o", "┊": ":", "→": ">", "–": "-", "·": "-", "…": "~", "━": "=", "─": "-", "┃": "|", "│": "|",
+    "×": "x", "±": "~",
+})
+
+
+def ascii_of(text: str) -> str:
+    """The text for terminals that draw nothing else."""
+    return text.translate(_ASCII)
+
+
+def paint(lines: Sequence[Line], width: int, height: int, glyphs: GlyphSet) -> Picture:
+    """The lines as a picture of exactly that size; too long ones are cut with an ellipsis."""
+    canvas = Canvas(width, height)
+    for y, line in enumerate(lines[:height]):
+        x, left = 0, width
+        for text, tone in line:
+            words = ascii_of(text) if glyphs.name == "ascii" else text
+            room = words if cell_len(words) <= left else fit(words, left, glyphs.ellipsis)
+            x = canvas.put(x, y, room, ROLES[tone])
+            left = width - x
+            if left <= 0 or room != words:
+                break
+    return canvas.picture()
+
+
+def _length(line: Iterable[Span]) -> int:
+    return sum(cell_len(span.text) for span in line)
+
+
+def wrap(line: Line, width: int) -> list[Line]:
+    """The line broken at spaces into lines of at most `width` cells."""
+    rows: list[list[Span]] = [[]]
+    used = 0
+    for text, tone in line:
+        words = text.split(" ")
+        for i, word in enumerate(words):
+            piece = word if i == len(words) - 1 else word + " "
+            if used + cell_len(piece.rstrip(" ")) > width and used > 0 and piece.strip():
+                rows.append([])
+                used = 0
+            if piece and (piece.strip() or used):
+                rows[-1].append(Span(piece, tone))
+                used += cell_len(piece)
+    return [tuple(row) for row in rows]
+
+
+def header(frame: Frame, width: int, height: int) -> list[Line]:
+    """Name, model, device; step, progress, ETA, state."""
+    del height
+    head, wide = frame.header, width >= WIDE
+    status = Span(f"{head.status} ", head.tone)
+    count = steps(head.step) + (f"/{steps(head.total)}" if head.total else "")
+    right: list[Span] = [dim("step "), Span(f"{count} ")] if head.step or head.total else []
+    fraction = head.fraction
+    if fraction is not None and width >= 60:
+        cells = 18 if wide else 12
+        full = round(fraction * cells)
+        right += [Span("━" * full, "info"), dim("─" * (cells - full)), Span(f" {percent(fraction)}")]
+    if head.eta and wide:
+        right += [dim("  ETA "), Span(head.eta)]
+    right += [Span("  "), status]
+    room = width - _length(right) - 1
+    what = head.what if wide else head.device
+    left = (dim(" tuimon  "), Span(head.name, "strong"), dim(f" · {what}" if what else ""))
+    if _length(left) > room:
+        left = (Span(" "), Span(fit(head.name, max(1, room - 1)), "strong"), dim(""))
+    gap = " " * max(1, width - _length(left) - _length(right))
+    return [(*left, Span(gap), *right)]
+
+
+def _badge(badge: BadgeView, label: str, word: str) -> Line:
+    calm = badge.tone in ("ok", "dim")
+    tail = (Span(f" {word}", "dim" if calm else badge.tone),) if word else ()
+    return (Span(f"{badge.glyph} ", badge.tone), Span(label, "dim" if calm else "strong"), *tail)
+
+
+def badges(frame: Frame, width: int, height: int) -> list[Line]:
+    """One badge per category; words go first when there is little room, then letters."""
+    del height
+    forms = (
+        ("   ", [_badge(b, b.label, b.word) for b in frame.badges]),
+        ("  ", [_badge(b, b.label, b.word) for b in frame.badges]),
+        ("  ", [_badge(b, b.label, "" if b.tone in ("ok", "dim") else b.word) for b in frame.badges]),
+        ("  ", [_badge(b, b.label, "") for b in frame.badges]),
+        (" ", [_badge(b, b.label[:5], "") for b in frame.badges]),
+        (" ", [_badge(b, b.label[:1], "") for b in frame.badges]),
+    )
+    line: Line = ()
+    for gap, found in forms:
+        line = (Span(" "), *(span for i, badge in enumerate(found) for span in ((Span(gap),) if i else ()) + badge))
+        if _length(line) <= width:
+            break
+    return [line]
+
+
+def _trim(line: Line, width: int) -> Line:
+    """Without the dim tail, where that does not fit."""
+    while len(line) > 1 and line[-1].tone == "dim" and _length(line) > width:
+        line = line[:-1]
+    return line
+
+
+def verdict(frame: Frame, width: int, height: int) -> list[Line]:
+    """The verdict behind its bar; spare rows let long lines wrap."""
+    bar = Span("┃ ", frame.tone)
+    lines = [_trim(line, width - 3) for line in (frame.verdict if width >= WIDE else frame.narrow) if line]
+    spare = height - len(lines)
+    rows: list[Line] = []
+    for line in lines:
+        parts = wrap(line, width - 3)
+        take = min(len(parts), 1 + max(0, spare))
+        spare -= take - 1
+        rows += parts[: take - 1]
+        rows.append(tuple(span for part in parts[take - 1:] for span in part))   # cut by the painter if still too long
+    return [(bar, *row) for row in rows[:height]]
+
+
+def events(frame: Frame, width: int, height: int) -> list[Line]:
+    """The latest events that fit, oldest first; what keeps the viewer from reading stands first of all."""
+    entries: list[Line] = [
+        (dim(f"{steps(e.step)} "), Span(f"{e.glyph} ", e.tone), Span(e.text, "plain" if e.tone != "dim" else "dim"))
+        for e in frame.events[-8 * height:]
+    ]
+    rows: list[Line] = []
+    if frame.problem:
+        rows.append((Span(f" ▲ {frame.problem}", "warning"),))
+    while entries and len(rows) < height:
+        taken: list[Line] = []
+        used = 1
+        while entries and (not taken or used + _length(entries[-1]) + 4 <= width):
+            used += _length(entries[-1]) + 4
+            taken.insert(0, entries.pop())
+        row = (Span(" "), *(span for i, entry in enumerate(taken) for span in ((Span("    "),) if i else ()) + entry))
+        rows.insert(1 if frame.problem else 0, row)
+    return rows
+
+
+def footer_keys(frame: Frame, width: int, height: int) -> list[Line]:
+    """The keys, from the table of actions."""
+    del height
+    if frame.flash:
+        return [(Span(f" {frame.flash}", "warning"),)]
+    for wide in (True, False):
+        entries = footer(frame, wide=wide)
+        runs = {a.shown for a in ACTIONS if a.group == "run"}
+        line: list[Span] = [Span(" ")]
+        for i, entry in enumerate(entries):
+            parted = wide and i and entries[i - 1][0].text in runs and entry[0].text not in runs
+            line += [dim("  │  " if parted else "  " if i else ""), *entry]
+        if _length(line) <= width:
+            break
+    return [tuple(line)]
+
+
+def too_small(frame: Frame, width: int, height: int) -> list[Line]:
+    """Below 40x10: the state and what would help."""
+    leading = text_of(frame.narrow[0]) if frame.narrow else ""
+    lines: list[Line] = [
+        (Span(frame.header.status, frame.header.tone),), (Span(leading, frame.tone),),
+        (dim(f"{width}x{height} is too small: 40x10 is needed"),),
+    ]
+    return lines[: max(1, height)]

@@ -1,0 +1,271 @@
+"""One chart: frame, title with the current value, axes, bands, marks, lines. Pure: spec and axes in, picture out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from rich.cells import cell_len
+
+from tuimon.viewer.charts.axes import LABEL, XAxis, YAxis
+from tuimon.viewer.charts.picture import Canvas, Ground, Picture, Role
+from tuimon.viewer.charts.raster import TALL, WIDE, Raster, columns_of, rasterise
+from tuimon.viewer.charts.raster import glyphs as glyph_cells
+from tuimon.viewer.charts.series import Series
+from tuimon.viewer.glyphs import BRAILLE, GlyphSet, State
+from tuimon.viewer.text import fit
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A range of values drawn behind the data, named at the right end of the x axis."""
+
+    low: float
+    """Data units; -inf and inf are open ends."""
+    high: float
+    ground: Ground
+    word: str
+    """"usual 0.9–1.4"; "" for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class VMark:
+    """A moment. Its label stands in the footer, not in the chart."""
+
+    step: float
+    kind: Literal["onset", "event", "rollback", "cursor", "snapshot"]
+    """Dotted line; dotted line; dashed line; solid line; a diamond on the axis only."""
+    role: Role = "mark"
+
+
+@dataclass(frozen=True, slots=True)
+class ChartSpec:
+    """All that a chart says, apart from its axes."""
+
+    title: str
+    value: str = ""
+    """Current value as `format.number` writes it, at the right end of the title."""
+    state: State | None = None
+    """Its badge glyph, after the value."""
+    series: tuple[Series, ...] = ()
+    """In painter's order: the later one covers the earlier."""
+    log: bool = False
+    bands: tuple[Band, ...] = ()
+    """The later one covers the earlier."""
+    marks: tuple[VMark, ...] = ()
+    waiting: str = "nothing measured yet"
+    """Stands in the middle while no series has a sample: what is awaited."""
+    robust: bool = True
+    """Whether isolated wild values are cut off (and marked) rather than flatten the rest."""
+    focused: bool = False
+    """Whether the frame is drawn as the selected one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Where the data go inside a picture, and what else has room."""
+
+    left: int
+    """First cell column of the data; the axis stands one before it where `gutter` is not 0."""
+    top: int
+    width: int
+    height: int
+    gutter: int
+    """Cells for labels and axis on the left; 0 where there is no room."""
+    framed: bool
+    axis_row: bool
+    label_row: bool
+
+
+def area(width: int, height: int, gutter: int = LABEL + 2) -> Area:
+    """Frame, labels, axis line and gutter go, in this order, as room grows; the data always keep at least one cell."""
+    framed = height >= 4 and width >= 12
+    edge = 1 if framed else 0
+    rows, columns = height - 2 * edge, width - 2 * edge
+    title_row = 0 if framed or height < 2 else 1
+    rows -= title_row
+    label_row = rows >= 4
+    axis_row = rows >= 5
+    gutter = gutter if columns >= 2 * gutter + 4 else 0
+    return Area(
+        edge + gutter, edge + title_row, max(1, columns - gutter), max(1, rows - label_row - axis_row),
+        gutter, framed, axis_row, label_row,
+    )
+
+
+def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: GlyphSet = BRAILLE) -> Picture:
+    """The chart in exactly `width` x `height` cells (at least 1 x 1); what does not fit is left out, the data last.
+
+    `y` comes from `axes.fit(previous, spec.series, x, log=spec.log, robust=spec.robust)`.
+    """
+    canvas = Canvas(width, height)
+    place = area(canvas.width, canvas.height)
+    draw_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=place.framed, focused=spec.focused)
+    visible = [s for s in (whole.between(x.first, x.last) for whole in spec.series) if not s.is_empty]
+    if not visible:
+        draw_waiting(canvas, spec.waiting, glyphs)
+        return canvas.picture()
+    in_band = _draw_bands(canvas, place, spec.bands, y)
+    _draw_y_axis(canvas, place, y, in_band, glyphs, labelled=any(bool(np.isfinite(s.low).any()) for s in visible))
+    draw_x_axis(canvas, place, x, glyphs, " · ".join(band.word for band in spec.bands if band.word))
+    draw_marks(canvas, place, spec.marks, x, glyphs)
+    _draw_lines(canvas, place, visible, x, y, glyphs)
+    return canvas.picture()
+
+
+def draw_heading(
+    canvas: Canvas, title: str, value: str, state: State | None, glyphs: GlyphSet, *, framed: bool, focused: bool,
+) -> None:
+    """The frame, and in its top line the title at the left, value and badge at the right. Unframed: a line of text."""
+    width, height = canvas.width, canvas.height
+    edge: Role = "frame-focus" if focused else "frame"
+    if framed:
+        corners = glyphs.corners
+        for row, left, right in ((0, corners[0], corners[1]), (height - 1, corners[2], corners[3])):
+            canvas.line(0, row, width, glyphs.across, edge)
+            canvas.put(0, row, left, edge)
+            canvas.put(width - 1, row, right, edge)
+        canvas.column(0, 1, height - 2, glyphs.down, edge)
+        canvas.column(width - 1, 1, height - 2, glyphs.down, edge)
+    elif height < 2:
+        return
+    badge = glyphs.badges[state] if state else ""
+    parts: list[tuple[str, Role]] = [(value, _value_role(state)), (badge, state_role(state))]
+    parts = [(words, role) for words, role in parts if words]
+    margin = 2 if framed else 0
+    room = width - 2 * margin
+    length = sum(cell_len(words) + 1 for words, _ in parts) + 1 if parts else 0
+    if length > room:
+        parts, length = [], 0
+    at = width - margin - length
+    canvas.put(at, 0, " " * length, "blank")
+    for words, role in parts:
+        at = canvas.put(at + 1, 0, words, role)
+    words = fit(title, room - length - 3, glyphs.ellipsis)
+    if words:
+        canvas.put(canvas.put(margin, 0, " ", "blank"), 0, f"{words} ", "title")
+
+
+def draw_waiting(canvas: Canvas, message: str, glyphs: GlyphSet) -> None:
+    """What is awaited, in the middle."""
+    words = fit(message, canvas.width - 4, glyphs.ellipsis)
+    canvas.put((canvas.width - cell_len(words)) // 2, canvas.height // 2, words, "note")
+
+
+def draw_x_axis(canvas: Canvas, place: Area, x: XAxis, glyphs: GlyphSet, word: str = "") -> None:
+    """The axis line, step labels under it, and at their right end the word of the band."""
+    row = place.top + place.height
+    if place.axis_row:
+        canvas.line(place.left, row, place.width, glyphs.across, "axis")
+        if place.gutter:
+            canvas.put(place.left - 1, row, glyphs.axis_corner, "axis")
+        row += 1
+    if not place.label_row:
+        return
+    end = place.left + place.width - 1
+    if word and cell_len(word) <= place.width // 2:
+        end -= cell_len(word)
+        canvas.put(end, row, word, "note")
+        end -= 2
+    free = place.left
+    for tick in x.ticks(place.width):
+        column = place.left + _cell_of(tick.at, x, place)
+        start = max(place.left, column - (len(tick.label) - 1) // 2)
+        if start >= free and start + len(tick.label) <= end + 1:
+            free = canvas.put(start, row, tick.label, "label") + 1
+
+
+def draw_marks(canvas: Canvas, place: Area, marks: tuple[VMark, ...], x: XAxis, glyphs: GlyphSet) -> None:
+    """Vertical lines and diamonds, under the data; the later one covers the earlier."""
+    lines = {"onset": glyphs.onset, "event": glyphs.onset, "rollback": glyphs.rollback, "cursor": glyphs.cursor}
+    for mark in marks:
+        cell = _cell_of(mark.step, x, place)
+        if not 0 <= cell < place.width:
+            continue
+        column = place.left + cell
+        if mark.kind in lines:
+            canvas.column(column, place.top, place.height, lines[mark.kind], mark.role)
+        elif place.axis_row:
+            canvas.put(column, place.top + place.height, glyphs.snapshot, mark.role)
+
+
+def state_role(state: State | None) -> Role:
+    """The role in which a badge is drawn."""
+    return "text" if state is None else "info" if state == "busy" else state
+
+
+def _value_role(state: State | None) -> Role:
+    return state_role(state) if state in {"warning", "critical"} else "value"
+
+
+def _cell_of(step: float, x: XAxis, place: Area) -> int:
+    """Cell column of a step: the one its dots are in. Outside the axis: outside 0 .. width - 1."""
+    return int(columns_of(np.array([step]), x.first, x.last, WIDE * place.width)[0]) // WIDE
+
+
+def _draw_bands(canvas: Canvas, place: Area, bands: tuple[Band, ...], y: YAxis) -> list[Ground]:
+    """Grounds behind the rows whose middle lies in a band, or that hold a thin one; returns the ground of each row."""
+    rows: list[Ground] = ["none"] * place.height
+    each = (y.high - y.low) / place.height
+    for band in bands:
+        low, high = y.unit(band.low), y.unit(band.high)
+        if not high > low or high < y.low or low > y.high:
+            continue
+        first = math.floor((y.high - min(high, y.high)) / each + 0.5)
+        last = math.ceil((y.high - max(low, y.low)) / each - 0.5) - 1
+        if last < first:
+            first = last = math.floor((y.high - (max(low, y.low) + min(high, y.high)) / 2) / each)
+        for row in range(max(0, first), min(place.height - 1, last) + 1):
+            rows[row] = band.ground
+    for row, ground in enumerate(rows):
+        if ground != "none":
+            canvas.ground(place.left, place.top + row, place.width, ground)
+    return rows
+
+
+_BAND_ROLE: Final[Mapping[Ground, Role]] = {"none": "axis", "usual": "band-usual", "healthy": "band-healthy"}
+
+
+def _draw_y_axis(
+    canvas: Canvas, place: Area, y: YAxis, in_band: list[Ground], glyphs: GlyphSet, *, labelled: bool,
+) -> None:
+    """The line with its labels; heavier and coloured beside a band."""
+    if not place.gutter:
+        return
+    labels: dict[int, str] = {}
+    if labelled:
+        for tick in y.ticks(max(2, place.height * 2 // 3)):
+            row = round((y.high - tick.at) / (y.high - y.low) * (TALL * place.height - 1)) // TALL
+            labels.setdefault(min(place.height - 1, max(0, row)), tick.label)
+    column = place.left - 1
+    for row, ground in enumerate(in_band):
+        at = place.top + row
+        label = labels.get(row)
+        lined, ticked = (glyphs.down, glyphs.tick) if ground == "none" else (glyphs.band_down, glyphs.band_tick)
+        canvas.put(column, at, lined if label is None else ticked, _BAND_ROLE[ground])
+        if label is not None:
+            canvas.put(column - 1 - len(label), at, label, "label")
+
+
+def _draw_lines(canvas: Canvas, place: Area, series: list[Series], x: XAxis, y: YAxis, glyphs: GlyphSet) -> None:
+    flags: list[Raster] = []
+    for one in series:
+        low = y.units(one.low)
+        raster = rasterise(
+            one.steps, low, low if one.high is one.low else y.units(one.high),
+            low if one.last is one.low else y.units(one.last), one.bad,
+            x=(x.first, x.last), y=(y.low, y.high), width=place.width, height=place.height,
+        )
+        canvas.cells(place.left, place.top, glyph_cells(raster.dots, glyphs.name), one.role)
+        flags.append(raster)
+    bottom = place.top + place.height - 1
+    for one, raster in zip(series, flags, strict=True):
+        for row, at, glyph, role in (
+            (bottom, raster.under, glyphs.under, one.role), (place.top, raster.over, glyphs.over, one.role),
+            (place.top, raster.bad, glyphs.bad, "critical"),
+        ):
+            for column in np.flatnonzero(at).tolist():
+                canvas.put(place.left + column, row, glyph, role)

@@ -1,0 +1,176 @@
+"""A picture is rows of runs of cells; a canvas is where one is painted. Pure values, no styles, no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.cells import cell_len
+
+Role = Literal[
+    "blank", "frame", "frame-focus", "axis", "label", "title", "text", "value", "note",
+    "data", "data-dim", "data-2", "data-2-dim", "data-3", "data-4", "spark",
+    "good", "info", "warning", "critical", "unknown", "mark", "cursor", "band-usual", "band-healthy",
+    "heat-low-4", "heat-low-3", "heat-low-2", "heat-low-1", "heat-usual",
+    "heat-high-1", "heat-high-2", "heat-high-3", "heat-high-4", "heat-bad",
+]
+"""What a cell says; the theme knows how that looks at each colour depth."""
+Ground = Literal["none", "usual", "healthy"]
+"""What lies behind a cell."""
+
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+GROUNDS: Final[tuple[Ground, ...]] = get_args(Ground)
+_ROLE: Final = {role: i for i, role in enumerate(ROLES)}
+_GROUND: Final = {ground: i for i, ground in enumerate(GROUNDS)}
+_SPACE: Final = 0x20
+_FIRST_DRAWING: Final = 0x2500
+"""Where Unicode's box drawing begins: below it are letters and punctuation."""
+
+
+class Run(NamedTuple):
+    """Neighbouring cells that look alike."""
+
+    text: str
+    role: Role
+    ground: Ground
+
+
+Row = tuple[Run, ...]
+"""One line of a picture, filling its width exactly. Equal rows look equal: a row is its own signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What a widget shows."""
+
+    width: int
+    rows: tuple[Row, ...]
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return len(self.rows)
+
+    @property
+    def lines(self) -> list[str]:
+        """The bare text, one string per row: what tests and plain terminals read."""
+        return ["".join(run.text for run in row) for row in self.rows]
+
+    def changed(self, before: Picture) -> list[int]:
+        """Rows that look different from `before`; all of them where the sizes differ."""
+        if (before.width, before.height) != (self.width, self.height):
+            return list(range(self.height))
+        return [y for y, (old, new) in enumerate(zip(before.rows, self.rows, strict=True)) if old != new]
+
+
+NOTHING: Final = Picture(0, ())
+"""Before anything was drawn."""
+
+
+class Canvas:
+    """Cells to paint on. Everything outside is clipped; text is plain, one line, already clean."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width = max(1, width)
+        self.height = max(1, height)
+        self._glyphs: NDArray[np.uint32] = np.full((self.height, self.width), _SPACE, np.uint32)
+        self._roles: NDArray[np.uint8] = np.zeros((self.height, self.width), np.uint8)
+        self._grounds: NDArray[np.uint8] = np.zeros((self.height, self.width), np.uint8)
+
+    def put(self, x: int, y: int, text: str, role: Role) -> int:
+        """Write `text` from cell (x, y); returns the cell after it. A wide character that would be cut is left out."""
+        if not (text.isascii() and text.isprintable()):
+            return self._put_wide(x, y, text, role)
+        after = x + len(text)
+        if 0 <= y < self.height:
+            first, last = max(0, x), min(self.width, after)
+            if first < last:
+                points = np.frombuffer(text[first - x:last - x].encode("latin-1"), np.uint8)
+                self._glyphs[y, first:last] = points
+                self._roles[y, first:last] = _ROLE[role]
+        return after
+
+    def _put_wide(self, x: int, y: int, text: str, role: Role) -> int:
+        for character in text:
+            cells = cell_len(character)
+            if cells < 1:
+                continue
+            if 0 <= y < self.height and 0 <= x <= self.width - cells:
+                self._glyphs[y, x] = ord(character)
+                self._glyphs[y, x + 1:x + cells] = 0
+                self._roles[y, x:x + cells] = _ROLE[role]
+            x += cells
+        return x
+
+    def line(self, x: int, y: int, length: int, glyph: str, role: Role) -> None:
+        """A horizontal run of one glyph."""
+        if 0 <= y < self.height:
+            first, last = max(0, x), min(self.width, x + length)
+            self._glyphs[y, first:last] = ord(glyph)
+            self._roles[y, first:last] = _ROLE[role]
+
+    def column(self, x: int, y: int, length: int, glyph: str, role: Role) -> None:
+        """A vertical run of one glyph."""
+        if 0 <= x < self.width:
+            first, last = max(0, y), min(self.height, y + length)
+            self._glyphs[first:last, x] = ord(glyph)
+            self._roles[first:last, x] = _ROLE[role]
+
+    def cells(self, x: int, y: int, glyphs: NDArray[np.uint32], role: Role) -> None:
+        """Paint a block (rows, columns) of code points that lies inside; spaces are see-through."""
+        rows, columns = glyphs.shape
+        lit = glyphs != _SPACE
+        self._glyphs[y:y + rows, x:x + columns][lit] = glyphs[lit]
+        self._roles[y:y + rows, x:x + columns][lit] = _ROLE[role]
+
+    def block(self, x: int, y: int, glyphs: NDArray[np.uint32], roles: NDArray[np.uint8]) -> None:
+        """Paint a block of code points, each with its own index into ROLES."""
+        rows, columns = glyphs.shape
+        self._glyphs[y:y + rows, x:x + columns] = glyphs
+        self._roles[y:y + rows, x:x + columns] = roles
+
+    def ground(self, x: int, y: int, length: int, ground: Ground) -> None:
+        """Lay a ground behind a horizontal run, keeping what stands on it."""
+        if 0 <= y < self.height:
+            self._grounds[y, max(0, x):max(0, x + length)] = _GROUND[ground]
+
+    def _between_words(self) -> NDArray[np.bool_]:
+        """Single spaces inside a text: they stay in its run.
+
+        Others are runs of their own: in an exported picture a run is as wide as its font makes it, and braille comes
+        from another font than spaces.
+        """
+        letter = (self._glyphs != _SPACE) & (self._glyphs < _FIRST_DRAWING)
+        found = np.zeros(letter.shape, np.bool_)
+        roles = self._roles
+        found[:, 1:-1] = letter[:, :-2] & letter[:, 2:] & ~letter[:, 1:-1] & (roles[:, :-2] == roles[:, 2:])
+        found &= roles == np.roll(roles, 1, axis=1)
+        return found
+
+    def picture(self) -> Picture:
+        """What has been painted."""
+        roles = np.where((self._glyphs == _SPACE) & ~self._between_words(), 0, self._roles)
+        looks = roles.astype(np.uint16) * len(GROUNDS) + self._grounds
+        edges = np.ones((self.height, self.width), np.bool_)
+        edges[:, 1:] = looks[:, 1:] != looks[:, :-1]
+        cuts = [*np.flatnonzero(edges).tolist(), looks.size]
+        text = self._glyphs.astype("<u4").tobytes().decode("utf-32-le")
+        flat = looks.ravel()[cuts[:-1]].tolist()
+        rows: list[list[Run]] = [[] for _ in range(self.height)]
+        for start, end, look in zip(cuts[:-1], cuts[1:], flat, strict=True):
+            role, ground = divmod(look, len(GROUNDS))
+            rows[start // self.width].append(Run(text[start:end].replace("\0", ""), ROLES[role], GROUNDS[ground]))
+        return Picture(self.width, tuple(map(tuple, rows)))
+
+
+def plain(width: int, height: int, messages: Iterator[str] | tuple[str, ...] = ()) -> Picture:
+    """An empty picture with a few centred, dim lines of text."""
+    canvas = Canvas(width, height)
+    lines = list(messages)
+    top = max(0, (canvas.height - len(lines)) // 2)
+    for i, words in enumerate(lines):
+        canvas.put(max(0, (canvas.width - cell_len(words)) // 2), top + i, words, "note")
+    return canvas.picture()

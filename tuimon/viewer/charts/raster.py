@@ -1,0 +1,194 @@
+"""Lines to dots, dots to glyphs. No sample is lost: a pixel column spans the extremes of what falls into it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuimon.viewer.charts.series import Bools, Floats
+from tuimon.viewer.glyphs import GlyphName
+
+Ints = NDArray[np.int64]
+Cells = NDArray[np.uint32]
+
+WIDE: Final = 2
+TALL: Final = 4
+"""Dots per cell, across and down."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Raster:
+    """One line as dots, and what could not be a dot."""
+
+    dots: Bools
+    """(4 * height, 2 * width), top row first."""
+    bad: Bools
+    """(width,) cell columns that hold a sample which is not finite."""
+    over: Bools
+    """(width,) cell columns that hold a sample above the range."""
+    under: Bools
+    """(width,) cell columns that hold a sample below the range; on a log axis also one that is not positive."""
+
+
+def columns_of(steps: Floats, first: float, last: float, count: int) -> Ints:
+    """Which of `count` columns of equal width each step falls into; outside first .. last: below 0 or >= count.
+
+    The columns of `History.thin(name, first, last, count)`, so that thinned and plain series make the same picture.
+    """
+    column = np.floor((steps - first) * count / (last - first + 1))
+    return np.clip(column, -1, count).astype(np.int64)
+
+
+def rasterise(
+    steps: Floats, low: Floats, high: Floats, last: Floats, bad: Bools,
+    *, x: tuple[float, float], y: tuple[float, float], width: int, height: int,
+) -> Raster:
+    """Dots of one line in `width` x `height` cells.
+
+    All (c,), in order of step, values in axis units: NaN in `low` is no value, -inf is the log of what is not positive.
+    `x` and `y` are the ranges, ends included, y[1] > y[0]. Neighbouring columns are joined, half the way from each
+    side; a column with a bad sample stands alone.
+    """
+    across, down = WIDE * width, TALL * height
+    dots = np.zeros((down, across), np.bool_)
+    flags = np.zeros((3, width), np.bool_)
+    at = columns_of(steps, *x, across)
+    low, high, last, sunk = _without_sunk(low, high, last)
+    valued = ~np.isnan(low)
+    inside = (at >= 0) & (at < across) & (valued | bad | sunk)
+    if not inside.any():
+        return Raster(dots, *flags)
+    if not inside.all():
+        at, low, high, last = at[inside], low[inside], high[inside], last[inside]
+        bad, valued, sunk = bad[inside], valued[inside], sunk[inside]
+    flags[0, at[bad] // WIDE] = True
+    flags[1, at[valued & (high > y[1])] // WIDE] = True
+    flags[2, at[sunk | (valued & (low < y[0]))] // WIDE] = True
+    start = np.flatnonzero(np.concatenate(([True], at[1:] != at[:-1])))
+    column = at[start]
+    scale = (down - 1) / (y[1] - y[0])
+    far = 1e6 * down  # beyond any screen, near enough for slopes to be finite
+    top = _rows(np.fmax.reduceat(high, start), y[1], scale, far)
+    bottom = _rows(np.fmin.reduceat(low, start), y[1], scale, far)
+    leaving = _rows(last[_last_valued(valued, start)], y[1], scale, far)
+    upper = np.full(across, np.inf)
+    lower = np.full(across, -np.inf)
+    has = ~np.isnan(top)
+    upper[column[has]], lower[column[has]] = top[has], bottom[has]
+    clean = has & ~np.logical_or.reduceat(bad | sunk, start)
+    joined = np.flatnonzero(clean[1:] & clean[:-1])
+    entering = np.clip(leaving[joined], top[joined + 1], bottom[joined + 1])
+    _join(upper, lower, column[joined], column[joined + 1], leaving[joined], entering)
+    row = np.arange(down)[:, None]
+    return Raster((row >= upper) & (row <= lower), *flags)
+
+
+def _without_sunk(low: Floats, high: Floats, last: Floats) -> tuple[Floats, Floats, Floats, Bools]:
+    """Columns cleared of the logs of what is not positive (-inf), and where there was one.
+
+    Of a column with both kinds only the latest and the greatest value are known to be positive: they are what is drawn.
+    """
+    sunk = np.isneginf(low)
+    if not sunk.any():
+        return low, high, last, sunk
+    high = np.where(np.isneginf(high), np.nan, high)
+    last = np.where(np.isneginf(last), high, last)
+    return np.where(sunk, np.fmin(last, high), low), high, last, sunk
+
+
+def _rows(values: Floats, ceiling: float, scale: float, far: float) -> Floats:
+    """Whole dot rows, counted from the top; off-axis values are far away but finite."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.floor(np.clip((ceiling - values) * scale, -far, far) + 0.5))
+
+
+def _last_valued(valued: Bools, start: Ints) -> Ints:
+    """Index of the last sample with a value in each group (its last sample where none has one)."""
+    last = np.concatenate((start[1:], [len(valued)])) - 1
+    if valued.all():
+        return last
+    latest = np.maximum.accumulate(np.where(valued, np.arange(len(valued)), -1))[last]
+    return np.where(latest >= start, latest, last)
+
+
+def _join(upper: Floats, lower: Floats, a: Ints, b: Ints, from_row: Floats, to_row: Floats) -> None:
+    """Widen columns so that straight lines from column a to column b are closed, one dot thick: corners touch.
+
+    Column k covers the line from k - 1/2 to k + 1/2; a row that two columns share belongs to the later one.
+    """
+    if len(a) == 0:
+        return
+    length = b - a
+    counts = length + 1
+    which = np.repeat(np.arange(len(a)), counts)
+    offset = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    sign = np.where(to_row < from_row, -1.0, 1.0)[which]  # mirrored, so that every line goes down
+    start, slope = sign * from_row[which], np.abs(to_row - from_row)[which] / length[which]
+    first = np.ceil(start + slope * np.maximum(offset - 0.5, 0))
+    last = np.ceil(start + slope * np.minimum(offset + 0.5, length[which])) - 1
+    middle = np.floor(start + slope * offset + 0.5)
+    shallow = last < first
+    first, last = np.where(shallow, middle, first) * sign, np.where(shallow, middle, last) * sign
+    column = a[which] + offset
+    np.minimum.at(upper, column, np.minimum(first, last))
+    np.maximum.at(lower, column, np.maximum(first, last))
+
+
+# Bit of each dot in a cell: U+2800 plus these is the braille pattern (Unicode 15, table 2800).
+_BITS: Final = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint32)
+
+
+def patterns(dots: Bools) -> Cells:
+    """(height, width) of 8-bit patterns from dots (4 * height, 2 * width)."""
+    height, width = dots.shape[0] // TALL, dots.shape[1] // WIDE
+    parts = dots.reshape(height, TALL, width, WIDE) * _BITS[None, :, None, :]
+    return np.asarray(parts.sum((1, 3), dtype=np.uint32))
+
+
+def glyphs(dots: Bools, name: GlyphName) -> Cells:
+    """(height, width) of code points; a space where no dot is lit."""
+    return TABLES[name][patterns(dots)]
+
+
+def _lit(pattern: int) -> list[tuple[int, int]]:
+    return [(r, c) for r in range(TALL) for c in range(WIDE) if pattern & int(_BITS[r, c])]
+
+
+def _quadrants(pattern: int) -> str:
+    index = 0
+    for r, c in _lit(pattern):
+        index |= 1 << (r // 2 * 2 + c)
+    return " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"[index]
+
+
+def _letter(pattern: int) -> str:
+    """The ASCII character that lies where the dots are: ' at the top, - in the middle, . at the bottom, or a slope."""
+    lit = _lit(pattern)
+    if not lit:
+        return " "
+    rows = [r for r, _ in lit]
+    sides = [[r for r, c in lit if c == side] for side in (0, 1)]
+    if all(sides):
+        left, right = (sum(side) / len(side) for side in sides)
+        if abs(left - right) >= 1.5:
+            return "/" if left > right else "\\"
+    if max(rows) - min(rows) >= 2:
+        return "|"
+    middle = (max(rows) + min(rows)) / 2
+    return "'" if middle <= 0.5 else "." if middle >= 2.5 else "-"
+
+
+def _table(draw: Mapping[int, str]) -> Cells:
+    return np.array([ord(draw[i]) for i in range(256)], np.uint32)
+
+
+TABLES: Final[Mapping[GlyphName, Cells]] = {
+    "braille": _table({i: chr(0x2800 + i) if i else " " for i in range(256)}),
+    "block": _table({i: _quadrants(i) for i in range(256)}),
+    "ascii": _table({i: _letter(i) for i in range(256)}),
+}
+"""Pattern -> code point, per glyph set."""

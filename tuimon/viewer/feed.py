@@ -1,0 +1,95 @@
+"""The feed: one daemon thread that polls a Reading and hands the newest Frame on. Never torch.
+
+At most one frame waits to be taken: a screen behind a slow link gets the newest, never a backlog. `close()` ends the
+thread within half a second, also in the middle of a long read, because a frame is only ever offered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tuimon.control.commands import Who
+from tuimon.control.states import Verb
+from tuimon.record.rundir import RunDir
+from tuimon.viewer.views import Frame, Rules
+
+
+def this_person() -> Who:
+    """Who sits at this viewer; over SSH the client's address is the origin."""
+    user = "?"
+    with contextlib.suppress(KeyError, OSError, ImportError):
+        user = getpass.getuser()
+    client = os.environ.get("SSH_CONNECTION", "").split(" ")[0]
+    return Who(user, os.getuid(), socket.gethostname(), os.getpid(), client or "viewer")
+
+
+class Feed:
+    """Reads a run for a screen."""
+
+    def __init__(self, run: RunDir, deliver: Callable[[], object], *, rules: Rules = "tuimon", period: float = 0.25,
+                 clock: Callable[[], float] = time.time, mono: Callable[[], float] = time.monotonic) -> None:
+        self._run, self._deliver, self._rules, self._period = run, deliver, rules, period
+        self._clock, self._mono = clock, mono
+        self._stopped, self._wake = threading.Event(), threading.Event()
+        self._asked: deque[tuple[Verb, Mapping[str, Any]]] = deque()
+        self._newest: Frame | None = None
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._loop, name="tuimon-feed", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop reading; waits at most half a second."""
+        self._stopped.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(0.5)
+
+    def take(self) -> Frame | None:
+        """The newest frame, once."""
+        with self._lock:
+            frame, self._newest = self._newest, None
+        return frame
+
+    def ask(self, verb: Verb, args: Mapping[str, Any]) -> None:
+        """Have a command written to the spool, by the feed's thread: a hanging disk never hangs the screen."""
+        self._asked.append((verb, args))
+        self._wake.set()
+
+    def _loop(self) -> None:
+        # numpy and the rules are loaded here, after the first paint.
+        from tuimon.viewer.reading import Reading
+
+        reading, who = Reading(self._run, rules=self._rules), this_person()
+        while not self._stopped.is_set():
+            while self._asked:
+                verb, args = self._asked.popleft()
+                reading.ask(verb, args, self._clock(), who)
+            try:
+                frame = reading.poll(self._clock(), self._mono())
+            except Exception as error:
+                # The outermost frame of the reader: what was read stays on the screen, with the reason beside it.
+                frame = reading.broken(repr(error))
+            if frame is not None:
+                self._offer(frame)
+            if not reading.is_behind:
+                self._wake.wait(self._period)
+                self._wake.clear()
+
+    def _offer(self, frame: Frame) -> None:
+        with self._lock:
+            waiting, self._newest = self._newest is not None, frame
+        if not waiting:
+            # Whoever has not taken the last frame yet will find this one in its place.
+            with contextlib.suppress(RuntimeError):   # the screen has gone in between
+                self._deliver()

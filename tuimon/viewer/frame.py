@@ -1,0 +1,190 @@
+"""One frozen picture of a run: everything the screen shows, as values. Pure; knows no terminal and no clock.
+
+`build_frame(sources)` turns what has been read into a Frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+from tuimon.control.states import LIVE, State
+from tuimon.diagnosis.model import SEVERITIES, Badge, Diagnosis, Incident, Severity
+from tuimon.viewer.charts.format import duration, span
+from tuimon.viewer.lines import Tone, lapse, measured, rate, tone_of
+from tuimon.viewer.story import EventLine, Rescue, Story, lowered
+from tuimon.viewer.verdict import verdict
+from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, Header, MarkView, Sources
+
+STALE_STEPS: Final = 3.0
+"""LIVE turns to "stale" when the newest row is older than this many usual steps ..."""
+STALE_FLOOR: Final = 3.0
+"""... and than this many seconds."""
+SILENT: Final = 30.0
+"""Seconds without a heartbeat after which a run on another machine is called silent."""
+
+
+LABELS: Final = {"loss": "LOSS", "gradients": "GRADIENTS", "updates": "UPDATES", "numerics": "NUMERICS",
+                 "layers": "LAYERS", "generalisation": "VALIDATION", "throughput": "SPEED",
+                 "activations": "ACTIVATIONS"}
+_OPTIONAL: Final = {"activations"}
+"""Shown only when there is something to say."""
+NOTEBOOK_GRADIENT: Final = BandView(0.1, 10, healthy=True, word="healthy 0.1–10",
+                                   beyond="danger >10, vanishing <0.1")
+NOTEBOOK_RATIO: Final = BandView(1e-5, 0.1, healthy=True, word="healthy 1e-5–0.1", beyond="too high >0.1")
+UPDATE_BAND: Final = BandView(1e-4, 2e-2, healthy=True, word="healthy 1e-4–2e-2")
+_FROM: Final = {"loss": ("loss", "numerics", "generalisation"), "grad_norm": ("gradients", "layers"),
+                "update_ratio": ("updates",), "grad_param_ratio": ("updates",), "lr": ()}
+"""Whose incidents colour a chart's current value."""
+
+
+def effective_state(story: Story, alive: bool | None) -> State:
+    """The run's state, with "died" derived: a process that is gone and did not say so."""
+    return "died" if story.state in LIVE and not story.ended and alive is False else story.state
+
+
+def _status(sources: Sources, state: State) -> tuple[str, Tone]:
+    ended: dict[str, tuple[str, Tone]] = {
+        "finished": ("✓ finished", "ok"), "stopped": ("◼ stopped", "dim"), "crashed": ("✖ crashed", "critical"),
+        "died": ("✝ died", "critical"), "held": ("◼ HELD", "warning"), "paused": ("‖ PAUSED", "info"),
+        "stopping": ("◼ stopping", "warning")}
+    if state in ended:
+        return ended[state]
+    if sources.alive is None and sources.silence > SILENT:
+        return f"◌ silent {lapse(sources.silence)}", "warning"
+    if not sources.step:
+        return "◌ waiting", "dim"
+    if sources.age > max(STALE_FLOOR, STALE_STEPS * (sources.step_time or 0.0)):
+        return f"◌ stale {lapse(sources.age)}", "warning"
+    return "● LIVE", "ok"
+
+
+def _header(sources: Sources, state: State) -> Header:
+    status, tone = _status(sources, state)
+    eta = ""
+    if state in ("running", "starting") and sources.total and sources.step_time and sources.step < sources.total:
+        eta = duration((sources.total - sources.step) * sources.step_time)
+    what = " · ".join(part for part in (sources.model, sources.device) if part)
+    return Header(sources.name, what, sources.device, sources.step, sources.total, eta, status, tone)
+
+
+def _badge(badge: Badge, *, begun: bool) -> BadgeView:
+    label = LABELS.get(badge.category, badge.category.upper())
+    if badge.severity is None and (badge.word != "ok" or not begun):
+        return BadgeView(label, "" if begun else "waiting", "◌", "dim")
+    tone = tone_of(badge.severity)
+    glyph = {"ok": "●", "info": "◆", "warning": "▲", "critical": "✖"}[tone]
+    return BadgeView(label, badge.word, glyph, tone)
+
+
+def _severity(name: str, value: float | None, badges: Mapping[str, Badge]) -> Severity | None:
+    """How a chart's current value looks: as its worst category does; what is not finite is critical by itself."""
+    if value is not None and not math.isfinite(value):
+        return "critical"
+    found = [badges[c].severity for c in _FROM.get(name, ()) if c in badges]
+    return max((s for s in found if s is not None), key=SEVERITIES.index, default=None)
+
+
+def _bands(sources: Sources, name: str) -> tuple[BandView, ...]:
+    notebook = sources.rules == "notebook"
+    if name == "grad_norm" and notebook:
+        return (NOTEBOOK_GRADIENT,)
+    if name == "grad_norm":
+        usual = sources.diagnosis.usual.get(name)
+        known = usual is not None and math.isfinite(usual.low) and math.isfinite(usual.high)
+        return (BandView(usual.low, usual.high, healthy=False, word=f"usual {span(usual.low, usual.high)}"),) \
+            if usual is not None and known else ()
+    return {"update_ratio": (UPDATE_BAND,), "grad_param_ratio": (NOTEBOOK_RATIO,)}.get(name, ())
+
+
+def _note(sources: Sources, name: str, bands: tuple[BandView, ...]) -> str:
+    if name == "loss" and "val_loss" in sources.values:
+        return f"validation {measured(sources.values['val_loss'])}"
+    if name == "lr" and sources.story.overrides.any:
+        return sources.story.overrides.words
+    return bands[0].word if bands else ""
+
+
+_WAITING: Final = {"loss": "waiting for the first loss", "grad_norm": "waiting for the first gradients",
+                   "update_ratio": "waiting for the first update", "grad_param_ratio": "waiting for the first update",
+                   "lr": "waiting for the first step"}
+
+
+def _charts(sources: Sources) -> tuple[ChartView, ...]:
+    ratio = ("grad_param_ratio", "grad/param ratio") if sources.rules == "notebook" else (
+        "update_ratio", "update ratio")
+    badges: dict[str, Badge] = {b.category: b for b in sources.diagnosis.badges}
+    views = []
+    for name, title, log in (("loss", "loss", False), ("grad_norm", "grad norm", True), (*ratio, True),
+                             ("lr", "learning rate", False)):
+        value, bands = sources.values.get(name), _bands(sources, name)
+        views.append(ChartView(
+            name, title, log, "" if value is None else rate(value) if name == "lr" else measured(value),
+            _severity(name, value, badges), _WAITING[name], _note(sources, name, bands), bands,
+            sources.columns.get(name), sources.columns.get("val_loss") if name == "loss" else None))
+    return tuple(views)
+
+
+def _marks(story: Story, diagnosis: Diagnosis) -> tuple[MarkView, ...]:
+    """Few lines, so that each means something: what the verdict is about, past criticals, events, the way back."""
+    leading = diagnosis.leading
+    onsets = tuple(MarkView(i.onset_step, "onset", tone_of(i.severity)) for i in diagnosis.incidents
+                   if i is leading or (i.state == "resolved" and i.severity == "critical"))
+    back = (MarkView(story.healthy[-1], "snapshot", "ok"),) if story.healthy else ()
+    events = tuple(MarkView(e.step, e.mark, e.tone) for e in story.lines if e.mark in ("event", "rollback"))
+    return onsets + back + events
+
+
+def about(incident: Incident | None) -> int:
+    """Index of the chart that tells most about an incident."""
+    if incident is None:
+        return 0
+    return {"gradients": 1, "layers": 1, "updates": 2}.get(incident.category, 0)
+
+
+def _diary(sources: Sources) -> tuple[EventLine, ...]:
+    """The run's own diary, and this viewer's findings: the run's guard may judge by other rules, or not at all.
+
+    While something critical is open, lesser findings have their badges and leave the diary to it.
+    """
+    lines = sources.story.lines
+    known = {line.text for line in lines if line.is_incident}
+    for incident in sources.diagnosis.incidents:
+        words, tone = lowered(incident.headline), tone_of(incident.severity)
+        if words not in known and tone != "info":
+            glyph = "▲" if tone == "warning" else "✖"
+            lines = (*lines, EventLine(incident.onset_step, glyph, words, tone, is_incident=True))
+    if sources.diagnosis.verdict == "critical":
+        lines = tuple(line for line in lines if not line.is_incident or line.tone == "critical")
+    return tuple(sorted(lines, key=lambda line: line.step))
+
+
+def build_frame(sources: Sources) -> Frame:
+    """The picture of what has been read."""
+    state = effective_state(sources.story, sources.alive)
+    leading = sources.diagnosis.leading
+    told = verdict(sources, state)
+    story = sources.story
+    badges = tuple(_badge(b, begun=sources.step > 0) for b in sources.diagnosis.badges
+                   if b.category not in _OPTIONAL or b.severity is not None)
+    facts = Facts(
+        name=sources.name, step=sources.step, lr=sources.values.get("lr"), loss=sources.values.get("loss"),
+        target=story.rescue_target, clips=sources.clips, overrides=story.overrides, checkpoint=story.checkpoint,
+        rescuing=is_rescuing(story.rescue, state), step_time=sources.step_time)
+    return Frame(
+        header=_header(sources, state), badges=badges, verdict=told.wide, narrow=told.narrow, tone=told.tone,
+        charts=_charts(sources), heat=sources.heat, marks=_marks(story, sources.diagnosis), events=_diary(sources),
+        about=about(leading), state=state, is_live=state in LIVE, facts=facts, revision=sources.revision,
+        problem=sources.problem,
+        last=sources.last)
+
+
+def is_rescuing(rescue: Rescue | None, state: State) -> bool:
+    """Whether a rescue is under way."""
+    return rescue is not None and not rescue.is_over and state in LIVE
+
+
+def empty_frame(name: str, awaited: str) -> Frame:
+    """Before anything has been read: what the first paint shows."""
+    return build_frame(Sources(name, Story(), Diagnosis.nothing(), awaited=awaited))

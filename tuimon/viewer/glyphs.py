@@ -1,0 +1,108 @@
+"""Glyph sets and their automatic choice: the one place that knows which characters are drawn. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+State = Literal["good", "info", "warning", "critical", "busy", "unknown"]
+"""What a badge says; also names a role, except that "busy" is drawn as "info"."""
+GlyphName = Literal["braille", "block", "ascii"]
+
+
+@dataclass(frozen=True, slots=True)
+class GlyphSet:
+    """Every character that charts, badges and bars are made of."""
+
+    name: GlyphName
+    badges: Mapping[State, str]
+    """State -> one cell."""
+    corners: str
+    """Frame: top left, top right, bottom left, bottom right."""
+    across: str
+    """Frame and axis line, horizontal."""
+    down: str
+    """Frame and axis line, vertical."""
+    axis_corner: str
+    """Where the two axes meet."""
+    tick: str
+    """Y axis at a label."""
+    band_down: str
+    """Y axis beside a band: nothing rests on the background colour alone."""
+    band_tick: str
+    """Y axis at a label beside a band."""
+    onset: str
+    """Vertical dotted line of an onset or event."""
+    rollback: str
+    """Vertical line of a rollback."""
+    cursor: str
+    """Vertical line under inspection."""
+    snapshot: str
+    """Diamond on the x axis."""
+    bad: str
+    """A sample that is not finite."""
+    over: str
+    """Finite, above the axis."""
+    under: str
+    """Finite, below the axis; or not positive on a log axis."""
+    bars: str
+    """Eight levels of a sparkline, lowest first."""
+    heat: str
+    """Nine levels of the heat strip: four below the usual (farthest first), usual, four above."""
+    ellipsis: str
+    dash: str
+    """Between the ends of a range."""
+    full: str
+    """Progress done."""
+    rest: str
+    """Progress to come."""
+    rule: str
+    """Left edge of the verdict."""
+    dot: str
+    """Between facts of one line."""
+    arrow: str
+    tick_done: str
+    """A step that is done."""
+
+
+_UNICODE_BADGES: Final[Mapping[State, str]] = {
+    "good": "●", "info": "◆", "warning": "▲", "critical": "✖", "busy": "◐", "unknown": "?",
+}
+_ASCII_BADGES: Final[Mapping[State, str]] = {
+    "good": "+", "info": "i", "warning": "!", "critical": "X", "busy": "~", "unknown": "?",
+}
+
+
+def _unicode(name: GlyphName) -> GlyphSet:
+    return GlyphSet(
+        name=name, badges=_UNICODE_BADGES, corners="╭╮╰╯", across="─", down="│", axis_corner="╰", tick="┤",
+        band_down="┃", band_tick="┫", onset="┊", rollback="╎", cursor="│", snapshot="◆", bad="✗", over="↑", under="↓",
+        bars="▁▂▃▄▅▆▇█", heat="▁▂▃▄·░▒▓█", ellipsis="…", dash="–", full="━", rest="─", rule="┃", dot="·", arrow="→",
+        tick_done="✓",
+    )
+
+
+BRAILLE: Final = _unicode("braille")
+BLOCK: Final = _unicode("block")
+ASCII: Final = GlyphSet(
+    name="ascii", badges=_ASCII_BADGES, corners="++++", across="-", down="|", axis_corner="+", tick="+", band_down="[",
+    band_tick="[", onset=":", rollback=";", cursor="|", snapshot="o", bad="X", over="^", under="v", bars="_.,-~=*#",
+    heat="_,-~.:+#@", ellipsis="~", dash="-", full="=", rest="-", rule="|", dot="-", arrow=">", tick_done="+",
+)
+GLYPHS: Final[Mapping[GlyphName, GlyphSet]] = {"braille": BRAILLE, "block": BLOCK, "ascii": ASCII}
+
+
+def choose(environ: Mapping[str, str], encoding: str | None) -> GlyphSet:
+    """The set this terminal can draw: ascii where the output is not UTF-8, or on the console and dumb terminals.
+
+    `encoding` is that of the output stream; None (unknown) counts as not UTF-8. TUIMON_GLYPHS names one outright.
+    """
+    asked = environ.get("TUIMON_GLYPHS", "").strip().lower()
+    if asked in GLYPHS:
+        return GLYPHS[asked]  # type: ignore[index]  # membership was just tested
+    if (encoding or "").lower().replace("-", "").replace("_", "") not in {"utf8", "utf8sig", "utf16", "utf32"}:
+        return ASCII
+    if environ.get("TERM", "") in {"linux", "dumb", "vt100", "vt220", "cons25"}:
+        return ASCII
+    return BRAILLE

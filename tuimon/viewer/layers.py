@@ -1,0 +1,62 @@
+"""The layer strip: gradient RMS per layer, computed once per row and kept. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuimon.diagnosis.model import Diagnosis
+from tuimon.record.history import History
+from tuimon.record.tensors import TensorTable
+from tuimon.viewer.charts.format import number
+from tuimon.viewer.text import clean
+from tuimon.viewer.views import HeatView
+
+HEAT_ROWS: Final = 1024
+"""Rows that a long run is thinned to (the greatest of each group), so that a frame's cost stays bounded."""
+
+
+@dataclass(slots=True)
+class LayerStrip:
+    """Gradient RMS per layer, computed once per row."""
+
+    table: TensorTable | None
+    names: tuple[str, ...] = ()
+    steps: NDArray[np.int64] | None = None
+    rms: NDArray[np.float32] | None = None
+
+    def update(self, history: History) -> None:
+        """Take in the rows that are new; all of them again where a resumed run superseded some."""
+        if self.table is None:
+            return
+        rows = history.tensor_rows()
+        if self.steps is not None and self.rms is not None and len(self.steps) and len(rows):
+            known = len(self.steps)
+            if len(rows) >= known and rows.steps[known - 1] == self.steps[-1]:
+                if len(rows) == known:
+                    return
+                _, steps, rms = self.table.layer_grad_rms(rows.between(int(self.steps[-1]), 1 << 62))
+                self.steps, self.rms = np.concatenate((self.steps, steps)), np.concatenate((self.rms, rms))
+                return
+        names, self.steps, self.rms = self.table.layer_grad_rms(rows)
+        self.names = tuple(clean(name, 60) for name in names)
+
+    def view(self, diagnosis: Diagnosis) -> HeatView:
+        """What the strip shows now."""
+        if self.steps is None or self.rms is None or not len(self.steps):
+            return HeatView(self.names)
+        steps, rms = self.steps, self.rms
+        if len(steps) > 2 * HEAT_ROWS:
+            starts = np.arange(0, len(steps), len(steps) // HEAT_ROWS)
+            steps, rms = steps[starts], np.fmax.reduceat(rms, starts, axis=0)
+        troubled = next((i for i in diagnosis.open_incidents if i.category in ("gradients", "layers")), None)
+        before = min((i.onset_step for i in diagnosis.incidents), default=None)
+        if troubled is None:
+            return HeatView(self.names, "", None, before, steps, rms)
+        last = self.rms[-1]
+        at = int(np.argmax(np.where(np.isnan(last), np.inf, last)))
+        worst = f"worst {self.names[at]} {number(float(last[at]))}"
+        return HeatView(self.names, worst, troubled.severity, before, steps, rms)

@@ -1,0 +1,76 @@
+"""Lines of toned words: what the pure half of the viewer says, before any terminal is involved. Pure.
+
+A line is a tuple of spans; a span is a text and a tone. Widgets turn tones into styles; nothing here knows colours.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+from tuimon.diagnosis.model import Severity
+from tuimon.viewer.charts.format import age, number
+
+Tone = Literal["plain", "dim", "strong", "ok", "info", "warning", "critical", "key"]
+
+
+class Span(NamedTuple):
+    """Some text in one tone."""
+
+    text: str
+    tone: Tone = "plain"
+
+
+Line = tuple[Span, ...]
+
+def tone_of(severity: Severity | None) -> Tone:
+    """The tone of a severity; None is healthy."""
+    return "ok" if severity is None else severity
+
+
+def dim(text: str) -> Span:
+    """What may be overlooked."""
+    return Span(text, "dim")
+
+
+def strong(text: str) -> Span:
+    """What must not be overlooked."""
+    return Span(text, "strong")
+
+
+def key(text: str) -> Span:
+    """A key to press."""
+    return Span(text, "key")
+
+
+def say(text: str, tone: Tone = "plain") -> Line:
+    """A line of one span."""
+    return (Span(text, tone),)
+
+
+def text_of(line: Line) -> str:
+    """The line without tones."""
+    return "".join(span.text for span in line)
+
+
+def measured(value: float | None) -> str:
+    """A number, or "–" where nothing was measured."""
+    return "–" if value is None else number(value)
+
+
+def rate(value: float | None) -> str:
+    """A learning rate: always as a power of ten, so that a tenfold cut is seen as one."""
+    if value is None or not math.isfinite(value) or value == 0:
+        return measured(value)
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def plain_factor(value: float) -> str:
+    """A factor or a limit as a person would type it: 0.1, 1.0, 20."""
+    return f"{value:.1f}" if value == round(value) and abs(value) < 100 else f"{value:.3g}"
+
+
+def lapse(seconds: float) -> str:
+    """How long, in whole units: a text that changes once a second, not with every look."""
+    return f"{int(max(0.0, seconds))} s" if seconds < 60 else age(seconds)

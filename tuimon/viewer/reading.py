@@ -1,0 +1,298 @@
+"""Follows one run directory and says what it holds now. Touches the disk and the process table; knows no thread.
+
+`poll(now, mono)` reads what is new and returns a Frame when the screen would look different. Time is an argument.
+Damage, a run that has not begun and a directory that vanishes are things to show, not errors.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from tuimon.control.commands import Command, Who
+from tuimon.control.spool import submit
+from tuimon.control.states import LIVE, Verb
+from tuimon.diagnosis.model import Diagnosis
+from tuimon.errors import CommandError, LogError
+from tuimon.record.chunk import Chunk
+from tuimon.record.events import EventReader
+from tuimon.record.history import History, Thin
+from tuimon.record.liveness import ProcessIdentity, is_alive
+from tuimon.record.rundir import Launch, RunDir, RunInfo
+from tuimon.record.segments import LogReader, segment_paths
+from tuimon.viewer.charts.axes import XAxis
+from tuimon.viewer.frame import build_frame
+from tuimon.viewer.layers import LayerStrip
+from tuimon.viewer.lines import lapse
+from tuimon.viewer.story import Request, Story, tell
+from tuimon.viewer.text import clean
+from tuimon.viewer.views import Frame, Rules, Sources
+
+COLUMNS: Final = 1024
+"""Columns that metrics are thinned to: about four to a dot of the widest chart, few enough to draw 4 times a second."""
+RECENT: Final = 50
+"""Steps whose median is the usual step time."""
+ALIVE_EVERY: Final = 1.0
+"""Seconds between two looks at the process table."""
+POLLS: Final = 8
+"""Reads of the log in one poll (32 MB each), so that a long run shows its progress while it is read."""
+
+
+class Judge(Protocol):
+    """What `diagnosis.engine.Engine` and `diagnosis.notebook.NotebookEngine` have."""
+
+    def feed(self, chunk: Chunk) -> object:
+        """Judge one more stretch."""
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What has been judged so far."""
+
+
+def judge_for(rules: Rules, info: RunInfo | None) -> Judge:
+    """The engine that a run is judged by."""
+    from tuimon.diagnosis.context import context_of
+    from tuimon.diagnosis.model import RunContext
+
+    context = context_of(info) if info is not None else RunContext()
+    if rules == "notebook":
+        from tuimon.diagnosis.notebook import NotebookEngine
+
+        return NotebookEngine(context)
+    from tuimon.diagnosis.engine import Engine
+
+    return Engine(context)
+
+
+class Silent:
+    """Takes the judge's place when it had to be switched off."""
+
+    diagnosis = Diagnosis.nothing()
+
+    def feed(self, chunk: Chunk) -> None:
+        """Judge nothing."""
+
+
+class Reading:
+    """One run, as far as it has been read."""
+
+    def __init__(self, run: RunDir, *, rules: Rules = "tuimon",
+                 judge: Callable[[Rules, RunInfo | None], Judge] = judge_for) -> None:
+        self.run, self.rules = run, rules
+        self._judge_for = judge
+        self._info: RunInfo | None = None
+        self._launch: Launch | None = None
+        self._events = EventReader(run.events)
+        self._story = Story()
+        self._log: LogReader | None = None
+        self._history = History()
+        self._layers = LayerStrip(None)
+        self._judge: Judge = Silent()
+        self._diagnosis = Diagnosis.nothing()
+        self._asked: dict[str, Request] = {}
+        self._x = XAxis(0, 1)
+        self._columns: dict[str, Thin] = {}
+        self._trend: float | None = None
+        self._step_time: float | None = None
+        self._revision = 0
+        self._fresh: float | None = None
+        self._sign: float | None = None
+        self._beat: float = -1.0
+        self._opened: float | None = None
+        self._alive: bool | None = None
+        self._looked = -math.inf
+        self._fault = ""
+        self._last: Frame | None = None
+        self.is_behind = False
+        """Whether there is more to read at once."""
+
+    def poll(self, now: float, mono: float) -> Frame | None:
+        """Read what is new; a Frame if the screen would look different from the last one."""
+        if self._opened is None:
+            self._opened = mono
+        self._read_who()
+        changed = self._read_log(now, mono)
+        for event in self._events.poll():
+            self._story = tell(self._story, event)
+            changed = True
+        if changed:
+            self._revision += 1
+        self._look(mono)
+        frame = build_frame(self._sources(now, mono))
+        if frame == self._last:
+            return None
+        self._last = frame
+        return frame
+
+    def broken(self, error: str) -> Frame | None:
+        """The last picture, saying that reading failed; None where there is none or it says so already."""
+        problem = f"this viewer cannot read on: {clean(error, 160)}"
+        if self._last is None or self._last.problem == problem:
+            return None
+        self._last = replace(self._last, problem=problem)
+        return self._last
+
+    def ask(self, verb: Verb, args: Mapping[str, Any], now: float, who: Who) -> None:
+        """Put a command in the spool; until the run answers it is shown as requested (law 8)."""
+        attempt = self._story.attempt or None
+        command = Command(secrets.token_hex(8), verb, args, attempt, now, who=who)
+        outcome, why = "requested", ""
+        try:
+            submit(self.run.commands, command)
+        except (OSError, CommandError) as error:
+            outcome, why = "refused", f"it could not be handed over: {getattr(error, 'strerror', None) or error}"
+        self._asked[command.id] = Request(
+            command.id, verb, outcome, why, self._history.last_step, now, who.origin)  # type: ignore[arg-type]  # two literals
+
+    def _read_who(self) -> None:
+        """run.json is replaced whole at each attempt; launch.json is written once."""
+        try:
+            if self._launch is None:
+                self._launch = self.run.read_launch()
+            if self._info is None or self._info.attempt < self._story.attempt:
+                info = self.run.read_info()
+                if info is not None and info != self._info:
+                    first, self._info = self._info is None, info
+                    if first and self._log is not None:
+                        self._log = None   # rows were read before the tensor table was known: read them again
+        except LogError as error:
+            self._fault = str(error)
+
+    def _read_log(self, now: float, mono: float) -> bool:
+        if self._log is None:
+            if self._info is None and not segment_paths(self.run.metrics):
+                return False
+            table = self._info.table if self._info is not None else None
+            self._log, self._history, self._layers = LogReader(self.run.metrics), History(table), LayerStrip(table)
+            self._judge = self._judge_for(self.rules, self._info)
+        first, rows = self._sign is None, 0
+        polls = 0
+        while polls < POLLS:
+            chunks = self._log.poll()
+            polls += 1
+            if not chunks:
+                break
+            for chunk in chunks:
+                rows += len(chunk) + len(chunk.marks)
+                self._history.extend(chunk)
+                self._judged(chunk)
+        self.is_behind = polls == POLLS
+        if self._log.beat is not None and self._log.beat.mono != self._beat:
+            self._beat = self._log.beat.mono
+            self._sign = mono - (max(0.0, now - self._log.beat.wall) if first else 0.0)
+        if not rows:
+            return False
+        # A clock that jumps must not make data old: after the first look, age counts from when rows arrived.
+        behind = max(0.0, now - self._history.last_time) if first or self._fresh is None else 0.0
+        self._fresh = mono - behind
+        self._sign = max(self._sign or self._fresh, self._fresh)
+        self._summarise()
+        return True
+
+    def _judged(self, chunk: Chunk) -> None:
+        try:
+            self._judge.feed(chunk)
+            self._diagnosis = self._judge.diagnosis
+        except Exception as error:
+            # A faulty rule must not take the charts away.
+            self._judge, self._fault = Silent(), f"diagnosis switched itself off: {clean(repr(error), 120)}"
+
+    def _summarise(self) -> None:
+        history = self._history
+        self._x = self._x.grown(max(1, history.last_step))
+        last = int(self._x.last)
+        self._columns = {name: history.thin(name, 0, last, COLUMNS)
+                         for name in ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr")
+                         if name in history.names}
+        self._layers.update(history)
+        times = history.series("step_time").values[-RECENT:]
+        times = times[np.isfinite(times)]
+        self._step_time = float(np.median(times)) if len(times) else None
+        self._trend = _trend(history)
+
+    def _look(self, mono: float) -> None:
+        """Ask the process table, now and then."""
+        if mono - self._looked < ALIVE_EVERY or self._story.ended:
+            return
+        self._looked = mono
+        process = self._process()
+        self._alive = None if process is None else is_alive(process)
+
+    def _process(self) -> ProcessIdentity | None:
+        info, launch = self._info, self._launch
+        if launch is not None and (info is None or launch.started > info.started):
+            return launch.process   # started, and not yet attached
+        return info.process if info is not None else None
+
+    def _awaited(self, mono: float) -> str:
+        waited = lapse(max(0.0, mono - (self._opened or mono)))
+        if self._alive is False:
+            return f"its last words: {_last_words(self.run)}"
+        if self._info is not None:
+            return f"waiting for the first step: the training process has attached, {waited}"
+        if self._launch is not None:
+            return f"waiting for the first step: torch is loading, {waited}"
+        return f"waiting for a training process, {waited}"
+
+    def _sources(self, now: float, mono: float) -> Sources:
+        info, launch, history = self._info, self._launch, self._history
+        problem = self._fault
+        if not os.path.isdir(self.run.path):
+            problem = "the run directory is gone; what was read stays on the screen"
+        elif self._log is not None and self._log.damaged:
+            problem = problem or f"the log is damaged in {self._log.damaged} places; the rest was read"
+        name = info.name if info else launch.name if launch else self.run.name
+        total = info.total_steps if info else launch.total_steps if launch else None
+        in_log = {request.id for request in self._story.requests}
+        asked = tuple(request for key, request in self._asked.items() if key not in in_log)
+        diagnosis = self._diagnosis
+        names = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr")
+        values = {n: value for n in names if (value := history.value(n)) is not None}
+        return Sources(
+            name=clean(name, 60), story=self._story, diagnosis=diagnosis, requests=(*self._story.requests, *asked),
+            model=clean(info.model, 60) if info else "", device=clean(info.device, 30) if info else "", total=total,
+            clips=info.clips if info else None, statement=clean(launch.statement, 200) if launch else "",
+            awaited=self._awaited(mono) if not history.last_step else "", alive=self._alive, step=history.last_step,
+            age=mono - self._fresh if self._fresh is not None else 0.0,
+            silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,
+            trend=self._trend, columns=self._columns, last=int(self._x.last), heat=self._layers.view(diagnosis),
+            rules=self.rules, revision=self._revision, problem=problem, now=now)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the run may still move."""
+        return self._story.state in LIVE and self._alive is not False
+
+
+def _trend(history: History) -> float | None:
+    """Relative change of the loss over 100 steps: medians of the latest tenth and of the tenth before the window."""
+    series = history.series("loss")
+    steps, values = series.steps[-110:], series.values[-110:]
+    broken = max((m.step for m in history.marks if m.kind in ("rollback", "attempt")), default=0)
+    fine = np.isfinite(values) & (steps > broken)   # what was before a rollback says nothing about now
+    steps, values = steps[fine], values[fine]
+    if len(values) < 30:
+        return None
+    tenth = max(3, len(values) // 10)
+    then, now = float(np.median(values[:tenth])), float(np.median(values[-tenth:]))
+    apart = float(np.median(steps[-tenth:]) - np.median(steps[:tenth]))
+    if then == 0 or apart <= 0:
+        return None
+    return (now - then) / abs(then) * 100.0 / apart
+
+
+def _last_words(run: RunDir) -> str:
+    """The last line that the training process printed."""
+    try:
+        with open(run.console, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return "none: there is no console.log"
+    return clean(next((line for line in reversed(lines) if line.strip()), "none"), 200)

@@ -1,0 +1,59 @@
+"""From a run directory to a screen: what `tuimon watch` and `tuimon demo` call. Touches process and terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from tuimon.errors import UsageError
+from tuimon.record.rundir import RunDir
+from tuimon.viewer.views import Rules
+
+NICENESS: Final = 5
+"""The viewer steps back behind the training that it watches."""
+LOCAL_PERIOD: Final = 0.25
+REMOTE_PERIOD: Final = 0.5
+"""Seconds between two frames, on this machine and over SSH."""
+
+
+def check_terminal(env: Mapping[str, str] | None = None) -> None:
+    """UsageError unless there is a terminal to draw on: Textual itself would send its escapes anywhere."""
+    env = os.environ if env is None else env
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+        raise UsageError("the panel needs a terminal; try: tuimon runs, or tuimon demo NAME --headless")
+    if env.get("TERM", "") in ("", "dumb"):
+        raise UsageError(f"the terminal (TERM={env.get('TERM', '')!r}) cannot draw a panel; "
+                         "try: tuimon runs, or tuimon demo NAME --headless")
+
+
+def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool = False, end: Callable[[], object] | None = None,
+          mouse: bool | None = None) -> int:
+    """Show a run until the person leaves; the exit status.
+
+    `owner`: leaving a live run asks whether it goes on; "end it" calls `end` after the terminal is itself again.
+    UsageError where there is no terminal.
+    """
+    env = os.environ
+    check_terminal(env)
+    remote = bool(env.get("SSH_CONNECTION"))
+    # Read by textual when it is imported: nothing here moves by itself, least of all over a slow link.
+    env.setdefault("TEXTUAL_ANIMATIONS", "none")
+    env.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(NICENESS)
+    from tuimon.viewer.app import Tuimon
+    from tuimon.viewer.feed import Feed
+    from tuimon.viewer.glyphs import choose
+    from tuimon.viewer.screens.quit import END
+
+    period = REMOTE_PERIOD if remote else LOCAL_PERIOD
+    app = Tuimon(run.name, lambda ready: Feed(run, ready, rules=rules, period=period),
+                 glyphs=choose(env, sys.stdout.encoding), owner=owner, guards_terminal=True)
+    # Mouse motion over charts costs a millisecond of CPU per event on the far side of a link: off there.
+    answer = app.run(mouse=not remote if mouse is None else mouse)
+    if answer == END and end is not None:
+        end()
+    return app.return_code or 0

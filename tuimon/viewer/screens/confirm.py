@@ -1,0 +1,123 @@
+"""A dialog that says what will happen and takes one key for an answer. The harmless answer has the focus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tuimon.viewer.actions import Question
+from tuimon.viewer.arrange import ROLES, ascii_of
+from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.lines import Line, Span
+from tuimon.viewer.theme import Ink
+
+
+class Answer(NamedTuple):
+    """One way out of a dialog."""
+
+    key: str
+    words: str
+    result: str | None
+    """What the dialog returns; None: nothing is done."""
+
+
+def styled(line: Line, ink: Ink, glyphs: GlyphSet) -> Text:
+    """A line as Rich text: never markup."""
+    text = Text(no_wrap=False)
+    for span in line:
+        words = ascii_of(span.text) if glyphs.name == "ascii" else span.text
+        text.append(words, ink.style(ROLES[span.tone]))
+    return text
+
+
+class Choice(Static, can_focus=True):
+    """An answer that can be focused, clicked, or taken with enter."""
+
+    class Taken(Message):
+        """It was chosen."""
+
+        def __init__(self, answer: Answer) -> None:
+            super().__init__()
+            self.answer = answer
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "take", show=False)]
+
+    def __init__(self, answer: Answer, ink: Ink, glyphs: GlyphSet) -> None:
+        super().__init__(styled((Span(f" {answer.key} ", "key"), Span(f" {answer.words} ")), ink, glyphs),
+                         id=f"answer-{answer.key}", markup=False)
+        self.answer = answer
+
+    def action_take(self) -> None:
+        """Answer with this."""
+        self.post_message(self.Taken(self.answer))
+
+    def on_click(self, event: events.Click) -> None:
+        """Answer with this."""
+        event.stop()
+        self.action_take()
+
+
+class Confirm(ModalScreen["str | None"]):
+    """Returns the result of the answer taken; None when it was left alone."""
+
+    CSS = """
+    Confirm { align: center middle; background: $background 60%; }
+    Confirm > Vertical { width: auto; max-width: 95%; min-width: 44; height: auto; max-height: 100%;
+        border: round $primary; padding: 1 2; background: $surface; overflow-y: auto; }
+    Confirm Static { width: auto; max-width: 100%; }
+    #heading { margin-bottom: 1; }
+    Confirm Horizontal { height: 1; width: 100%; align-horizontal: right; margin-top: 1; }
+    Confirm Horizontal Choice { margin-left: 2; width: auto; }
+    Confirm Choice:focus { background: $primary 30%; text-style: bold; }
+    """
+    AUTO_FOCUS = "Choice"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,ctrl+c", "leave_alone", show=False),
+        Binding("right,down", "app.focus_next", show=False), Binding("left,up", "app.focus_previous", show=False),
+    ]
+
+    def __init__(self, title: str, lines: Sequence[Line], answers: Sequence[Answer], ink: Ink,
+                 glyphs: GlyphSet) -> None:
+        super().__init__()
+        self._heading, self._lines, self._answers, self._ink, self._glyphs = title, lines, answers, ink, glyphs
+
+    @classmethod
+    def of(cls, question: Question, ink: Ink, glyphs: GlyphSet) -> Confirm:
+        """A question with a no and a yes; the no is first and focused."""
+        answers = (Answer("n", question.no, None), Answer("y", question.yes, "yes"))
+        return cls(question.title, question.lines, answers, ink, glyphs)
+
+    def compose(self) -> ComposeResult:
+        """The words, then the answers."""
+        with Vertical():
+            yield Static(styled((Span(self._heading, "strong"),), self._ink, self._glyphs), markup=False, id="heading")
+            body = Text("\n").join(styled(line, self._ink, self._glyphs) for line in self._lines)
+            yield Static(body, markup=False)
+            with Horizontal():
+                for answer in self._answers:
+                    yield Choice(answer, self._ink, self._glyphs)
+
+    def on_key(self, event: events.Key) -> None:
+        """The letter of an answer takes it."""
+        for answer in self._answers:
+            if event.key == answer.key:
+                event.stop()
+                self.dismiss(answer.result)
+                return
+
+    def on_choice_taken(self, message: Choice.Taken) -> None:
+        """An answer was clicked or entered."""
+        self.dismiss(message.answer.result)
+
+    def action_leave_alone(self) -> None:
+        """Do nothing."""
+        self.dismiss(None)

@@ -1,0 +1,47 @@
+"""How the overview divides a terminal. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+FULL_COLUMNS = 100
+FULL_ROWS = 32
+LEAST = (40, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """Rows given to each part; 0 hides it. The charts take what is left."""
+
+    kind: Literal["full", "compact", "tiny"]
+    gap: int = 0
+    """Blank rows between badges and verdict."""
+    verdict: int = 3
+    sparks: int = 0
+    heat: int = 0
+    heat_columns: int = 1
+    events: int = 1
+    charts: int = 0
+
+
+def divide(width: int, height: int, layers: int) -> Division:
+    """The division of a terminal of that size for a model with so many layers."""
+    if width < LEAST[0] or height < LEAST[1]:
+        return Division("tiny")
+    if width >= FULL_COLUMNS and height >= FULL_ROWS:
+        events = 2 if height >= 44 else 1
+        heat = max(3, min(layers or 6, height // 5)) + 2
+        fixed = 1 + 1 + 1 + 4 + heat + events + 1
+        spare = (height - fixed) % 2   # two rows of charts of equal height
+        return Division("full", 1, 4 + spare, 0, heat, 1, events, height - fixed - spare)
+    sparks = 4 if height >= 16 else 0
+    two = width >= 70
+    rows = (layers + 1) // 2 if two else layers
+    heat = min(max(rows, 1), max(3, height // 8)) if height >= 22 else 0
+    gap, verdict = (1 if height >= 20 else 0), (4 if height >= 22 else 3)
+    fixed = 1 + 1 + gap + verdict + sparks + heat + 1 + 1
+    charts = height - fixed
+    if charts < 4:   # a chart of three rows says nothing that a sparkline does not say
+        verdict, charts = verdict + max(0, charts), 0
+    return Division("compact", gap, verdict, sparks, heat, 2 if two else 1, 1, charts)

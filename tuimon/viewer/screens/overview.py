@@ -1,0 +1,216 @@
+"""The overview: verdict first, then the charts that show why. Shows frames; knows how one person looks at them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Grid
+from textual.screen import Screen
+from textual.timer import Timer
+
+from tuimon.viewer import arrange
+from tuimon.viewer.actions import ACTIONS
+from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.screens.layout import Division, divide
+from tuimon.viewer.theme import Ink
+from tuimon.viewer.views import Frame
+from tuimon.viewer.widgets.words import Words
+
+if TYPE_CHECKING:
+    from tuimon.viewer.plots import Choice
+    from tuimon.viewer.widgets.chart import ChartPanel
+    from tuimon.viewer.widgets.heat import HeatPanel
+    from tuimon.viewer.widgets.spark import SparkPanel
+
+
+def bindings() -> list[BindingType]:
+    """The table of actions as Textual bindings."""
+    found: list[BindingType] = []
+    for action in ACTIONS:
+        for i, key in enumerate(action.keys):
+            what = f"panel({i})" if action.name == "panel" else (
+                f"app.act('{action.name}')" if action.order is not None else
+                f"app.{action.name}" if action.name in ("help", "leave") else action.name)
+            found.append(Binding(key, what, action.help, show=False))
+    return found
+
+
+class Overview(Screen[None]):
+    """Header, badges, verdict, charts, layers, events, keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings()
+    CSS = """
+    Overview { layers: base; overflow: hidden; }
+    Overview > Words { height: 1; width: 1fr; }
+    #charts { grid-size: 2 2; grid-gutter: 0; width: 1fr; height: 1fr; }
+    #charts.-one { grid-size: 1 1; }
+    #charts > ChartPanel { width: 1fr; height: 1fr; }
+    #sparks, #heat { width: 1fr; }
+    #small { display: none; height: 1fr; }
+    Overview.-tiny > Words { display: none; }
+    Overview.-tiny > #small { display: block; }
+    Overview.-tiny > Grid, Overview.-tiny > #heat, Overview.-tiny > #sparks { display: none; }
+    """
+    AUTO_FOCUS = None
+
+    def __init__(self, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:
+        super().__init__()
+        self._frame, self._ink, self._glyphs = frame, ink, glyphs
+        self._division: Division | None = None
+        self._choice: Choice | None = None
+        self._flash = ""
+        self._flash_timer: Timer | None = None
+        self._panels: list[ChartPanel] = []
+        self._sparks: SparkPanel | None = None
+        self._heat: HeatPanel | None = None
+
+    def compose(self) -> ComposeResult:
+        """Words only: the first paint waits for nothing else."""
+        def words(name: str, layout: object) -> Words:
+            return Words(layout, self._frame, self._ink, self._glyphs, id=name)  # type: ignore[arg-type]  # functions of one shape
+
+        yield words("header", arrange.header)
+        yield words("badges", arrange.badges)
+        yield words("verdict", arrange.verdict)
+        yield Grid(id="charts")
+        yield words("events", arrange.events)
+        yield words("footer", arrange.footer_keys)
+        yield words("small", arrange.too_small)
+
+    def on_mount(self) -> None:
+        """Charts follow the first paint."""
+        self.call_after_refresh(self._mount_charts)
+
+    async def _mount_charts(self) -> None:
+        from tuimon.viewer.plots import Choice
+        from tuimon.viewer.widgets.chart import ChartPanel
+        from tuimon.viewer.widgets.heat import HeatPanel
+        from tuimon.viewer.widgets.spark import SparkPanel
+
+        self._choice = Choice()
+        self._panels = [ChartPanel(self._ink, self._glyphs, id=f"chart-{i}") for i in range(4)]
+        self._sparks = SparkPanel(self._ink, self._glyphs, id="sparks")
+        self._heat = HeatPanel(self._ink, self._glyphs, id="heat")
+        grid = self.query_one("#charts", Grid)
+        await grid.mount(*self._panels)
+        await self.mount(self._sparks, before=grid)
+        await self.mount(self._heat, after=grid)
+        self._divide(force=True)
+        self._plot()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Divide the new size."""
+        del event
+        self._divide(force=True)
+        self._plot()
+
+    def show_frame(self, frame: Frame) -> None:
+        """Show this moment."""
+        self._frame = frame
+        self._divide()
+        for words in self.query(Words):
+            words.tell(frame)
+        self._tell_footer()
+        self._plot()
+
+    def flash(self, text: str, seconds: float = 3.0) -> None:
+        """Say something in the footer's place for a moment: one row, where a toast would redraw a corner twice."""
+        self._flash = text
+        self._tell_footer()
+        if self._flash_timer is not None:
+            self._flash_timer.stop()
+        self._flash_timer = self.set_timer(seconds, self._end_flash)
+
+    def _end_flash(self) -> None:
+        self._flash, self._flash_timer = "", None
+        self._tell_footer()
+
+    def _tell_footer(self) -> None:
+        frame = replace(self._frame, flash=self._flash) if self._flash else self._frame
+        self.query_one("#footer", Words).tell(frame)
+
+    @property
+    def choice(self) -> Choice | None:
+        """How the charts are looked at; None before they are there."""
+        return self._choice
+
+    def _divide(self, *, force: bool = False) -> None:
+        width, height = self.app.size
+        division = divide(width, height, len(self._frame.heat.layers))
+        if division == self._division and not force:
+            return
+        self._division = division
+        self.set_class(division.kind == "tiny", "-tiny")
+        badges, verdict = self.query_one("#badges"), self.query_one("#verdict")
+        badges.styles.margin = (0, 0, division.gap, 0)
+        verdict.styles.height = division.verdict
+        self.query_one("#events").styles.height = division.events
+        grid = self.query_one("#charts")
+        grid.styles.visibility = "visible" if division.charts else "hidden"
+        for panel, rows in ((self._sparks, division.sparks), (self._heat, division.heat)):
+            if panel is not None:
+                panel.styles.height = rows
+                panel.display = rows > 0 and division.kind != "tiny"
+                panel.styles.margin = (0, 0, 0, 1 if division.kind == "compact" and panel is self._heat else 0)
+        self._arrange_charts()
+
+    def _arrange_charts(self) -> None:
+        if self._choice is None or self._division is None:
+            return
+        alone = self._division.kind != "full" or self._choice.is_large
+        self.query_one("#charts").set_class(alone, "-one")
+        for i, panel in enumerate(self._panels):
+            panel.display = not alone or i == self._choice.at(self._frame)
+
+    def _plot(self) -> None:
+        choice, division = self._choice, self._division
+        if choice is None or division is None or self._heat is None or self._sparks is None:
+            return
+        from tuimon.viewer.plots import chart_spec, heat_spec, spark_specs, x_axis
+
+        self._arrange_charts()
+        x = x_axis(self._frame)
+        for i, panel in enumerate(self._panels):
+            if panel.display:
+                focused = choice.chart == i and division.kind == "full"
+                panel.plot(chart_spec(self._frame, i, choice, self._glyphs, focused=focused), x)
+        if self._sparks.display:
+            self._sparks.plot(spark_specs(self._frame, self._glyphs), x)
+        if self._heat.display:
+            full = division.kind == "full"
+            self._heat.plot(heat_spec(self._frame, self._glyphs, framed=full, columns=division.heat_columns), x)
+
+    def _choose(self, choice: Choice) -> None:
+        self._choice = choice
+        self._plot()
+
+    def action_panel(self, index: int) -> None:
+        """Choose a chart; again: large."""
+        if self._choice is not None:
+            self._choose(self._choice.picked(index))
+
+    def action_next_chart(self) -> None:
+        """Choose the next chart."""
+        if self._choice is not None:
+            at = self._choice.at(self._frame)
+            first = self._choice.chart is None and self._division is not None and self._division.kind == "full"
+            self._choose(replace(self._choice, chart=at if first else (at + 1) % 4))
+
+    def action_log_axis(self) -> None:
+        """Turn the chosen chart's axis."""
+        if self._choice is not None:
+            self._choose(self._choice.turn(self._frame.charts[self._choice.at(self._frame)].name))
+
+    def action_smoother(self) -> None:
+        """Smooth the chosen chart more."""
+        if self._choice is not None:
+            self._choose(self._choice.smoothed(self._choice.at(self._frame), 1))
+
+    def action_rougher(self) -> None:
+        """Smooth the chosen chart less."""
+        if self._choice is not None:
+            self._choose(self._choice.smoothed(self._choice.at(self._frame), -1))

@@ -1,0 +1,25 @@
+"""What q asks in a demo: the training process can outlive this screen."""
+
+from __future__ import annotations
+
+from tuimon.viewer.actions import loss_line
+from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.lines import dim, say
+from tuimon.viewer.screens.confirm import Answer, Confirm
+from tuimon.viewer.theme import Ink
+from tuimon.viewer.views import Frame
+
+LEAVE = "leave"
+END = "end"
+
+
+def ask_to_quit(frame: Frame, ink: Ink, glyphs: GlyphSet) -> Confirm:
+    """Stay, leave it running, or end it."""
+    lines = (
+        say(f"{frame.facts.name} is at {loss_line(frame)}."),
+        say("Left running, it goes on without a screen; come back with:"),
+        (dim("    tuimon watch"),),
+        say("Ended, its loop leaves at the next step boundary; logs and checkpoints stay."),
+    )
+    answers = (Answer("s", "stay", None), Answer("l", "leave it running", LEAVE), Answer("e", "end it", END))
+    return Confirm("Leave this demo?", lines, answers, ink, glyphs)

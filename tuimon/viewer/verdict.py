@@ -1,0 +1,337 @@
+"""The verdict block: what a good colleague would say about the run in three lines. Pure.
+
+Headline; the numbers; what to do and which key does it. Each state of a run has its own words. `wide` is for 100
+columns and more, `narrow` for less.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from tuimon.control.states import LIVE, State
+from tuimon.diagnosis.model import Incident, Usual
+from tuimon.viewer.charts.format import number, span
+from tuimon.viewer.charts.format import step as steps
+from tuimon.viewer.lines import (
+    Line,
+    Span,
+    Tone,
+    dim,
+    key,
+    lapse,
+    measured,
+    plain_factor,
+    rate,
+    say,
+    strong,
+    tone_of,
+)
+from tuimon.viewer.story import TICKS, WAITING, Rescue
+from tuimon.viewer.views import Sources
+
+GAP: Final = "   "
+JUST_NOW: Final = 15.0
+"""Seconds for which a refusal stays in the verdict block."""
+
+
+class Verdict(NamedTuple):
+    """Three lines for wide screens, three for narrow ones, and the tone of the bar beside them."""
+
+    wide: tuple[Line, ...]
+    narrow: tuple[Line, ...]
+    tone: Tone
+
+
+def verdict(sources: Sources, state: State) -> Verdict:
+    """What to say about a run in this state."""
+    told = _STATES[state](sources)
+    asked = _asked(sources)
+    if asked is None or state not in LIVE:
+        return told
+    return Verdict((*told.wide[:2], asked), (*told.narrow[:2], asked), told.tone)
+
+
+def _title(glyph: str, words: str, tone: Tone, *facts: str) -> Line:
+    tail = (dim(GAP + " · ".join(fact for fact in facts if fact)),) if any(facts) else ()
+    return (Span(f"{glyph} {words}", tone), *tail)
+
+
+def _both(tone: Tone, *lines: Line) -> Verdict:
+    return Verdict(lines, lines, tone)
+
+
+def _offer(*pairs: tuple[str, str]) -> Line:
+    """Keys and what they do."""
+    spans: list[Span] = []
+    for i, (name, words) in enumerate(pairs):
+        spans += [Span(GAP if i else ""), key(f" {name} "), Span(f" {words}")]
+    return tuple(spans)
+
+
+def _asked(sources: Sources) -> Line | None:
+    """A command that waits for its answer, or was refused a moment ago: law 8 in one line."""
+    for request in reversed(sources.requests):
+        if request.outcome in WAITING:
+            what = {"requested": "requested", "received": "received by the run",
+                    "deferred": "kept by the run for its first step"}[request.outcome]
+            return (Span(f"◌ {request.verb} {what}", "info"), dim("   it answers at its next step boundary"))
+        if request.outcome == "refused" and abs(sources.now - request.time) < JUST_NOW:
+            return (Span(f"✖ {request.verb} refused", "warning"), Span(f"   {request.why or 'no reason given'}"))
+    return None
+
+
+def goal(sources: Sources) -> str:
+    """Where a rescue would go back to."""
+    target = sources.story.rescue_target
+    return "the initial weights (no snapshot has earned its health yet)" if target is None else (
+        f"step {steps(target)} (healthy)")
+
+
+def _overrides(sources: Sources) -> Line | None:
+    overrides = sources.story.overrides
+    if not overrides.any:
+        return None
+    return (Span(f"Overrides in force: {overrides.words}.   "), key(" u "), Span(" undo"))
+
+
+def _loss(sources: Sources) -> str:
+    loss, trend = sources.values.get("loss"), sources.trend
+    if loss is None:
+        return "Loss not measured yet"
+    if trend is None or not math.isfinite(trend):
+        return f"Loss {number(loss)}"
+    if abs(trend) < 0.001:
+        return f"Loss {number(loss)}, level"
+    return f"Loss {number(loss)}, {'falling' if trend < 0 else 'rising'} {abs(trend) * 100:.1f} % per 100 steps"
+
+
+def _gradient(sources: Sources) -> str:
+    norm, usual = sources.values.get("grad_norm"), sources.diagnosis.usual.get("grad_norm")
+    if norm is None:
+        return ""
+    return f"Gradient norm {number(norm)}{_range(usual)}."
+
+
+def _range(usual: Usual | None) -> str:
+    return "" if usual is None else f" (usual {span(usual.low, usual.high)})"
+
+
+def _waiting(sources: Sources) -> Verdict:
+    facts = sources.statement
+    third = say("Training runs in a process of its own: leaving this screen never harms it.", "dim")
+    return _both("dim", _title("◌", "Waiting for the first step", "dim"), say(sources.awaited[:1].upper()
+                 + sources.awaited[1:]), say(facts) if facts else third)
+
+
+def _running(sources: Sources) -> Verdict:
+    if not sources.step:
+        return _waiting(sources)
+    incident, rescue = sources.diagnosis.leading, sources.story.rescue
+    if rescue is not None and rescue.failed is None and _belongs_to(rescue, incident):
+        return _rescuing(sources, rescue)
+    if incident is not None:
+        return _incident(sources, incident)
+    if rescue is not None and rescue.done_step is not None:
+        return _again(sources, rescue)
+    return _healthy(sources)
+
+
+def _belongs_to(rescue: Rescue, incident: Incident | None) -> bool:
+    """Whether the rescue is still the news: under way, or its incident has not closed yet."""
+    if rescue.done_step is None:
+        return True
+    return incident is not None and incident.detected_step <= rescue.held_step
+
+
+def _healthy(sources: Sources) -> Verdict:
+    found = [i for i in sources.diagnosis.incidents if i.state == "resolved" and i.severity != "info"]
+    past = f"{len(found)} incident{'s' if len(found) > 1 else ''} so far, all over" if found else "nothing open"
+    first = _title("●", "Healthy", "ok", f"{steps(sources.step)} steps, {past}")
+    ratio, target = sources.values.get("update_ratio"), sources.story.rescue_target
+    fits = f"Update ratio {number(ratio)}{_range(sources.diagnosis.usual.get('update_ratio'))}; " if ratio else ""
+    last = f"last healthy snapshot {steps(target)}." if target is not None else (
+        "no snapshot has earned its health yet.")
+    third = _overrides(sources) or (say(sources.statement) if sources.statement else say(
+        f"{fits}{last}" if fits else last[:1].upper() + last[1:], "plain"))
+    wide = (first, say(f"{_loss(sources)}. {_gradient(sources)}"), third)
+    return Verdict(wide, (first, say(f"{_loss(sources)}."), third), "ok")
+
+
+def _incident(sources: Sources, incident: Incident) -> Verdict:
+    tone = tone_of(incident.severity)
+    glyph = {"info": "◆", "warning": "▲"}.get(tone, "✖")
+    since = f"since step {steps(incident.onset_step)}"
+    layer = f"worst in {incident.layer}" if incident.layer else ""
+    first = _title(glyph, incident.headline, tone, since, layer, f"confidence {incident.confidence}")
+    short = _title(glyph, incident.headline, tone, f"since {steps(incident.onset_step)}",
+                   f"worst {incident.layer}" if incident.layer else "", incident.confidence)
+    second = say(incident.why)
+    target = sources.story.rescue_target
+    back = "roll back to the initial weights" if target is None else f"roll back to step {steps(target)} (healthy)"
+    if incident.severity == "info":
+        third = say("; ".join(incident.next) or "Nothing to do.")
+        return Verdict((first, second, third), (short, second, third), tone)
+    near = "the start" if target is None else f"step {steps(target)}"
+    wide = _offer(("r", f"{back}, lr x0.1, clip 1.0"), ("x", "hold the run"))
+    narrow = _offer(("r", f"back to {near}, lr x0.1, clip 1.0"), ("x", "hold the run"))
+    others = len(sources.diagnosis.open_incidents) - 1
+    if others:
+        first = (*first, dim(f" · {others} more open"))
+    if not incident.next:
+        return Verdict((first, second, wide), (short, second, narrow), tone)
+    advice = incident.next[0][:1].upper() + incident.next[0][1:]
+    if incident.severity == "critical":   # the key does what the advice says, and is at hand
+        return Verdict((first, second, (*wide, dim(f"{GAP}{advice}"))), (short, second, narrow), tone)
+    return Verdict((first, second, say(advice), wide), (short, second, say(advice), narrow), tone)
+
+
+def ticks(rescue: Rescue, step: int) -> tuple[tuple[bool, str, str], ...]:
+    """The five ticks of a rescue: (done, words, words where there is little room)."""
+    held, restored, lr, clip, warmup = (rescue.tick(name) for name in TICKS)
+    at = steps(held.step) if held else ""
+    back = restored.number("to_step") if restored else None
+    target = "initial weights" if restored and restored.fields.get("proven") is False else (
+        steps(int(back)) if back is not None else "")
+    scale = plain_factor((lr.number("scale") if lr else None) or 0.1)
+    after = lr.number("after") if lr else None
+    limit = clip.number("max_norm") if clip else None
+    clipped = f"clip {plain_factor(limit)}" if limit is not None else "clip"
+    return (
+        (held is not None, f"held at {at}" if at else "hold", f"held {at}" if at else "hold"),
+        (restored is not None, f"restored {target}".rstrip(), f"back to {target}" if target else "restore"),
+        (lr is not None, f"lr x{scale}" + (f" = {rate(after)}" if after is not None else ""), f"lr x{scale}"),
+        (clip is not None, clipped, clipped),
+        _warmup(rescue, warmup.number("steps") if warmup else None, warmup.step if warmup else step, step),
+    )
+
+
+def _warmup(rescue: Rescue, total: float | None, begun: int, step: int) -> tuple[bool, str, str]:
+    if rescue.done_step is not None:
+        return True, f"warmed up at {steps(rescue.done_step)}", f"warm at {steps(rescue.done_step)}"
+    if not total or not math.isfinite(total):
+        return False, "warm-up", "warm-up"
+    count = f"{max(0, min(step - begun, int(total)))}/{int(total)}"
+    return False, f"warming up {count}", f"warm-up {count}"
+
+
+def _tick_line(rescue: Rescue, step: int, *, narrow: bool) -> Line:
+    spans = [Span("◐ Rescue", "info")]
+    told = ticks(rescue, step)
+    under_way = next((i for i, (done, *_) in enumerate(told) if not done), len(told))
+    for i, (done, words, short) in enumerate(told):
+        glyph, tone = ("✓", "ok") if done else ("◐", "info") if i == under_way else ("◌", "dim")
+        gap = "  " if narrow else GAP
+        spans += [Span(f"{gap}{glyph} ", tone), Span(short if narrow else words, "plain" if done else tone)]  # type: ignore[arg-type]  # literals
+    return tuple(spans)
+
+
+def _rescuing(sources: Sources, rescue: Rescue) -> Verdict:
+    held = rescue.tick("held")
+    before = held.number("loss") if held else None
+    was = f", was {number(before)} when held" if before is not None else ""
+    loss = measured(sources.values.get("loss"))
+    now = f"Loss {loss}{was}. {_gradient(sources)}" if rescue.tick("warmup") else f"Loss{was[1:]}." if was else (
+        "The run is being put back.")
+    third = _overrides(sources) or say("The other parts follow within a step.", "dim")
+    if rescue.done_step is not None:
+        clean = max(0, sources.step - rescue.done_step)
+        now += f" Watching: {clean} step{'' if clean == 1 else 's'} since the warm-up."
+    return Verdict((_tick_line(rescue, sources.step, narrow=False), say(now), third),
+                   (_tick_line(rescue, sources.step, narrow=True), say(now), third), "info")
+
+
+def _again(sources: Sources, rescue: Rescue) -> Verdict:
+    done = rescue.done_step or 0
+    resolved = [i.resolved_step for i in sources.diagnosis.incidents if i.resolved_step is not None]
+    since = max([s for s in resolved if s >= rescue.held_step], default=done)
+    first = _title("●", "Healthy again", "ok",
+                   f"since step {steps(since)}", f"the rescue at {steps(rescue.held_step)} worked")
+    ratio = sources.values.get("update_ratio")
+    clean = max(0, sources.step - since)
+    more = f" Update ratio {number(ratio)}." if ratio is not None else ""
+    count = f"{steps(clean)} clean step{'' if clean == 1 else 's'}"
+    third = _overrides(sources) or say("No override is in force.", "dim")
+    return Verdict((first, say(f"{_loss(sources)}. {_gradient(sources)}{more} {count}."), third),
+                   (first, say(f"{_loss(sources)}; {count}."), third), "ok")
+
+
+def _still(sources: Sources) -> str:
+    incident = sources.diagnosis.leading
+    loss = f"Loss {measured(sources.values.get('loss'))}."
+    if incident is None:
+        return f"Everything stays in memory; nothing is lost. {loss}"
+    return f"{incident.headline} since step {steps(incident.onset_step)}. {loss} Everything stays in memory."
+
+
+def _held(sources: Sources) -> Verdict:
+    rescue = sources.story.rescue
+    if rescue is not None and not rescue.is_over:
+        return _rescuing(sources, rescue)
+    first = _title("◼", f"Held at step {steps(sources.step)}", "warning", sources.story.why)
+    target = sources.story.rescue_target
+    back = "the initial weights" if target is None else f"step {steps(target)} (healthy)"
+    wide = _offer(("r", f"rescue: back to {back}, lr x0.1, clip 1.0"), ("space", "go on as it is"), ("k", "end it"))
+    near = "the start" if target is None else f"step {steps(target)}"
+    narrow = _offer(("r", f"rescue to {near}"), ("space", "go on as it is"), ("k", "end it"))
+    second = say(_still(sources))
+    return Verdict((first, second, wide), (first, second, narrow), "warning")
+
+
+def _paused(sources: Sources) -> Verdict:
+    return _both("info", _title("‖", f"Paused at step {steps(sources.step)}", "info", sources.story.why),
+                 say(_still(sources)), _offer(("space", "go on"), ("k", "end it")))
+
+
+def _stopping(sources: Sources) -> Verdict:
+    return _both("warning", _title("◼", "Stopping", "warning", sources.story.why),
+                 say("The training loop has been asked to leave at its next step boundary."),
+                 say("Nothing else to do.", "dim"))
+
+
+def _last(sources: Sources) -> str:
+    incident = sources.diagnosis.leading
+    tail = f" {incident.headline} since step {steps(incident.onset_step)}." if incident else ""
+    loss, norm = measured(sources.values.get("loss")), measured(sources.values.get("grad_norm"))
+    return f"Last loss {loss}, gradient norm {norm}.{tail}"
+
+
+def _kept(sources: Sources) -> Line:
+    step = sources.story.checkpoint
+    on_disk = f"Newest checkpoint on disk: step {steps(step)}." if step is not None else (
+        "No checkpoint was written to disk.")
+    return say(f"{on_disk} The log is complete up to step {steps(sources.step)}.", "dim")
+
+
+def _finished(sources: Sources) -> Verdict:
+    tone = tone_of(sources.diagnosis.leading.severity) if sources.diagnosis.leading else "ok"
+    return _both(tone, _title("✓", "Finished", "ok", f"{steps(sources.step)} steps"), say(_last(sources)),
+                 _kept(sources))
+
+
+def _stopped(sources: Sources) -> Verdict:
+    return _both("dim", _title("◼", f"Stopped at step {steps(sources.step)}", "plain", "as asked"),
+                 say(_last(sources)), _kept(sources))
+
+
+def _crashed(sources: Sources) -> Verdict:
+    error = sources.story.error or "the script gave no reason"
+    return _both("critical", _title("✖", f"Crashed at step {steps(sources.step)}", "critical"), say(error),
+                 _kept(sources))
+
+
+def _died(sources: Sources) -> Verdict:
+    if not sources.step:
+        return _both("critical", _title("✝", "Died before its first step", "critical"), say(sources.awaited),
+                     say("console.log in the run's directory has its last words.", "dim"))
+    return _both("critical", _title("✝", f"Died at step {steps(sources.step)}", "critical",
+                                    f"{lapse(sources.age)} ago"),
+                 (strong("Its process is gone without a word: killed, out of memory, or a lost machine. "),
+                  Span(_last(sources))), _kept(sources))
+
+
+_STATES: Final[dict[State, Callable[[Sources], Verdict]]] = {
+    "starting": _running, "running": _running, "paused": _paused, "held": _held, "stopping": _stopping,
+    "finished": _finished, "stopped": _stopped, "crashed": _crashed, "died": _died,
+}

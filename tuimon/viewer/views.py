@@ -1,0 +1,202 @@
+"""The nouns of the screen: header, badges, charts, heat, marks, frame, and what they are built from. Frozen values.
+
+Two frames are equal when the screen would look the same: arrays are left out of the comparison and stand behind
+`revision`. Nothing here loads numpy: the first paint must not wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from tuimon.control.states import State
+from tuimon.diagnosis.model import Diagnosis, Severity
+from tuimon.viewer.lines import Line, Tone
+from tuimon.viewer.story import EventLine, Overrides, Request, Story
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tuimon.record.history import Thin
+
+Rules = Literal["tuimon", "notebook"]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first line."""
+
+    name: str
+    what: str
+    """Model and device."""
+    device: str
+    step: int
+    total: int | None
+    eta: str
+    status: str
+    """"● LIVE", "stale 12 s", "◼ HELD", "✝ died"."""
+    tone: Tone
+
+    @property
+    def fraction(self) -> float | None:
+        """Done part of the run, 0..1; None where the end is unknown."""
+        return min(1.0, self.step / self.total) if self.total else None
+
+
+@dataclass(frozen=True, slots=True)
+class BadgeView:
+    """One category at a glance."""
+
+    label: str
+    word: str
+    glyph: str
+    tone: Tone
+
+
+@dataclass(frozen=True, slots=True)
+class BandView:
+    """A range of values with a meaning."""
+
+    low: float
+    high: float
+    healthy: bool
+    """Where it should be; else where it usually is."""
+    word: str
+    """"usual 0.9–1.4"."""
+    beyond: str = ""
+    """What it means to be outside; stands in the title."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChartView:
+    """One chart's data, thinned to the frame's x axis."""
+
+    name: str
+    title: str
+    log: bool
+    current: str
+    severity: Severity | None
+    """Of the current value: None unless its category is in trouble."""
+    waiting: str
+    """What an empty chart waits for."""
+    note: str = ""
+    """Range or band in words."""
+    bands: tuple[BandView, ...] = ()
+    columns: Thin | None = field(default=None, compare=False, repr=False)
+    overlay: Thin | None = field(default=None, compare=False, repr=False)
+    """Validation loss, on the loss chart."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeatView:
+    """Gradient RMS per layer over time."""
+
+    layers: tuple[str, ...] = ()
+    worst: str = ""
+    """"worst blocks.3 8.1e-2", or nothing."""
+    severity: Severity | None = None
+    before: int | None = None
+    """The usual is learned from steps before this one (an onset)."""
+    steps: NDArray[Any] | None = field(default=None, compare=False, repr=False)
+    """(m,)"""
+    rms: NDArray[Any] | None = field(default=None, compare=False, repr=False)
+    """(m, L); NaN where a layer had no gradient."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkView:
+    """A moment, in every chart."""
+
+    step: int
+    kind: Literal["onset", "event", "rollback", "snapshot"]
+    tone: Tone
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """All that one moment of the screen needs."""
+
+    header: Header
+    badges: tuple[BadgeView, ...]
+    verdict: tuple[Line, ...]
+    narrow: tuple[Line, ...]
+    """The verdict for screens below 100 columns."""
+    tone: Tone
+    """Of the verdict's bar."""
+    charts: tuple[ChartView, ...]
+    heat: HeatView
+    marks: tuple[MarkView, ...]
+    events: tuple[EventLine, ...]
+    """The latest last."""
+    about: int
+    """Index of the chart that the verdict is about."""
+    state: State
+    is_live: bool
+    facts: Facts
+    last: int = 1
+    """Right end of the x axis; it grows in steps, so that charts do not jump."""
+    revision: int = 0
+    """Grows with every row read."""
+    problem: str = ""
+    """What keeps the viewer from reading on, or nothing."""
+    flash: str = ""
+    """What the footer says for a moment instead of the keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What confirm texts and actions need to know, in numbers."""
+
+    name: str = "run"
+    step: int = 0
+    lr: float | None = None
+    loss: float | None = None
+    target: int | None = None
+    """Step a rescue goes back to; None: the initial weights."""
+    clips: bool | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+    rescuing: bool = False
+    step_time: float | None = None
+    checkpoint: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What the feed has read so far."""
+
+    name: str
+    story: Story
+    diagnosis: Diagnosis
+    requests: tuple[Request, ...] = ()
+    """Asked for by this viewer and not yet in the run's own log, and those answered a moment ago."""
+    model: str = ""
+    device: str = ""
+    total: int | None = None
+    clips: bool | None = None
+    statement: str = ""
+    """What a demo says it is going to do."""
+    awaited: str = "waiting for the run to start"
+    """What an empty screen waits for."""
+    alive: bool | None = True
+    """Whether the process is still there; None where that cannot be told."""
+    step: int = 0
+    age: float = 0.0
+    """Seconds since the newest row."""
+    silence: float = 0.0
+    """Seconds since the newest sign of life."""
+    step_time: float | None = None
+    """Usual seconds per step."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """Last measured value per metric."""
+    trend: float | None = None
+    """Change of the loss over the last 100 steps, as a fraction."""
+    columns: Mapping[str, Thin] = field(default_factory=dict)
+    """Metrics thinned to steps 0..last."""
+    last: int = 1
+    heat: HeatView = HeatView()
+    rules: Rules = "tuimon"
+    revision: int = 0
+    problem: str = ""
+    now: float = 0.0
+    """Wall clock, seconds since the epoch."""

@@ -1,0 +1,31 @@
+"""A few lines of toned words in the panel: header, badges, verdict, events, footer are each one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tuimon.viewer.arrange import paint
+from tuimon.viewer.charts.picture import Picture
+from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.lines import Line
+from tuimon.viewer.theme import Ink
+from tuimon.viewer.views import Frame
+from tuimon.viewer.widgets.picture import PictureView
+
+Layout = Callable[[Frame, int, int], Sequence[Line]]
+
+
+class Words(PictureView):
+    """Lays out a frame's words at its own size; refreshes only rows that changed."""
+
+    def __init__(self, layout: Layout, frame: Frame, ink: Ink, glyphs: GlyphSet, *, id: str) -> None:  # noqa: A002 - textual's own name
+        super().__init__(ink, glyphs, id=id)
+        self._arranged_by = layout
+        self.tell(frame)
+
+    def tell(self, frame: Frame) -> None:
+        """Show the words of this frame."""
+        def painter(width: int, height: int) -> Picture:
+            return paint(self._arranged_by(frame, width, height), width, height, self.glyphs)
+
+        self.draw_with(painter)
