@@ -4,10 +4,10 @@ import sys
 
 import torch
 from torch.nn.functional import cross_entropy
-from tuimon.diagnosis.notebook import TrainingHealthMonitor
 
 from tuimon.demo import GPTModel, SimpleTextDataset, create_dataloader, create_model_config, create_tokenizer
 from tuimon.demo.corpus import read_text
+from tuimon.diagnosis.notebook import TrainingHealthMonitor
 
 learning_rate = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0  # 1.0 explodes, 3e-4 learns
 torch.manual_seed(0)

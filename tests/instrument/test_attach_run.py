@@ -209,23 +209,30 @@ ENDINGS: dict[str, tuple[str, str | None]] = {
 def test_how_a_script_ended_is_recorded(tmp_path: Path) -> None:
     """One interpreter loads torch; each ending is that of a child of it, left to run into its own exit."""
     code = textwrap.dedent("""
-        import os, sys, torch, tuimon, tuimon.instrument.attach
+        import os, sys, torch, tuimon
         torch.set_num_threads(1)
-        torch.optim.SGD([torch.zeros(1)], lr=0.1)  # loads what optimizers load, once
+        def train(run):
+            model = torch.nn.Linear(2, 1)
+            opt = torch.optim.SGD(model.parameters(), lr=0.1)
+            monitor = tuimon.attach(model, opt, run_dir=run)
+            for _ in range(3):
+                model(torch.ones(1, 2)).sum().backward()
+                opt.step()
+            return monitor
+        train("first").close()  # loads whatever is loaded late, once
         for number, (line, inside) in enumerate([(line, inside) for line in LINES for inside in (False, True)]):
             if os.fork() == 0:
-                model = torch.nn.Linear(2, 1)
-                opt = torch.optim.SGD(model.parameters(), lr=0.1)
-                monitor = tuimon.attach(model, opt, run_dir=f"run{number}")
-                for _ in range(3):
-                    model(torch.ones(1, 2)).sum().backward()
-                    opt.step()
+                monitor = train(f"run{number}")
                 if inside:
                     with monitor:
                         exec(line)
                 exec(line)
                 sys.exit()
-            os.wait()
+        while True:
+            try:
+                os.wait()
+            except ChildProcessError:
+                break
     """).replace("LINES", repr(list(ENDINGS)))
     env = {**os.environ, "PYTHONPATH": str(Path(tuimon.__file__).parents[1])}
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=tmp_path, env=env, timeout=200,

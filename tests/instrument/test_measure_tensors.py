@@ -191,3 +191,16 @@ def test_a_weighted_backward_counts_as_weighted(tmp_path: Path) -> None:
         loss.backward(torch.tensor(0.25))
         opt.step()
     assert loops.read(monitor.run_dir).row(1)["loss"] == pytest.approx(0.25 * loss.item(), rel=1e-6)
+
+
+def test_a_backward_that_does_not_reach_the_model_is_not_its_loss(tmp_path: Path) -> None:
+    model, stranger = Net(), nn.Linear(2, 1)
+    opt = torch.optim.SGD(model.parameters(), lr=0.1)
+    with tuimon.attach(model, opt, run_dir=tmp_path / "run") as monitor:
+        for i in range(2):
+            opt.zero_grad(set_to_none=False)
+            stranger(torch.ones(1, 2)).sum().backward()
+            loss = loops.loss_of(model, loops.batch(i))
+            loss.backward()
+            opt.step()
+    assert loops.read(monitor.run_dir).row(2)["loss"] == pytest.approx(loss.item(), rel=1e-6)
