@@ -98,11 +98,11 @@ def test_a_run_is_the_same_every_time_and_another_with_another_seed():
 
 
 def test_until_the_fault_an_exploding_run_learns_and_then_it_does_not():
-    values = losses(scenario="exploding", steps=215, seed=2)
+    values = losses(scenario="exploding", steps=225, seed=2)
     usual = sum(values[140:150]) / 10
     assert usual < 3.1
     assert max(values[:150]) == pytest.approx(math.log(104), abs=0.3)
-    assert min(values[205:]) > 2 * usual
+    assert min(values[210:]) > 2 * usual
 
 
 def test_learning_rate_one_from_the_first_step_is_lost_at_once():
