@@ -67,7 +67,8 @@ def train(options: DemoOptions, *, bare: bool = False) -> list[Tensor]:
 
     monitor = Unwatched() if bare else tuimon.attach(
         model, optimizer, scheduler=scheduler, name=options.scenario, run_dir=options.run_dir, total_steps=total,
-        tokens_per_step=batch * config["max_seq_len"], vocab_size=tokenizer.vocab_size, on_critical=options.on_critical)
+        tokens_per_step=batch * config["max_seq_len"], vocab_size=tokenizer.vocab_size, on_critical=options.on_critical,
+        from_step=begin)
 
     faulty_from = (scenario.schedule.runaway_after or 0) + 1
     pace = Pace(options.speed)
@@ -129,8 +130,9 @@ def resume(options: DemoOptions, model: nn.Module, optimizer: Optimizer, schedul
     found = go_on(Checkpoints(Path(options.run_dir) / "checkpoints"), model, [optimizer], [scheduler])
     for line in found.notes:
         print(line, file=sys.stderr)
-    step: int = found.step
-    return step
+    if found.overrides.get("lr_scale", 1.0) != 1.0 or found.overrides.get("clip") is not None:
+        print("overrides of the earlier attempt (lr scale, clip) are not in force any more", file=sys.stderr)
+    return found.step
 
 
 def choose_device(device: Device, size: Size) -> torch.device:
