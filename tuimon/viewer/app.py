@@ -58,7 +58,7 @@ class Tuimon(App[str]):
     def __init__(self, name: str, feed: Callable[[Callable[[], object]], Source], *, glyphs: GlyphSet,
                  owner: bool = False, guards_terminal: bool = False) -> None:
         """`feed` builds the source, given what to call when a frame is ready; `owner`: q asks before it leaves."""
-        super().__init__()
+        super().__init__(driver_class=terminal.terse_driver(os.environ) if guards_terminal else None)
         palette = PALETTES["dark"]
         self.register_theme(Theme(
             "tuimon", primary=palette.inks["info"].rgb, background=palette.background, surface=palette.background,
