@@ -351,3 +351,18 @@ def test_a_whole_session_of_the_panel_never_loads_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False,
                           cwd=here.parents[2], env={**__import__("os").environ, "PYTHONPATH": f"{here.parent}:."})
     assert done.returncode == 0, done.stderr
+
+
+async def test_a_loss_that_spans_decades_turns_its_own_axis_and_y_has_the_last_word():
+    run = synthetic.healthy(60)
+    async with panel(run) as p:
+        assert "loss · log" not in await p.until(has_charts)
+        for loss in (8.0, 130.0, 90.0, 3.0):
+            run.values(loss=loss, grad_norm=1.0, update_ratio=1e-3, lr=3e-4)
+        await p.until("loss · log")
+        await p.pilot.press("1", "y")
+        await p.until(lambda text: "loss · log" not in text)
+        run.values(loss=900.0, grad_norm=1.0, update_ratio=1e-3, lr=3e-4)
+        assert "loss · log" not in await p.until("65/600")
+        await p.pilot.press("y")
+        await p.until("loss · log")

@@ -116,7 +116,7 @@ def _charts(sources: Sources) -> tuple[ChartView, ...]:
         "update_ratio", "update ratio")
     badges: dict[str, Badge] = {b.category: b for b in sources.diagnosis.badges}
     views = []
-    for name, title, log in (("loss", "loss", False), ("grad_norm", "grad norm", True), (*ratio, True),
+    for name, title, log in (("loss", "loss", "loss" in sources.wide), ("grad_norm", "grad norm", True), (*ratio, True),
                              ("lr", "learning rate", False)):
         value, bands = sources.values.get(name), _bands(sources, name)
         views.append(ChartView(

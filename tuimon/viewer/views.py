@@ -193,6 +193,8 @@ class Sources:
     """Change of the loss over the last 100 steps, as a fraction."""
     columns: Mapping[str, Thin] = field(default_factory=dict)
     """Metrics thinned to steps 0..last."""
+    wide: frozenset[str] = frozenset()
+    """Metrics whose values span too many decades for a linear axis."""
     last: int = 1
     heat: HeatView = HeatView()
     rules: Rules = "tuimon"

@@ -203,7 +203,7 @@ class Overview(Screen[None]):
     def action_log_axis(self) -> None:
         """Turn the chosen chart's axis."""
         if self._choice is not None:
-            self._choose(self._choice.turn(self._frame.charts[self._choice.at(self._frame)].name))
+            self._choose(self._choice.turned(self._frame.charts[self._choice.at(self._frame)]))
 
     def action_smoother(self) -> None:
         """Smooth the chosen chart more."""
