@@ -235,7 +235,7 @@ class Reading:
     def _awaited(self, mono: float) -> str:
         waited = lapse(max(0.0, mono - (self._opened or mono)))
         if self._alive is False:
-            return f"its last words: {_last_words(self.run)}"
+            return f"Its last words: {_last_words(self.run)}"
         if self._info is not None:
             return f"waiting for the first step: the training process has attached, {waited}"
         if self._launch is not None:
@@ -264,8 +264,8 @@ class Reading:
             age=mono - self._fresh if self._fresh is not None else 0.0,
             silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,
             trend=self._trend, columns=self._columns, wide=self._wide, last=int(self._x.last),
-            heat=self._layers.view(diagnosis),
-            rules=self.rules, revision=self._revision, problem=problem, now=now)
+            heat=self._layers.view(diagnosis), rules=self.rules, revision=self._revision, problem=problem, now=now,
+            console=clean(str(self.run.console), 200))
 
     @property
     def is_live(self) -> bool:

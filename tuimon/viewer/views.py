@@ -176,6 +176,8 @@ class Sources:
     clips: bool | None = None
     statement: str = ""
     """What a demo says it is going to do."""
+    console: str = "console.log"
+    """Where the training process prints to."""
     awaited: str = "waiting for the run to start"
     """What an empty screen waits for."""
     alive: bool | None = True
