@@ -396,3 +396,27 @@ async def test_leaving_a_held_run_does_not_promise_that_it_goes_on():
         text = await p.until("leave it held")
         assert "Left held, it waits in memory" in text
         assert "running" not in text
+
+
+async def test_a_picture_of_the_screen_is_saved_beside_the_last_one_and_its_place_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with panel(synthetic.exploding()) as p:
+        await p.until(lambda text: "Exploding gradients" in text and has_charts(text))
+        await p.pilot.press("ctrl+s")
+        await p.until("saved as exploding-step-260.svg in")
+        await p.pilot.press("ctrl+s")
+        await p.until("saved as exploding-step-260-2.svg in")
+    first = (tmp_path / "exploding-step-260.svg").read_text()
+    assert first.startswith("<svg") and "Exploding" in first
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+async def test_a_picture_that_cannot_be_saved_is_said_and_harms_nothing(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    async with panel(synthetic.healthy()) as p:
+        await p.until("Healthy")
+        await p.pilot.press("ctrl+s")
+        await p.until("it could not be saved here")

@@ -195,6 +195,8 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("log_axis", ("y",), "y", "logarithmic or linear axis for the chosen chart", lambda _: "log", weight=1),
     Action("smoother", ("plus", "equals_sign"), "+", "smooth the chosen chart more", lambda _: "smooth"),
     Action("rougher", ("minus",), "-", "smooth the chosen chart less", lambda _: "rough"),
+    Action("picture", ("ctrl+s",), "ctrl+s", "save this screen as an SVG picture in the current directory",
+           lambda _: "picture"),
     Action("help", ("question_mark", "h"), "?", "this help", lambda _: "help", weight=2),
     Action("leave", ("q", "ctrl+c"), "q", "leave this screen (training goes on; a demo asks)", lambda _: "quit",
            weight=2),

@@ -20,5 +20,5 @@ READING: Final[tuple[Line, ...]] = (
 
 def help_screen(ink: Ink, glyphs: GlyphSet) -> Confirm:
     """A dialog with one answer."""
-    rows = tuple((Span(f"{action.shown:>5}  ", "key"), Span(action.help)) for action in ACTIONS)
+    rows = tuple((Span(f"{action.shown:>6}  ", "key"), Span(action.help)) for action in ACTIONS)
     return Confirm("Keys", (*rows, *READING), (Answer("q", "back", None),), ink, glyphs)

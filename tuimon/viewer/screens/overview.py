@@ -34,7 +34,7 @@ def bindings() -> list[BindingType]:
         for i, key in enumerate(action.keys):
             what = f"panel({i})" if action.name == "panel" else (
                 f"app.act('{action.name}')" if action.order is not None else
-                f"app.{action.name}" if action.name in ("help", "leave") else action.name)
+                f"app.{action.name}" if action.name in ("help", "leave", "picture") else action.name)
             found.append(Binding(key, what, action.help, show=False))
     return found
 
