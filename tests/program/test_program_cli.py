@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from tuimon.cli import main
-from tuimon.record.rundir import Launch, create_run
+from tuimon.record.liveness import is_alive
+from tuimon.record.rundir import Launch, create_run, list_runs
 
 
 @pytest.mark.parametrize(("line", "says"), [
@@ -39,3 +44,19 @@ def test_a_run_without_a_step_is_not_called_healthy(capsys):
     row = capsys.readouterr().out.splitlines()[1]
     assert "died" in row
     assert row.endswith("nothing measured")
+
+
+def test_a_demo_without_a_screen_that_is_told_to_go_takes_its_training_along():
+    argv = [sys.executable, "-m", "tuimon", "demo", "healthy", "--headless", "--steps", "5000"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stderr is not None
+        assert "healthy" in program.stderr.readline()
+        process = list_runs()[0].read_launch().process
+        try:
+            program.send_signal(signal.SIGTERM)
+            program.communicate(timeout=60)
+            assert program.returncode == 130
+            assert not is_alive(process)
+        finally:
+            if is_alive(process):
+                os.kill(process.pid, signal.SIGKILL)
