@@ -55,6 +55,32 @@ def test_a_run_that_is_told_to_stop_leaves_at_a_step_boundary_and_says_so():
     assert status(started.run).state == "stopped"
 
 
+def test_a_resumed_run_counts_on_from_its_checkpoint():
+    from tuimon.control import spool
+    from tuimon.control.commands import Command, Who
+    from tuimon.record.events import EventReader
+    from tuimon.record.status import status
+
+    def told(run, kind):
+        return [event for event in EventReader(run.events).poll() if event.kind == kind]
+
+    first = launch(DemoOptions(scenario="healthy", steps=100_000, seed=9, speed=1000))
+    try:
+        wait_for(lambda: status(first.run).step >= 3)
+        spool.submit(first.run.commands, Command(spool.new_id(), "checkpoint", issued=time.time(), who=Who(pid=os.getpid())))
+        wait_for(lambda: told(first.run, "checkpoint"))
+        kept = told(first.run, "checkpoint")[-1].whole("snapshot_step")
+    finally:
+        first.end()
+    second = launch(DemoOptions(scenario="healthy", resume=first.run.name, speed=1000))
+    try:
+        wait_for(lambda: len(told(second.run, "attempt")) == 2)
+        assert told(second.run, "attempt")[-1].whole("from_step") == kept
+        wait_for(lambda: status(second.run).step > kept)
+    finally:
+        second.end()
+
+
 def test_what_refuses_to_be_asked_starts_nothing():
     with pytest.raises(UsageError, match="known"):
         launch(DemoOptions(scenario="explode"))

@@ -67,7 +67,8 @@ def train(options: DemoOptions, *, bare: bool = False) -> list[Tensor]:
 
     monitor = Unwatched() if bare else tuimon.attach(
         model, optimizer, scheduler=scheduler, name=options.scenario, run_dir=options.run_dir, total_steps=total,
-        tokens_per_step=batch * config["max_seq_len"], vocab_size=tokenizer.vocab_size, on_critical=options.on_critical)
+        tokens_per_step=batch * config["max_seq_len"], vocab_size=tokenizer.vocab_size, on_critical=options.on_critical,
+        from_step=begin)
 
     faulty_from = (scenario.schedule.runaway_after or 0) + 1
     pace = Pace(options.speed)
