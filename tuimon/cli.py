@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tuimon import __version__
 from tuimon.errors import TuimonError
@@ -44,8 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+class Arguments(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line; the usage is what --help is for."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        self.exit(2, f"tuimon: {message.replace('argument ', '', 1)}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Arguments(
         prog="tuimon", description="Instrument panel and emergency brake for people who train transformers.",
     )
     parser.add_argument("--version", action="version", version=f"tuimon {__version__}")
@@ -133,6 +141,8 @@ def _verdict(found: RunStatus) -> str:
 
     if found.state == "unreadable":
         return clean(found.why)
+    if not found.step:
+        return "nothing measured"
     return f"{found.verdict}: {clean(found.headline)}" if found.headline else found.verdict
 
 

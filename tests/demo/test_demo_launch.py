@@ -95,6 +95,16 @@ def test_what_refuses_to_be_asked_starts_nothing():
     assert list_runs() == []
 
 
+def test_cuda_that_is_not_there_is_refused_before_anything_is_started():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is CUDA here")
+    with pytest.raises(UsageError, match="no CUDA device"):
+        launch(DemoOptions(scenario="healthy", device="cuda"))
+    assert list_runs() == []
+
+
 def test_only_an_ended_run_of_the_same_scenario_with_a_checkpoint_can_be_resumed():
     from tuimon.record.liveness import identity
     from tuimon.record.rundir import Launch, create_run

@@ -20,7 +20,8 @@ import pyte
 class Terminal:
     """One program on one pty."""
 
-    def __init__(self, argv: Sequence[str], columns: int, rows: int, env: Mapping[str, str]) -> None:
+    def __init__(self, argv: Sequence[str], columns: int, rows: int, env: Mapping[str, str],
+                 cwd: str | os.PathLike[str] | None = None) -> None:
         self.started = time.monotonic()
         self.raw = bytearray()
         self.screen = pyte.Screen(columns, rows)
@@ -29,7 +30,7 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         clean = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "SSH_CONNECTION", "COLUMNS", "LINES"}}
         self.process = subprocess.Popen(
-            argv, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, close_fds=True,
+            argv, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, close_fds=True, cwd=cwd,
             env={**clean, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8", **env},
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  # no threads here
         )

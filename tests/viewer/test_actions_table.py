@@ -91,3 +91,13 @@ def test_the_markdown_table_has_every_key():
     assert table.startswith("| key | does |\n|---|---|\n")
     for action in ACTIONS:
         assert f"| `{action.shown}` | {action.help} |" in table
+
+
+@pytest.mark.parametrize("name", ["hold", "checkpoint", "end"])
+def test_a_question_says_when_its_command_takes_hold(name):
+    def asks(state, step):
+        return words(find(name).question(frame(state, step=step)))
+
+    assert "at its next step boundary (now at step 260)" in asks("running", 260)
+    assert "at once: it stands at step 260" in asks("paused", 260)
+    assert "at its first step" in asks("running", 0)

@@ -69,6 +69,7 @@ async def test_a_healthy_run_is_quiet_and_says_so(size):
         text = await p.until(lambda t: has_charts(t) and "blocks.3" in t)
         for word in ("healthy", "240/600", "● LIVE", "LOSS", "GRADIENTS", "grad norm", "update ratio", "q quit"):
             assert word in text
+        assert size[0] < 120 or "◌ VALIDATION –" in text
         for alarm in ("✖", "▲", "exploding gradients"):
             assert alarm not in text
 
@@ -312,11 +313,11 @@ async def test_help_lists_every_key_of_the_table():
     async with panel(synthetic.healthy()) as p:
         await p.until("Healthy")
         await p.pilot.press("question_mark")
-        text = await p.until("Dotted lines")
+        text = await p.until("onset of an incident")
         for action in ACTIONS:
             assert action.help in text
         await p.pilot.press("escape")
-        await p.until(lambda t: "Dotted lines" not in t)
+        await p.until(lambda t: "onset of an incident" not in t)
 
 
 async def test_the_panel_leaves_within_two_seconds_with_its_feed():
@@ -351,3 +352,71 @@ def test_a_whole_session_of_the_panel_never_loads_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False,
                           cwd=here.parents[2], env={**__import__("os").environ, "PYTHONPATH": f"{here.parent}:."})
     assert done.returncode == 0, done.stderr
+
+
+async def test_a_loss_that_spans_decades_turns_its_own_axis_and_y_has_the_last_word():
+    run = synthetic.healthy(60)
+    async with panel(run) as p:
+        assert "loss · log" not in await p.until(has_charts)
+        for loss in (8.0, 130.0, 90.0, 3.0):
+            run.values(loss=loss, grad_norm=1.0, update_ratio=1e-3, lr=3e-4)
+        await p.until("loss · log")
+        await p.pilot.press("1", "y")
+        await p.until(lambda text: "loss · log" not in text)
+        run.values(loss=900.0, grad_norm=1.0, update_ratio=1e-3, lr=3e-4)
+        assert "loss · log" not in await p.until("65/600")
+        await p.pilot.press("y")
+        await p.until("loss · log")
+
+
+@pytest.mark.parametrize("key", ["space", "x", "r", "c", "k", "q"])
+async def test_on_a_small_screen_a_dialog_leaves_the_verdict_readable_and_all_its_words_visible(key):
+    async with panel(synthetic.exploding(), (80, 24), owner=True) as p:
+        await p.until(lambda text: "Exploding gradients" in text and has_charts(text))
+        await p.pilot.press(key)
+        text = await p.until("?  ")
+        assert "Exploding gradients" in text
+        assert re.search(r"r +back to step 170", text)
+        assert "╰──" in text.splitlines()[-1]
+
+
+async def test_help_fits_a_small_screen_from_its_title_to_its_answer():
+    async with panel(synthetic.healthy(), (80, 24)) as p:
+        await p.until("Healthy")
+        await p.pilot.press("question_mark")
+        text = await p.until("q  back")
+        for words in ("Keys", "pause at the next step", "onset of an incident", "log answers it"):
+            assert words in text
+
+
+async def test_leaving_a_held_run_does_not_promise_that_it_goes_on():
+    async with panel(synthetic.exploding().hold(), owner=True) as p:
+        await p.until("Held at step 260")
+        await p.pilot.press("q")
+        text = await p.until("leave it held")
+        assert "Left held, it waits in memory" in text
+        assert "running" not in text
+
+
+async def test_a_picture_of_the_screen_is_saved_beside_the_last_one_and_its_place_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with panel(synthetic.exploding()) as p:
+        await p.until(lambda text: "Exploding gradients" in text and has_charts(text))
+        await p.pilot.press("ctrl+s")
+        await p.until("saved as exploding-step-260.svg in")
+        await p.pilot.press("ctrl+s")
+        await p.until("saved as exploding-step-260-2.svg in")
+    first = (tmp_path / "exploding-step-260.svg").read_text()
+    assert first.startswith("<svg") and "Exploding" in first
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+async def test_a_picture_that_cannot_be_saved_is_said_and_harms_nothing(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    async with panel(synthetic.healthy()) as p:
+        await p.until("Healthy")
+        await p.pilot.press("ctrl+s")
+        await p.until("it could not be saved here")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tuimon.viewer.charts.axes import LABEL, XAxis, YAxis, fit, nice_step
+from tuimon.viewer.charts.axes import LABEL, WIDE_DECADES, XAxis, YAxis, fit, is_wide, nice_step
 from tuimon.viewer.charts.series import EMPTY, Series
 
 X = XAxis(0, 1000)
@@ -148,3 +148,15 @@ def test_without_cutting_every_value_is_inside_whatever_came_before(values, more
     y = axis(values, robust=False)
     y = axis(values + more, y, robust=False)
     assert y.low <= min(values + more) and max(values + more) <= y.high
+
+
+@given(st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=40))
+def test_a_growing_history_becomes_wide_once_and_stays_so(values):
+    told = [is_wide(v, v) for v in (np.array(values[:n]) for n in range(1, len(values) + 1))]
+    assert told == sorted(told)
+    assert told[-1] == (math.log10(max(values)) - math.log10(min(values)) > WIDE_DECADES)
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [2.0, 3.0], [np.inf, 2.0], [1e3, 0.0, 2.0], [-2.0, 1e3]])
+def test_nothing_a_constant_and_what_is_not_positive_are_not_wide(values):
+    assert not is_wide(np.array(values), np.array(values))

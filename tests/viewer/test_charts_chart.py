@@ -178,12 +178,12 @@ def test_more_steps_within_the_axis_change_only_cells_at_their_right():
     assert before.lines != after.lines
 
 
-def test_equal_specs_make_equal_rows_and_a_different_value_changes_the_title_only():
+def test_equal_specs_make_equal_rows_and_a_different_value_changes_its_own_cells_only():
     one = ChartSpec("n", "1.00", series=(series([1.0, 2.0]),))
     other = ChartSpec("n", "1.01", series=(series([1.0, 2.0]),))
     assert picture(one).changed(picture(one)) == []
-    assert picture(other).changed(picture(one)) == [0]
-    assert picture(one).changed(NOTHING) == list(range(12))
+    assert picture(other).changed(picture(one)) == [(0, 53, 57)]
+    assert picture(one).changed(NOTHING) == [(y, 0, 60) for y in range(12)]
 
 
 def test_steps_stand_above_each_other_in_charts_of_equal_width():

@@ -48,7 +48,9 @@ def test_a_process_that_died_before_its_first_step_leaves_its_last_words():
     _, frame = read(run)
     assert frame.header.status == "✝ died"
     assert "Died before its first step" in said(frame)
-    assert "ImportError: no torch" in said(frame)
+    assert "Its last words: ImportError: no torch" in said(frame)
+    assert str(run.dir.console) in said(frame)
+    assert {chart.waiting for chart in frame.charts} == {"nothing was measured"}
 
 
 def test_nothing_new_means_no_frame():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 from tuimon.control.states import STATES
 from tuimon.diagnosis.model import Diagnosis, Incident
 from tuimon.record.events import KINDS, Event
+from tuimon.viewer.arrange import events as event_lines
 from tuimon.viewer.arrange import verdict as verdict_lines
 from tuimon.viewer.arrange import wrap
-from tuimon.viewer.frame import build_frame
+from tuimon.viewer.frame import build_frame, empty_frame
 from tuimon.viewer.lines import Span, text_of
-from tuimon.viewer.story import Story, tell
+from tuimon.viewer.story import EventLine, Story, tell
 from tuimon.viewer.views import Sources
 
 
@@ -118,6 +120,12 @@ def test_without_a_healthy_snapshot_the_offer_says_so():
     frame = build_frame(Sources("r", story(event("state", state="running")), Diagnosis(9, (incident(),), (), (), {}), step=9, alive=True))
     assert "initial weights" in text_of(frame.verdict[2])
     assert frame.facts.target is None
+
+
+def test_events_fill_their_row_to_the_last_cell():
+    shown = replace(empty_frame("x", ""), events=tuple(EventLine(1, "▸", "twelve cells", "plain") for _ in range(5)))
+    assert [text_of(line) for line in event_lines(shown, 37, 1)] == [" 1 ▸ twelve cells    1 ▸ twelve cells"]
+    assert [text_of(line) for line in event_lines(shown, 36, 1)] == [" 1 ▸ twelve cells"]
 
 
 def test_info_offers_no_keys():

@@ -80,7 +80,7 @@ async def test_panels_draw_at_their_own_size_and_again_when_it_changes():
             assert shown(widget) == widget.picture.lines
 
 
-async def test_only_rows_that_changed_are_refreshed():
+async def test_only_what_changed_is_refreshed():
     class One(App[None]):
         def compose(self) -> ComposeResult:
             yield Asked(Ink(DARK, "truecolor"), BRAILLE)
@@ -99,7 +99,7 @@ async def test_only_rows_that_changed_are_refreshed():
         panel.plot(chart(304, "2.01"), X)
         assert 1 <= panel.rows_changed <= 5
         assert [len(regions) for regions in panel.regions] == [panel.rows_changed]
-        assert all(r.height == 1 and r.width == 60 for regions in panel.regions for r in regions)
+        assert all(r.height == 1 and r.x >= 8 and r.right <= 59 for regions in panel.regions for r in regions)
 
 
 async def test_the_value_axis_stays_within_a_title_and_starts_anew_with_another():

@@ -6,7 +6,9 @@ It learns of the run only what any other viewer would: through the log, the even
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol, TextIO
@@ -132,11 +134,16 @@ class Following:
 
 def run(options: DemoOptions, out: TextIO | None = None, err: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic) -> int:
-    """Run one demo to its end. Exit status: 3 where an open incident reaches --fail-on; 130 after Ctrl+C; else 0.
+    """Run one demo to its end. Exit status: 3 where an open incident reaches --fail-on; 130 when interrupted; else 0.
+
+    Nobody sees a run without a screen: Ctrl+C, SIGTERM and SIGHUP end the training process as well.
 
     UsageError where the training process refused to start, 1 where it broke. Touches the disk and starts a process.
     """
     out, err = out or sys.stdout, err or sys.stderr
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
     started = launch(options)
     following = Following(started.run, options.rules)
     print(f"{started.run.name}: {started.launch.statement}", file=err, flush=True)

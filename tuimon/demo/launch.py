@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -81,6 +82,7 @@ def launch(options: DemoOptions, clock: Callable[[], float] = time.time) -> Star
     options = options.check()
     if not sys.executable:
         raise UsageError("this Python does not know its own path, so it cannot start a training process")
+    _check_torch(options)
     run = _create(options) if options.resume is None else _reopen(options.resume, options.scenario)
     earlier = run.read_launch() if options.resume is not None else None
     if earlier is not None:  # the order of the data and the length of the schedule belong to the run
@@ -96,6 +98,17 @@ def launch(options: DemoOptions, clock: Callable[[], float] = time.time) -> Star
     except ProcessLookupError:
         pass  # already gone: what it said is in console.log
     return Started(run, said, process)
+
+
+def _check_torch(options: DemoOptions) -> None:
+    """UsageError where training could not begin. Only an explicit `--device cuda` pays for loading torch to be sure."""
+    if find_spec("torch") is None:
+        raise UsageError("the demo trains with PyTorch, which this Python does not have: pip install torch")
+    if options.device == "cuda" and options.resume is None:
+        look = "import sys, torch; sys.exit(0 if torch.cuda.is_available() else 3)"
+        done = subprocess.run([sys.executable, "-c", look], check=False, capture_output=True)  # noqa: S603  # ours
+        if done.returncode == 3:  # anything else: the training process will say it better
+            raise UsageError("--device cuda: this PyTorch sees no CUDA device; --device auto takes what there is")
 
 
 def _create(options: DemoOptions) -> RunDir:

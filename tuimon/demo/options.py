@@ -102,7 +102,7 @@ _HELP: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("--seed", {"type": int, "metavar": "N", "help": "weights and order of the data (1)"}),
     ("--steps", {"type": int, "metavar": "N", "help": f"length of the run ({DEFAULT_STEPS})"}),
     ("--device", {"choices": _CHOICES["device"], "help": "auto: CUDA if there is one; tiny stays on the CPU (auto)"}),
-    ("--size", {"choices": _CHOICES["size"], "help": "of the model (tiny)"}),
+    ("--size", {"choices": _CHOICES["size"], "help": "of the model; gpt2 takes seconds a step without a GPU (tiny)"}),
     ("--text", {"metavar": "FILE", "help": "learn this UTF-8 file instead of Python's documentation"}),
     ("--lr", {"type": float, "metavar": "X", "help": "learning rate instead of the scenario's"}),
     ("--speed", {"type": float, "metavar": "X", "help": f"most steps per second ({DEFAULT_SPEED:g})"}),

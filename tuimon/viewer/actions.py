@@ -80,8 +80,12 @@ def _numbered(*rows: str) -> tuple[Line, ...]:
     return tuple((Span(f"{i}  ", "strong"), Span(row)) for i, row in enumerate(rows, 1))
 
 
-def _next_step(frame: Frame) -> str:
-    return f"after step {steps(frame.facts.step)}" if frame.state == "running" else "at its first step"
+def _boundary(frame: Frame) -> str:
+    """When a command takes hold: a running loop is some steps further by the time it is confirmed."""
+    at = steps(frame.facts.step)
+    if _is_waiting(frame):
+        return f"at once: it stands at step {at}"
+    return f"at its next step boundary (now at step {at})" if frame.facts.step else "at its first step"
 
 
 def _lr_change(frame: Frame) -> str:
@@ -98,14 +102,14 @@ def _ask_pause(frame: Frame) -> Question:
         return Question(title, (say(f"The run stands at step {steps(frame.facts.step)}."), say(goes), *worry),
                         "leave it standing", "go on")
     return Question("Pause this run?", (
-        say(f"It stands still at its next step boundary, {_next_step(frame)}."),
+        say(f"It stands still {_boundary(frame)}."),
         say("Weights, optimizer and data stay in memory; the device stays reserved."),
         say("space goes on.", "dim")), "let it run", "pause")
 
 
 def _ask_hold(frame: Frame) -> Question:
     return Question("Hold this run?", (
-        say(f"Emergency stop: it stands still at its next step boundary, {_next_step(frame)}."),
+        say(f"Emergency stop: it stands still {_boundary(frame)}."),
         say("Everything stays in memory; nothing is lost by holding."),
         say("From there: r rescues, space goes on as it is, k ends it.", "dim")), "let it run", "hold")
 
@@ -131,8 +135,9 @@ def _ask_rescue(frame: Frame) -> Question:
 
 def _ask_checkpoint(frame: Frame) -> Question:
     return Question("Write a checkpoint?", (
-        say(f"Weights, optimizer and random state {_next_step(frame)}, to the run's directory:"),
-        say("written aside, flushed, renamed into place, with a sha256 manifest."),
+        say("Weights, optimizer and random state go to the run's directory,"),
+        say(f"{_boundary(frame)}."),
+        say("Written aside, flushed, renamed into place, with a sha256 manifest.", "dim"),
         say("Training waits only for the copy in memory.", "dim")), "not now", "write it")
 
 
@@ -153,7 +158,7 @@ def _ask_end(frame: Frame) -> Question:
     kept = frame.facts.checkpoint
     disk = "no checkpoint has been written: c writes one" if kept is None else f"newest checkpoint: step {steps(kept)}"
     return Question("End this run?", (
-        say(f"The training loop leaves at its next step boundary, {_next_step(frame)}."),
+        say(f"The training loop leaves {_boundary(frame)}."),
         say("What is only in memory is gone then; logs and checkpoints stay."),
         say(f"On disk: {disk}.", "warning" if kept is None else "dim")), "let it live", "end the run")
 
@@ -190,6 +195,8 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("log_axis", ("y",), "y", "logarithmic or linear axis for the chosen chart", lambda _: "log", weight=1),
     Action("smoother", ("plus", "equals_sign"), "+", "smooth the chosen chart more", lambda _: "smooth"),
     Action("rougher", ("minus",), "-", "smooth the chosen chart less", lambda _: "rough"),
+    Action("picture", ("ctrl+s",), "ctrl+s", "save this screen as an SVG picture in the current directory",
+           lambda _: "picture"),
     Action("help", ("question_mark", "h"), "?", "this help", lambda _: "help", weight=2),
     Action("leave", ("q", "ctrl+c"), "q", "leave this screen (training goes on; a demo asks)", lambda _: "quit",
            weight=2),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from textual.app import App
@@ -58,7 +59,7 @@ class Tuimon(App[str]):
     def __init__(self, name: str, feed: Callable[[Callable[[], object]], Source], *, glyphs: GlyphSet,
                  owner: bool = False, guards_terminal: bool = False) -> None:
         """`feed` builds the source, given what to call when a frame is ready; `owner`: q asks before it leaves."""
-        super().__init__()
+        super().__init__(driver_class=terminal.terse_driver(os.environ) if guards_terminal else None)
         palette = PALETTES["dark"]
         self.register_theme(Theme(
             "tuimon", primary=palette.inks["info"].rgb, background=palette.background, surface=palette.background,
@@ -116,6 +117,18 @@ class Tuimon(App[str]):
     def action_help(self) -> None:
         """Show the keys."""
         self.push_screen(help_screen(self._ink, self._glyphs))
+
+    def action_picture(self) -> None:
+        """Save what is on the screen, and say where."""
+        from tuimon.viewer.export import save
+
+        facts = self._frame.facts
+        try:
+            path = save(self.export_screenshot(title="tuimon"), facts.name, facts.step, Path.cwd())
+        except OSError as error:
+            self._overview.flash(f"picture: it could not be saved here: {error.strerror or error}")
+        else:
+            self._overview.flash(f"picture: saved as {path.name} in {path.parent}", seconds=6.0)
 
     def action_leave(self) -> None:
         """Detach; the owner of a live demo is asked first."""

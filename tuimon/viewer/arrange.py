@@ -156,10 +156,10 @@ def events(frame: Frame, width: int, height: int) -> list[Line]:
     if frame.problem:
         rows.append((Span(f" ▲ {frame.problem}", "warning"),))
     while entries and len(rows) < height:
-        taken: list[Line] = []
-        used = 1
-        while entries and (not taken or used + _length(entries[-1]) + 4 <= width):
-            used += _length(entries[-1]) + 4
+        taken: list[Line] = [entries.pop()]
+        used = 1 + _length(taken[0])
+        while entries and used + 4 + _length(entries[-1]) <= width:
+            used += 4 + _length(entries[-1])
             taken.insert(0, entries.pop())
         row = (Span(" "), *(span for i, entry in enumerate(taken) for span in ((Span("    "),) if i else ()) + entry))
         rows.insert(1 if frame.problem else 0, row)

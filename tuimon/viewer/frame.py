@@ -11,7 +11,7 @@ from typing import Final
 
 from tuimon.control.states import LIVE, State
 from tuimon.diagnosis.model import SEVERITIES, Badge, Diagnosis, Incident, Severity
-from tuimon.viewer.charts.format import duration, span
+from tuimon.viewer.charts.format import UNKNOWN, duration, span
 from tuimon.viewer.lines import Tone, lapse, measured, rate, tone_of
 from tuimon.viewer.story import EventLine, Rescue, Story, lowered
 from tuimon.viewer.verdict import verdict
@@ -72,7 +72,7 @@ def _header(sources: Sources, state: State) -> Header:
 def _badge(badge: Badge, *, begun: bool) -> BadgeView:
     label = LABELS.get(badge.category, badge.category.upper())
     if badge.severity is None and (badge.word != "ok" or not begun):
-        return BadgeView(label, "" if begun else "waiting", "◌", "dim")
+        return BadgeView(label, UNKNOWN if begun else "", "◌", "dim")
     tone = tone_of(badge.severity)
     glyph = {"ok": "●", "info": "◆", "warning": "▲", "critical": "✖"}[tone]
     return BadgeView(label, badge.word, glyph, tone)
@@ -111,18 +111,19 @@ _WAITING: Final = {"loss": "waiting for the first loss", "grad_norm": "waiting f
                    "lr": "waiting for the first step"}
 
 
-def _charts(sources: Sources) -> tuple[ChartView, ...]:
+def _charts(sources: Sources, state: State) -> tuple[ChartView, ...]:
     ratio = ("grad_param_ratio", "grad/param ratio") if sources.rules == "notebook" else (
         "update_ratio", "update ratio")
     badges: dict[str, Badge] = {b.category: b for b in sources.diagnosis.badges}
     views = []
-    for name, title, log in (("loss", "loss", False), ("grad_norm", "grad norm", True), (*ratio, True),
+    for name, title, log in (("loss", "loss", "loss" in sources.wide), ("grad_norm", "grad norm", True), (*ratio, True),
                              ("lr", "learning rate", False)):
         value, bands = sources.values.get(name), _bands(sources, name)
         views.append(ChartView(
             name, title, log, "" if value is None else rate(value) if name == "lr" else measured(value),
-            _severity(name, value, badges), _WAITING[name], _note(sources, name, bands), bands,
-            sources.columns.get(name), sources.columns.get("val_loss") if name == "loss" else None))
+            _severity(name, value, badges), _WAITING[name] if state in LIVE else "nothing was measured",
+            _note(sources, name, bands), bands, sources.columns.get(name),
+            sources.columns.get("val_loss") if name == "loss" else None))
     return tuple(views)
 
 
@@ -174,10 +175,9 @@ def build_frame(sources: Sources) -> Frame:
         rescuing=is_rescuing(story.rescue, state), step_time=sources.step_time)
     return Frame(
         header=_header(sources, state), badges=badges, verdict=told.wide, narrow=told.narrow, tone=told.tone,
-        charts=_charts(sources), heat=sources.heat, marks=_marks(story, sources.diagnosis), events=_diary(sources),
-        about=about(leading), state=state, is_live=state in LIVE, facts=facts, revision=sources.revision,
-        problem=sources.problem,
-        last=sources.last)
+        charts=_charts(sources, state), heat=sources.heat, marks=_marks(story, sources.diagnosis),
+        events=_diary(sources), about=about(leading), state=state, is_live=state in LIVE, facts=facts,
+        revision=sources.revision, problem=sources.problem, last=sources.last)
 
 
 def is_rescuing(rescue: Rescue | None, state: State) -> bool:

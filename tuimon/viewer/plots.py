@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -33,8 +33,8 @@ class Choice:
     chart: int | None = None
     """The chosen one; None follows the verdict."""
     is_large: bool = False
-    turned: frozenset[str] = frozenset()
-    """Charts whose axis was turned from its default (log or linear)."""
+    log: Mapping[str, bool] = field(default_factory=dict)
+    """Charts whose axis was chosen by hand: it stays, whatever the data do."""
     smooth: tuple[int, ...] = (0, 0, 0, 0)
     """Index into SMOOTHING per chart."""
 
@@ -46,9 +46,9 @@ class Choice:
         """Choose a chart; choosing it again shows it large, and back."""
         return replace(self, chart=index, is_large=self.chart == index and not self.is_large)
 
-    def turn(self, name: str) -> Choice:
+    def turned(self, view: ChartView) -> Choice:
         """The other axis for that chart."""
-        return replace(self, turned=self.turned ^ {name})
+        return replace(self, log={**self.log, view.name: not is_log(view, self)})
 
     def smoothed(self, index: int, by: int) -> Choice:
         """Smoother or rougher."""
@@ -95,7 +95,7 @@ def _series(view: ChartView, past: float) -> tuple[Series, ...]:
 
 def is_log(view: ChartView, choice: Choice) -> bool:
     """Which axis the chart has now."""
-    return view.log != (view.name in choice.turned)
+    return choice.log.get(view.name, view.log)
 
 
 def chart_spec(frame: Frame, index: int, choice: Choice, glyphs: GlyphSet, *, focused: bool) -> ChartSpec:

@@ -26,7 +26,7 @@ from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity, is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.record.segments import LogReader, segment_paths
-from tuimon.viewer.charts.axes import XAxis
+from tuimon.viewer.charts.axes import XAxis, is_wide
 from tuimon.viewer.frame import build_frame
 from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.lines import lapse
@@ -98,6 +98,7 @@ class Reading:
         self._asked: dict[str, Request] = {}
         self._x = XAxis(0, 1)
         self._columns: dict[str, Thin] = {}
+        self._wide: frozenset[str] = frozenset()
         self._trend: float | None = None
         self._step_time: float | None = None
         self._revision = 0
@@ -210,6 +211,7 @@ class Reading:
         self._columns = {name: history.thin(name, 0, last, COLUMNS)
                          for name in ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr")
                          if name in history.names}
+        self._wide = frozenset(name for name, thin in self._columns.items() if is_wide(thin.low, thin.high))
         self._layers.update(history)
         times = history.series("step_time").values[-RECENT:]
         times = times[np.isfinite(times)]
@@ -233,7 +235,7 @@ class Reading:
     def _awaited(self, mono: float) -> str:
         waited = lapse(max(0.0, mono - (self._opened or mono)))
         if self._alive is False:
-            return f"its last words: {_last_words(self.run)}"
+            return f"Its last words: {_last_words(self.run)}"
         if self._info is not None:
             return f"waiting for the first step: the training process has attached, {waited}"
         if self._launch is not None:
@@ -261,8 +263,9 @@ class Reading:
             awaited=self._awaited(mono) if not history.last_step else "", alive=self._alive, step=history.last_step,
             age=mono - self._fresh if self._fresh is not None else 0.0,
             silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,
-            trend=self._trend, columns=self._columns, last=int(self._x.last), heat=self._layers.view(diagnosis),
-            rules=self.rules, revision=self._revision, problem=problem, now=now)
+            trend=self._trend, columns=self._columns, wide=self._wide, last=int(self._x.last),
+            heat=self._layers.view(diagnosis), rules=self.rules, revision=self._revision, problem=problem, now=now,
+            console=clean(str(self.run.console), 200))
 
     @property
     def is_live(self) -> bool:

@@ -6,8 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from tuimon.viewer.terse import terse
+
+if TYPE_CHECKING:
+    from textual.driver import Driver
 
 BACKLOG: Final = 2
 """Writes that may wait in the driver's queue before a frame is skipped: past 30, Textual's whole loop would block."""
@@ -37,3 +42,19 @@ def is_lost(fd: int = 0) -> bool:
         return not os.isatty(fd)
     except OSError:
         return True
+
+
+def terse_driver(env: Mapping[str, str]) -> type[Driver] | None:
+    """Textual's driver for terminals, sending fewer bytes; None, its own choice, where that is another one."""
+    if os.name != "posix" or env.get("TEXTUAL_DRIVER"):
+        return None
+    from textual.drivers.linux_driver import LinuxDriver
+
+    class TerseDriver(LinuxDriver):
+        """Says a colour once."""
+
+        def write(self, data: str) -> None:
+            """Hand on what differs."""
+            super().write(terse(data))
+
+    return TerseDriver

@@ -324,7 +324,7 @@ def _crashed(sources: Sources) -> Verdict:
 def _died(sources: Sources) -> Verdict:
     if not sources.step:
         return _both("critical", _title("✝", "Died before its first step", "critical"), say(sources.awaited),
-                     say("console.log in the run's directory has its last words.", "dim"))
+                     say(f"All that it printed: {sources.console}", "dim"))
     return _both("critical", _title("✝", f"Died at step {steps(sources.step)}", "critical",
                                     f"{lapse(sources.age)} ago"),
                  (strong("Its process is gone without a word: killed, out of memory, or a lost machine. "),

@@ -176,6 +176,8 @@ class Sources:
     clips: bool | None = None
     statement: str = ""
     """What a demo says it is going to do."""
+    console: str = "console.log"
+    """Where the training process prints to."""
     awaited: str = "waiting for the run to start"
     """What an empty screen waits for."""
     alive: bool | None = True
@@ -193,6 +195,8 @@ class Sources:
     """Change of the loss over the last 100 steps, as a fraction."""
     columns: Mapping[str, Thin] = field(default_factory=dict)
     """Metrics thinned to steps 0..last."""
+    wide: frozenset[str] = frozenset()
+    """Metrics whose values span too many decades for a linear axis."""
     last: int = 1
     heat: HeatView = HeatView()
     rules: Rules = "tuimon"

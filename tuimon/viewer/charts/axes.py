@@ -93,6 +93,22 @@ class YAxis:
         return [Tick(math.log10(t.at), t.label) for t in _label(multiples(low, high, step), step) if t.at > 0]
 
 
+WIDE_DECADES: Final = 1.5
+"""From here on a linear axis shows only the greatest values: all below a thirtieth of it lie on its floor."""
+
+
+def is_wide(low: Floats, high: Floats) -> bool:
+    """Whether values, given as the extremes of columns, are all positive and span more decades than a line can show.
+
+    Over a growing history the answer goes from no to yes once, and back only for a value that is not positive.
+    """
+    finite = np.isfinite(low) & np.isfinite(high)
+    if not finite.any():
+        return False
+    least, most = float(low[finite].min()), float(high[finite].max())
+    return least > 0 and math.log10(most) - math.log10(least) > WIDE_DECADES
+
+
 def fit(previous: YAxis | None, series: Sequence[Series], x: XAxis, *, log: bool, robust: bool = True) -> YAxis:
     """The y axis for what is visible: `previous` unless data overflow it or fill less than 40 % of it.
 

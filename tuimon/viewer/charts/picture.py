@@ -59,11 +59,29 @@ class Picture:
         """The bare text, one string per row: what tests and plain terminals read."""
         return ["".join(run.text for run in row) for row in self.rows]
 
-    def changed(self, before: Picture) -> list[int]:
-        """Rows that look different from `before`; all of them where the sizes differ."""
+    def changed(self, before: Picture) -> list[tuple[int, int, int]]:
+        """(row, first cell, cell after the last) of what looks different from `before`; all where the sizes differ."""
         if (before.width, before.height) != (self.width, self.height):
-            return list(range(self.height))
-        return [y for y, (old, new) in enumerate(zip(before.rows, self.rows, strict=True)) if old != new]
+            return [(y, 0, self.width) for y in range(self.height)]
+        return [(y, *_differs(old, new, self.width))
+                for y, (old, new) in enumerate(zip(before.rows, self.rows, strict=True)) if old != new]
+
+
+def _differs(old: Row, new: Row, width: int) -> tuple[int, int]:
+    """The cells between what the two rows, which differ, have in common on either side."""
+    same_left = _common(old, new)
+    same_right = _common(old[::-1], new[::-1])
+    return same_left, width - same_right
+
+
+def _common(old: Row, new: Row) -> int:
+    """Cells of the whole runs that both rows begin with."""
+    cells = 0
+    for a, b in zip(old, new, strict=False):
+        if a != b:
+            break
+        cells += cell_len(a.text)
+    return cells
 
 
 NOTHING: Final = Picture(0, ())

@@ -78,8 +78,12 @@ class Confirm(ModalScreen["str | None"]):
     Confirm Horizontal { height: 1; width: 100%; align-horizontal: right; margin-top: 1; }
     Confirm Horizontal Choice { margin-left: 2; width: auto; }
     Confirm Choice:focus { background: $primary 30%; text-style: bold; }
+    Confirm.-short { align: center bottom; }
+    Confirm.-short > Vertical { padding: 0 2; }
     """
     AUTO_FOCUS = "Choice"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012  # textual declares it in a way mypy rejects
+    """A short screen has the verdict in its first six rows: dialogs leave them free where they can."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,ctrl+c", "leave_alone", show=False),
         Binding("right,down", "app.focus_next", show=False), Binding("left,up", "app.focus_previous", show=False),

@@ -6,19 +6,19 @@ from typing import Final
 
 from tuimon.viewer.actions import ACTIONS
 from tuimon.viewer.glyphs import GlyphSet
-from tuimon.viewer.lines import Line, Span, dim, say
+from tuimon.viewer.lines import Line, Span, say
 from tuimon.viewer.screens.confirm import Answer, Confirm
 from tuimon.viewer.theme import Ink
 
 READING: Final[tuple[Line, ...]] = (
     (Span("● ", "ok"), Span("healthy   "), Span("▲ ", "warning"), Span("warning   "), Span("✖ ", "critical"),
      Span("critical   "), Span("◌ ", "dim"), Span("waiting")),
-    say("Dotted lines: onset of an incident. Diamonds: healthy snapshots. ✗: not a finite number.", "dim"),
-    say("What you ask for is shown as requested until the run's own log says what became of it.", "dim"),
+    say("┊ onset of an incident   ◆ healthy snapshot   ✗ not a finite number", "dim"),
+    say("A request is shown as requested until the run's log answers it.", "dim"),
 )
 
 
 def help_screen(ink: Ink, glyphs: GlyphSet) -> Confirm:
     """A dialog with one answer."""
-    rows = tuple((Span(f"{action.shown:>5}  ", "key"), Span(action.help)) for action in ACTIONS)
-    return Confirm("Keys", (*rows, (dim(""),), *READING), (Answer("q", "back", None),), ink, glyphs)
+    rows = tuple((Span(f"{action.shown:>6}  ", "key"), Span(action.help)) for action in ACTIONS)
+    return Confirm("Keys", (*rows, *READING), (Answer("q", "back", None),), ink, glyphs)

@@ -34,7 +34,7 @@ def bindings() -> list[BindingType]:
         for i, key in enumerate(action.keys):
             what = f"panel({i})" if action.name == "panel" else (
                 f"app.act('{action.name}')" if action.order is not None else
-                f"app.{action.name}" if action.name in ("help", "leave") else action.name)
+                f"app.{action.name}" if action.name in ("help", "leave", "picture") else action.name)
             found.append(Binding(key, what, action.help, show=False))
     return found
 
@@ -203,7 +203,7 @@ class Overview(Screen[None]):
     def action_log_axis(self) -> None:
         """Turn the chosen chart's axis."""
         if self._choice is not None:
-            self._choose(self._choice.turn(self._frame.charts[self._choice.at(self._frame)].name))
+            self._choose(self._choice.turned(self._frame.charts[self._choice.at(self._frame)]))
 
     def action_smoother(self) -> None:
         """Smooth the chosen chart more."""

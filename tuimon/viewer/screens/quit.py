@@ -15,11 +15,14 @@ END = "end"
 
 def ask_to_quit(frame: Frame, ink: Ink, glyphs: GlyphSet) -> Confirm:
     """Stay, leave it running, or end it."""
+    stands = frame.state in ("paused", "held")
+    left = f"Left {frame.state}, it waits in memory" if stands else "Left running, it goes on without a screen"
     lines = (
         say(f"{frame.facts.name} is at {loss_line(frame)}."),
-        say("Left running, it goes on without a screen; come back with:"),
+        say(f"{left}; come back with:"),
         (dim("    tuimon watch"),),
-        say("Ended, its loop leaves at the next step boundary; logs and checkpoints stay."),
+        say("Ended, its loop leaves at the next step boundary; logs, checkpoints stay."),
     )
-    answers = (Answer("s", "stay", None), Answer("l", "leave it running", LEAVE), Answer("e", "end it", END))
+    leave = f"leave it {frame.state}" if stands else "leave it running"
+    answers = (Answer("s", "stay", None), Answer("l", leave, LEAVE), Answer("e", "end it", END))
     return Confirm("Leave this demo?", lines, answers, ink, glyphs)

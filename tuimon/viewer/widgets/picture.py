@@ -1,4 +1,4 @@
-"""A widget that holds a picture and refreshes only the rows that changed."""
+"""A widget that holds a picture and refreshes only what changed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PictureView(Widget):
         if (before.width, before.height) != (picture.width, picture.height):
             self.refresh()
         elif changed:
-            self.refresh(*(Region(0, y, picture.width, 1) for y in changed))
+            self.refresh(*(Region(first, y, last - first, 1) for y, first, last in changed))
 
     def draw_with(self, painter: Callable[[int, int], Picture]) -> None:
         """Show what `painter(width, height)` draws, now if this is on screen, and again on every resize."""

@@ -1,0 +1,62 @@
+"""The command line without a screen: one line for what cannot be done, and what `runs` says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tuimon.cli import main
+from tuimon.record.liveness import is_alive
+from tuimon.record.rundir import Launch, create_run, list_runs
+
+
+@pytest.mark.parametrize(("line", "says"), [
+    (["demo", "exploding", "--lr", "abc"], "--lr: invalid float value: 'abc'"),
+    (["demo", "exploding", "--seed", "x"], "--seed: invalid int value: 'x'"),
+    (["demo", "exploding", "--size", "huge"], "invalid choice: 'huge'"),
+    (["demo", "exploding", "--frobnicate"], "--frobnicate"),
+    (["nonsense"], "invalid choice: 'nonsense'"),
+    (["demo", "nonsense"], "known: healthy"),
+    (["demo", "exploding", "--steps", "-3"], "--steps"),
+    (["diagnose", "nope"], "no run named 'nope'"),
+])
+def test_what_cannot_be_done_is_said_in_one_line_with_status_2(line, says, capsys):
+    try:
+        status = main(line)
+    except SystemExit as left:
+        status = left.code
+    said = capsys.readouterr().err
+    assert status == 2
+    assert said.startswith("tuimon: ")
+    assert says in said
+    assert said.count("\n") == 1
+
+
+def test_a_run_without_a_step_is_not_called_healthy(capsys):
+    run = create_run("healthy")
+    run.write_launch(Launch(run.name, "healthy", "", 50, 1, time.time() - 3600, None))
+    assert main(["runs"]) == 0
+    row = capsys.readouterr().out.splitlines()[1]
+    assert "died" in row
+    assert row.endswith("nothing measured")
+
+
+def test_a_demo_without_a_screen_that_is_told_to_go_takes_its_training_along():
+    argv = [sys.executable, "-m", "tuimon", "demo", "healthy", "--headless", "--steps", "5000"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stderr is not None
+        assert "healthy" in program.stderr.readline()
+        process = list_runs()[0].read_launch().process
+        try:
+            program.send_signal(signal.SIGTERM)
+            program.communicate(timeout=60)
+            assert program.returncode == 130
+            assert not is_alive(process)
+        finally:
+            if is_alive(process):
+                os.kill(process.pid, signal.SIGKILL)
