@@ -134,6 +134,7 @@ class Steering:
     def _stand_still(self, step: int) -> None:
         """Block the training thread until a letter changes the state. Ctrl+C gets through: it stays the user's."""
         begun = time.monotonic()
+        self._hand_over()
         try:
             while self.state in WAITING:
                 if not self._recorder.is_attended:
@@ -215,7 +216,7 @@ class Steering:
         to_step = self._target(command, step)
         if self._snapshots is None or isinstance(to_step, str):
             return Refuse(str(to_step))
-        self._before_restore()
+        self._hand_over()
         put_back(self._recorder, self._snapshots, to_step, step)
         self._moved = True
         return Done()
@@ -224,7 +225,7 @@ class Steering:
         to_step = self._target(command, step)
         if self._snapshots is None or isinstance(to_step, str):
             return Refuse(str(to_step))
-        self._before_restore()
+        self._hand_over()
         self._enter("held", step, _by(command))
         cut = rescue(self._recorder, self._overrides, self._snapshots, command, to_step, step)
         if isinstance(cut, str):
@@ -240,8 +241,8 @@ class Steering:
             self._promote(earned, step)
         return target(self._snapshots, _whole(command.args, "step"))
 
-    def _before_restore(self) -> None:
-        """Measurements of the steps that are given up stand before the mark that gives them up."""
+    def _hand_over(self) -> None:
+        """Nothing measured stays on the device: people see the step a run is held at, a mark stands behind its rows."""
         if self._settle is not None:
             self._settle()
 
