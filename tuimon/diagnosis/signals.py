@@ -152,6 +152,8 @@ class Signals:
         self.step = 0
         self.values: Mapping[str, float] = {}
         """The measured columns of this row."""
+        self.skipped = False
+        """Whether a GradScaler skipped this step: its gradient says something about the scale, nothing about training."""
         self.loss_base = Baseline(detrend=True)
         self.grad_base = Baseline(clip=LOG4)
         """Of log grad_norm."""
@@ -211,7 +213,8 @@ class Signals:
         if self.lr is not None:
             self.rates.add(step, self.lr)
         self._see_loss(step, values.get("loss"), held)
-        self._see_gradient(step, values.get("grad_norm"), held)
+        self.skipped = values.get("skipped") == 1
+        self._see_gradient(step, None if self.skipped else values.get("grad_norm"), held)
         self._see_update(step, values.get("update_ratio"), held)
         took = values.get("step_time")
         if took is not None and 0 <= took < LEARNABLE and not held:
