@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -120,6 +121,18 @@ def test_an_explosion_from_the_start_fails_the_run_without_a_screen():
     status, body, _ = headless(scenario="exploding", from_start=True, steps=80)
     assert status == 3
     assert body["verdict"] == "critical"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_without_a_screen_that_is_told_to_go_leaves_no_training_behind(number):
+    command = [sys.executable, "-m", "tuimon", "demo", "exploding", "--headless", "--from-start", "--on-critical", "hold"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        said = next(line for line in process.stderr if line.startswith("held"))
+        assert f"tuimon watch {list_runs()[0].name}" in said
+        process.send_signal(number)
+        body = json.loads(process.communicate(timeout=30)[0])
+    assert (process.returncode, body["state"]) == (128 + number, "stopped")
+    assert not is_alive(list_runs()[0].read_info().process)
 
 
 def test_a_training_process_that_refuses_is_a_usage_error():
