@@ -72,6 +72,11 @@ def test_an_unknown_word_or_count_is_refused_by_name(wrong: dict[str, Any]) -> N
     assert repr(value) in text
 
 
+def test_a_hold_that_nobody_could_end_is_refused() -> None:
+    model = Net()
+    assert "needs controls=True" in refused(model, sgd(model), on_critical="hold", controls=False)
+
+
 def test_a_place_that_cannot_be_written_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     model = Net()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import pytest
@@ -230,6 +231,32 @@ def test_a_held_run_is_let_go_when_nobody_reads_commands_any_more(tmp_path):
         run.recorder.close("crashed")
         wait_for(lambda: run.step > at)
         assert run.steering.state == "running"
+
+
+def test_a_spool_that_somebody_removed_is_made_again_so_that_a_held_run_can_be_resumed(tmp_path):
+    with rig(tmp_path) as run, Loop(run):
+        run.ended(run.ask("hold"))
+        at = run.step
+        shutil.rmtree(run.run.commands)
+        wait_for((run.run.commands / "new").is_dir, "a new spool")
+        assert run.step == at
+        assert run.ended(run.ask("resume")).text("outcome") == "applied"
+
+
+def test_a_held_run_whose_directory_is_removed_is_let_go(tmp_path):
+    with rig(tmp_path) as run, Loop(run):
+        run.ended(run.ask("hold"))
+        at = run.step
+        shutil.rmtree(run.run.path)
+        wait_for(lambda: run.step > at)
+
+
+def test_a_held_run_whose_spool_part_breaks_is_let_go(tmp_path):
+    with rig(tmp_path) as run, Loop(run):
+        run.ended(run.ask("hold"))
+        at = run.step
+        run.recorder._writer._inbox.poll = None
+        wait_for(lambda: run.step > at)
 
 
 def test_a_part_that_breaks_switches_itself_off_and_training_goes_on(tmp_path):

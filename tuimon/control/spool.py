@@ -79,6 +79,8 @@ class Inbox:
         self.spool, self.attempt, self._clock = spool, attempt, clock
         self._seen: dict[str, None] = {}
         self._stuck: dict[str, None] = {}
+        self.is_there = True
+        """Whether a command could be put here, as of the last poll."""
 
     def poll(self) -> list[Command | Rejected]:
         """What has arrived since the last poll, oldest first; read files are gone afterwards. Never raises."""
@@ -93,9 +95,20 @@ class Inbox:
         try:
             with os.scandir(self.spool / "new") as entries:
                 fresh = (entry.name for entry in entries if entry.name not in self._stuck)
-                return list(islice(fresh, LISTED))
-        except OSError:
+                names = list(islice(fresh, LISTED))
+        except OSError as error:
+            self.is_there = isinstance(error, FileNotFoundError) and self._make_anew()
             return []
+        self.is_there = True
+        return names
+
+    def _make_anew(self) -> bool:
+        """A spool that somebody removed is made again, as long as its run directory stands."""
+        try:
+            prepare(self.spool)
+        except OSError:
+            return False
+        return True
 
     def _read(self, path: Path) -> Command | Rejected | None:
         label = _printable(path.name)

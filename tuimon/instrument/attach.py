@@ -70,6 +70,8 @@ def attach(
     _check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
                  on_critical=(on_critical, get_args(Policy)))
     _check_counts(total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
+    if on_critical == "hold" and not controls:
+        raise AttachError('on_critical="hold" needs controls=True: nobody could resume the run that it holds')
     if isinstance(from_step, bool) or not isinstance(from_step, int) or from_step < 0:
         raise AttachError(f"from_step must be a whole number of at least 0, not {from_step!r}")
     name = name or type(unwrapped(model)).__name__

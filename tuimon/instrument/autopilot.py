@@ -2,7 +2,8 @@
 
     warn      nothing
     hold      stand still at the next step boundary
-    rescue    restore, cut, clip, go on; after MOST rescues, or where nothing can be restored, hold
+    rescue    restore, cut, clip, go on; after MOST rescues, or where nothing can be restored, hold, or stop where
+              nobody may command the run
     stop      end the run
 """
 
@@ -28,8 +29,9 @@ class Autopilot:
 
     def __init__(
         self, policy: Policy, who: Who, *, horizon: int = HORIZON, attempt: int | None = None,
-        ids: Callable[[], str] = new_id,
+        can_hold: bool = True, ids: Callable[[], str] = new_id,
     ) -> None:
+        self._last_resort: Verb = "hold" if can_hold else "stop"
         self.policy, self._who, self._horizon, self._attempt, self._ids = policy, who, horizon, attempt, ids
         self._state = "starting"
         self._pending: Command | None = None
@@ -74,5 +76,5 @@ class Autopilot:
 
     def _verb(self) -> Verb:
         if self.policy == "rescue":
-            return "hold" if self._gave_up or self._rescues >= MOST else "rescue"
-        return "stop" if self.policy == "stop" else "hold"
+            return self._last_resort if self._gave_up or self._rescues >= MOST else "rescue"
+        return "stop" if self.policy == "stop" else self._last_resort
