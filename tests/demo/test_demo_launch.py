@@ -12,11 +12,13 @@ import time
 
 import pytest
 
-from tuimon.demo.launch import environment, launch
+from tuimon.control.commands import Command
+from tuimon.control.spool import Inbox, prepare, submit
+from tuimon.demo.launch import _reopen, environment, launch
 from tuimon.demo.options import DemoOptions
 from tuimon.errors import UsageError
 from tuimon.record.liveness import is_alive
-from tuimon.record.rundir import list_runs
+from tuimon.record.rundir import create_run, list_runs
 
 
 def wait_for(condition, seconds=60.0):
@@ -66,7 +68,7 @@ def test_what_refuses_to_be_asked_starts_nothing():
 
 def test_only_an_ended_run_of_the_same_scenario_with_a_checkpoint_can_be_resumed():
     from tuimon.record.liveness import identity
-    from tuimon.record.rundir import Launch, create_run
+    from tuimon.record.rundir import Launch
 
     run = create_run("healthy")
     run.write_launch(Launch(run.name, "healthy", "", 50, 1, time.time(), identity()))
@@ -77,6 +79,16 @@ def test_only_an_ended_run_of_the_same_scenario_with_a_checkpoint_can_be_resumed
         launch(DemoOptions(scenario="healthy", resume=run.name))
     with pytest.raises(UsageError, match="no checkpoint"):
         launch(DemoOptions(scenario="slow", resume=run.name))
+
+
+def test_what_nobody_read_before_a_run_ended_is_not_obeyed_by_the_attempt_that_resumes_it():
+    run = create_run("healthy")
+    prepare(run.commands)
+    (run.checkpoints / "step-000000001").mkdir()
+    (run.commands / "new" / "folder").mkdir()
+    submit(run.commands, Command("left", "stop", issued=time.time()))
+    _reopen(run.name, "healthy")
+    assert not [found for found in Inbox(run.commands, 2).poll() if isinstance(found, Command)]
 
 
 def test_the_training_process_finds_this_tuimon_first_and_a_tiny_model_gets_one_thread():

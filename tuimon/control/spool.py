@@ -44,6 +44,20 @@ def prepare(spool: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
+def clear(spool: Path) -> None:
+    """Remove what was sent to a run that has ended: a stop that nobody read is not for the next attempt. Never raises."""
+    for folder in (spool / "new", spool / "tmp"):
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        for name in names:
+            try:
+                (folder / name).unlink()
+            except OSError:
+                continue  # a directory, say: the reader passes it over
+
+
 def submit(spool: Path, command: Command) -> None:
     """Put a command where the run will find it; OSError if the directory is gone or full."""
     name = f"{time.time_ns():020d}-{command.id}.json"
