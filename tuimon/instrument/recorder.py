@@ -170,6 +170,11 @@ class Recorder:
         self.mailbox.shut()
 
 
+def is_recorded(run: RunDir) -> bool:
+    """Whether this process is writing to it."""
+    return any(recorder.run.path == run.path for recorder in list(_ACTIVE))
+
+
 def _user() -> str:
     try:
         return getpass.getuser()
