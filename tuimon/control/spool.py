@@ -45,7 +45,7 @@ def prepare(spool: Path) -> None:
 
 
 def clear(spool: Path) -> None:
-    """Remove what was sent to a run that has ended: a stop that nobody read is not for the next attempt. Never raises."""
+    """Remove what was sent to a run that has ended: an unread stop is not for the next attempt. Never raises."""
     for folder in (spool / "new", spool / "tmp"):
         try:
             names = os.listdir(folder)
@@ -111,13 +111,16 @@ class Inbox:
                 fresh = (entry.name for entry in entries if entry.name not in self._stuck)
                 names = list(islice(fresh, LISTED))
         except OSError as error:
-            self.is_there = isinstance(error, FileNotFoundError) and self._make_anew()
+            self.is_there = isinstance(error, FileNotFoundError) and not self.is_there and self._make_anew()
             return []
         self.is_there = True
         return names
 
     def _make_anew(self) -> bool:
-        """A spool that somebody removed is made again, as long as its run directory stands."""
+        """A spool that somebody removed is made again, as long as its run directory stands.
+
+        At the second look, so as not to come in the way of somebody who is removing all of it.
+        """
         try:
             prepare(self.spool)
         except OSError:

@@ -135,10 +135,10 @@ class Following:
 
 def run(options: DemoOptions, out: TextIO | None = None, err: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic) -> int:
-    """Run one demo to its end. Exit status: 3 where an open incident reaches --fail-on; 130 after Ctrl+C (143 after
-    SIGTERM, 129 after SIGHUP): these end the run; else 0.
+    """Run one demo to its end. Exit status: 3 where an open incident reaches --fail-on, else 0.
 
-    UsageError where the training process refused to start, 1 where it broke. Touches the disk and starts a process.
+    Ctrl+C, SIGTERM and SIGHUP end the run: 130, 143, 129. UsageError where the training process refused to start, 1
+    where it broke. Touches the disk and starts a process.
     """
     out, err = out or sys.stdout, err or sys.stderr
     started = launch(options)

@@ -7,7 +7,6 @@ table says what a command does, this file does it and says what became of it. Ou
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -47,7 +46,7 @@ Result = Done | Later | Refuse
 
 
 class Steering:
-    """One per run. Everything but `should_stop`, `waited` and `checkpoint` is for the training thread."""
+    """One per run. Everything but `should_stop` and `checkpoint` is for the training thread."""
 
     def __init__(
         self, recorder: Recorder, overrides: Overrides, snapshots: Snapshots | None, checkpoints: Checkpoints | None, *,
@@ -66,8 +65,6 @@ class Steering:
         self._warming: tuple[str, int] | None = None
         self._earning: set[int] = set()
         self._moved = self._is_off = False
-        self.waited = 0.0
-        """Seconds spent standing still so far: no part of any step's time."""
         self._verbs: dict[Verb, Callable[[Command, int], Result]] = {
             "pause": self._nothing, "resume": self._nothing, "hold": self._nothing, "stop": self._stop,
             "checkpoint": self._save, "rollback": self._roll_back, "set-lr-scale": self._set_lr_scale,
@@ -78,8 +75,6 @@ class Steering:
     def should_stop(self) -> bool:
         """Whether the run was told to stop: for loops, frameworks and the patched loader."""
         return self._ladder.is_stopping
-
-    stopping = should_stop
 
     @property
     def state(self) -> State:
@@ -133,17 +128,13 @@ class Steering:
 
     def _stand_still(self, step: int) -> None:
         """Block the training thread until a letter changes the state. Ctrl+C gets through: it stays the user's."""
-        begun = time.monotonic()
         self._hand_over()
-        try:
-            while self.state in WAITING:
-                if not self._recorder.is_attended:
-                    self._enter("running", step, "nobody reads commands any more, so nobody could resume")
-                    return
-                self._mailbox.wait(LOOK)
-                self._read(step)
-        finally:
-            self.waited += time.monotonic() - begun
+        while self.state in WAITING:
+            if not self._recorder.is_attended:
+                self._enter("running", step, "nobody reads commands any more, so nobody could resume")
+                return
+            self._mailbox.wait(LOOK)
+            self._read(step)
 
     def _take(self, letter: Letter, step: int) -> None:
         if isinstance(letter, Command):

@@ -88,7 +88,7 @@ class Writer:
         self._thread.start()
 
     def is_listening(self) -> bool:
-        """Whether a command could still come: not where this thread or its spool part broke, or the directory is gone."""
+        """Whether a command could still come: not where this thread or its spool broke, or the directory is gone."""
         return self._thread.is_alive() and self._is_polling and (self._inbox.is_there or not self._journal.off)
 
     def finish(self, seconds: float) -> bool:

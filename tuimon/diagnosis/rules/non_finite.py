@@ -9,9 +9,10 @@ What to try: go back to a checkpoint from before the first non-finite value; wei
 Lower the learning rate, clip at 1.0; if it appears out of a calm run, look at the batch of that step and at the layer
 named. With float16, use bfloat16 or a GradScaler.
 
-Confused with: a GradScaler's search for its scale. Steps that it skips for an infinite gradient are its normal work: the
-weights do not move, and none of them counts here, however many. In a log that has the scale but not the skips, an
-infinite gradient alone is taken for one, unless twenty come in a row. A loss of exactly 0 beside a NaN gradient is a NaN that a logger hid.
+Confused with: a GradScaler's search for its scale. Steps that it skips for an infinite gradient are its normal work:
+the weights do not move, and none of them counts here, however many. In a log that has the scale but not the skips, an
+infinite gradient alone is taken for one, unless twenty come in a row. A loss of exactly 0 beside a NaN gradient is a
+NaN that a logger hid.
 
 One non-finite value is a warning (a gradient alone: a note), two in a row or a non-finite parameter are critical.
 It is an exact test: no false alarm by noise; one of 1,205 successful AlgoPerf runs had a single infinite gradient.
@@ -23,9 +24,10 @@ from __future__ import annotations
 
 import math
 
+from tuimon.diagnosis.layers import Profile
 from tuimon.diagnosis.model import Evidence, Severity
 from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause, rate_cut
-from tuimon.diagnosis.signals import Profile, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, number
 
 
