@@ -5,18 +5,21 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 
-from tuimon.demo.launch import environment, launch
+from tuimon.control.commands import Command
+from tuimon.control.spool import Inbox, prepare, submit
+from tuimon.demo.launch import _reopen, environment, launch
 from tuimon.demo.options import DemoOptions
 from tuimon.demo.train import train
 from tuimon.errors import UsageError
 from tuimon.record.liveness import is_alive
-from tuimon.record.rundir import list_runs
+from tuimon.record.rundir import create_run, list_runs
 
 
 def wait_for(condition, seconds=60.0):
@@ -107,7 +110,7 @@ def test_cuda_that_is_not_there_is_refused_before_anything_is_started():
 
 def test_only_an_ended_run_of_the_same_scenario_with_a_checkpoint_can_be_resumed():
     from tuimon.record.liveness import identity
-    from tuimon.record.rundir import Launch, create_run
+    from tuimon.record.rundir import Launch
 
     run = create_run("healthy")
     run.write_launch(Launch(run.name, "healthy", "", 50, 1, time.time(), identity()))
@@ -118,6 +121,16 @@ def test_only_an_ended_run_of_the_same_scenario_with_a_checkpoint_can_be_resumed
         launch(DemoOptions(scenario="healthy", resume=run.name))
     with pytest.raises(UsageError, match="no checkpoint"):
         launch(DemoOptions(scenario="slow", resume=run.name))
+
+
+def test_what_nobody_read_before_a_run_ended_is_not_obeyed_by_the_attempt_that_resumes_it():
+    run = create_run("healthy")
+    prepare(run.commands)
+    (run.checkpoints / "step-000000001").mkdir()
+    (run.commands / "new" / "folder").mkdir()
+    submit(run.commands, Command("left", "stop", issued=time.time()))
+    _reopen(run.name, "healthy")
+    assert not [found for found in Inbox(run.commands, 2).poll() if isinstance(found, Command)]
 
 
 def test_the_training_process_finds_this_tuimon_first_and_a_tiny_model_gets_one_thread():
@@ -162,6 +175,18 @@ def test_an_explosion_from_the_start_fails_the_run_without_a_screen():
     status, body, _ = headless(scenario="exploding", from_start=True, steps=40)
     assert status == 3
     assert body["verdict"] == "critical"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_without_a_screen_that_is_told_to_go_leaves_no_training_behind(number):
+    command = [sys.executable, "-m", "tuimon", "demo", "exploding", "--headless", "--from-start", "--on-critical", "hold"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        said = next(line for line in process.stderr if line.startswith("held"))
+        assert f"tuimon watch {list_runs()[0].name}" in said
+        process.send_signal(number)
+        body = json.loads(process.communicate(timeout=30)[0])
+    assert (process.returncode, body["state"]) == (128 + number, "stopped")
+    assert not is_alive(list_runs()[0].read_info().process)
 
 
 def test_a_training_process_that_refuses_is_a_usage_error():

@@ -15,6 +15,8 @@ from tuimon.demo.scenarios import SCENARIOS, Schedule, find_scenario
 from tuimon.demo.tokenizer import create_tokenizer
 from tuimon.demo.train import create_optimizer, train
 from tuimon.errors import UsageError
+from tuimon.record.rundir import list_runs
+from tuimon.record.segments import LogReader
 from tuimon.record.tensors import layer_of
 
 EVERY = [s for scenario in SCENARIOS.values() for s in (scenario, *scenario.variants.values())]
@@ -95,6 +97,16 @@ def test_a_healthy_gpt_learns_more_than_how_often_each_character_occurs():
 def test_a_run_is_the_same_every_time_and_another_with_another_seed():
     assert losses(scenario="slow", steps=3) == losses(scenario="slow", steps=3)
     assert losses(scenario="slow", steps=3) != losses(scenario="slow", steps=3, seed=2)
+
+
+@pytest.mark.parametrize(("name", "variant"), [(s.name, v) for s in SCENARIOS.values() for v in (None, *s.variants)])
+def test_being_watched_changes_no_bit_of_any_scenario(name, variant):
+    """Past a snapshot at step 20: what the watched loop logged is what the bare loop computes."""
+    told = {variant: True} if variant else {}
+    train(DemoOptions(scenario=name, steps=22, speed=1e9, **told))
+    logged = [float(v) for chunk in LogReader(list_runs()[0].metrics).poll() for v in chunk.measured("loss")[1]]
+    assert logged == losses(scenario=name, steps=22, **told)
+    assert len(logged) == 22
 
 
 def test_until_the_fault_an_exploding_run_learns_and_then_it_does_not():

@@ -61,12 +61,23 @@ def test_non_finite_parameters_are_critical_at_once():
     assert (found.severity, found.onset_step, found.detected_step) == ("critical", 41, 41)
 
 
-def test_a_gradscaler_that_looks_for_its_scale_is_left_alone_until_it_stops_training():
-    def scaled(skips):
-        columns, _ = calm(100)
-        columns["grad_norm"][10:10 + skips] = [math.inf] * skips
-        return judged(Chunk.of(**columns, loss_scale=[1024.0] * 100, skipped=[float(10 <= i < 10 + skips) for i in range(100)]))
+def scaled(skips: int, *, at: int = 10, **more):
+    """A run under a GradScaler that overflows `skips` times in a row."""
+    columns, _ = calm(100)
+    columns["grad_norm"][at:at + skips] = [math.inf] * skips
+    return judged(Chunk.of(**columns, loss_scale=[1024.0] * 100, **more))
 
+
+@pytest.mark.parametrize(("skips", "at"), [(1, 60), (3, 60), (12, 0), (40, 50)])
+def test_steps_that_a_gradscaler_skips_are_no_finding_of_any_rule(skips, at):
+    assert not scaled(skips, at=at, skipped=[float(at <= i < at + skips) for i in range(100)]).incidents
+
+
+def test_an_infinite_gradient_that_was_not_skipped_counts_under_a_gradscaler_too():
+    assert only(scaled(2, skipped=[0.0] * 100), "non-finite").severity == "critical"
+
+
+def test_a_log_with_a_loss_scale_but_no_skips_gets_the_benefit_of_the_doubt_for_twenty_rows():
     assert not of_rule(scaled(19), "non-finite")
     assert only(scaled(20), "non-finite").severity == "critical"
 

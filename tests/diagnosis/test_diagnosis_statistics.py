@@ -13,8 +13,9 @@ from labelled_curves import calm, layered
 
 from tuimon.diagnosis.context import context_of
 from tuimon.diagnosis.engine import Engine
+from tuimon.diagnosis.layers import Layers
+from tuimon.diagnosis.rates import Rates
 from tuimon.diagnosis.reading import chunk_of, diagnose_run, layers_of
-from tuimon.diagnosis.signals import Layers, Rates
 from tuimon.diagnosis.statistics import Baseline, Blocks, Cusum, Ewma, median, robust_scale, slope
 from tuimon.diagnosis.wording import fold, number, rate
 from tuimon.record.chunk import Chunk

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import tuimon
 from tuimon.instrument.describe import count, summary
 from tuimon.instrument.resume import ResumeInfo
 from tuimon.record.events import EventReader
+from tuimon.record.liveness import identity
 from tuimon.record.rundir import RunDir
 
 
@@ -72,6 +76,25 @@ def test_an_unknown_word_or_count_is_refused_by_name(wrong: dict[str, Any]) -> N
     text = refused(model, sgd(model), **wrong)
     assert text.startswith(f"{argument} must be ")
     assert repr(value) in text
+
+
+def test_a_run_directory_that_is_being_written_is_refused_and_taken_when_it_is_free(tmp_path: Path) -> None:
+    model, other = Net(), Net()
+    with tuimon.attach(model, sgd(model), run_dir=tmp_path / "run") as monitor:
+        assert "another monitor of this script" in refused(other, sgd(other), run_dir=tmp_path / "run")
+    run = RunDir(monitor.run_dir)
+    info = run.read_info()
+    assert info is not None
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        run.write_info(replace(info, process=identity(child.pid)))
+        assert f"process {child.pid}" in refused(other, sgd(other), run_dir=run.path)
+        child.kill()
+    tuimon.attach(other, sgd(other), run_dir=run.path).close()
+
+
+def test_a_hold_that_nobody_could_end_is_refused() -> None:
+    model = Net()
+    assert "needs controls=True" in refused(model, sgd(model), on_critical="hold", controls=False)
 
 
 def test_a_place_that_cannot_be_written_is_refused_with_the_remedy(tmp_path: Path) -> None:

@@ -125,6 +125,40 @@ def test_a_run_is_held_and_resumed_by_commands_and_the_standstill_is_no_ones_ste
     assert times[held_at + 2] < 0.3
 
 
+class Late:
+    """A place in a device's queue that has not been passed the first times somebody asks."""
+
+    def record(self) -> None:
+        self.left = 3
+
+    def query(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def test_the_row_of_the_step_a_run_is_held_at_is_on_disk_meanwhile_however_late_the_device(tmp_path: Path) -> None:
+    model, opt = pair()
+    with tuimon.attach(model, opt, run_dir=tmp_path / "run", checkpoints="off") as monitor:
+        monitor.probe._ring._events = [Late() for _ in monitor.probe._ring._events]
+        for i in range(3):
+            step(model, opt, i)
+        monitor._recorder.order("hold", "test")
+        shown: list[int] = []
+
+        def look() -> None:
+            try:
+                wait_for(lambda: 4 in loops.read(monitor.run_dir).columns.get("grad_norm", {}))
+                shown.extend(loops.read(monitor.run_dir).steps)
+            finally:
+                ask(monitor.run_dir, "resume")
+
+        person = threading.Thread(target=look)
+        person.start()
+        step(model, opt, 3)
+        person.join(DEADLINE)
+    assert shown == [1, 2, 3, 4]
+
+
 def test_a_rescue_cuts_the_rate_and_undo_gives_it_back(tmp_path: Path) -> None:
     model, opt = pair()
     with tuimon.attach(model, opt, run_dir=tmp_path / "run") as monitor:

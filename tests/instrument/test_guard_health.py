@@ -155,8 +155,8 @@ def test_the_guard_learns_of_snapshots_from_their_events():
     assert news == [Earned(20)]
 
 
-def _pilot(policy="rescue"):
-    pilot = Autopilot(policy, Who("ada"), attempt=3)
+def _pilot(policy="rescue", **more):
+    pilot = Autopilot(policy, Who("ada"), attempt=3, **more)
     pilot.notice("state", 1, {"state": "running"})
     return pilot
 
@@ -206,14 +206,15 @@ def test_a_refused_rescue_becomes_a_hold():
     assert pilot.decide(diagnosis(90, incident(onset=40), incident("divergence", onset=80)), 0.0).verb == "hold"
 
 
-def test_there_are_at_most_five_rescues():
-    pilot, verbs = _pilot(), []
+@pytest.mark.parametrize(("can_hold", "then"), [(True, "hold"), (False, "stop")])
+def test_there_are_at_most_five_rescues_and_no_hold_that_nobody_could_end(can_hold, then):
+    pilot, verbs = _pilot(can_hold=can_hold), []
     for step in range(50, 60):
         command = pilot.decide(diagnosis(step, incident(onset=40)), 0.0)
         if command:
             verbs.append(command.verb)
             _outcome(pilot, command, "applied")
-    assert verbs == ["rescue"] * MOST + ["hold"]
+    assert verbs == ["rescue"] * MOST + [then]
 
 
 def test_a_letter_is_never_missed_between_looking_and_scheduling():

@@ -20,7 +20,7 @@ from tuimon.record.liveness import identity, is_alive
 from tuimon.record.rundir import Launch, RunInfo, create_run, label, list_runs, runs_root
 from tuimon.record.runs import find_run
 from tuimon.record.segments import LogWriter, Row
-from tuimon.record.status import status
+from tuimon.record.status import TAIL_BYTES, status
 from tuimon.record.tensors import TensorEntry, TensorTable, layer_of
 
 
@@ -99,6 +99,31 @@ def test_status_tells_step_loss_verdict_and_the_last_sign_of_life(tmp_path):
     found = status(run)
     assert (found.step, found.loss, found.last_sign, found.verdict, found.headline) == (2, math.inf, 7.0, "critical", "B")
     assert found.is_live
+
+
+def test_the_status_of_a_long_run_is_read_from_the_ends_of_its_logs(tmp_path, monkeypatch):
+    snapshots = [("snapshot", {"snapshot_step": i}) for i in range(8000)]
+    run = started_run(tmp_path, events=[
+        ("state", {"state": "running"}), *snapshots,
+        ("incident", {"rule": "b", "severity": "critical", "change": "opened", "headline": "B"}),
+    ])
+    writer = LogWriter(run.metrics, attempt=1, from_step=0, tensors=0)
+    for i in range(1, 8000):
+        writer.append([Row(i, float(i), {"loss": 2.0})])
+    writer.beat(9000.0, 0.0, "paused")
+    writer.append([Row(8000, 8000.0, {"lr": 1.0})])
+    writer.close()
+    read, pread = [], os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, n, at: read.append(pread(fd, n, at)) or read[-1])
+    found = status(run)
+    assert (found.state, found.attempt, found.step, found.loss) == ("paused", 1, 8000, 2.0)
+    assert (found.last_sign, found.verdict) == (8000.0, "critical")
+    assert sum(map(len, read)) <= TAIL_BYTES < run.events.stat().st_size / 2
+    with open(run.events, "ab") as file:
+        file.write(b'{"seq": 1, "half a line')
+    assert status(run) == found
+    run.events.unlink()
+    assert status(run).state == "starting"
 
 
 def test_find_run_prefers_the_live_one_and_says_what_there_is(tmp_path):

@@ -44,6 +44,20 @@ def prepare(spool: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
+def clear(spool: Path) -> None:
+    """Remove what was sent to a run that has ended: an unread stop is not for the next attempt. Never raises."""
+    for folder in (spool / "new", spool / "tmp"):
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        for name in names:
+            try:
+                (folder / name).unlink()
+            except OSError:
+                continue  # a directory, say: the reader passes it over
+
+
 def submit(spool: Path, command: Command) -> None:
     """Put a command where the run will find it; OSError if the directory is gone or full."""
     name = f"{time.time_ns():020d}-{command.id}.json"
@@ -79,6 +93,8 @@ class Inbox:
         self.spool, self.attempt, self._clock = spool, attempt, clock
         self._seen: dict[str, None] = {}
         self._stuck: dict[str, None] = {}
+        self.is_there = True
+        """Whether a command could be put here, as of the last poll."""
 
     def poll(self) -> list[Command | Rejected]:
         """What has arrived since the last poll, oldest first; read files are gone afterwards. Never raises."""
@@ -93,9 +109,23 @@ class Inbox:
         try:
             with os.scandir(self.spool / "new") as entries:
                 fresh = (entry.name for entry in entries if entry.name not in self._stuck)
-                return list(islice(fresh, LISTED))
-        except OSError:
+                names = list(islice(fresh, LISTED))
+        except OSError as error:
+            self.is_there = isinstance(error, FileNotFoundError) and not self.is_there and self._make_anew()
             return []
+        self.is_there = True
+        return names
+
+    def _make_anew(self) -> bool:
+        """A spool that somebody removed is made again, as long as its run directory stands.
+
+        At the second look, so as not to come in the way of somebody who is removing all of it.
+        """
+        try:
+            prepare(self.spool)
+        except OSError:
+            return False
+        return True
 
     def _read(self, path: Path) -> Command | Rejected | None:
         label = _printable(path.name)

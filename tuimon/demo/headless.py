@@ -10,8 +10,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Final, Protocol, TextIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn, Protocol, TextIO
 
 from tuimon.demo.launch import Started, launch
 from tuimon.demo.options import DemoOptions, Rules
@@ -134,25 +135,22 @@ class Following:
 
 def run(options: DemoOptions, out: TextIO | None = None, err: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic) -> int:
-    """Run one demo to its end. Exit status: 3 where an open incident reaches --fail-on; 130 when interrupted; else 0.
+    """Run one demo to its end. Exit status: 3 where an open incident reaches --fail-on, else 0.
 
-    Nobody sees a run without a screen: Ctrl+C, SIGTERM and SIGHUP end the training process as well.
-
-    UsageError where the training process refused to start, 1 where it broke. Touches the disk and starts a process.
+    Ctrl+C, SIGTERM and SIGHUP end the run: 130, 143, 129. UsageError where the training process refused to start, 1
+    where it broke. Touches the disk and starts a process.
     """
     out, err = out or sys.stdout, err or sys.stderr
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.default_int_handler)
     started = launch(options)
     following = Following(started.run, options.rules)
     print(f"{started.run.name}: {started.launch.statement}", file=err, flush=True)
-    interrupted = False
+    interrupted = 0
     try:
-        follow(started, following, err, clock)
-    except KeyboardInterrupt:
-        interrupted = True
-        print("ending the run", file=err, flush=True)
+        with told_to_go():
+            follow(started, following, err, clock)
+    except KeyboardInterrupt as told:
+        interrupted = 128 + (told.args[0] if told.args else signal.SIGINT)
+        _say("ending the run", err)
     finally:
         exit_status = started.end()
     following.poll()
@@ -160,12 +158,37 @@ def run(options: DemoOptions, out: TextIO | None = None, err: TextIO | None = No
         raise UsageError(last_line(started.run).removeprefix("tuimon: ") or "the training process refused to start")
     print(json.dumps(following.result(), indent=1, allow_nan=False), file=out, flush=True)
     if interrupted:
-        return 130
+        return interrupted
     if exit_status != 0 and following.state != "stopped":
         print(f"the training process ended with {exit_status}: {last_line(started.run)}", file=err, flush=True)
         return 1
     worst = SEVERITIES.index(options.fail_on)
     return 3 if any(SEVERITIES.index(i.severity) >= worst for i in following.diagnosis.open_incidents) else 0
+
+
+@contextmanager
+def told_to_go() -> Iterator[None]:
+    """SIGTERM and SIGHUP are raised like Ctrl+C: a job that is told to go leaves no training behind, held for ever."""
+    def leave(number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt(number)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if is_main and signal.getsignal(n) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _say(line: str, err: TextIO) -> None:
+    """Nobody may be reading any more, and the run has yet to be ended."""
+    try:
+        print(line, file=err, flush=True)
+    except OSError:
+        return
 
 
 def follow(started: Started, following: Following, err: TextIO, clock: Callable[[], float]) -> None:

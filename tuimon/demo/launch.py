@@ -133,6 +133,7 @@ def _reopen(selector: str, scenario: str) -> RunDir:
         raise UsageError(f"{run.name} has no checkpoint to resume from; c writes one while it runs")
     prepare_run(run)
     spool.prepare(run.commands)
+    spool.clear(run.commands)
     return run
 
 

@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from tuimon.diagnosis.layers import Profile
 from tuimon.diagnosis.model import Category, Confidence, Evidence, Incident, RunContext, Severity
-from tuimon.diagnosis.signals import NEAR, Profile, Signals
+from tuimon.diagnosis.signals import NEAR, Signals
 from tuimon.diagnosis.wording import count, fold, rate
 from tuimon.record.chunk import Mark
 

@@ -7,16 +7,14 @@ change none of them, except through `hold` and `release`, which keep a bad stret
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
+from tuimon.diagnosis.layers import Layers, Profile
 from tuimon.diagnosis.model import RunContext, Usual
+from tuimon.diagnosis.rates import Rates
 from tuimon.diagnosis.statistics import READY, Baseline, Blocks, Cusum, Ewma
-from tuimon.record.chunk import Bools, Floats, Mark, Vectors
+from tuimon.record.chunk import Bools, Mark, Vectors
 
 WATCHED: Final = (
     "loss",
@@ -43,100 +41,6 @@ NEAR: Final = 3
 LONG_AGO: Final = -(1 << 40)
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """One row of per-layer gradient sizes."""
-
-    step: int
-    rms: Floats
-    """(L,) gradient RMS per layer, in model order; NaN where no tensor of the layer had a gradient."""
-
-
-class Layers:
-    """The grouping of a run's tensors into layers, and what their gradients have been lately."""
-
-    def __init__(self, context: RunContext) -> None:
-        self.names: tuple[str, ...] = tuple(context.layers)
-        self._order = np.array([i for where in context.layers.values() for i in where], np.int64)
-        lengths = [len(where) for where in context.layers.values()]
-        self._starts = (
-            np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int64) if lengths else np.zeros(0, np.int64)
-        )
-        sizes = np.array(context.tensor_sizes or [1] * (int(self._order.max(initial=-1)) + 1), np.float64)
-        self._known = len(self._order) > 0 and min(lengths) > 0 and int(self._order.max()) < len(sizes)
-        self._sizes = sizes[self._order] if self._known else np.zeros(0)
-        self.recent: deque[Profile] = deque(maxlen=32)
-
-    def profile(self, step: int, grad: Vectors, seen: Bools) -> Profile | None:
-        """Gradient RMS per layer from L2 norms per tensor; None where the tensors are not those of the context."""
-        if not self._known or len(grad) <= int(self._order.max()):
-            return None
-        have = seen[self._order]
-        with np.errstate(all="ignore"):
-            squares = np.where(have, grad[self._order].astype(np.float64) ** 2, 0.0)
-            total = np.add.reduceat(squares, self._starts)
-            count = np.add.reduceat(have * self._sizes, self._starts)
-            rms = np.where(count > 0, np.sqrt(total / count), np.nan)
-        found = Profile(step, rms)
-        self.recent.append(found)
-        return found
-
-    def worst(self, onset: int) -> str | None:
-        """The layer whose gradient has grown most against its own usual before `onset`; None where unknown."""
-        if not self.recent or self.recent[-1].step < onset:
-            return None
-        now = self.recent[-1].rms
-        bad = np.flatnonzero(np.isinf(now))
-        if len(bad):
-            return self.names[int(bad[-1])]
-        before = [p.rms for p in self.recent if p.step < onset][-16:]
-        with np.errstate(all="ignore"):
-            grown = now / np.median(np.stack(before), 0) if before else now
-        grown = np.where(np.isfinite(grown), grown, -np.inf)
-        return self.names[int(np.argmax(grown))] if np.isfinite(grown.max(initial=-np.inf)) else None
-
-
-class Rates:
-    """The learning rate lately: whether it has jumped, is warming up or has decayed."""
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Know nothing."""
-        self._recent: deque[tuple[int, float]] = deque(maxlen=128)
-        self.peak = 0.0
-
-    def add(self, step: int, value: float) -> None:
-        """Take in the learning rate of one step."""
-        self._recent.append((step, value))
-        if math.isfinite(value):
-            self.peak = max(self.peak, value)
-
-    @property
-    def warming(self) -> bool:
-        """Whether it is higher than ten rows ago."""
-        recent = self._recent
-        return len(recent) > 1 and recent[-1][1] > 1.001 * recent[-min(10, len(recent))][1]
-
-    @property
-    def decayed(self) -> bool:
-        """Whether it has fallen below 30 % of its peak."""
-        return bool(self._recent) and self._recent[-1][1] < 0.3 * self.peak
-
-    def growth(self) -> tuple[float, int, float]:
-        """How many times it has grown from its low of the last 128 rows, the first step above that low, and the low."""
-        values = [pair for pair in self._recent if math.isfinite(pair[1]) and pair[1] > 0]
-        if len(values) < 2:
-            return 1.0, 0, math.nan
-        low = min(value for _, value in values)
-        last_low = max(i for i, (_, value) in enumerate(values) if value <= 1.001 * low)
-        after = values[last_low + 1 :]
-        if not after:
-            return 1.0, 0, low
-        return max(value for _, value in after) / low, after[0][0], low
-
-
 class Signals:
     """The row of the moment and what it means against the run so far. `None`: not measured, or no baseline yet."""
 
@@ -152,6 +56,8 @@ class Signals:
         self.step = 0
         self.values: Mapping[str, float] = {}
         """The measured columns of this row."""
+        self.skipped = False
+        """Whether a GradScaler skipped this step: its gradient tells of the scale, not of training."""
         self.loss_base = Baseline(detrend=True)
         self.grad_base = Baseline(clip=LOG4)
         """Of log grad_norm."""
@@ -211,7 +117,8 @@ class Signals:
         if self.lr is not None:
             self.rates.add(step, self.lr)
         self._see_loss(step, values.get("loss"), held)
-        self._see_gradient(step, values.get("grad_norm"), held)
+        self.skipped = values.get("skipped") == 1
+        self._see_gradient(step, None if self.skipped else values.get("grad_norm"), held)
         self._see_update(step, values.get("update_ratio"), held)
         took = values.get("step_time")
         if took is not None and 0 <= took < LEARNABLE and not held:

@@ -23,7 +23,7 @@ from tuimon.instrument.host import capture_copy
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.monitor import Monitor
 from tuimon.instrument.overrides import InForce, Overrides
-from tuimon.instrument.recorder import Recorder
+from tuimon.instrument.recorder import Recorder, is_recorded
 from tuimon.instrument.rescue import say_override
 from tuimon.instrument.resume import ResumeInfo
 from tuimon.instrument.snapshots import Snapshots
@@ -31,6 +31,7 @@ from tuimon.instrument.state import TrainingState, unwrapped
 from tuimon.instrument.steering import Steering
 from tuimon.instrument.store import Store
 from tuimon.instrument.tracked import device_of, held_by, named_parameters
+from tuimon.record.liveness import is_alive
 from tuimon.record.rundir import RunDir, RunInfo, create_run, prepare_run
 
 Keep = Literal["auto", "off"]
@@ -73,6 +74,8 @@ def attach(
     _check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
                  on_critical=(on_critical, get_args(Policy)))
     _check_counts(total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
+    if on_critical == "hold" and not controls:
+        raise AttachError('on_critical="hold" needs controls=True: nobody could resume the run that it holds')
     if resumed is not None and not isinstance(resumed, ResumeInfo):
         raise AttachError(f"resumed must be what resume returned, not {resumed!r:.60}")
     name = name or type(unwrapped(model)).__name__
@@ -172,7 +175,13 @@ def _run(name: str, run_dir: str | os.PathLike[str] | None) -> tuple[RunDir, int
         raise AttachError(f"cannot make {where}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
     except LogError as error:
         raise AttachError(f"run_dir holds something else: {error}") from None
-    return run, 1 if before is None else before.attempt + 1
+    if before is None:
+        return run, 1
+    mine = before.process.pid == os.getpid()
+    if is_recorded(run) if mine else is_alive(before.process):
+        whose = "another monitor of this script" if mine else f"process {before.process.pid}"
+        raise AttachError(f"run_dir is being written by {whose}: give each run a directory of its own")
+    return run, before.attempt + 1
 
 
 def unwrap(optimizer: Any) -> Any:

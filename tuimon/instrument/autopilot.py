@@ -3,7 +3,7 @@
     warn      nothing
     hold      stand still at the next step boundary
     rescue    restore, cut, clip, go on; after MOST rescues, where nothing can be restored, or where that does not
-              treat what is wrong, hold
+              treat what is wrong: hold, or stop where nobody may command the run
     stop      end the run
 """
 
@@ -19,7 +19,6 @@ from tuimon.diagnosis.model import Diagnosis
 from tuimon.instrument.guard import HORIZON, Key, keys
 
 Policy = Literal["warn", "hold", "rescue", "stop"]
-POLICIES: Final[tuple[Policy, ...]] = ("warn", "hold", "rescue", "stop")
 MOST: Final = 5
 """Rescues before a person has to look: each makes the learning rate ten times smaller."""
 
@@ -29,8 +28,9 @@ class Autopilot:
 
     def __init__(
         self, policy: Policy, who: Who, *, horizon: int = HORIZON, attempt: int | None = None,
-        ids: Callable[[], str] = new_id,
+        can_hold: bool = True, ids: Callable[[], str] = new_id,
     ) -> None:
+        self._last_resort: Verb = "hold" if can_hold else "stop"
         self.policy, self._who, self._horizon, self._attempt, self._ids = policy, who, horizon, attempt, ids
         self._state = "starting"
         self._pending: Command | None = None
@@ -75,5 +75,5 @@ class Autopilot:
 
     def _verb(self, *, treatable: bool) -> Verb:
         if self.policy == "rescue":
-            return "rescue" if treatable and not self._gave_up and self._rescues < MOST else "hold"
-        return "stop" if self.policy == "stop" else "hold"
+            return "rescue" if treatable and not self._gave_up and self._rescues < MOST else self._last_resort
+        return "stop" if self.policy == "stop" else self._last_resort

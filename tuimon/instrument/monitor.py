@@ -147,10 +147,8 @@ class Monitor:
         probe, steering = self.probe, self._steering
         if self._state.scaler is None and probe.scaler is not None:
             self._state.scaler = probe.scaler
-        if self._recorder.mailbox.due <= 0 and steering.state != "starting":
-            probe.flush()  # a letter waits: the run may stand still, and this row should be seen meanwhile
-            if self._store is not None:
-                self._store.remember()
+        if self._store is not None and self._recorder.mailbox.due <= 0 and steering.state != "starting":
+            self._store.remember()
         began = time.perf_counter()
         try:
             steering.at_boundary(probe.step)

@@ -59,7 +59,7 @@ class Recorder:
         self._pid = os.getpid()
         self._is_open = False
         self._is_closed = False
-        autopilot = Autopilot(on_critical, self._who, horizon=horizon, attempt=attempt)
+        autopilot = Autopilot(on_critical, self._who, horizon=horizon, attempt=attempt, can_hold=controls)
         self._writer = Writer(
             self._intake, self._journal, Inbox(run.commands, attempt), self.mailbox, self.situation,
             self._guard(judge, context or RunContext(), horizon), autopilot, controls=controls, pace=pace or Pace(),
@@ -144,7 +144,7 @@ class Recorder:
     @property
     def is_attended(self) -> bool:
         """Whether the spool is still read: otherwise nobody could ever release a held run."""
-        return self._is_open and not self._is_closed and self._writer.is_alive()
+        return self._is_open and not self._is_closed and self._writer.is_listening()
 
     def close(self, state: str, error: str | None = None) -> None:
         """Say how it ended, write what is left, give the files back. Idempotent; a forked child's call does nothing."""
@@ -168,6 +168,11 @@ class Recorder:
         """In a forked child: record nothing, answer nothing."""
         self._intake.is_closed = True
         self.mailbox.shut()
+
+
+def is_recorded(run: RunDir) -> bool:
+    """Whether this process is writing to it."""
+    return any(recorder.run.path == run.path for recorder in list(_ACTIVE))
 
 
 def _user() -> str:

@@ -7,7 +7,6 @@ table says what a command does, this file does it and says what became of it. Ou
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -47,7 +46,7 @@ Result = Done | Later | Refuse
 
 
 class Steering:
-    """One per run. Everything but `should_stop`, `waited` and `checkpoint` is for the training thread."""
+    """One per run. Everything but `should_stop` and `checkpoint` is for the training thread."""
 
     def __init__(
         self, recorder: Recorder, overrides: Overrides, snapshots: Snapshots | None, checkpoints: Checkpoints | None, *,
@@ -66,8 +65,6 @@ class Steering:
         self._warming: tuple[str, int] | None = None
         self._earning: set[int] = set()
         self._moved = self._is_off = False
-        self.waited = 0.0
-        """Seconds spent standing still so far: no part of any step's time."""
         self._verbs: dict[Verb, Callable[[Command, int], Result]] = {
             "pause": self._nothing, "resume": self._nothing, "hold": self._nothing, "stop": self._stop,
             "checkpoint": self._save, "rollback": self._roll_back, "set-lr-scale": self._set_lr_scale,
@@ -78,8 +75,6 @@ class Steering:
     def should_stop(self) -> bool:
         """Whether the run was told to stop: for loops, frameworks and the patched loader."""
         return self._ladder.is_stopping
-
-    stopping = should_stop
 
     @property
     def state(self) -> State:
@@ -133,16 +128,13 @@ class Steering:
 
     def _stand_still(self, step: int) -> None:
         """Block the training thread until a letter changes the state. Ctrl+C gets through: it stays the user's."""
-        begun = time.monotonic()
-        try:
-            while self.state in WAITING:
-                if not self._recorder.is_attended:
-                    self._enter("running", step, "nobody reads commands any more, so nobody could resume")
-                    return
-                self._mailbox.wait(LOOK)
-                self._read(step)
-        finally:
-            self.waited += time.monotonic() - begun
+        self._hand_over()
+        while self.state in WAITING:
+            if not self._recorder.is_attended:
+                self._enter("running", step, "nobody reads commands any more, so nobody could resume")
+                return
+            self._mailbox.wait(LOOK)
+            self._read(step)
 
     def _take(self, letter: Letter, step: int) -> None:
         if isinstance(letter, Command):
@@ -215,7 +207,7 @@ class Steering:
         to_step = self._target(command, step)
         if self._snapshots is None or isinstance(to_step, str):
             return Refuse(str(to_step))
-        self._before_restore()
+        self._hand_over()
         put_back(self._recorder, self._snapshots, to_step, step)
         self._moved = True
         return Done()
@@ -224,7 +216,7 @@ class Steering:
         to_step = self._target(command, step)
         if self._snapshots is None or isinstance(to_step, str):
             return Refuse(str(to_step))
-        self._before_restore()
+        self._hand_over()
         self._enter("held", step, _by(command))
         cut = rescue(self._recorder, self._overrides, self._snapshots, command, to_step, step)
         if isinstance(cut, str):
@@ -240,8 +232,8 @@ class Steering:
             self._promote(earned, step)
         return target(self._snapshots, _whole(command.args, "step"))
 
-    def _before_restore(self) -> None:
-        """Measurements of the steps that are given up stand before the mark that gives them up."""
+    def _hand_over(self) -> None:
+        """Nothing measured stays on the device: people see the step a run is held at, a mark stands behind its rows."""
         if self._settle is not None:
             self._settle()
 

@@ -87,9 +87,9 @@ class Writer:
         """Begin. RuntimeError where the system has no thread left."""
         self._thread.start()
 
-    def is_alive(self) -> bool:
-        """Whether anybody still reads the spool."""
-        return self._thread.is_alive()
+    def is_listening(self) -> bool:
+        """Whether a command could still come: not where this thread or its spool broke, or the directory is gone."""
+        return self._thread.is_alive() and self._is_polling and (self._inbox.is_there or not self._journal.off)
 
     def finish(self, seconds: float) -> bool:
         """Ask for the last turn and wait for it at most so long; whether it was done."""

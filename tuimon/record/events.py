@@ -118,15 +118,26 @@ class EventReader:
         if end == 0 and len(data) >= READ_BYTES:
             end = len(data)  # a line that never ends is damage, not something to wait for
         self._offset += end
-        found = []
-        for line in data[:end].split(b"\n"):
-            if line.strip():
-                event = _parse(line)
-                if event is None:
-                    self.damaged += 1
-                else:
-                    found.append(event)
-        return found
+        found = [_parse(line) for line in data[:end].split(b"\n") if line.strip()]
+        self.damaged += found.count(None)
+        return [event for event in found if event is not None]
+
+
+def last_events(path: Path, size: int) -> tuple[list[Event], bool]:
+    """The events in the last `size` bytes of the file, and whether these are all. Never raises."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return [], True
+    try:
+        start = max(0, os.fstat(fd).st_size - size)
+        data = os.pread(fd, size, start)
+    except OSError:
+        return [], True
+    finally:
+        os.close(fd)
+    lines = data[:data.rfind(b"\n") + 1].split(b"\n")[1 if start else 0:]  # the first may be half a line
+    return [event for line in lines if (event := _parse(line)) is not None], start == 0
 
 
 def _parse(line: bytes) -> Event | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -312,8 +311,3 @@ def _increasing(steps: np.ndarray[tuple[int, ...], np.dtype[np.int64]], after: i
         return np.zeros(0, np.bool_)
     before = np.maximum.accumulate(np.concatenate(([after], steps[:-1])))
     return np.asarray(steps > before, np.bool_)
-
-
-def now() -> tuple[float, float]:
-    """Wall clock and monotonic clock, for a heartbeat."""
-    return time.time(), time.monotonic()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from tuimon.errors import LogError
 from tuimon.record import log
-from tuimon.record.events import Event, EventReader
+from tuimon.record.events import Event, last_events
 from tuimon.record.liveness import ProcessIdentity, is_alive
 from tuimon.record.rundir import RunDir
 from tuimon.record.segments import segment_paths
@@ -74,14 +74,6 @@ class Told:
             )
         return self
 
-    @staticmethod
-    def by(events: Iterable[Event]) -> Told:
-        """All events of a run, in order."""
-        told = Told()
-        for event in events:
-            told = told.after(event)
-        return told
-
     def worst(self) -> tuple[str, str]:
         """Severity and headline of the worst open incident."""
         order = {"critical": 2, "warning": 1, "info": 0}
@@ -100,51 +92,82 @@ def derive(state: str, process: ProcessIdentity | None, last_sign: float | None,
 
 
 def status(run: RunDir, clock: Callable[[], float] = time.time) -> RunStatus:
-    """Read a run's state without reading its whole metrics log. Never raises for a damaged run."""
+    """A run's state, from the ends of its logs, however long they are. Never raises for a damaged run.
+
+    An incident that is told only farther back than TAIL_BYTES of events is not seen; while a warning or worse is open
+    no snapshots are taken, so that few events follow it.
+    """
     try:
         info, launch = run.read_info(), run.read_launch()
     except LogError as error:
         return RunStatus("unreadable", why=str(error))
-    reader = EventReader(run.events)
-    events: list[Event] = []
-    while more := reader.poll():
-        events += more
-    told = Told.by(events)
-    step, loss, last_sign = _tail(run)
+    seen = _tail(run)
+    events, are_all = last_events(run.events, TAIL_BYTES)
+    told = Told() if are_all or info is None else Told(seen.state or "running", info.attempt)
+    for event in events:
+        told = told.after(event)
     started = info.started if info else launch.started if launch else None
     total = info.total_steps if info else launch.total_steps if launch else None
     process = launch.process if launch and told.attempt == 0 else info.process if info else None
     verdict, headline = told.worst()
     now = clock()
-    state = derive(told.state, process, last_sign, now)
+    state = derive(told.state, process, seen.sign, now)
     if state == "starting" and process is None and (started is None or now - started > SILENT_S):
         state = "died"
-    return RunStatus(state, told.attempt, step, total, loss, last_sign, started, verdict, headline, told.why)
+    return RunStatus(
+        state, told.attempt, seen.step or 0, total, seen.loss, seen.sign, started, verdict, headline, told.why,
+    )
 
 
-def _tail(run: RunDir) -> tuple[int, float | None, float | None]:
-    """Last step, last loss and last sign of life, from the end of the newest segment."""
-    step, loss, sign = 0, None, None
+@dataclass(slots=True)
+class _Tail:
+    """The end of a metrics log. `None`: not there."""
+
+    step: int | None = None
+    loss: float | None = None
+    sign: float | None = None
+    state: str = ""
+    """As of the last heartbeat; "" where there is none."""
+
+    def take(self, frame: log.Frame) -> None:
+        """One frame more, from the end backwards."""
+        if frame.kind == log.ROWS:
+            block = log.decode_rows(frame.payload)
+            if self.step is None:
+                self.step = int(block.steps[-1])
+            if self.sign is None:
+                self.sign = float(block.times[-1])
+            if self.loss is None and "loss" in block.columns and block.present["loss"].any():
+                self.loss = float(block.columns["loss"][block.present["loss"]][-1])
+        elif frame.kind == log.BEAT and not self.state:
+            body = log.decode_json(frame.payload)
+            self.state = str(body["state"])
+            if self.sign is None:
+                self.sign = float(body["wall"])
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether nothing older can add to it."""
+        return self.loss is not None and bool(self.state)
+
+
+def _tail(run: RunDir) -> _Tail:
+    """The end of the newest segment that has anything in it."""
+    found = _Tail()
     for path in reversed(segment_paths(run.metrics)):
         try:
             with open(path, "rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-                data = file.read()
+                data = file.read(TAIL_BYTES)
         except OSError:
             continue
-        for frame in log.frames(data):
-            if isinstance(frame, int):
-                continue
+        for frame in reversed([f for f in log.frames(data) if not isinstance(f, int)]):
             try:
-                if frame.kind == log.ROWS:
-                    block = log.decode_rows(frame.payload)
-                    step, sign = int(block.steps[-1]), float(block.times[-1])
-                    if "loss" in block.columns and block.present["loss"].any():
-                        loss = float(block.columns["loss"][block.present["loss"]][-1])
-                elif frame.kind == log.BEAT:
-                    sign = float(log.decode_json(frame.payload)["wall"])
+                found.take(frame)
             except (ValueError, KeyError, IndexError, TypeError):
                 continue
-        if step or sign is not None:
+            if found.is_enough:
+                break
+        if found.step is not None or found.sign is not None:
             break
-    return step, loss, sign
+    return found

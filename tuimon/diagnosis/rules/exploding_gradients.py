@@ -24,9 +24,10 @@ from __future__ import annotations
 
 import math
 
+from tuimon.diagnosis.layers import Profile
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause, rate_cut
-from tuimon.diagnosis.signals import Profile, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.statistics import READY
 from tuimon.diagnosis.wording import count, fold, number
 

@@ -9,8 +9,10 @@ What to try: go back to a checkpoint from before the first non-finite value; wei
 Lower the learning rate, clip at 1.0; if it appears out of a calm run, look at the batch of that step and at the layer
 named. With float16, use bfloat16 or a GradScaler.
 
-Confused with: a GradScaler's search for its scale. Skipped steps with an infinite gradient are its normal work and are
-not reported, unless twenty come in a row. A loss of exactly 0 beside a NaN gradient is a NaN that a logger hid.
+Confused with: a GradScaler's search for its scale. Steps that it skips for an infinite gradient are its normal work:
+the weights do not move, and none of them counts here, however many. In a log that has the scale but not the skips, an
+infinite gradient alone is taken for one, unless twenty come in a row. A loss of exactly 0 beside a NaN gradient is a
+NaN that a logger hid.
 
 One non-finite value is a warning (a gradient alone: a note), two in a row or a non-finite parameter are critical.
 It is an exact test: no false alarm by noise; one of 1,205 successful AlgoPerf runs had a single infinite gradient.
@@ -22,9 +24,10 @@ from __future__ import annotations
 
 import math
 
+from tuimon.diagnosis.layers import Profile
 from tuimon.diagnosis.model import Evidence, Severity
 from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause, rate_cut
-from tuimon.diagnosis.signals import Profile, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, number
 
 
@@ -55,8 +58,7 @@ class NonFinite(Rule):
             if episode and measured and episode.tick(now.step, calm=True):
                 self.close(now)
             return
-        scaled = now.values.get("skipped") == 1 or "loss_scale" in now.values
-        if scaled and bad == {"grad_norm"}:
+        if bad == {"grad_norm"} and "loss_scale" in now.values and "skipped" not in now.values:
             self.skips += 1
             if self.skips < 20:
                 return
@@ -88,6 +90,8 @@ class NonFinite(Rule):
             for name in ("loss", "grad_norm", "param_norm", "update_norm")
             if name in now.values and not math.isfinite(now.values[name])
         }
+        if now.skipped:
+            bad.discard("grad_norm")
         if "grad_norm" in bad and now.loss == 0.0:
             bad.add("loss")  # HF's logging filter writes 0.0 for a loss that was NaN
         return bad

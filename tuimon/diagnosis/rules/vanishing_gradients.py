@@ -27,9 +27,10 @@ import math
 
 import numpy as np
 
+from tuimon.diagnosis.layers import Profile
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story
-from tuimon.diagnosis.signals import Profile, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, number
 from tuimon.record.chunk import Bools, Floats
 

@@ -1,0 +1,64 @@
+"""Per-layer gradient sizes out of per-tensor norms, and what they have been lately. Pure but for what it remembers."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuimon.diagnosis.model import RunContext
+from tuimon.record.chunk import Bools, Floats, Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One row of per-layer gradient sizes."""
+
+    step: int
+    rms: Floats
+    """(L,) gradient RMS per layer, in model order; NaN where no tensor of the layer had a gradient."""
+
+
+class Layers:
+    """The grouping of a run's tensors into layers, and what their gradients have been lately."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.names: tuple[str, ...] = tuple(context.layers)
+        self._order = np.array([i for where in context.layers.values() for i in where], np.int64)
+        lengths = [len(where) for where in context.layers.values()]
+        self._starts = (
+            np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int64) if lengths else np.zeros(0, np.int64)
+        )
+        sizes = np.array(context.tensor_sizes or [1] * (int(self._order.max(initial=-1)) + 1), np.float64)
+        self._known = len(self._order) > 0 and min(lengths) > 0 and int(self._order.max()) < len(sizes)
+        self._sizes = sizes[self._order] if self._known else np.zeros(0)
+        self.recent: deque[Profile] = deque(maxlen=32)
+
+    def profile(self, step: int, grad: Vectors, seen: Bools) -> Profile | None:
+        """Gradient RMS per layer from L2 norms per tensor; None where the tensors are not those of the context."""
+        if not self._known or len(grad) <= int(self._order.max()):
+            return None
+        have = seen[self._order]
+        with np.errstate(all="ignore"):
+            squares = np.where(have, grad[self._order].astype(np.float64) ** 2, 0.0)
+            total = np.add.reduceat(squares, self._starts)
+            count = np.add.reduceat(have * self._sizes, self._starts)
+            rms = np.where(count > 0, np.sqrt(total / count), np.nan)
+        found = Profile(step, rms)
+        self.recent.append(found)
+        return found
+
+    def worst(self, onset: int) -> str | None:
+        """The layer whose gradient has grown most against its own usual before `onset`; None where unknown."""
+        if not self.recent or self.recent[-1].step < onset:
+            return None
+        now = self.recent[-1].rms
+        bad = np.flatnonzero(np.isinf(now))
+        if len(bad):
+            return self.names[int(bad[-1])]
+        before = [p.rms for p in self.recent if p.step < onset][-16:]
+        with np.errstate(all="ignore"):
+            grown = now / np.median(np.stack(before), 0) if before else now
+        grown = np.where(np.isfinite(grown), grown, -np.inf)
+        return self.names[int(np.argmax(grown))] if np.isfinite(grown.max(initial=-np.inf)) else None
