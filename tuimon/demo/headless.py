@@ -146,9 +146,9 @@ def run(options: DemoOptions, out: TextIO | None = None, err: TextIO | None = No
             signal.signal(number, signal.default_int_handler)
     started = launch(options)
     following = Following(started.run, options.rules)
-    print(f"{started.run.name}: {started.launch.statement}", file=err, flush=True)
     interrupted = False
     try:
+        print(f"{started.run.name}: {started.launch.statement}", file=err, flush=True)
         follow(started, following, err, clock)
     except KeyboardInterrupt:
         interrupted = True
