@@ -143,10 +143,10 @@ def run(options: DemoOptions, out: TextIO | None = None, err: TextIO | None = No
     out, err = out or sys.stdout, err or sys.stderr
     started = launch(options)
     following = Following(started.run, options.rules)
-    print(f"{started.run.name}: {started.launch.statement}", file=err, flush=True)
     interrupted = 0
     try:
         with told_to_go():
+            print(f"{started.run.name}: {started.launch.statement}", file=err, flush=True)
             follow(started, following, err, clock)
     except KeyboardInterrupt as told:
         interrupted = 128 + (told.args[0] if told.args else signal.SIGINT)

@@ -68,7 +68,7 @@ def rate(value: float | None) -> str:
 
 def plain_factor(value: float) -> str:
     """A factor or a limit as a person would type it: 0.1, 1.0, 20."""
-    return f"{value:.1f}" if value == round(value) and abs(value) < 100 else f"{value:.3g}"
+    return f"{value:.1f}" if abs(value) < 100 and value == round(value) else f"{value:.3g}"
 
 
 def lapse(seconds: float) -> str:
