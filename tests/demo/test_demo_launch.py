@@ -16,6 +16,7 @@ from tuimon.control.commands import Command
 from tuimon.control.spool import Inbox, prepare, submit
 from tuimon.demo.launch import _reopen, environment, launch
 from tuimon.demo.options import DemoOptions
+from tuimon.demo.train import train
 from tuimon.errors import UsageError
 from tuimon.record.liveness import is_alive
 from tuimon.record.rundir import create_run, list_runs
@@ -56,6 +57,37 @@ def test_a_run_that_is_told_to_stop_leaves_at_a_step_boundary_and_says_so():
         ended = started.end(stop_s=30.0)
     assert ended == 0
     assert status(started.run).state == "stopped"
+
+
+def test_a_stopped_run_goes_on_from_its_checkpoint_to_its_own_last_step():
+    pytest.importorskip("tuimon.instrument.attach")
+    from tuimon.control import spool
+    from tuimon.control.commands import Command
+    from tuimon.record.history import History
+    from tuimon.record.segments import LogReader
+    from tuimon.record.status import status
+
+    first = launch(DemoOptions(scenario="slow", steps=40, speed=20, seed=4))
+    try:
+        wait_for(lambda: status(first.run).step >= 3)
+        spool.submit(first.run.commands, Command(spool.new_id(), "checkpoint", issued=time.time()))
+        wait_for(lambda: any(p.name[0].isdigit() for p in first.run.checkpoints.iterdir()))
+    finally:
+        first.end(stop_s=30.0)
+    stopped_at = status(first.run).step
+    assert 3 <= stopped_at < 40
+    again = launch(DemoOptions(scenario="slow", speed=1e9, resume=first.run.name))
+    assert again.process.wait(60) == 0
+    assert again.run == first.run
+    found = status(again.run)
+    assert (found.state, found.attempt, found.step, found.total_steps) == ("finished", 2, 40, 40)
+    history, reader = History(), LogReader(again.run.metrics)
+    while chunks := reader.poll():
+        for chunk in chunks:
+            history.extend(chunk)
+    assert history.series("loss").steps.tolist() == list(range(1, 41))
+    bare = train(DemoOptions(scenario="slow", steps=40, speed=1e9, seed=4), bare=True)
+    assert history.series("loss").values.tolist() == [loss.item() for loss in bare]
 
 
 def test_what_refuses_to_be_asked_starts_nothing():
@@ -121,16 +153,16 @@ def headless(**options):
 
 
 def test_a_short_healthy_run_without_a_screen_ends_well_and_says_so():
-    status, body, said = headless(scenario="healthy", steps=40)
+    status, body, said = headless(scenario="healthy", steps=30)
     assert status == 0
-    assert (body["schema"], body["steps"], body["state"], body["verdict"]) == (1, 40, "finished", "healthy")
+    assert (body["schema"], body["steps"], body["state"], body["verdict"]) == (1, 30, "finished", "healthy")
     assert body["loss_last"] < body["loss_first"]
     assert body["rescues"] == 0
     assert said.splitlines()[0].endswith(list_runs()[0].read_launch().statement)
 
 
 def test_an_explosion_from_the_start_fails_the_run_without_a_screen():
-    status, body, _ = headless(scenario="exploding", from_start=True, steps=80)
+    status, body, _ = headless(scenario="exploding", from_start=True, steps=40)
     assert status == 3
     assert body["verdict"] == "critical"
 

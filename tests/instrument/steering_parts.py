@@ -41,12 +41,12 @@ def wait_for(condition: Callable[[], Any], what: str = "") -> Any:
 
 
 def incident(rule: str = "exploding-gradients", *, onset: int, detected: int | None = None, severity: str = "critical",
-             resolved: int | None = None) -> Incident:
+             resolved: int | None = None, treatable: bool = True) -> Incident:
     """One incident."""
     return Incident(
         rule, "T110", "gradients", severity, "open" if resolved is None else "resolved", onset,  # type: ignore[arg-type]
         onset if detected is None else detected, resolved, None, "high", "Exploding gradients", "because", (), (),
-        "exploding",
+        "exploding", rescue_helps=treatable,
     )
 
 

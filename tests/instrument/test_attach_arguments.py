@@ -17,6 +17,8 @@ from training_loops import Net
 
 import tuimon
 from tuimon.instrument.describe import count, summary
+from tuimon.instrument.resume import ResumeInfo
+from tuimon.record.events import EventReader
 from tuimon.record.liveness import identity
 from tuimon.record.rundir import RunDir
 
@@ -66,7 +68,7 @@ def test_one_optimizer_is_attached_once_at_a_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [
     {"on_critical": "panic"}, {"detail": "most"}, {"checkpoints": "sometimes"}, {"total_steps": 0},
-    {"tokens_per_step": 1.5}, {"vocab_size": True}, {"from_step": -1},
+    {"tokens_per_step": 1.5}, {"vocab_size": True}, {"resumed": 3},
 ])
 def test_an_unknown_word_or_count_is_refused_by_name(wrong: dict[str, Any]) -> None:
     model = Net()
@@ -148,18 +150,25 @@ def test_the_run_directory_describes_the_run(tmp_path: Path, monkeypatch: pytest
     assert info.versions["torch"] == torch.__version__
 
 
-def test_another_attempt_in_the_same_directory_counts_on(tmp_path: Path) -> None:
-    for attempt in (1, 2):
+def test_another_attempt_counts_on_and_keeps_the_overrides_of_a_rescue(tmp_path: Path) -> None:
+    found = ResumeInfo(2, "000001-step-000000002", 1, "", healthy=True, loader=None, extra={}, overrides={
+        "lr_scale": 0.1, "clip": 1.0, "warmup_from": None, "warmup_steps": 0})
+    for resumed in (None, found):
         model = Net()
         opt = sgd(model)
-        with tuimon.attach(model, opt, run_dir=tmp_path / "run", from_step=2 * (attempt - 1)) as monitor:
+        with tuimon.attach(model, opt, run_dir=tmp_path / "run", resumed=resumed) as monitor:
             for i in range(2):
                 loops.loss_of(model, loops.batch(i)).backward()
                 opt.step()
     info = RunDir(tmp_path / "run").read_info()
     assert info is not None
     assert info.attempt == 2
-    assert loops.read(monitor.run_dir).steps == [1, 2, 3, 4]
+    rows = loops.read(monitor.run_dir)
+    assert rows.steps == [1, 2, 3, 4]
+    overrides = [e for e in EventReader(RunDir(tmp_path / "run").events).poll() if e.kind == "override"]
+    assert [(e.attempt, e.step, e.number("lr_scale"), e.number("clip")) for e in overrides] == [(2, 2, 0.1, 1.0)]
+    factors = [rows.row(step)["lr"] / rows.row(step)["lr_scheduled"] for step in rows.steps]
+    assert factors == pytest.approx([1.0, 1.0, 0.1, 0.1])
 
 
 def test_a_model_is_summed_up_in_a_few_words() -> None:

@@ -165,6 +165,14 @@ def _outcome(pilot, command, result, step=0):
     pilot.notice("command", step, {"id": command.id, "outcome": result})
 
 
+def test_what_a_rescue_does_not_treat_is_held_not_rescued():
+    pilot = _pilot()
+    untreatable = incident("vanishing-gradients", onset=40, treatable=False)
+    assert pilot.decide(diagnosis(50, untreatable), 7.0).verb == "hold"
+    both = _pilot().decide(diagnosis(50, untreatable, incident(onset=41)), 7.0)
+    assert both.verb == "rescue"
+
+
 def test_only_a_running_run_is_commanded_and_one_order_at_a_time():
     pilot, found = _pilot(), diagnosis(50, incident(onset=40))
     pilot.notice("state", 1, {"state": "paused"})

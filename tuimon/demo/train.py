@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,9 @@ from tuimon.demo.options import DemoOptions, Device, Size, add_arguments, from_a
 from tuimon.demo.scenarios import Scenario
 from tuimon.demo.tokenizer import create_tokenizer
 from tuimon.errors import TuimonError, UsageError
+
+if TYPE_CHECKING:
+    from tuimon.instrument.resume import ResumeInfo
 
 OPTIMIZERS: Final[dict[str, type[Adam]]] = {"AdamW": AdamW, "Adam": Adam}
 BATCH: Final[dict[str, int]] = {"tiny": 12, "small": 16, "gpt2": 8}
@@ -62,12 +65,14 @@ def train(options: DemoOptions, *, bare: bool = False) -> list[Tensor]:
     model = GPTModel(**config).to(device)
     optimizer = create_optimizer(model, scenario, options.lr)
     scheduler = LambdaLR(optimizer, lambda done: scenario.schedule.factor(done + 1, total))
-    begin = resume(options, model, optimizer, scheduler)
+    resumed = resume(options, model, optimizer, scheduler)
+    begin = resumed.step if resumed else 0
     loader = create_dataloader(train_set, batch, seed=options.seed, steps=total, skip=begin)
 
     monitor = Unwatched() if bare else tuimon.attach(
         model, optimizer, scheduler=scheduler, name=options.scenario, run_dir=options.run_dir, total_steps=total,
-        tokens_per_step=batch * config["max_seq_len"], vocab_size=tokenizer.vocab_size, on_critical=options.on_critical)
+        tokens_per_step=batch * config["max_seq_len"], vocab_size=tokenizer.vocab_size, on_critical=options.on_critical,
+        resumed=resumed)
 
     faulty_from = (scenario.schedule.runaway_after or 0) + 1
     pace = Pace(options.speed)
@@ -117,10 +122,10 @@ def create_optimizer(model: nn.Module, scenario: Scenario, lr: float | None) -> 
                 weight_decay=scenario.weight_decay)
 
 
-def resume(options: DemoOptions, model: nn.Module, optimizer: Optimizer, scheduler: LambdaLR) -> int:
-    """Put everything where the newest good checkpoint of the run left it; the last step done. 0: a fresh run."""
+def resume(options: DemoOptions, model: nn.Module, optimizer: Optimizer, scheduler: LambdaLR) -> ResumeInfo | None:
+    """Put everything where the newest good checkpoint of the run left it. None: a fresh run."""
     if options.resume is None:
-        return 0
+        return None
     if options.run_dir is None:
         raise UsageError("--resume belongs to `tuimon demo`, which knows where runs are")
     from tuimon.instrument.checkpoints import Checkpoints
@@ -129,8 +134,7 @@ def resume(options: DemoOptions, model: nn.Module, optimizer: Optimizer, schedul
     found = go_on(Checkpoints(Path(options.run_dir) / "checkpoints"), model, [optimizer], [scheduler])
     for line in found.notes:
         print(line, file=sys.stderr)
-    step: int = found.step
-    return step
+    return found
 
 
 def choose_device(device: Device, size: Size) -> torch.device:

@@ -73,6 +73,8 @@ class Incident:
     evidence: tuple[Evidence, ...]
     word: str
     """What its badge says, in one or two lower-case words: "exploding"."""
+    rescue_helps: bool = False
+    """Whether going back, a smaller learning rate and clipping treat it; what dies with depth they do not."""
 
 
 @dataclass(frozen=True, slots=True)

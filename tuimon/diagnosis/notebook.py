@@ -31,6 +31,8 @@ from tuimon.diagnosis.notebook_rules import (
     EMERGENCY,
     HEALTHY,
     NON_FINITE,
+    RATE_LOW,
+    VANISHING,
     VERDICTS,
     ZONES,
     Verdict,
@@ -232,6 +234,7 @@ class NotebookEngine:
             next=verdict.next,
             evidence=(Evidence(verdict.metric, item.value, verdict.limit),),
             word=verdict.word,
+            rescue_helps=verdict not in {VANISHING, RATE_LOW},
         )
 
     @property

@@ -70,6 +70,8 @@ class Rule:
     """Columns without which it cannot look; "tensors" for per-tensor rows."""
     holds: ClassVar[bool] = False
     """Whether its critical episodes keep the bad stretch out of the baselines."""
+    rescue_helps: ClassVar[bool] = False
+    """Whether a rescue (go back, smaller learning rate, clip) is a treatment."""
 
     def __init__(self, context: RunContext) -> None:
         self.context = context
@@ -167,6 +169,7 @@ class Rule:
             next=story.next,
             evidence=story.evidence,
             word=story.word,
+            rescue_helps=self.rescue_helps,
         )
 
 

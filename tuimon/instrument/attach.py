@@ -22,8 +22,10 @@ from tuimon.instrument.describe import run_info
 from tuimon.instrument.host import capture_copy
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.monitor import Monitor
-from tuimon.instrument.overrides import Overrides
+from tuimon.instrument.overrides import InForce, Overrides
 from tuimon.instrument.recorder import Recorder, is_recorded
+from tuimon.instrument.rescue import say_override
+from tuimon.instrument.resume import ResumeInfo
 from tuimon.instrument.snapshots import Snapshots
 from tuimon.instrument.state import TrainingState, unwrapped
 from tuimon.instrument.steering import Steering
@@ -54,7 +56,7 @@ def attach(
     checkpoints: Keep = "auto",
     on_critical: Policy = "warn",
     controls: bool = True,
-    from_step: int = 0,
+    resumed: ResumeInfo | None = None,
 ) -> Monitor:
     """Watch this training: measure each optimizer step, record it, obey commands from viewers.
 
@@ -64,7 +66,8 @@ def attach(
     default: a fresh one under $TUIMON_RUNS. detail: "auto" keeps the measured cost near 1 % of the step, "full"
     measures everything, "light" the least. checkpoints: "auto" keeps snapshots in memory where they fit in a quarter of
     what is free; "off" keeps none and writes none. on_critical: what to do about a critical incident when nobody
-    watches: "warn", "hold", "rescue", "stop". from_step: updates completed before this attempt.
+    watches: "warn", "hold", "rescue", "stop". resumed: what `resume` returned, where this is a further attempt: steps
+    count on, and a rescue's overrides stay in force.
     AttachError says in one line what was given and what is wanted.
     """
     opts = _check_objects(model, optimizers)
@@ -73,8 +76,8 @@ def attach(
     _check_counts(total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
     if on_critical == "hold" and not controls:
         raise AttachError('on_critical="hold" needs controls=True: nobody could resume the run that it holds')
-    if isinstance(from_step, bool) or not isinstance(from_step, int) or from_step < 0:
-        raise AttachError(f"from_step must be a whole number of at least 0, not {from_step!r}")
+    if resumed is not None and not isinstance(resumed, ResumeInfo):
+        raise AttachError(f"resumed must be what resume returned, not {resumed!r:.60}")
     name = name or type(unwrapped(model)).__name__
     run, attempt = _run(name, run_dir)
     device = device_of([p for group in held_by(opts) for p in group])
@@ -86,22 +89,27 @@ def attach(
         run.write_info(info)
     except OSError as error:
         raise AttachError(f"cannot write to {run.path}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
-    recorder = Recorder(run, info, attempt=attempt, from_step=from_step, context=_context(info),
+    recorder = Recorder(run, info, attempt=attempt, from_step=resumed.step if resumed else 0, context=_context(info),
                         on_critical=on_critical, controls=controls)
     schedulers = scheduler if isinstance(scheduler, list | tuple) else () if scheduler is None else (scheduler,)
     state = TrainingState(model, opts, scaler=scaler, schedulers=schedulers)
     recorder.start()
-    monitor = _join(recorder, state, model, opts, detail, keep=checkpoints, dataloader=dataloader)
+    overrides = Overrides()
+    if resumed is not None and resumed.overrides:
+        overrides.load(resumed.overrides)
+        if overrides.in_force != InForce():
+            say_override(recorder, overrides, recorder.from_step)
+    monitor = _join(recorder, state, model, opts, detail, overrides, keep=checkpoints, dataloader=dataloader)
     _name_untrained(monitor, model, opts)
     return monitor
 
 
 def _join(
-    recorder: Recorder, state: TrainingState, model: nn.Module, optimizers: Sequence[Optimizer], detail: Detail, *,
-    keep: Keep, dataloader: Any,
+    recorder: Recorder, state: TrainingState, model: nn.Module, optimizers: Sequence[Optimizer], detail: Detail,
+    overrides: Overrides, *, keep: Keep, dataloader: Any,
 ) -> Monitor:
     """The parts of one run, connected."""
-    info, from_step, overrides = recorder.info, recorder.from_step, Overrides()
+    info, from_step = recorder.info, recorder.from_step
     cadence = Cadence(detail, len(info.tensors), timed=device_of(list(model.parameters())).type == "cpu")
     monitor: Monitor
     probe = Probe(

@@ -2,8 +2,8 @@
 
     warn      nothing
     hold      stand still at the next step boundary
-    rescue    restore, cut, clip, go on; after MOST rescues, or where nothing can be restored, hold, or stop where
-              nobody may command the run
+    rescue    restore, cut, clip, go on; after MOST rescues, where nothing can be restored, or where that does not
+              treat what is wrong, hold, or stop where nobody may command the run
     stop      end the run
 """
 
@@ -61,19 +61,19 @@ class Autopilot:
             return None
         if diagnosis.steps < self._patient_until:
             return None
-        critical = {k for k, i in keys(diagnosis).items() if i.state == "open" and i.severity == "critical"}
-        fresh = critical - self._answered
+        critical = {k: i for k, i in keys(diagnosis).items() if i.state == "open" and i.severity == "critical"}
+        fresh = critical.keys() - self._answered
         if not fresh:
             return None
-        verb = self._verb()
+        verb = self._verb(treatable=any(critical[k].rescue_helps for k in fresh))
         if verb == "rescue":
             self._rescues += 1
         else:
-            self._answered |= critical
+            self._answered |= critical.keys()
         self._pending = Command(self._ids(), verb, {}, self._attempt, now, who=self._who)
         return self._pending
 
-    def _verb(self) -> Verb:
+    def _verb(self, *, treatable: bool) -> Verb:
         if self.policy == "rescue":
-            return self._last_resort if self._gave_up or self._rescues >= MOST else "rescue"
+            return "rescue" if treatable and not self._gave_up and self._rescues < MOST else self._last_resort
         return "stop" if self.policy == "stop" else self._last_resort

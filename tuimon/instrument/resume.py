@@ -31,7 +31,7 @@ class ResumeInfo:
     sha256: str
     healthy: bool
     overrides: Mapping[str, Any]
-    """What was in force: lr scale, clip. Putting them back in force is the caller's."""
+    """What was in force: lr scale, clip. `attach(..., resumed=...)` puts them back in force."""
     loader: Any
     """Position of the data loader as it was given, or None."""
     extra: Mapping[str, Any]

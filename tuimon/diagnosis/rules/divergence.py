@@ -39,6 +39,7 @@ class Divergence(Rule):
 
     slug, code, category, needs = "divergence", "T102", "loss", ("loss",)
     holds = True
+    rescue_helps = True
 
     def clear(self) -> None:
         """Nothing under way."""

@@ -34,6 +34,7 @@ class EarlyDivergence(Rule):
 
     slug, code, category, needs = "early-divergence", "T101", "loss", ("loss",)
     holds = True
+    rescue_helps = True
 
     def clear(self) -> None:
         """No streak."""

@@ -37,6 +37,7 @@ class ExplodingGradients(Rule):
 
     slug, code, category, needs = "exploding-gradients", "T110", "gradients", ("grad_norm",)
     holds = True
+    rescue_helps = True
 
     def clear(self) -> None:
         """No streak."""

@@ -33,6 +33,7 @@ class GradientInstability(Rule):
     """T111."""
 
     slug, code, category, needs = "gradient-instability", "T111", "gradients", ("grad_norm",)
+    rescue_helps = True
 
     def waits_for(self, now: Signals) -> tuple[str, ...]:
         """The first fifty rows are no baseline."""

@@ -44,6 +44,7 @@ class LearningRateTooHigh(Rule):
     """T113."""
 
     slug, code, category, needs = "learning-rate-too-high", "T113", "updates", ("update_ratio",)
+    rescue_helps = True
 
     def clear(self) -> None:
         """Nothing high."""

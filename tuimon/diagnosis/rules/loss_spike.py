@@ -39,6 +39,7 @@ class LossSpike(Rule):
     """T103."""
 
     slug, code, category, needs = "loss-spike", "T103", "loss", ("loss",)
+    rescue_helps = True
 
     def clear(self) -> None:
         """Nothing under way."""

@@ -36,6 +36,7 @@ class NonFinite(Rule):
 
     slug, code, category, needs = "non-finite", "T201", "numerics", ("loss",)
     holds = True
+    rescue_helps = True
 
     def clear(self) -> None:
         """No streak."""
