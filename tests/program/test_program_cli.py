@@ -55,7 +55,7 @@ def test_a_demo_without_a_screen_that_is_told_to_go_takes_its_training_along():
         try:
             program.send_signal(signal.SIGTERM)
             program.communicate(timeout=60)
-            assert program.returncode == 130
+            assert program.returncode == 128 + signal.SIGTERM
             assert not is_alive(process)
         finally:
             if is_alive(process):

@@ -89,6 +89,15 @@ def test_a_failed_rescue_says_why_and_is_over():
     assert math.isnan(told.rescue.tick("held").number("loss"))
 
 
+def test_where_a_rescue_is_no_treatment_the_verdict_gives_advice_and_does_not_offer_it():
+    found = incident(headline="Vanishing gradients", next=("add residual connections", "normalise before each block", "c"), rescue_helps=False)
+    frame = build_frame(Sources("r", story(event("state", state="running")), Diagnosis(9, (found,), (), (), {}), step=9, alive=True))
+    words = " ".join(text_of(line) for line in frame.verdict)
+    assert "Add residual connections. Normalise before each block." in words
+    assert "hold the run" in words
+    assert "roll back" not in words
+
+
 def test_a_second_rescue_is_not_the_first():
     told = story(event("rescue", id="a", tick="held"), event("rescue", id="a", tick="done"), event("rescue", id="b", tick="held", step=50))
     assert (told.rescues, told.rescue.id, told.rescue.done_step) == (2, "b", None)
@@ -104,7 +113,7 @@ def incident(**changes: Any) -> Incident:
     base = {"rule": "exploding-gradients", "code": "T110", "category": "gradients", "severity": "critical", "state": "open",
             "onset_step": 203, "detected_step": 205, "resolved_step": None, "layer": "blocks.3", "confidence": "high",
             "headline": "Exploding gradients", "why": "Gradient norm is 212, 190x its usual 1.1.", "next": ("go back",),
-            "evidence": (), "word": "exploding"}
+            "evidence": (), "word": "exploding", "rescue_helps": True}
     return Incident(**{**base, **changes})
 
 

@@ -57,6 +57,7 @@ class LayerStrip:
         if troubled is None:
             return HeatView(self.names, "", None, before, steps, rms)
         last = self.rms[-1]
-        at = int(np.argmax(np.where(np.isnan(last), np.inf, last)))
+        at = self.names.index(troubled.layer) if troubled.layer in self.names else int(
+            np.argmax(np.where(np.isnan(last), np.inf, last)))
         worst = f"worst {self.names[at]} {number(float(last[at]))}"
         return HeatView(self.names, worst, troubled.severity, before, steps, rms)

@@ -173,6 +173,9 @@ def _incident(sources: Sources, incident: Incident) -> Verdict:
     if incident.severity == "info":
         third = say("; ".join(incident.next) or "Nothing to do.")
         return Verdict((first, second, third), (short, second, third), tone)
+    if not incident.rescue_helps:   # going back and training on more slowly would end in the same place
+        advised, keys = say(_sentences(incident.next)), _offer(("x", "hold the run"), ("k", "end it"))
+        return Verdict((first, second, advised, keys), (short, second, advised, keys), tone)
     near = "the start" if target is None else f"step {steps(target)}"
     wide = _offer(("r", f"{back}, lr x0.1, clip 1.0"), ("x", "hold the run"))
     narrow = _offer(("r", f"back to {near}, lr x0.1, clip 1.0"), ("x", "hold the run"))
@@ -181,10 +184,15 @@ def _incident(sources: Sources, incident: Incident) -> Verdict:
         first = (*first, dim(f" · {others} more open"))
     if not incident.next:
         return Verdict((first, second, wide), (short, second, narrow), tone)
-    advice = incident.next[0][:1].upper() + incident.next[0][1:]
+    advice = _sentences(incident.next[:1])
     if incident.severity == "critical":   # the key does what the advice says, and is at hand
         return Verdict((first, second, (*wide, dim(f"{GAP}{advice}"))), (short, second, narrow), tone)
     return Verdict((first, second, say(advice), wide), (short, second, say(advice), narrow), tone)
+
+
+def _sentences(advice: tuple[str, ...]) -> str:
+    """The first two pieces of advice as sentences."""
+    return " ".join(f"{one[:1].upper()}{one[1:]}." for one in advice[:2]) or "No advice for this one."
 
 
 def ticks(rescue: Rescue, step: int) -> tuple[tuple[bool, str, str], ...]:
