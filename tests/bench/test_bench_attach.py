@@ -1,6 +1,6 @@
 """What attach costs: the same loop with and without it, in turns within one process.
 
-    pytest tests/bench/bench_attach.py -m bench -s
+    pytest tests/bench/test_bench_attach.py -m bench -s
 
 CPU time of the training thread, one torch thread, so that other work on the machine does not count. Each ratio is one
 pair of segments; attaching and closing are outside of what is timed, the first steps of a segment are too.
