@@ -1,6 +1,6 @@
 """What a frame of charts costs, beside plotext drawing the same in the same run.
 
-    pytest -m bench tests/bench/bench_charts.py -s
+    pytest -m bench tests/bench/test_bench_charts.py -s
 """
 
 from __future__ import annotations
