@@ -1,7 +1,7 @@
 """The nouns of the screen: header, badges, charts, heat, marks, frame, and what they are built from. Frozen values.
 
 Two frames are equal when the screen would look the same: arrays are left out of the comparison and stand behind
-`revision`. Nothing here loads numpy: the first paint must not wait for it.
+`revision`.
 """
 
 from __future__ import annotations
