@@ -18,7 +18,7 @@ import training_loops as loops
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
-from training_loops import Book, Net
+from training_loops import Book, Net, pair
 
 import tuimon
 from tuimon.instrument.patches import PATCHES
@@ -27,15 +27,7 @@ TORCHS_OWN = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Th
 """Compiling loads parts of torch that warn about other parts of torch."""
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-
-
-def pair() -> tuple[Net, torch.optim.Optimizer]:
-    model = Net()
-    return model, torch.optim.AdamW(model.parameters(), lr=1e-2)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def step(model: nn.Module, opt: torch.optim.Optimizer, i: int = 0) -> float:

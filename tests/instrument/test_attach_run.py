@@ -17,7 +17,7 @@ import pytest
 import torch
 import training_loops as loops
 from torch.utils.data import DataLoader
-from training_loops import Net
+from training_loops import Net, pair
 
 import tuimon
 from tuimon.control.commands import Command
@@ -26,15 +26,7 @@ from tuimon.control.spool import new_id, submit
 DEADLINE = 30.0
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-
-
-def pair() -> tuple[Net, torch.optim.Optimizer]:
-    model = Net()
-    return model, torch.optim.AdamW(model.parameters(), lr=1e-2)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def step(model: Net, opt: torch.optim.Optimizer, i: int = 0) -> torch.Tensor:

@@ -20,10 +20,7 @@ import tuimon
 Make = Callable[[nn.Module], Sequence[Optimizer]]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def adamw(model: nn.Module) -> Sequence[Optimizer]:

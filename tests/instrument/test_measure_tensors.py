@@ -15,11 +15,7 @@ from training_loops import Book, Net
 import tuimon
 from tuimon.record.rundir import RunDir
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def one_step(model: nn.Module, opt: torch.optim.Optimizer, i: int = 0) -> None:

@@ -18,11 +18,7 @@ import tuimon
 from tuimon.errors import UsageError
 from tuimon.instrument.overrides import Overrides
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Manual:

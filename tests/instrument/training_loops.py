@@ -38,6 +38,12 @@ class Net(nn.Module):
         return self.head(x)
 
 
+def pair() -> tuple[Net, Optimizer]:
+    """A model and what steps it."""
+    model = Net()
+    return model, torch.optim.AdamW(model.parameters(), lr=1e-2)
+
+
 def batch(i: int) -> Tensor:
     return torch.randint(0, VOCABULARY, (BATCH, LENGTH), generator=torch.Generator().manual_seed(i))
 

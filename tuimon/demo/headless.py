@@ -29,7 +29,6 @@ from tuimon.record.status import Told, status
 
 POLL_S: Final = 0.1
 LINE_S: Final = 1.0
-_TAIL: Final = 4096
 
 
 class Judge(Protocol):
@@ -204,12 +203,5 @@ def follow(started: Started, following: Following, err: TextIO, clock: Callable[
 
 def last_line(run: RunDir) -> str:
     """The last thing that the training process printed, without control characters; "" where it printed nothing."""
-    try:
-        with open(run.console, "rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _TAIL))
-            lines = file.read().decode("utf-8", "replace").split("\n")
-    except OSError:
-        return ""
-    kept = [line.strip() for line in lines if line.strip()]
-    return "".join(c if c.isprintable() else " " for c in kept[-1]) if kept else ""
+    said = (run.last_words() or "").strip()
+    return "".join(c if c.isprintable() else " " for c in said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -49,6 +49,16 @@ class TensorRows:
         """Rows with after < step <= upto."""
         keep = (self.steps > after) & (self.steps <= upto)
         return TensorRows(self.steps[keep], self.grad[keep], self.update[keep], self.grad_seen[keep])
+
+    @staticmethod
+    def join(parts: Sequence[TensorRows]) -> TensorRows:
+        """The rows of all parts, in order; the parts are of one tensor table."""
+        if len(parts) == 1:
+            return parts[0]
+        return TensorRows(
+            np.concatenate([p.steps for p in parts]), np.concatenate([p.grad for p in parts]),
+            np.concatenate([p.update for p in parts]), np.concatenate([p.grad_seen for p in parts]),
+        ) if parts else TensorRows.empty()
 
     @staticmethod
     def empty(tensors: int = 0) -> TensorRows:

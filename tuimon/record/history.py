@@ -190,13 +190,7 @@ class History:
         """All per-tensor rows."""
         if not self._tensors:
             return TensorRows.empty(len(self.table) if self.table else 0)
-        if len(self._tensors) > 1:
-            parts = self._tensors
-            joined = TensorRows(
-                np.concatenate([p.steps for p in parts]), np.concatenate([p.grad for p in parts]),
-                np.concatenate([p.update for p in parts]), np.concatenate([p.grad_seen for p in parts]),
-            )
-            self._tensors = [joined]
+        self._tensors = [TensorRows.join(self._tensors)]
         return self._tensors[0]
 
     def thin(self, name: str, first: int, last: int, columns: int) -> Thin:

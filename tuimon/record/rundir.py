@@ -29,6 +29,8 @@ from tuimon.record.tensors import TensorEntry, TensorTable
 
 SCHEMA: Final = 1
 MAX_JSON: Final = 64 << 20
+CONSOLE_TAIL: Final = 4096
+"""Bytes in which the last line of a console is looked for."""
 _LABEL: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -123,6 +125,16 @@ class RunDir:
     def console(self) -> Path:
         """What was printed."""
         return self.path / "console.log"
+
+    def last_words(self) -> str | None:
+        """The last line of console.log that is not blank, as printed; "" where there is none, None without the file."""
+        try:
+            with open(self.console, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - CONSOLE_TAIL))
+                lines = file.read().decode("utf-8", "replace").splitlines()
+        except OSError:
+            return None
+        return next((line for line in reversed(lines) if line.strip()), "")
 
     def read_info(self) -> RunInfo | None:
         """run.json, or None before the training process has attached; LogError if it is not one."""

@@ -171,18 +171,7 @@ class _Stretch:
             present[name] = np.concatenate(
                 [b.present.get(name, np.zeros(len(b.steps), np.bool_)) for b in self.blocks]
             )
-        return Chunk(steps, times, columns, present, _join(self.tensors), tuple(self.marks))
-
-
-def _join(parts: list[TensorRows]) -> TensorRows:
-    if not parts:
-        return TensorRows.empty()
-    if len(parts) == 1:
-        return parts[0]
-    return TensorRows(
-        np.concatenate([p.steps for p in parts]), np.concatenate([p.grad for p in parts]),
-        np.concatenate([p.update for p in parts]), np.concatenate([p.grad_seen for p in parts]),
-    )
+        return Chunk(steps, times, columns, present, TensorRows.join(self.tensors), tuple(self.marks))
 
 
 class LogReader:

@@ -11,6 +11,7 @@ from typing import Final
 
 from tuimon.control.states import LIVE, State
 from tuimon.diagnosis.model import SEVERITIES, Badge, Diagnosis, Incident, Severity
+from tuimon.record.metrics import METRICS
 from tuimon.viewer.charts.format import UNKNOWN, duration, span
 from tuimon.viewer.lines import Tone, lapse, measured, rate, tone_of
 from tuimon.viewer.story import EventLine, Rescue, Story, lowered
@@ -112,15 +113,15 @@ _WAITING: Final = {"loss": "waiting for the first loss", "grad_norm": "waiting f
 
 
 def _charts(sources: Sources, state: State) -> tuple[ChartView, ...]:
-    ratio = ("grad_param_ratio", "grad/param ratio") if sources.rules == "notebook" else (
-        "update_ratio", "update ratio")
+    ratio = "grad_param_ratio" if sources.rules == "notebook" else "update_ratio"
     badges: dict[str, Badge] = {b.category: b for b in sources.diagnosis.badges}
     views = []
-    for name, title, log in (("loss", "loss", "loss" in sources.wide), ("grad_norm", "grad norm", True), (*ratio, True),
-                             ("lr", "learning rate", False)):
+    for name in ("loss", "grad_norm", ratio, "lr"):
+        metric = METRICS[name]
+        log = metric.log_axis or (name == "loss" and name in sources.wide)
         value, bands = sources.values.get(name), _bands(sources, name)
         views.append(ChartView(
-            name, title, log, "" if value is None else rate(value) if name == "lr" else measured(value),
+            name, metric.label, log, "" if value is None else rate(value) if name == "lr" else measured(value),
             _severity(name, value, badges), _WAITING[name] if state in LIVE else "nothing was measured",
             _note(sources, name, bands), bands, sources.columns.get(name),
             sources.columns.get("val_loss") if name == "loss" else None))

@@ -59,11 +59,6 @@ class GlyphSet:
     """Progress to come."""
     rule: str
     """Left edge of the verdict."""
-    dot: str
-    """Between facts of one line."""
-    arrow: str
-    tick_done: str
-    """A step that is done."""
 
 
 _UNICODE_BADGES: Final[Mapping[State, str]] = {
@@ -78,8 +73,7 @@ def _unicode(name: GlyphName) -> GlyphSet:
     return GlyphSet(
         name=name, badges=_UNICODE_BADGES, corners="╭╮╰╯", across="─", down="│", axis_corner="╰", tick="┤",
         band_down="┃", band_tick="┫", onset="┊", rollback="╎", cursor="│", snapshot="◆", bad="✗", over="↑", under="↓",
-        bars="▁▂▃▄▅▆▇█", heat="▁▂▃▄·░▒▓█", ellipsis="…", dash="–", full="━", rest="─", rule="┃", dot="·", arrow="→",
-        tick_done="✓",
+        bars="▁▂▃▄▅▆▇█", heat="▁▂▃▄·░▒▓█", ellipsis="…", dash="–", full="━", rest="─", rule="┃",
     )
 
 
@@ -88,7 +82,7 @@ BLOCK: Final = _unicode("block")
 ASCII: Final = GlyphSet(
     name="ascii", badges=_ASCII_BADGES, corners="++++", across="-", down="|", axis_corner="+", tick="+", band_down="[",
     band_tick="[", onset=":", rollback=";", cursor="|", snapshot="o", bad="X", over="^", under="v", bars="_.,-~=*#",
-    heat="_,-~.:+#@", ellipsis="~", dash="-", full="=", rest="-", rule="|", dot="-", arrow=">", tick_done="+",
+    heat="_,-~.:+#@", ellipsis="~", dash="-", full="=", rest="-", rule="|",
 )
 GLYPHS: Final[Mapping[GlyphName, GlyphSet]] = {"braille": BRAILLE, "block": BLOCK, "ascii": ASCII}
 

@@ -235,7 +235,9 @@ class Reading:
     def _awaited(self, mono: float) -> str:
         waited = lapse(max(0.0, mono - (self._opened or mono)))
         if self._alive is False:
-            return f"Its last words: {_last_words(self.run)}"
+            words = self.run.last_words()
+            said = "none: there is no console.log" if words is None else clean(words or "none", 200)
+            return f"Its last words: {said}"
         if self._info is not None:
             return f"waiting for the first step: the training process has attached, {waited}"
         if self._launch is not None:
@@ -288,14 +290,3 @@ def _trend(history: History) -> float | None:
     if then == 0 or apart <= 0:
         return None
     return (now - then) / abs(then) * 100.0 / apart
-
-
-def _last_words(run: RunDir) -> str:
-    """The last line that the training process printed."""
-    try:
-        with open(run.console, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return "none: there is no console.log"
-    return clean(next((line for line in reversed(lines) if line.strip()), "none"), 200)
