@@ -73,9 +73,9 @@ def test_an_exploding_gpt_is_seen_named_and_rescued_with_one_confirmed_key(size)
 
 def test_a_second_viewer_watches_and_leaving_both_leaves_training_alone():
     with program((120, 40), "demo", "healthy", "--speed", "30", "--steps", "5000") as first:
-        first.wait_for(lambda text: re.search(r"step [1-9]", text) is not None)
+        first.wait_for(lambda text: re.search(r"step [1-9][\d ]*/", text) is not None)
         with program((100, 30), "watch") as second:
-            second.wait_for(lambda text: re.search(r"step [1-9]", text) is not None)
+            second.wait_for(lambda text: re.search(r"step [1-9][\d ]*/", text) is not None)
             second.press("q")
             assert second.wait_for_exit() == 0
             assert leaves_a_clean_terminal(bytes(second.raw))
@@ -96,7 +96,7 @@ def test_a_second_viewer_watches_and_leaving_both_leaves_training_alone():
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
 def test_a_viewer_that_is_told_to_go_restores_the_terminal_and_leaves_training_alone(how):
     with program((100, 30), "demo", "healthy", "--speed", "30", "--steps", "5000") as terminal:
-        terminal.wait_for(lambda text: re.search(r"step [1-9]", text) is not None)
+        terminal.wait_for(lambda text: re.search(r"step [1-9][\d ]*/", text) is not None)
         process = list_runs()[0].read_info().process
         terminal.process.send_signal(how)
         terminal.wait_for_exit()
