@@ -3,7 +3,7 @@
     torch.autograd.backward                                  the roots: the loss
     torch.nn.utils.clip_grad._get_total_norm                 whether a norm is the L2 norm
     torch.nn.utils.clip_grad._clip_grads_with_norm_          gradients before clipping; also under names imported early
-    torch.amp.GradScaler.scale, .step                        the unscaled loss; skipped steps
+    torch.amp.GradScaler.scale, .unscale_, .step             the unscaled loss; who changed gradients; skipped steps
     torch.utils.data.dataloader._BaseDataLoaderIter.__next__ time spent waiting for data; the stop ladder
 
 Process-wide and reference-counted. Each replacement calls the original with the user's arguments, and lets its errors
@@ -118,9 +118,26 @@ def _clip(original: Callable[..., Any]) -> Callable[..., Any]:
             for watcher in watchers:
                 limit = watcher.probe.clip(parameters, max_norm, total_norm, order)
                 max_norm = max_norm if limit is None else limit
-        return original(parameters, max_norm, total_norm, *args, **kwargs)
+        result = original(parameters, max_norm, total_norm, *args, **kwargs)
+        for watcher in watchers:
+            watcher.probe.changed()
+        return result
 
     return clip
+
+
+def _unscale(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def unscale_(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+        found = [(w, k) for w in _watching() if (k := w.probe.index_of(optimizer)) is not None]
+        for watcher, k in found:
+            watcher.probe.unscaling(k)
+        result = original(self, optimizer, *args, **kwargs)
+        for watcher, _ in found:
+            watcher.probe.changed()
+        return result
+
+    return unscale_
 
 
 def _scale(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -204,6 +221,7 @@ PATCHES: Final[tuple[Patch, ...]] = (
     Patch("torch.nn.utils.clip_grad", "", "_clip_grads_with_norm_", _clip),
     Patch("torch.nn.utils", "", "clip_grads_with_norm_", _clip),
     Patch("torch.amp.grad_scaler", "GradScaler", "scale", _scale),
+    Patch("torch.amp.grad_scaler", "GradScaler", "unscale_", _unscale),
     Patch("torch.amp.grad_scaler", "GradScaler", "step", _scaler_step),
     Patch("torch.utils.data.dataloader", "_BaseDataLoaderIter", "__next__", _next),
 )
@@ -215,11 +233,9 @@ def watch(watcher: Watcher) -> None:
     """Start telling it; the first one installs the patches."""
     global _watchers  # noqa: PLW0603  # a patched function is process-wide state
     if not _watchers:
-        for patch in PATCHES:
-            place = patch.place()
-            original = getattr(place, patch.name)
-            replacement = patch.wrap(original)
-            setattr(place, patch.name, replacement)
+        found = [(patch, original := getattr(patch.place(), patch.name), patch.wrap(original)) for patch in PATCHES]
+        for patch, original, replacement in found:  # nothing is replaced unless all of it is there
+            setattr(patch.place(), patch.name, replacement)
             _installed.append((patch, original, replacement))
     _watchers = (*_watchers, watcher)
 
@@ -242,5 +258,5 @@ def unwatch(watcher: Watcher) -> None:
 def forget_all() -> None:
     """In a forked child: nobody is attached here."""
     for watcher in _watchers:
-        watcher.probe.off = True
+        watcher.probe.forget()
         unwatch(watcher)

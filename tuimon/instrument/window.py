@@ -24,6 +24,8 @@ class Window:
         self._depth = 0
         self._before: list[int] = []
         self._roots: list[Tensor] = []
+        self.marks: list[int] = []
+        """Of the gradients, as the last backward left them."""
         self.roots = 0
         """How many were added since the window opened."""
 
@@ -46,7 +48,8 @@ class Window:
             return False
         before, roots = self._before, self._roots
         self._before, self._roots = [], []
-        if tracked.grad_marks() == before:
+        self.marks = tracked.grad_marks()
+        if self.marks == before:
             return False
         if all(mark == -1 for mark in before):
             self.roots = 0
