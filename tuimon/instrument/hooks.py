@@ -98,7 +98,8 @@ def install(probe: Probe, boundary: Callable[[], None]) -> list[RemovableHandle]
         for k, optimizer in enumerate(probe.optimizers):
             handles.append(optimizer.register_step_pre_hook(hidden(BeforeStep(probe, k).__call__)))
             handles.append(optimizer.register_step_post_hook(hidden(AfterStep(probe, k, boundary).__call__)))
-        handles.append(probe.model.register_forward_pre_hook(CountTokens(probe), with_kwargs=True))
+        if not isinstance(probe.model, torch.jit.ScriptModule):  # takes no hooks: tokens come from the loader
+            handles.append(probe.model.register_forward_pre_hook(CountTokens(probe), with_kwargs=True))
     except BaseException:
         for handle in handles:
             handle.remove()

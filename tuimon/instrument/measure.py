@@ -177,7 +177,7 @@ class Probe:
         if closure is None:
             self._look(k, getattr(optimizer, "grad_scale", None))
         found_inf = getattr(optimizer, "found_inf", None)
-        if found_inf is not None:
+        if isinstance(found_inf, Tensor):
             self._sheet.note(now, rows.FOUND_INF, found_inf)
         if now.everything:
             began = time.perf_counter()
@@ -195,7 +195,7 @@ class Probe:
         self._compare(k)
         if not now.measured[k]:
             self._sheet.measure(now, k)
-            if scale is not None:
+            if isinstance(scale, Tensor):
                 self._sheet.divide(now, k, scale)
         if self.overrides.clip is not None and not now.script_clips:
             self._clip(k, self._sheet.grads[now.slot])
