@@ -19,13 +19,12 @@ _INNER: Final = ("optimizer", "_optimizer", "optim", "base_optimizer", "_base_op
 _ORDER: Final = "attach wants (model, optimizer, ...)"
 
 
-def unwrap(optimizer: Any) -> Any:
+def unwrap(optimizer: Any, depth: int = 4) -> Any:
     """The torch optimizer inside what Accelerate, Lightning and others put around it; the object itself if none."""
-    for _ in range(4):
-        inner = next((i for n in _INNER if isinstance(i := getattr(optimizer, n, None), Optimizer)), None)
-        if inner is None:
-            return optimizer
-        optimizer = inner
+    for name in _INNER if depth else ():
+        found = unwrap(getattr(optimizer, name, None), depth - 1)
+        if isinstance(found, Optimizer):
+            return found
     return optimizer
 
 
@@ -33,9 +32,9 @@ def check_model(model: Any) -> None:
     """An nn.Module with real weights."""
     if isinstance(model, type):
         raise AttachError(f"{_ORDER}; the model must be an instance: {model.__name__}(...), not the class")
-    if isinstance(unwrap(model), Optimizer):
-        raise AttachError(f"{_ORDER}: the model comes first, and this is {_kind(model)}")
     if not isinstance(model, nn.Module):
+        if isinstance(unwrap(model), Optimizer):
+            raise AttachError(f"{_ORDER}: the model comes first, and this is {_kind(model)}")
         raise AttachError(f"{_ORDER}; the model must be an nn.Module, not {_kind(model)}")
     parameters = dict(named_parameters(model))
     if not parameters:
