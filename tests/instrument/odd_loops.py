@@ -440,6 +440,32 @@ def in_float64(loop: Loop) -> Loop:
     return inner
 
 
+def each_its_own(model: nn.Module) -> list[Optimizer]:
+    """An optimizer per tensor."""
+    return [torch.optim.SGD([p], lr=0.1) for p in model.parameters()]
+
+
+def within_backward(model: nn.Module, opts: Sequence[Optimizer], book: Book, steps: int) -> None:
+    """Each tensor is stepped as soon as its gradient is there, and the gradient given back: it never costs memory."""
+    squares: list[float] = []
+
+    def stepping_one(p: Tensor) -> None:
+        squares.append(p.grad.double().square().sum().item())
+        mine[p].step()
+        mine[p].zero_grad()
+
+    mine = {o.param_groups[0]["params"][0]: o for o in opts}
+    handles = [p.register_post_accumulate_grad_hook(stepping_one) for p in model.parameters()]
+    for i in range(steps):
+        squares.clear()
+        loss = loss_of(model, batch(i))
+        book.weights()
+        loss.backward()
+        book.stepped(loss=loss.item(), grad_norm=sum(squares) ** 0.5, tokens=TOKENS)
+    for handle in handles:
+        handle.remove()
+
+
 # -- what a script makes beside model and optimizer; attach may stand before it or after
 
 

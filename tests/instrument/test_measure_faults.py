@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import odd_loops as odd
 import pytest
 import torch
 import training_loops as loops
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
-from training_loops import Net
+from training_loops import Book, Net
 
 import tuimon
 from tuimon.control.commands import Command
@@ -119,6 +120,22 @@ def test_every_step_is_still_counted_and_the_reason_is_recorded(fault: Any, make
     assert loops.read(monitor.run_dir).steps == [1, 2]
     assert not model._forward_pre_hooks
     assert not opts[0]._optimizer_step_pre_hooks
+
+
+def test_steps_within_backward_are_one_boundary_each_measured_or_not(tmp_path: Path) -> None:
+    model = Net()
+    opts = odd.each_its_own(model)
+    monitor = tuimon.attach(model, *opts, run_dir=tmp_path / "run")
+    odd.within_backward(model, opts, Book(opts), 2)
+    assert monitor.probe.step == 2
+    with pytest.warns(RuntimeWarning, match="measure"):
+        at_backward(model, opts)
+    odd.within_backward(model, opts, Book(opts), 2)
+    assert monitor.probe.step == 5
+    monitor._recorder.order("stop", "test")
+    with pytest.raises(tuimon.TrainingStopped):
+        odd.within_backward(model, opts, Book(opts), 9)
+    monitor.close()
 
 
 @pytest.mark.parametrize("fault", [at_backward, at_step])

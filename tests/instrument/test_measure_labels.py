@@ -150,7 +150,8 @@ QUIET: dict[str, tuple[loops.Loop, Any]] = {
     "two steps per backward": (odd.stepping_twice, adamw),
     "steps without a backward": (odd.without_backward, adamw),
     "hooks within backward": (odd.with_hooks, adamw),
-    "thawed": (odd.unevenly, adamw),
+    "the last group short": (odd.unevenly, adamw),
+    "steps within backward": (odd.within_backward, odd.each_its_own),
 }
 
 

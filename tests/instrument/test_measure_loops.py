@@ -111,6 +111,7 @@ ROWS: dict[str, Row] = {
     "lbfgs": Row(using(torch.optim.LBFGS, lr=0.5, max_iter=3), loops.with_closure),
     "clip within a closure": Row(adamw, odd.clipped_in_closure),
     "sharpness-aware": Row(lambda m: [odd.Sharpness(m.parameters())], odd.sharpened),
+    "steps within backward": Row(odd.each_its_own, odd.within_backward),
     # models
     "sparse embedding": Row(sparse_pair, PLAIN, lambda: Net(sparse=True)),
     "tied weights": Row(adamw, PLAIN, lambda: Net(tied=True)),

@@ -49,7 +49,7 @@ class Probe:
         self.cost = self.entered = self._extra = self._held = 0.0
         self._step = from_step
         self._scaler: Any = None
-        self._scaler_stepped = True
+        self._scaler_stepped, self._stepped_within = True, False
         self._began: float | None = None
         self._device = device_of([p for group in held_by(optimizers) for p in group])
         self._window = Window(self._device)
@@ -112,32 +112,36 @@ class Probe:
             self._window.begin(self.tracked, tensors, grads, unscale)
 
     @guarded
-    def backward_ended(self, *, raised: bool) -> None:
-        """After it."""
+    def backward_ended(self, *, raised: bool) -> bool:
+        """After it; True where optimizers stepped within and that completes the step."""
         if raised:
             self._window.abandon()
-        elif not self._capturing() and self._window.end(self.tracked):
+        elif not self._capturing() and self._window.end(self.tracked, stepped=self._stepped_within):
             self.labels.left = self._window.marks
-            if not self._now.evaluated:
+            if not (self._now.evaluated or self._stepped_within):
                 self._now.measured = [False] * len(self.optimizers)
+        if not self._stepped_within or self._window.is_inside:
+            return False
+        self._stepped_within = False
+        self._finish()
+        return True
 
     def _compare(self, k: int | None = None) -> None:
         """Has the script changed gradients itself since something known left them? The k-th optimizer's, or all."""
-        if self.labels.looks:
+        if self.labels.looks and not self._window.is_inside:
             first, last = (0, len(self.tracked)) if k is None else self.tracked.spans[k]
             self.labels.compare(self.tracked.grad_marks(), first, last)
 
     @guarded
     def changed(self) -> None:
         """After clip_grad_norm_ or GradScaler.unscale_: what they did to the gradients is known."""
-        if self.labels.looks and not self._capturing():
+        if self.labels.looks:
             self.labels.left = self.tracked.grad_marks()
 
     @guarded
     def unscaling(self, k: int) -> None:
         """Before GradScaler.unscale_ of the k-th optimizer."""
-        if not self._capturing():
-            self._compare(k)
+        self._compare(k)
 
     @guarded
     def clip(self, parameters: list[Tensor], max_norm: Any, total: Tensor, norm_type: float | None) -> Any:
@@ -254,10 +258,13 @@ class Probe:
         return self._finish_after(k)
 
     def _finish_after(self, k: int) -> bool:
-        if k < len(self.optimizers) - 1:
+        is_last = k == len(self.optimizers) - 1
+        if self._window.is_inside:  # the tensors of the other optimizers are still being worked on
+            self._stepped_within = self._stepped_within or is_last
             return False
-        self._finish()
-        return True
+        if is_last:
+            self._finish()
+        return is_last
 
     def _read_lr(self, optimizer: Optimizer) -> None:
         now = self._now
@@ -308,9 +315,8 @@ class Probe:
         """Monitor.step(): a step that never reached Python is complete."""
         self._touch()
         now = self._now
-        for k in range(len(self.optimizers)):
-            if not now.measured[k]:
-                self._sheet.measure(now, k)
+        for k in [k for k, is_done in enumerate(now.measured) if not is_done]:
+            self._sheet.measure(now, k)
         self._read_lr(self.optimizers[0])
         self._finish()
         return True

@@ -75,9 +75,10 @@ def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
         return _watchers
 
     def end(watchers: tuple[Watcher, ...], *, raised: bool) -> None:
-        for watcher in watchers:
-            watcher.probe.backward_ended(raised=raised)
         _unmatched.clear()
+        for watcher in watchers:
+            if watcher.probe.backward_ended(raised=raised):
+                watcher.boundary()
 
     begin, end = hidden(begin), hidden(end)
 

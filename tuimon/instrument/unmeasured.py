@@ -32,6 +32,19 @@ class Unmeasured:
         self._optimizers, self._overrides, self._on_fault = optimizers, overrides, on_fault
         self._capturing = capturing
         self._scaler_stepped, self._script_clips, self._forces = True, False, True
+        self._depth, self._stepped_within = 0, False
+
+    def backward_begins(self, *_: Any) -> None:
+        """Before torch.autograd.backward."""
+        self._depth += 1
+
+    def backward_ended(self, *, raised: bool) -> bool:
+        """After it; True where optimizers stepped within and that completes the step."""
+        self._depth = max(0, self._depth - 1)
+        if raised or self._depth or not self._stepped_within:
+            return False
+        self._stepped_within = False
+        return self._complete(len(self._optimizers) - 1)
 
     def before_step(self, k: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The pre-hook of the k-th optimizer."""
@@ -95,6 +108,9 @@ class Unmeasured:
 
     def _complete(self, k: int) -> bool:
         if k < len(self._optimizers) - 1:
+            return False
+        if self._depth:
+            self._stepped_within = True
             return False
         self.step += 1
         self._script_clips = False
