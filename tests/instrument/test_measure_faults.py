@@ -63,6 +63,10 @@ def one(model: Net) -> list[Optimizer]:
     return [torch.optim.SGD(model.parameters(), lr=LR)]
 
 
+def fused(model: Net) -> list[Optimizer]:
+    return [torch.optim.SGD(model.parameters(), lr=LR, fused=True)]
+
+
 def several(model: Net) -> list[Optimizer]:
     return [torch.optim.SGD(part.parameters(), lr=LR) for part in (model.embed, model.blocks, model.head)]
 
@@ -221,8 +225,9 @@ def test_a_closure_is_clipped_at_each_evaluation(tmp_path: Path) -> None:
     monitor.close()
 
 
-def test_steps_that_a_scaler_skips_are_boundaries_too(tmp_path: Path) -> None:
-    monitor, model, opts = broken(tmp_path, at_backward)
+@pytest.mark.parametrize("make", [one, fused])
+def test_steps_that_a_scaler_skips_are_boundaries_too(make: Any, tmp_path: Path) -> None:
+    monitor, model, opts = broken(tmp_path, at_backward, make)
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     monitor.probe.overrides.set(clip=0.01)
     for i, factor in enumerate((1.0, 1e38, 1.0)):

@@ -106,16 +106,8 @@ def attach(
         tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
     )
     with ExitStack() as undo:  # whatever ends this, Ctrl+C too, leaves no thread, no hook and no half a run behind
-        run, attempt = _run(name, run_dir, undo)
-        info = replace(info, attempt=attempt)
-        try:
-            run.write_info(info)
-        except OSError as error:
-            raise AttachError(f"cannot write to {run.path}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
-        recorder = Recorder(run, info, attempt=attempt, from_step=resumed.step if resumed else 0,
-                            context=_context(info), on_critical=on_critical, controls=controls)
-        recorder.start()
-        undo.push(lambda _, error, __: recorder.close(*ending(error, stopping=False)))
+        recorder = _recorder(info, run_dir, undo, from_step=resumed.step if resumed else 0,
+                             on_critical=on_critical, controls=controls)
         try:
             monitor = _join(recorder, state, model, opts, detail, overrides, undo,
                             keep=checkpoints, dataloader=dataloader)
@@ -127,6 +119,20 @@ def attach(
         say_override(recorder, overrides, recorder.from_step)
     _name_untrained(monitor, model, opts)
     return monitor
+
+
+def _recorder(info: RunInfo, run_dir: str | os.PathLike[str] | None, undo: ExitStack, **options: Any) -> Recorder:
+    """A recorder at work in the run directory; `undo` ends it and removes what was not there before."""
+    run, attempt = _run(info.name, run_dir, undo)
+    info = replace(info, attempt=attempt)
+    try:
+        run.write_info(info)
+    except OSError as error:
+        raise AttachError(f"cannot write to {run.path}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
+    recorder = Recorder(run, info, attempt=attempt, context=_context(info), **options)
+    recorder.start()
+    undo.push(lambda _, error, __: recorder.close(*ending(error, stopping=False)))
+    return recorder
 
 
 def _join(

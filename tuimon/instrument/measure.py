@@ -134,14 +134,9 @@ class Probe:
 
     @guarded
     def changed(self) -> None:
-        """After clip_grad_norm_ or GradScaler.unscale_: what they did to the gradients is known."""
+        """After clip_grad_norm_: what it did to the gradients is known."""
         if self.labels.looks:
             self.labels.left = self.tracked.grad_marks()
-
-    @guarded
-    def unscaling(self, k: int) -> None:
-        """Before GradScaler.unscale_ of the k-th optimizer."""
-        self._compare(k)
 
     @guarded
     def clip(self, parameters: list[Tensor], max_norm: Any, total: Tensor, norm_type: float | None) -> Any:

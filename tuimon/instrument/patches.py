@@ -3,7 +3,7 @@
     torch.autograd.backward                                  the roots: the loss
     torch.nn.utils.clip_grad._get_total_norm                 whether a norm is the L2 norm
     torch.nn.utils.clip_grad._clip_grads_with_norm_          gradients before clipping; also under names imported early
-    torch.amp.GradScaler.scale, .unscale_, .step             the unscaled loss; who changed gradients; skipped steps
+    torch.amp.GradScaler.scale, .step                        the unscaled loss; skipped steps
     torch.utils.data.dataloader._BaseDataLoaderIter.__next__ time spent waiting for data; the stop ladder
 
 Process-wide and reference-counted. Each replacement calls the original with the user's arguments, and lets its errors
@@ -127,20 +127,6 @@ def _clip(original: Callable[..., Any]) -> Callable[..., Any]:
     return clip
 
 
-def _unscale(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def unscale_(self: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        found = [(w, k) for w in _watching() if (k := w.probe.index_of(optimizer)) is not None]
-        for watcher, k in found:
-            watcher.probe.unscaling(k)
-        result = original(self, optimizer, *args, **kwargs)
-        for watcher, _ in found:
-            watcher.probe.changed()
-        return result
-
-    return unscale_
-
-
 def _scale(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def scale(self: Any, outputs: Any) -> Any:
@@ -222,7 +208,6 @@ PATCHES: Final[tuple[Patch, ...]] = (
     Patch("torch.nn.utils.clip_grad", "", "_clip_grads_with_norm_", _clip),
     Patch("torch.nn.utils", "", "clip_grads_with_norm_", _clip),
     Patch("torch.amp.grad_scaler", "GradScaler", "scale", _scale),
-    Patch("torch.amp.grad_scaler", "GradScaler", "unscale_", _unscale),
     Patch("torch.amp.grad_scaler", "GradScaler", "step", _scaler_step),
     Patch("torch.utils.data.dataloader", "_BaseDataLoaderIter", "__next__", _next),
 )
