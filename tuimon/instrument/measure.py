@@ -134,7 +134,7 @@ class Probe:
         tracked = self.tracked
         return (
             not self._now.vectors and tracked.full_precision and tracked.ids <= ids and not hasattr(total, "to_local")
-            and all(p.grad is None for p in parameters if id(p) not in tracked.ids)
+            and (len(ids) == len(tracked.ids) or all(p.grad is None for p in parameters if id(p) not in tracked.ids))
         )
 
     def _measure(self, k: int) -> None:

@@ -24,13 +24,15 @@ def guarded(method: _F) -> _F:
         if self.off:
             return None
         self.entered = time.perf_counter()
+        differentiates = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)  # noqa: SLF001  # torch.no_grad() around it costs 3 us, seven times a step
         try:
-            with torch.no_grad():
-                return method(self, *args, **kwargs)
+            return method(self, *args, **kwargs)
         except Exception as error:
             self.give_up(error)
             return None
         finally:
+            torch._C._set_grad_enabled(differentiates)  # noqa: SLF001
             self.cost += time.perf_counter() - self.entered
 
     return outermost  # type: ignore[return-value]  # the same signature
