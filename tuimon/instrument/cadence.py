@@ -56,7 +56,8 @@ class Cadence:
         self.stride = {"full": 1, "light": SPARSEST, "auto": FIRST if timed else SPARSEST}[detail]
         self._adapts = detail == "auto" and timed
         self._first = from_step + 1
-        self._early_until = from_step + EARLY_STEPS if detail == "auto" and (timed or weight_bytes <= EARLY_BYTES) else 0
+        is_dense = detail == "auto" and (timed or weight_bytes <= EARLY_BYTES)
+        self._early_until = from_step + EARLY_STEPS if is_dense else 0
         self._early_stride = 1 if timed else 2
         self._early_left = EARLY_SECONDS
         self._alert_until = 0

@@ -95,10 +95,7 @@ class Tracked:
 
     def has_grads(self) -> bool:
         """Whether any tensor has a gradient."""
-        for p in self.params:  # a loop, not any(): this runs twice a step
-            if p.grad is not None:
-                return True
-        return False
+        return any(p.grad is not None for p in self.params)
 
     def grad_marks(self) -> list[int]:
         """A number per tensor that changes whenever something is added to its gradient; -1 without one."""
@@ -106,10 +103,7 @@ class Tracked:
 
     def has_moved_from(self, marks: list[int]) -> bool:
         """Whether something was added to any gradient since `grad_marks`."""
-        for p, mark in zip(self.params, marks, strict=True):
-            if (-1 if (g := p.grad) is None else id(g) + g._version) != mark:  # noqa: SLF001
-                return True
-        return False
+        return self.grad_marks() != marks
 
     def grad_norms(self, start: int, stop: int, out: Tensor) -> list[bool]:
         """Write the L2 norms of a stretch's gradients to `out` (stop - start,); True where there is a gradient."""
