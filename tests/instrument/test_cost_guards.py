@@ -179,7 +179,7 @@ class Calls:
                 module = getattr(arg, "__module__", None) or type(getattr(arg, "__self__", None)).__module__
                 self.others[f"{module}.{arg.__name__}"] += 1
 
-    def __enter__(self) -> Calls:
+    def __enter__(self) -> Calls:  # noqa: PYI034  # Self is younger than Python 3.10
         sys.setprofile(self)
         return self
 
