@@ -46,6 +46,16 @@ def test_a_device_that_falls_behind_loses_measurements_and_holds_up_nothing(tmp_
     assert measured[-8:] == list(range(33, 41)), "it has caught up"
 
 
+def test_the_log_says_what_measuring_costs(tmp_path: Path) -> None:
+    model, opt = pair()
+    with tuimon.attach(model, opt, run_dir=tmp_path / "run", detail="light", checkpoints="off") as monitor:
+        trained(model, opt, 1, 40)
+        assert 0 < monitor.overhead < 1
+    said = loops.read(monitor.run_dir).columns["overhead"]
+    assert sorted(said) == [1, 16, 32]
+    assert all(0 < share < 1 for share in said.values())
+
+
 def test_rows_that_come_late_carry_the_numbers_of_their_own_step(tmp_path: Path) -> None:
     books = []
     for late in (False, True):

@@ -54,6 +54,7 @@ class Cadence:
         self.detail = detail
         self.vectors_every = vector_stride(tensors, detail)
         self.stride = {"full": 1, "light": SPARSEST, "auto": FIRST if timed else SPARSEST}[detail]
+        self.is_timed = timed
         self._adapts = detail == "auto" and timed
         self._first = from_step + 1
         is_dense = detail == "auto" and (timed or weight_bytes <= EARLY_BYTES)
