@@ -105,14 +105,16 @@ class Following:
         """How often healthy weights were put back."""
         return len(self._restored)
 
-    def line(self, total: int) -> str:
+    def line(self, total: int | None) -> str:
         """Where the run stands, for a person."""
-        parts = [f"{self.state:8}", f"step {self.steps:,}/{total:,}"]
+        parts = [f"{self.state:8}", f"step {self.steps:,}" + (f"/{total:,}" if total else "")]
         for name, word in (("loss", "loss"), ("grad_norm", "grad"), ("lr", "lr"), ("val_loss", "val")):
             if name in self.last:
                 parts.append(f"{word} {self.last[name]:.4g}")
         leading = self.diagnosis.leading
-        if leading is None:
+        if not self.steps:
+            parts.append(f"no training step yet  {last_line(self.run)[:100]}".rstrip())
+        elif leading is None:
             parts.append("healthy")
         else:
             parts.append(f"{leading.severity}: {leading.headline} since {leading.onset_step}")

@@ -6,10 +6,12 @@ says into console.log, and everything else into its run directory: nobody holds 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -57,7 +59,18 @@ class Started:
             self._wait(terminate_s)
         if self.poll() is None:
             os.killpg(self.pid, signal.SIGKILL)  # its own group: start_new_session made it the leader
-        return self.process.wait()
+        return self.tell()
+
+    def tell(self) -> int:
+        """Wait for its exit status, and write it into launch.json, so that every viewer can say how it ended."""
+        status = self.process.wait()
+        with contextlib.suppress(OSError):  # the directory is gone or full: they will say that it died
+            self.run.write_launch(replace(self.launch, status=status))
+        return status
+
+    def tell_when_it_ends(self) -> None:
+        """The same, in a thread of its own."""
+        threading.Thread(target=self.tell, name="tuimon-status", daemon=True).start()
 
     def _ask_to_stop(self) -> None:
         who = Who(uid=os.getuid(), pid=os.getpid(), origin="launch")

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
+Detail = Literal["auto", "full", "light"]
 OnCritical = Literal["warn", "hold", "rescue", "stop"]
 Rules = Literal["tuimon", "notebook"]

@@ -1,4 +1,4 @@
-"""What q asks in a demo: the training process can outlive this screen."""
+"""What q asks whoever started the training: its process can outlive this screen."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ def ask_to_quit(frame: Frame, ink: Ink, glyphs: GlyphSet) -> Confirm:
     )
     leave = f"leave it {frame.state}" if stands else "leave it running"
     answers = (Answer("s", "stay", None), Answer("l", leave, LEAVE), Answer("e", "end it", END))
-    return Confirm("Leave this demo?", lines, answers, ink, glyphs)
+    return Confirm("Leave this run?", lines, answers, ink, glyphs)
