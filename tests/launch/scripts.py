@@ -131,12 +131,11 @@ for _ in range(5):
 """
 
 SEVERAL = """
-import sys
+import copy
 import torch
 from torch import nn
 
 torch.set_num_threads(1)
-kind = sys.argv[1]
 
 
 class Net(nn.Module):
@@ -148,64 +147,85 @@ class Net(nn.Module):
         return self.head(self.body(x).relu())
 
 
-if kind == "two":  # two optimizers of one model, a copy that nobody trains, a wrapper around it
-    import copy
-    net = Net()
-    ema = copy.deepcopy(net)
-    opts = [torch.optim.SGD(net.body.parameters(), lr=0.1), torch.optim.Adam(net.head.parameters())]
-elif kind == "loose":  # tensors that no module holds
-    weight = torch.randn(3, 1, requires_grad=True)
-    net = lambda x: x @ weight
-    opts = [torch.optim.SGD([weight], lr=0.1)]
-elif kind == "parts":  # one optimizer over two modules
-    encoder, decoder = nn.Linear(3, 4), nn.Linear(4, 1)
-    net = lambda x: decoder(encoder(x))
-    opts = [torch.optim.Adam([*encoder.parameters(), *decoder.parameters()])]
-elif kind == "wrapped":
-    inner = Net()
-    net = torch.compile(inner, backend="eager")
-    opts = [torch.optim.Adam(inner.parameters())]
-elif kind == "closure":
-    net = Net()
-    opts = [torch.optim.LBFGS(net.parameters(), max_iter=2)]
-elif kind == "grad":  # no backward at all
-    net = Net()
-    opts = [torch.optim.SGD(net.parameters(), lr=0.1)]
-elif kind == "later":  # a second optimizer of the same model, made after the first has begun
-    net = Net()
-    opts = [torch.optim.SGD(net.parameters(), lr=0.1)]
-elif kind == "amp":
-    net = Net()
-    opts = [torch.optim.SGD(net.parameters(), lr=0.01)]
-
-scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=kind == "amp")
-for step in range(6):
-    if kind == "later" and step == 3:
-        opts.append(torch.optim.Adam(net.head.parameters()))
-    x = torch.randn(5, 3)
-    if kind == "grad":
-        loss = net(x).square().mean()
-        for p, g in zip(net.parameters(), torch.autograd.grad(loss, list(net.parameters()))):
-            p.grad = g
-        opts[0].step()
-    elif kind == "closure":
-        def closure():
-            opts[0].zero_grad()
+def train(kind, net, *opts, scaler=None):
+    scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
+    opts = list(opts)
+    for step in range(4):
+        if kind == "Later" and step == 2:
+            opts.append(torch.optim.Adam(net.head.parameters()))
+        x = torch.randn(5, 3)
+        if kind == "Grad":
             loss = net(x).square().mean()
-            loss.backward()
-            return loss
-        loss = opts[0].step(closure)
-    else:
-        loss = net(x).square().mean()
-        for opt in opts:
-            opt.zero_grad()
-        scaler.scale(loss).backward()
-        for opt in opts:
-            scaler.step(opt)
-        scaler.update()
-    print("loss", float(loss).hex())
+            for p, g in zip(net.parameters(), torch.autograd.grad(loss, list(net.parameters()))):
+                p.grad = g
+            opts[0].step()
+        elif kind == "Closure":
+            def closure():
+                opts[0].zero_grad()
+                loss = net(x).square().mean()
+                loss.backward()
+                return loss
+            loss = opts[0].step(closure)
+        else:
+            loss = net(x).square().mean()
+            for opt in opts:
+                opt.zero_grad()
+            scaler.scale(loss).backward()
+            for opt in opts:
+                scaler.step(opt)
+            scaler.update()
+        print("loss", kind, float(loss).hex())
+
+
+class Several(Net): ...  # several optimizers of one model, and a copy of it that nobody trains
+def several():
+    net = Several()
+    ema = copy.deepcopy(net)
+    train("Several", net, torch.optim.SGD(net.body.parameters(), lr=0.1), torch.optim.Adam(net.head.parameters()))
+
+class Wrapped(Net): ...  # the optimizer was given what is inside of the wrapper
+def wrapped():
+    net = Wrapped()
+    train("Wrapped", torch.compile(net, backend="eager"), torch.optim.Adam(net.parameters()))
+
+class Closure(Net): ...
+def closure():
+    net = Closure()
+    train("Closure", net, torch.optim.LBFGS(net.parameters(), max_iter=2))
+
+class Grad(Net): ...  # no backward at all
+def grad():
+    net = Grad()
+    train("Grad", net, torch.optim.SGD(net.parameters(), lr=0.1))
+
+class Later(Net): ...  # a second optimizer of the same model, made after the first has begun
+def later():
+    net = Later()
+    train("Later", net, torch.optim.SGD(net.parameters(), lr=0.1))
+
+class Scaled(Net): ...
+def scaled():
+    net = Scaled()
+    train("Scaled", net, torch.optim.SGD(net.parameters(), lr=0.01), scaler=torch.amp.GradScaler("cpu", init_scale=1024.0))
+
+class Encoder(nn.Linear): ...  # one optimizer over two modules
+class Decoder(nn.Linear): ...
+def parts():
+    encoder, decoder = Encoder(3, 4), Decoder(4, 1)
+    train("Encoder+Decoder", lambda x: decoder(encoder(x)), torch.optim.Adam([*encoder.parameters(), *decoder.parameters()]))
+
+def loose():  # tensors that no module holds
+    weight = torch.randn(3, 1, requires_grad=True)
+    train("tensors", lambda x: x @ weight, torch.optim.SGD([weight], lr=0.1))
+
+class Bagged(Net): ...  # a list of models is no model
+def bagged():
+    bag = nn.ModuleList([Bagged(), Net()])
+    train("Bagged", bag[0], torch.optim.SGD(bag[0].parameters(), lr=0.1))
+
+for example in (several, wrapped, closure, grad, later, scaled, parts, loose, bagged):
+    example()
 """
 
 PARTS_OF = {"never.py": "print('nothing to train here')\n",
-            "exits.py": SWEEP.replace("(4, 8, 16)", "(4,)") + "raise SystemExit(3)\n",
             "crashes.py": SWEEP.replace("(4, 8, 16)", "(4,)") + "raise ValueError('no such layer')\n"}

@@ -72,10 +72,10 @@ def attach(
     what `resume` returned, where this is a further attempt: steps count on, and a rescue's overrides stay in force.
     AttachError says in one line what was given and what is wanted.
     """
-    run_dir = give_way(map(unwrap, optimizers)) or run_dir
+    found = give_way(map(unwrap, optimizers))
     opts = _check_objects(model, optimizers)
     launched = None
-    if run_dir is None and (run_dir := claim.take()) is not None:
+    if run_dir is None and (run_dir := found or claim.take()) is not None:
         launched = _launched(run_dir)
     if launched is not None:
         name, total_steps = name or launched.name, total_steps or launched.total_steps

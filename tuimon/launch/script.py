@@ -89,11 +89,11 @@ def _check_script(script: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the script's own Python will give them
             compile(source, script, "exec", dont_inherit=True)
-    except SyntaxError as error:
+    except SyntaxError as error:  # null bytes are one as well, since Python 3.12 or so
         where = f" line {error.lineno}" if error.lineno else ""
         raise UsageError(f"{script}{where}: {error.msg}") from None
-    except ValueError as error:  # null bytes
-        raise UsageError(f"{script} is no Python script: {error}") from None
+    except ValueError as error:
+        raise UsageError(f"{script}: {error}") from None
 
 
 def _check_module(module: str) -> None:
