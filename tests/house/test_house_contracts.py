@@ -32,6 +32,8 @@ def modules_after(statement: str) -> set[str]:
     ("import tuimon.control.spool", {"torch", "textual", "numpy"}),
     ("import tuimon.diagnosis.engine, tuimon.diagnosis.notebook", {"torch", "textual", "plotext"}),
     ("import tuimon.launch.process", {"torch", "textual"}),
+    ("import tuimon.launch.boot", {"torch", "textual", "numpy", "psutil", "pathlib", "tuimon.record.rundir"}),
+    ("import tuimon.launch.script", {"torch", "textual"}),
     ("import tuimon.launch.headless", {"torch", "textual"}),
     ("import tuimon.demo, tuimon.demo.launch, tuimon.demo.headless", {"torch", "textual"}),
 ])

@@ -49,6 +49,11 @@ class Started:
         """Its exit status; None while it lives. Negative: the signal that killed it."""
         return self.process.poll()
 
+    def has_ended(self, seconds: float) -> bool:
+        """Whether it has, or does within these seconds."""
+        self._wait(seconds)
+        return self.poll() is not None
+
     def end(self, stop_s: float = STOP_S, terminate_s: float = TERMINATE_S) -> int:
         """End it: ask at a step boundary, then by SIGTERM, then kill its process group. Its exit status. Idempotent."""
         if self.poll() is None and self.run.run_json.exists():

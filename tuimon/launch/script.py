@@ -26,10 +26,13 @@ from tuimon.launch.options import RunOptions
 from tuimon.launch.process import Started, check_python, create, start
 from tuimon.record import claim
 from tuimon.record.rundir import Launch
+from tuimon.record.status import ENDED
 from tuimon.record.status import status as run_status
 
 ON_PATH: Final = str(Path(__file__).resolve().parent / "on_path")
 """A folder with a `sitecustomize`, which Python imports before it runs a script."""
+LEAVING: Final = 5.0
+"""Seconds that a process gets to leave after its run has ended, before its status is not waited for."""
 RESTORED: Final = "TUIMON_BOOT"
 """Carries what the environment held before, as JSON."""
 
@@ -142,7 +145,7 @@ def shell_status(status: int) -> int:
 
 def left(started: Started) -> int:
     """After a viewer: the script's status where it has ended by itself; 0 where it goes on, or ended as it was told."""
-    if started.poll() is None:
+    if not started.has_ended(LEAVING if run_status(started.run).state in ENDED else 0.0):
         return 0
     status, found = started.tell(), run_status(started.run)
     if found.state == "stopped":

@@ -242,15 +242,23 @@ class Reading:
                 "none: there is no console.log" if words is None else clean(words or "none", 200))
             if launch is None or not launch.script or launch.status is None:
                 return said
-            return f"The script ended with status {launch.status} before any training step. {said}"
+            return f"The script ended with status {launch.status}. {said}"
         if self._info is not None:
             return f"waiting for the first step: the training process has attached, {waited}"
         if launch is not None and launch.script:
-            words = clean(self.run.last_words() or "", 120)
-            return f"The script is running, {waited}; it has not trained yet" + (f". It says: {words}" if words else "")
+            return f"the script is running, {waited}; it has not trained yet"
         if launch is not None:
             return f"waiting for the first step: torch is loading, {waited}"
         return f"waiting for a training process, {waited}"
+
+    def _statement(self) -> str:
+        """What a demo says it is going to do; of a script what it last said before it trains, then its command."""
+        launch = self._launch
+        if launch is None:
+            return ""
+        if launch.script and not self._history.last_step and (words := self.run.last_words()):
+            return f"It says: {clean(words, 180)}"
+        return clean(launch.statement, 200)
 
     def _settled(self) -> Story:
         """The story, with the end that only whoever started the process has seen."""
@@ -277,7 +285,7 @@ class Reading:
         return Sources(
             name=clean(name, 60), story=self._settled(), diagnosis=diagnosis, requests=(*self._story.requests, *asked),
             model=clean(info.model, 60) if info else "", device=clean(info.device, 30) if info else "", total=total,
-            clips=info.clips if info else None, statement=clean(launch.statement, 200) if launch else "",
+            clips=info.clips if info else None, statement=self._statement(),
             awaited=self._awaited(mono) if not history.last_step else "", alive=self._alive, step=history.last_step,
             age=mono - self._fresh if self._fresh is not None else 0.0,
             silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,
