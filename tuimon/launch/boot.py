@@ -7,18 +7,18 @@ first. Nothing here may raise into the script, or show in it.
 from __future__ import annotations
 
 import functools
-import importlib.machinery
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from tuimon.record import claim
 
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
     from tuimon.instrument.discover import Search
 
 OPTIMIZERS: Final = "torch.optim.optimizer"
@@ -38,14 +38,14 @@ def begin() -> None:
         sys.meta_path.insert(0, AfterImport(OPTIMIZERS, remember_optimizers))
 
 
-class AfterImport(MetaPathFinder):
-    """Calls `then` with a module right after the script's own import has executed it; once."""
+class AfterImport:
+    """A finder for sys.meta_path: calls `then` with a module once the script's own import has executed it."""
 
     def __init__(self, name: str, then: Callable[[ModuleType], None]) -> None:
         self._name, self._then = name, then
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None,
-                  ) -> importlib.machinery.ModuleSpec | None:
+                  ) -> ModuleSpec | None:
         """What the others find, with its loader told to call back."""
         if fullname != self._name:
             return None

@@ -263,8 +263,9 @@ class Reading:
     def _settled(self) -> Story:
         """The story, with the end that only whoever started the process has seen."""
         story = self._story
-        state, why = settled(effective_state(story, self._alive), self._launch, self._info)
-        if self._alive is not False or state == story.state:
+        now = effective_state(story, self._alive)
+        state, why = settled(now, self._launch, self._info)
+        if self._alive is not False or state == now:
             return story
         return replace(story, state=cast("State", state), ended=True, error=story.error or why)
 
