@@ -223,7 +223,7 @@ def bagged():
     bag = nn.ModuleList([Bagged(), Net()])
     train("Bagged", bag[0], torch.optim.SGD(bag[0].parameters(), lr=0.1))
 
-for example in (several, wrapped, closure, grad, later, scaled, parts, loose, bagged):
+for example in (scaled, several, wrapped, closure, grad, later, parts, loose, bagged):
     example()
 """
 

@@ -130,7 +130,7 @@ def test_what_is_trained_is_found_however_it_is_put_together(here):
     first, said, code = ended(here, scripts.SEVERAL)
     assert code == 0, said
     found = {run.read_info().model.split()[0]: run for run in list_runs()}
-    assert found["Several"] == first
+    assert found["Scaled"] == first
     said_losses = [line.split()[1:] for line in said.splitlines() if line.startswith("loss ")]
     assert set(found) == {kind for kind, _ in said_losses}
     for kind, run_of in found.items():
