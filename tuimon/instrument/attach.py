@@ -26,12 +26,14 @@ from tuimon.instrument.arguments import (
     check_scaler,
     check_schedulers,
     check_words,
+    unwrap,
 )
 from tuimon.instrument.autopilot import Policy
 from tuimon.instrument.cadence import DETAILS, Cadence, Detail
 from tuimon.instrument.checkpoints import Checkpoints
 from tuimon.instrument.describe import run_info
 from tuimon.instrument.ending import ending
+from tuimon.instrument.found import give_way
 from tuimon.instrument.host import capture_copy
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.monitor import Monitor
@@ -44,8 +46,9 @@ from tuimon.instrument.state import TrainingState, unwrapped
 from tuimon.instrument.steering import Steering
 from tuimon.instrument.store import Store
 from tuimon.instrument.tracked import device_of, held_by, named_parameters
+from tuimon.record import claim
 from tuimon.record.liveness import is_alive
-from tuimon.record.rundir import RunDir, RunInfo, create_run, prepare_run
+from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run, prepare_run
 
 Keep = Literal["auto", "off"]
 _ATTACHED: Final[weakref.WeakSet[Optimizer]] = weakref.WeakSet()
@@ -75,19 +78,26 @@ def attach(
     model: as it is called in the loop (compiled or wrapped, if it is). optimizers: all that step it; one update is
     complete when the last of them has stepped. scheduler (one or several), scaler, dataloader (its position, where it
     has a state_dict): for exact checkpoints. run_dir: a directory of one's own, used again for another attempt;
-    default: a fresh one under $TUIMON_RUNS. detail: "auto" keeps the measured cost near 1 % of the step, "full"
-    measures everything, "light" the least. checkpoints: "auto" keeps snapshots in memory where they fit in a quarter of
-    what is free; "off" keeps none and writes none. on_critical: what to do about a critical incident when nobody
-    watches: "warn", "hold", "rescue", "stop". resumed: what `resume` returned, where this is a further attempt: steps
-    count on, and a rescue's overrides stay in force.
+    default: the one that `tuimon run` (or $TUIMON_RUN_DIR) prepared, else a fresh one under $TUIMON_RUNS. detail:
+    "auto" keeps the measured cost near 1 % of the step, "full" measures everything, "light" the least. checkpoints:
+    "auto" keeps snapshots in memory where they fit in a quarter of what is free; "off" keeps none and writes none.
+    on_critical: what to do about a critical incident when nobody watches: "warn", "hold", "rescue", "stop". resumed:
+    what `resume` returned, where this is a further attempt: steps count on, and a rescue's overrides stay in force.
     AttachError says in one line what was given and what is wanted.
     """
     check_model(model)
+    found = give_way(map(unwrap, optimizers))
     opts = check_optimizers(model, optimizers, _ATTACHED)
     schedulers = check_schedulers(scheduler, opts)
     check_scaler(scaler)
     check_loader(dataloader)
     check_place(name, run_dir)
+    launched = None
+    if run_dir is None and (run_dir := found or claim.take()) is not None:
+        launched = _launched(run_dir)
+    if launched is not None:
+        name, total_steps = name or launched.name, total_steps or launched.total_steps
+        detail, on_critical = _asked(detail, "auto", launched.detail), _asked(on_critical, "warn", launched.on_critical)
     check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
                 on_critical=(on_critical, get_args(Policy)))
     check_counts(total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
@@ -222,6 +232,19 @@ def _run(name: str, run_dir: str | os.PathLike[str] | None, undo: ExitStack) -> 
         whose = "another monitor of this script" if mine else f"process {before.process.pid}"
         raise AttachError(f"run_dir is being written by {whose}: give each run a directory of its own")
     return run, before.attempt + 1
+
+
+def _launched(run_dir: str | os.PathLike[str]) -> Launch | None:
+    """What was asked of whoever started this process; None where nobody did."""
+    try:
+        return RunDir(Path(run_dir)).read_launch()
+    except LogError:
+        return None
+
+
+def _asked(given: Any, default: str, launched: str) -> Any:
+    """An argument that the script leaves alone is what `tuimon run` was asked for."""
+    return launched if given == default else given
 
 
 def _name_untrained(monitor: Monitor, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:

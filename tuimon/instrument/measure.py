@@ -356,8 +356,12 @@ class Probe:
         before = self._now
         self._track()
         self._now = self._open(self._step + 1)
-        for name in ("limit", "script_clips", "skipped", "tokens", "batch_tokens", "waited", "logged"):
+        for name in ("limit", "script_clips", "skipped", "tokens", "batch_tokens", "waited", "logged", "late"):
             setattr(self._now, name, getattr(before, name))
+
+    def begins_late(self) -> None:
+        """The step under way had begun before anybody watched."""
+        self._now.late = True
 
     def log(self, name: str, value: Any) -> bool:
         """Add a number to the step just completed, or once the next has begun to that one; False if it is no number."""

@@ -70,12 +70,15 @@ class Step:
     lr: float | None = None
     lr_scheduled: float | None = None
     logged: dict[str, Any] = field(default_factory=dict)
+    late: bool = False
+    """It had begun before it was watched: how long it took and on what is not known."""
 
     def known(self, tokens_per_step: int | None, took: float | None) -> dict[str, float]:
         """What needs no device."""
-        tokens = tokens_per_step or self.tokens or self.batch_tokens
+        tokens = tokens_per_step or (0 if self.late else self.tokens or self.batch_tokens)
         values = {"lr": self.lr, "lr_scheduled": self.lr_scheduled, "clipped": self.limit, "skipped": self.skipped,
-                  "step_time": took, "data_time": self.waited, "tokens": float(tokens) if tokens else None}
+                  "step_time": None if self.late else took, "data_time": None if self.late else self.waited,
+                  "tokens": float(tokens) if tokens else None}
         return {name: value for name, value in values.items() if value is not None}
 
 
