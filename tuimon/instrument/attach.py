@@ -71,13 +71,8 @@ def attach(
     AttachError says in one line what was given and what is wanted.
     """
     opts = _check_objects(model, optimizers)
-    _check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
-                 on_critical=(on_critical, get_args(Policy)))
-    _check_counts(total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
-    if on_critical == "hold" and not controls:
-        raise AttachError('on_critical="hold" needs controls=True: nobody could resume the run that it holds')
-    if resumed is not None and not isinstance(resumed, ResumeInfo):
-        raise AttachError(f"resumed must be what resume returned, not {resumed!r:.60}")
+    check_options(detail=detail, checkpoints=checkpoints, on_critical=on_critical, controls=controls, resumed=resumed,
+                  total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
     name = name or type(unwrapped(model)).__name__
     run, attempt = _run(name, run_dir)
     device = device_of([p for group in held_by(opts) for p in group])
@@ -102,6 +97,20 @@ def attach(
     monitor = _join(recorder, state, model, opts, detail, overrides, keep=checkpoints, dataloader=dataloader)
     _name_untrained(monitor, model, opts)
     return monitor
+
+
+def check_options(
+    *, detail: Any = "auto", checkpoints: Any = "auto", on_critical: Any = "warn", controls: bool = True,
+    resumed: Any = None, **counts: Any,
+) -> None:
+    """AttachError for what `attach` could take with no model; `counts` are its numbers."""
+    _check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
+                 on_critical=(on_critical, get_args(Policy)))
+    _check_counts(**counts)
+    if on_critical == "hold" and not controls:
+        raise AttachError('on_critical="hold" needs controls=True: nobody could resume the run that it holds')
+    if resumed is not None and not isinstance(resumed, ResumeInfo):
+        raise AttachError(f"resumed must be what resume returned, not {resumed!r:.60}")
 
 
 def _join(
