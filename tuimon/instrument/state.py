@@ -103,7 +103,7 @@ class TrainingState:
         self.model = unwrapped(model)
         self.optimizers = (optimizers,) if isinstance(optimizers, Optimizer) else tuple(optimizers)
         self.scaler = scaler
-        self.schedulers = tuple(schedulers)
+        self.schedulers = tuple(getattr(s, "scheduler", s) for s in schedulers)  # Accelerate's wrapper hides its count
         self._origin: tuple[int, tuple[int, ...]] | None = None
 
     def parameters(self) -> dict[str, Tensor]:
