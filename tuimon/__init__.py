@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tuimon import integrations
     from tuimon.errors import AttachError, CheckpointError, TuimonError, UsageError
     from tuimon.instrument.attach import attach
     from tuimon.instrument.monitor import Monitor

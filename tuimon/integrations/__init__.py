@@ -1,4 +1,4 @@
-"""RIDES ALONG: callbacks for trainers that own the loop. Each is one name, and loads its framework when it is asked for.
+"""RIDES ALONG: callbacks for trainers that own the loop. Each is one name, and loads its framework when asked for.
 
     Trainer(..., callbacks=[tuimon.integrations.HFCallback()])                # transformers
     Trainer(..., callbacks=[tuimon.integrations.LightningCallback()])         # lightning, or pytorch_lightning

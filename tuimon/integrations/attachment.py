@@ -1,7 +1,7 @@
 """What the callbacks have in common: the arguments for `attach`, and the monitor for as long as a training lasts.
 
 Wrong arguments are said at once, where the callback is made. From then on nothing here ends a training: what fails is
-one warning, and training goes on unwatched. TrainingStopped, which is how a stop ends a loop, is no Exception and passes.
+one warning, and training goes on unwatched. TrainingStopped, by which a stop ends a loop, is no Exception: it passes.
 """
 
 from __future__ import annotations

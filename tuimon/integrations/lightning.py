@@ -1,4 +1,4 @@
-"""The callback for Lightning's Trainer, of either package name. Reads the Trainer's public state; writes its stop flag."""
+"""The callback for Lightning's Trainer, of either package. Reads the Trainer's public state; writes its stop flag."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import sys
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tuimon.instrument.monitor import Monitor
 from tuimon.integrations.attachment import Attachment
@@ -23,10 +23,13 @@ def _base() -> Any:
     return import_module((loaded or found)[0]).Callback
 
 
-_BASE: Final = _base()
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+else:
+    Callback = _base()
 
 
-class LightningCallback(_BASE):  # type: ignore[misc]  # Lightning is not looked into
+class LightningCallback(Callback):  # type: ignore[misc]  # Lightning is not looked into
     """Watches each `trainer.fit()`; takes the arguments of `tuimon.attach` after the optimizer.
 
     All optimizers of the module are attached: one step is complete when the last of them has stepped. total_steps,
@@ -69,9 +72,7 @@ class LightningCallback(_BASE):  # type: ignore[misc]  # Lightning is not looked
                 trainer.fit_loop.epoch_loop.min_steps = None
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        """Numbers of a validation, after the step that led to it; the sanity check is none."""
-        if trainer.sanity_checking:
-            return
+        """Numbers of a validation, after the step that led to it. At the sanity check nothing is attached yet."""
         with self._attached.harmless():
             self._attached.log({_recorded_as(n): v for n, v in trainer.callback_metrics.items() if _is_validation(n)})
 
