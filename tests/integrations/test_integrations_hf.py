@@ -133,7 +133,7 @@ def test_a_stop_ends_training_by_the_trainers_own_flag_and_it_can_be_resumed(hf:
     callback = tuimon.integrations.HFCallback(run_dir=tmp_path / "run")
     stopped = trainer_of(hf, tmp_path, callbacks=[callback, at_step(hf, 2, lambda _: parts.tell(callback.monitor, "stop"))], **kept)
     stopped.train()
-    assert stopped.state.global_step == 3
+    assert (stopped.state.global_step, stopped.control.should_training_stop) == (3, True)
     assert parts.ending_of(tmp_path / "run") == ("stopped", None)
 
     again = tuimon.integrations.HFCallback(run_dir=tmp_path / "run")
