@@ -33,14 +33,14 @@ def accelerate() -> Any:
     return accelerate
 
 
-def prepared(accelerator: Any) -> tuple[Any, Any, Any, Any]:
+def made() -> tuple[Any, Any, Any, Any]:
     torch.manual_seed(0)
     model = Net()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1 / (1 + n))
     data = [loops.batch(i)[0] for i in range(4 * ACCUMULATE * STEPS)]
     loader = torch.utils.data.DataLoader(data, loops.BATCH)  # type: ignore[arg-type]  # a list is a dataset
-    return accelerator.prepare(model, optimizer, schedule, loader)
+    return model, optimizer, schedule, loader
 
 
 def forever(loader: Any) -> Iterator[torch.Tensor]:
@@ -48,10 +48,14 @@ def forever(loader: Any) -> Iterator[torch.Tensor]:
         yield from loader
 
 
-def train(accelerator: Any, run: Path | None, *, overflow_at: int = -1, steps: int = STEPS) -> tuple[Book, Any]:
-    """A loop as Accelerate's documentation has it, with a book of what is true."""
-    model, optimizer, schedule, loader = prepared(accelerator)
-    monitor = tuimon.attach(model, optimizer, scheduler=schedule, dataloader=loader, run_dir=run, detail="full") if run else None
+def train(accelerator: Any, run: Path | None, *, overflow_at: int = -1, early: bool = False) -> tuple[Book, Any]:
+    """A loop as Accelerate's documentation has it, with a book of what is true; `early`: attached before prepare."""
+    parts_of_it, monitor = made(), None
+    if run is not None and early:
+        monitor = tuimon.attach(*parts_of_it[:2], run_dir=run, detail="full")
+    model, optimizer, schedule, loader = accelerator.prepare(*parts_of_it)
+    if run is not None and not early:
+        monitor = tuimon.attach(model, optimizer, scheduler=schedule, dataloader=loader, run_dir=run, detail="full")
     book = Book([optimizer])
     total = 0.0
     for tokens in forever(loader):
@@ -78,15 +82,16 @@ def train(accelerator: Any, run: Path | None, *, overflow_at: int = -1, steps: i
                 total = 0.0
             schedule.step()
             optimizer.zero_grad()
-        if len(book.steps) == steps:
+        if len(book.steps) == STEPS:
             break
     if monitor is not None:
         monitor.close()
     return book, model
 
 
+@pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("precision", ["no", "bf16", "scaled"])
-def test_a_prepared_loop_is_recorded_as_it_was_and_not_changed(accelerate: Any, precision: str, tmp_path: Path) -> None:
+def test_a_prepared_loop_is_recorded_as_it_was_and_not_changed(accelerate: Any, precision: str, early: bool, tmp_path: Path) -> None:
     """scaled: Accelerate has no fp16 on a CPU; its own path through a GradScaler is run in full precision."""
     ends = []
     for run in (None, tmp_path / "run"):
@@ -94,7 +99,7 @@ def test_a_prepared_loop_is_recorded_as_it_was_and_not_changed(accelerate: Any, 
             cpu=True, gradient_accumulation_steps=ACCUMULATE, mixed_precision="no" if precision == "scaled" else precision)
         if precision == "scaled":
             accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
-        book, model = train(accelerator, run, overflow_at=2 if precision == "scaled" else -1)
+        book, model = train(accelerator, run, overflow_at=2 if precision == "scaled" else -1, early=early)
         ends.append((repr(book.steps), parts.weights(model)))
     recorded = loops.read(tmp_path / "run")
     assert recorded.steps == list(range(1, STEPS + 1))
@@ -109,7 +114,7 @@ def test_a_prepared_loop_is_recorded_as_it_was_and_not_changed(accelerate: Any, 
 def test_a_checkpoint_knows_that_a_wrapped_schedule_is_still_to_move(accelerate: Any, tmp_path: Path) -> None:
     """At the boundary the loop has not come to schedule.step(): who resumes there must make that call."""
     accelerator = accelerate.Accelerator(cpu=True)
-    model, optimizer, schedule, _ = prepared(accelerator)
+    model, optimizer, schedule, _ = accelerator.prepare(*made())
     with tuimon.attach(model, optimizer, scheduler=schedule, run_dir=tmp_path / "run") as monitor:
         for i in range(4):
             if i == 3:
