@@ -20,7 +20,8 @@ text = read_text()
 tokenizer = create_tokenizer(text)
 training, validation = (SimpleTextDataset(part, tokenizer) for part in (text[:-20_000], text[-20_000:]))
 model = GPT2LMHeadModel(GPT2Config(
-    vocab_size=tokenizer.vocab_size, n_positions=64, n_embd=64, n_layer=4, n_head=4, bos_token_id=None, eos_token_id=None,
+    vocab_size=tokenizer.vocab_size, n_positions=64, n_embd=64, n_layer=4, n_head=4,
+    bos_token_id=None, eos_token_id=None,
 ))
 
 
