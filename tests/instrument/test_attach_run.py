@@ -202,19 +202,6 @@ def test_a_loop_that_looks_leaves_by_itself(tmp_path: Path) -> None:
     assert (end["kind"], end["state"]) == ("end", "stopped")
 
 
-def test_a_loop_over_epochs_without_end_is_stopped_though_no_batch_comes(tmp_path: Path) -> None:
-    def epochs(monitor: tuimon.Monitor, model: Net, opt: torch.optim.Optimizer) -> None:
-        empty = 0
-        while empty < 100:
-            empty += 1
-            for _ in DataLoader(range(50)):
-                empty = 0
-                step(model, opt)
-        raise AssertionError("it was never stopped")
-
-    assert stopped_loop(tmp_path, epochs)["state"] == "stopped"
-
-
 def test_a_loop_over_a_loader_runs_dry(tmp_path: Path) -> None:
     def loading(monitor: tuimon.Monitor, model: Net, opt: torch.optim.Optimizer) -> None:
         while not monitor.should_stop:

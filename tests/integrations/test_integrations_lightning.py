@@ -190,16 +190,6 @@ def test_a_stop_sets_lightnings_own_flag_whatever_the_script_wants_at_least(pl: 
     assert parts.same(parts.weights(module), parts.weights(undisturbed))
 
 
-def test_a_stop_ends_a_run_without_end_that_has_only_the_one_line(pl: Any, tmp_path: Path) -> None:
-    monitors: list[tuimon.Monitor] = []
-    module = module_of(pl, tell=lambda m: monitors.append(tuimon.attach(m, *m.made, run_dir=tmp_path / "run")))
-    with pytest.raises(tuimon.TrainingStopped):
-        fit(pl, tmp_path, module, before_batch(pl, 3, lambda: parts.tell(monitors[0], "stop")), max_epochs=-1)
-    assert monitors[0].should_stop
-    monitors[0].close()
-    assert len(module.book.steps) == 2
-
-
 def test_what_goes_on_from_a_checkpoint_counts_on_and_keeps_its_overrides(pl: Any, tmp_path: Path) -> None:
     def train(epochs: int, *callbacks: Any, ckpt_path: str | None = None) -> None:
         keep = pl.callbacks.ModelCheckpoint(dirpath=tmp_path, filename="end", save_on_train_epoch_end=True)

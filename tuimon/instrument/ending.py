@@ -9,7 +9,7 @@ from tuimon.instrument.stopping import TrainingStopped
 
 Ending = Literal["finished", "stopped", "crashed"]
 GRACE: Final = 3
-"""Boundaries, or epochs without a batch, that a loop gets to leave by itself before TrainingStopped."""
+"""Boundaries that a loop gets to leave by itself (framework flag, exhausted loader) before TrainingStopped."""
 
 
 def ending(error: BaseException | None, *, stopping: bool) -> tuple[Ending, str | None]:

@@ -25,10 +25,8 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
-from tuimon.instrument.ending import GRACE
 from tuimon.instrument.hooks import hidden, tokens_of_batch
 from tuimon.instrument.measure import Probe
-from tuimon.instrument.stopping import TrainingStopped
 
 
 class Watcher(Protocol):
@@ -54,9 +52,6 @@ _unmatched: list[Any] = []
 """The scaler that has scaled something since the last backward."""
 _norms: deque[tuple[weakref.ref[Tensor], float]] = deque(maxlen=4)
 """Norms that clipping computed, and of which order."""
-
-_refused: Final[weakref.WeakKeyDictionary[Watcher, int]] = weakref.WeakKeyDictionary()
-"""How often a loader was asked since a run was told to stop."""
 
 
 def _watching() -> tuple[Watcher, ...]:
@@ -168,21 +163,12 @@ def _is_unscaled(scaler: Any, optimizer: Any) -> bool:
     return getattr(state.get("stage"), "name", "") == "UNSCALED"
 
 
-def _refuse(watcher: Watcher) -> None:
-    """Yield nothing: a loop over epochs goes on to the code behind it, one without end is ended all the same."""
-    _refused[watcher] = _refused.get(watcher, 0) + 1
-    if _refused[watcher] > GRACE:
-        raise TrainingStopped(watcher.probe.step)
-    raise StopIteration
-
-
 def _next(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def __next__(self: Any) -> Any:  # noqa: N807  # it stands for exactly that
         watchers = _watching()
-        for watcher in watchers:
-            if watcher.is_ending_data and watcher.probe.model.training:
-                _refuse(watcher)
+        if any(w.is_ending_data and w.probe.model.training for w in watchers):
+            raise StopIteration
         began = time.perf_counter()
         batch = original(self)
         waited = time.perf_counter() - began
