@@ -27,7 +27,7 @@ from tuimon.instrument.recorder import Recorder, is_recorded
 from tuimon.instrument.rescue import say_override
 from tuimon.instrument.resume import ResumeInfo
 from tuimon.instrument.snapshots import Snapshots
-from tuimon.instrument.state import TrainingState, unwrapped
+from tuimon.instrument.state import TrainingState, schedules_in, unwrapped
 from tuimon.instrument.steering import Steering
 from tuimon.instrument.store import Store
 from tuimon.instrument.tracked import device_of, held_by, named_parameters
@@ -86,8 +86,7 @@ def attach(
         raise AttachError(f"cannot write to {run.path}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
     recorder = Recorder(run, info, attempt=attempt, from_step=resumed.step if resumed else 0, context=_context(info),
                         on_critical=on_critical, controls=controls)
-    schedulers = scheduler if isinstance(scheduler, list | tuple) else () if scheduler is None else (scheduler,)
-    state = TrainingState(model, opts, scaler=scaler, schedulers=schedulers)
+    state = TrainingState(model, opts, scaler=scaler, schedulers=schedules_in(scheduler))
     recorder.start()
     overrides = Overrides()
     if resumed is not None and resumed.overrides:
