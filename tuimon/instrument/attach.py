@@ -98,13 +98,8 @@ def attach(
     if launched is not None:
         name, total_steps = name or launched.name, total_steps or launched.total_steps
         detail, on_critical = _asked(detail, "auto", launched.detail), _asked(on_critical, "warn", launched.on_critical)
-    check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
-                on_critical=(on_critical, get_args(Policy)))
-    check_counts(total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
-    if on_critical == "hold" and not controls:
-        raise AttachError('on_critical="hold" needs controls=True: nobody could resume the run that it holds')
-    if resumed is not None and not isinstance(resumed, ResumeInfo):
-        raise AttachError(f"resumed must be what resume returned, not {resumed!r:.60}")
+    check_options(detail=detail, checkpoints=checkpoints, on_critical=on_critical, controls=controls, resumed=resumed,
+                  total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
     name = name or type(unwrapped(model)).__name__
     device = device_of([p for group in held_by(opts) for p in group])
     state = TrainingState(model, opts, scaler=scaler, schedulers=schedulers)
@@ -129,6 +124,20 @@ def attach(
         say_override(recorder, overrides, recorder.from_step)
     _name_untrained(monitor, model, opts)
     return monitor
+
+
+def check_options(
+    *, detail: Any = "auto", checkpoints: Any = "auto", on_critical: Any = "warn", controls: bool = True,
+    resumed: Any = None, **counts: Any,
+) -> None:
+    """AttachError for what `attach` could take with no model; `counts` are its numbers."""
+    check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
+                on_critical=(on_critical, get_args(Policy)))
+    check_counts(**counts)
+    if on_critical == "hold" and not controls:
+        raise AttachError('on_critical="hold" needs controls=True: nobody could resume the run that it holds')
+    if resumed is not None and not isinstance(resumed, ResumeInfo):
+        raise AttachError(f"resumed must be what resume returned, not {resumed!r:.60}")
 
 
 def _recorder(info: RunInfo, run_dir: str | os.PathLike[str] | None, undo: ExitStack, **options: Any) -> Recorder:
