@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import warnings
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -15,13 +18,14 @@ from torch.optim import Optimizer
 
 from tuimon.errors import AttachError, LogError
 from tuimon.instrument import patches
+from tuimon.instrument.attached import Attached, open_runs
 from tuimon.instrument.autopilot import Policy
 from tuimon.instrument.cadence import DETAILS, Cadence, Detail
 from tuimon.instrument.checkpoints import Checkpoints
 from tuimon.instrument.describe import run_info
 from tuimon.instrument.host import capture_copy
 from tuimon.instrument.measure import Probe
-from tuimon.instrument.monitor import Monitor
+from tuimon.instrument.monitor import Monitor, watching
 from tuimon.instrument.overrides import InForce, Overrides
 from tuimon.instrument.recorder import Recorder, is_recorded
 from tuimon.instrument.rescue import say_override
@@ -31,12 +35,14 @@ from tuimon.instrument.state import TrainingState, unwrapped
 from tuimon.instrument.steering import Steering
 from tuimon.instrument.store import Store
 from tuimon.instrument.tracked import device_of, held_by, named_parameters
+from tuimon.instrument.weakly import Weak
 from tuimon.record.liveness import is_alive
 from tuimon.record.rundir import RunDir, RunInfo, create_run, prepare_run
 
 Keep = Literal["auto", "off"]
-_ATTACHED: Final[weakref.WeakSet[Optimizer]] = weakref.WeakSet()
 _INNER: Final = ("optimizer", "_optimizer", "optim")
+_MANY: Final = 4
+"""Open runs at which those are looked for whose model and optimizer are garbage."""
 _NAMED: Final = 5
 """Names listed in a message before the rest is counted."""
 
@@ -70,6 +76,8 @@ def attach(
     count on, and a rescue's overrides stay in force.
     AttachError says in one line what was given and what is wanted.
     """
+    if len(open_runs()) >= _MANY:
+        gc.collect()  # a sweep over models that are reference cycles [about 100 ms]
     opts = _check_objects(model, optimizers)
     _check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
                  on_critical=(on_critical, get_args(Policy)))
@@ -92,7 +100,7 @@ def attach(
     recorder = Recorder(run, info, attempt=attempt, from_step=resumed.step if resumed else 0, context=_context(info),
                         on_critical=on_critical, controls=controls)
     schedulers = scheduler if isinstance(scheduler, list | tuple) else () if scheduler is None else (scheduler,)
-    state = TrainingState(model, opts, scaler=scaler, schedulers=schedulers)
+    state = TrainingState(model, Weak(opts), scaler=scaler, schedulers=Weak(schedulers))
     recorder.start()
     overrides = Overrides()
     if resumed is not None and resumed.overrides:
@@ -101,6 +109,7 @@ def attach(
             say_override(recorder, overrides, recorder.from_step)
     monitor = _join(recorder, state, model, opts, detail, overrides, keep=checkpoints, dataloader=dataloader)
     _name_untrained(monitor, model, opts)
+    _say_where(run)
     return monitor
 
 
@@ -111,11 +120,16 @@ def _join(
     """The parts of one run, connected."""
     info, from_step = recorder.info, recorder.from_step
     cadence = Cadence(detail, len(info.tensors), timed=device_of(list(model.parameters())).type == "cpu")
-    monitor: Monitor
+    attached: weakref.ref[Attached]
+
+    def failed(part: str, error: Exception) -> None:
+        found = attached()  # weak, like every way from a part to the whole: see `attached`
+        if found is not None:
+            found.measuring_failed(part, error)
+
     probe = Probe(
         model, optimizers, overrides=overrides, cadence=cadence, sink=recorder, table_size=len(info.tensors),
-        tokens_per_step=info.tokens_per_step, from_step=from_step,
-        on_fault=lambda part, error: monitor.measuring_failed(part, error),  # noqa: PLW0108  # it is made below
+        tokens_per_step=info.tokens_per_step, from_step=from_step, on_fault=failed,
     )
     snapshots = _snapshots(recorder, state) if keep == "auto" else None
     store = None
@@ -125,17 +139,9 @@ def _join(
         recorder, overrides, snapshots, store,
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
     )
-
-    def detached() -> None:
-        if snapshots is not None:
-            snapshots.close()
-        for optimizer in optimizers:
-            _ATTACHED.discard(optimizer)
-
-    for optimizer in optimizers:
-        _ATTACHED.add(optimizer)
-    monitor = Monitor(probe, recorder, steering, state, store, detached)
-    return monitor
+    run = Attached(probe, recorder, steering, state, store, snapshots)
+    attached = weakref.ref(run)
+    return Monitor(run)
 
 
 def _snapshots(recorder: Recorder, state: TrainingState) -> Snapshots | None:
@@ -178,6 +184,8 @@ def _run(name: str, run_dir: str | os.PathLike[str] | None) -> tuple[RunDir, int
     if before is None:
         return run, 1
     mine = before.process.pid == os.getpid()
+    if mine and is_recorded(run):
+        gc.collect()  # a notebook's cell run again: the earlier model may be garbage that nobody has collected
     if is_recorded(run) if mine else is_alive(before.process):
         whose = "another monitor of this script" if mine else f"process {before.process.pid}"
         raise AttachError(f"run_dir is being written by {whose}: give each run a directory of its own")
@@ -218,7 +226,7 @@ def _check_objects(model: Any, optimizers: Sequence[Any]) -> tuple[Optimizer, ..
                               "(made after wrapping or moving it)")
         if any(given is other for other in opts[:i]):
             raise AttachError(f"the same {label} was given twice")
-        if given in _ATTACHED:
+        if any(given is other for attached in open_runs() for _, other in attached.probe.optimizers.living()):
             raise AttachError(f"this {label} is attached already: close that monitor first")
     return opts
 
@@ -237,6 +245,13 @@ def _check_counts(**counts: Any) -> None:
     for argument, given in counts.items():
         if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
             raise AttachError(f"{argument} must be a whole number above 0, or None, not {given!r:.60}")
+
+
+def _say_where(run: RunDir) -> None:
+    """To a person at a terminal, how to watch; a file, a notebook or a viewer that started this script needs none."""
+    with suppress(OSError, ValueError, AttributeError):  # closed, or none at all
+        if not os.environ.get("TUIMON_QUIET") and sys.stderr.isatty():
+            sys.stderr.write(f"tuimon: recording to {run.name}; watch it with: {watching(run)}\n")
 
 
 def _name_untrained(monitor: Monitor, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:

@@ -7,6 +7,7 @@ first error. With no override in force nothing that training computes is touched
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from tuimon.instrument.step import Step, WatchedClosure, closure_in, guarded
 from tuimon.instrument.tracked import Tracked, device_of, held_by, local, signature
 from tuimon.instrument.transfer import Ring, on_host
 from tuimon.instrument.updates import Updates
+from tuimon.instrument.weakly import Weak
 from tuimon.instrument.window import Window
 
 
@@ -35,11 +37,13 @@ class Probe:
         table_size: int, tokens_per_step: int | None = None, from_step: int = 0,
         on_fault: Callable[[str, Exception], None],
     ) -> None:
-        self.model, self.optimizers = model, tuple(optimizers)
+        self.model, self.optimizers = model, Weak(optimizers)
         self.overrides, self.cadence = overrides, cadence
         self.outbox = Outbox(sink, cadence, table_size)
         self._on_fault, self._tokens_per_step = on_fault, tokens_per_step
-        self.off = False
+        self.off = self.inside = False
+        self.thread: int | None = None
+        """The thread that trains, as its ident; None until it has been seen."""
         self.cost = self.entered = self._extra = self._held = 0.0
         self.step = from_step
         self.scaler: Any = None
@@ -82,6 +86,8 @@ class Probe:
     @guarded
     def saw_input(self, tokens: int) -> None:
         """A forward pass with gradients begins on `tokens` tokens."""
+        if self.thread is None:
+            self.thread = threading.get_ident()
         self._touch()
         self._now.tokens += tokens
 
@@ -163,6 +169,7 @@ class Probe:
         optimizer = self.optimizers[k]
         if self._capturing():
             return None
+        self.thread = threading.get_ident()
         self._touch()
         if signature(self.optimizers) != self.tracked.size:
             self._retrack()
@@ -343,8 +350,11 @@ class Probe:
         self._began, self._held = time.perf_counter(), held
 
     def _retrack(self) -> None:
-        """A parameter group was added."""
+        """A parameter group was added, parameters were replaced, or the model has moved."""
         before = self._now
+        device = device_of([p for group in held_by(self.optimizers) for p in group])
+        if device != self._device:
+            self._device, self._window = device, Window(device)
         self._track()
         self._now = self._open()
         for name in ("limit", "script_clips", "skipped", "tokens", "batch_tokens", "waited", "logged"):
@@ -367,10 +377,12 @@ class Probe:
     def shut(self) -> None:
         """Measure nothing any more, and leave the optimizers as their schedules want them."""
         self.off = True
-        for k, optimizer in enumerate(self.optimizers):
+        for k, optimizer in self.optimizers.living():
             self.overrides.restore_lr(k, optimizer)
 
     def give_up(self, error: Exception) -> None:
         """Switch measuring off."""
+        if self.off:
+            return  # closed from elsewhere in the midst of it
         self.shut()
         self._on_fault("measure", error)

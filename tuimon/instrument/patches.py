@@ -1,10 +1,11 @@
-"""What torch gives no hook for: functions replaced for as long as somebody is attached, then put back.
+"""What torch and Python give no hook for: functions replaced for as long as somebody is attached, then put back.
 
     torch.autograd.backward                                  the roots: the loss
     torch.nn.utils.clip_grad._get_total_norm                 whether a norm is the L2 norm
     torch.nn.utils.clip_grad._clip_grads_with_norm_          gradients before clipping; also under names imported early
     torch.amp.GradScaler.scale, .step                        the unscaled loss; skipped steps
     torch.utils.data.dataloader._BaseDataLoaderIter.__next__ time spent waiting for data; the stop ladder
+    sys.exit                                                 the status by which a script leaves
 
 Process-wide and reference-counted. Each replacement calls the original with the user's arguments, and lets its errors
 pass; what tuimon does around it is guarded. A function that somebody else has replaced in turn is left alone: ours
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import threading
 import time
 import weakref
 from collections import deque
@@ -25,6 +27,7 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
+from tuimon.instrument.ending import witnessed
 from tuimon.instrument.hooks import hidden, tokens_of_batch
 from tuimon.instrument.measure import Probe
 
@@ -44,8 +47,11 @@ class Watcher(Protocol):
         """A step is complete."""
 
 
-_watchers: tuple[Watcher, ...] = ()
-"""Replaced whole, so that a patched function may run while somebody attaches."""
+_watchers: tuple[weakref.ref[Watcher], ...] = ()
+"""Replaced whole, so that a patched function may run while somebody attaches. Weak: a run that nobody closes ends with
+its optimizer."""
+_changing = threading.Lock()
+"""Held by whoever attaches or detaches; a patched function never takes it."""
 _scaled: deque[tuple[weakref.ref[Tensor], Tensor]] = deque(maxlen=16)
 """What GradScaler.scale gave, and what it was given."""
 _unmatched: list[Any] = []
@@ -54,8 +60,18 @@ _norms: deque[tuple[weakref.ref[Tensor], float]] = deque(maxlen=4)
 """Norms that clipping computed, and of which order."""
 
 
-def _watching() -> tuple[Watcher, ...]:
-    return () if torch.compiler.is_compiling() else _watchers
+def _watching() -> list[Watcher]:
+    return [] if torch.compiler.is_compiling() else _here()
+
+
+def _here() -> list[Watcher]:
+    """Who watches what this thread does: where several threads train, each has its own."""
+    found = [watcher for ref in _watchers if (watcher := ref()) is not None]
+    if len(found) > 1:
+        me = threading.get_ident()
+        if any(watcher.probe.thread == me for watcher in found):
+            return [watcher for watcher in found if watcher.probe.thread in (None, me)]
+    return found
 
 
 def _unscaled(root: Tensor) -> Tensor:
@@ -69,12 +85,13 @@ def _unscaled(root: Tensor) -> Tensor:
 
 
 def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
-    def begin(tensors: Any, grad_tensors: Any) -> tuple[Watcher, ...]:
-        for watcher in _watchers:
+    def begin(tensors: Any, grad_tensors: Any) -> list[Watcher]:
+        watchers = _here()
+        for watcher in watchers:
             watcher.probe.backward_begins(tensors, grad_tensors, _unscaled)
-        return _watchers
+        return watchers
 
-    def end(watchers: tuple[Watcher, ...], *, raised: bool) -> None:
+    def end(watchers: list[Watcher], *, raised: bool) -> None:
         for watcher in watchers:
             watcher.probe.backward_ended(raised=raised)
         _unmatched.clear()
@@ -206,6 +223,7 @@ PATCHES: Final[tuple[Patch, ...]] = (
     Patch("torch.amp.grad_scaler", "GradScaler", "scale", _scale),
     Patch("torch.amp.grad_scaler", "GradScaler", "step", _scaler_step),
     Patch("torch.utils.data.dataloader", "_BaseDataLoaderIter", "__next__", _next),
+    Patch("sys", "", "exit", witnessed),
 )
 
 _installed: list[tuple[Patch, Callable[..., Any], Callable[..., Any]]] = []
@@ -214,20 +232,33 @@ _installed: list[tuple[Patch, Callable[..., Any], Callable[..., Any]]] = []
 def watch(watcher: Watcher) -> None:
     """Start telling it; the first one installs the patches."""
     global _watchers  # noqa: PLW0603  # a patched function is process-wide state
-    if not _watchers:
-        for patch in PATCHES:
-            place = patch.place()
-            original = getattr(place, patch.name)
-            replacement = patch.wrap(original)
-            setattr(place, patch.name, replacement)
-            _installed.append((patch, original, replacement))
-    _watchers = (*_watchers, watcher)
+    with _changing:
+        if not _installed:
+            for patch in PATCHES:
+                place = patch.place()
+                original = getattr(place, patch.name)
+                replacement = patch.wrap(original)
+                setattr(place, patch.name, replacement)
+                _installed.append((patch, original, replacement))
+        _watchers = (*_watchers, weakref.ref(watcher))
 
 
-def unwatch(watcher: Watcher) -> None:
-    """Stop telling it; the last one puts the originals back. Idempotent."""
+def unwatch(watcher: Watcher, *, wait: bool = True) -> None:
+    """Stop telling it; the last one puts the originals back. Idempotent.
+
+    Without `wait` it takes no lock: while somebody else attaches or detaches, the originals come back with the next.
+    """
+    if not _changing.acquire(blocking=wait):
+        return
+    try:
+        _forget(watcher)
+    finally:
+        _changing.release()
+
+
+def _forget(watcher: Watcher) -> None:
     global _watchers  # noqa: PLW0603
-    _watchers = tuple(w for w in _watchers if w is not watcher)
+    _watchers = tuple(ref for ref in _watchers if ref() not in (None, watcher))
     if _watchers:
         return
     for patch, original, replacement in _installed:
@@ -241,6 +272,10 @@ def unwatch(watcher: Watcher) -> None:
 
 def forget_all() -> None:
     """In a forked child: nobody is attached here."""
-    for watcher in _watchers:
-        watcher.probe.off = True
-        unwatch(watcher)
+    global _changing  # noqa: PLW0603  # a thread that is not here any more may hold it
+    _changing = threading.Lock()
+    for ref in _watchers:
+        watcher = ref()
+        if watcher is not None:
+            watcher.probe.off = True
+            unwatch(watcher)

@@ -23,8 +23,11 @@ def guarded(method: _F) -> _F:
     def outermost(self: Any, *args: Any, **kwargs: Any) -> Any:
         if self.off:
             return None
+        self.inside = True
         self.entered = time.perf_counter()
         try:
+            if self.off:  # looked at again: whoever closes from another thread sets it, then waits for `inside` to end
+                return None
             with torch.no_grad():
                 return method(self, *args, **kwargs)
         except Exception as error:
@@ -32,6 +35,7 @@ def guarded(method: _F) -> _F:
             return None
         finally:
             self.cost += time.perf_counter() - self.entered
+            self.inside = False
 
     return outermost  # type: ignore[return-value]  # the same signature
 
