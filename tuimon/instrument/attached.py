@@ -122,7 +122,7 @@ class Attached:
             return
         self._told.add(about)
         try:
-            warnings.warn(text, RuntimeWarning, stacklevel=4)
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
         except RuntimeWarning:
             _LOG.warning("%s", text)
 
