@@ -76,10 +76,11 @@ def test_what_is_logged_belongs_to_the_step_just_done_until_the_next_begins(tmp_
 def test_what_is_no_number_or_no_name_is_left_out_and_said_once(tmp_path: Path) -> None:
     model, opt = pair()
     with tuimon.attach(model, opt, run_dir=tmp_path / "run") as monitor:
+        given = {"text": "a", "many": torch.ones(3), "good": True, "half": torch.tensor(0.5, dtype=torch.bfloat16),
+                 "a\nb": 1.0, "": 2.0, "x" * 101: 3.0, "step": 4.0, "val/loss": 5.0}
         with pytest.warns(RuntimeWarning) as caught:
-            for _ in range(3):
-                monitor.log(text="a", many=torch.ones(3), good=True, half=torch.tensor(0.5, dtype=torch.bfloat16))
-                monitor.log(**{"a\nb": 1.0, "": 2.0, "x" * 101: 3.0, "step": 4.0, "val/loss": 5.0})
+            monitor.log(**given)
+        monitor.log(**given)
         assert [str(w.message).removeprefix("tuimon: ")[:20] for w in caught] == [
             "text= wants one numb", "many= wants one numb", "'a\\nb' cannot be the", "'' cannot be the nam", "'xxxxxxxxxxxxxxxxxxx",
             "'step' cannot be the"]
