@@ -1,7 +1,7 @@
 """Mixed precision by the book: autocast, GradScaler, accumulation, clipping after unscale_. On the CPU, to be tried.
 
-The scale starts at the edge of float32, so that some step soon overflows and is skipped: tuimon records it as skipped,
-and all losses and gradient norms unscaled.
+One batch is bad, its gradients overflow, and GradScaler skips that step: tuimon records it as skipped, and all losses
+and gradient norms unscaled.
 """
 
 import sys
@@ -24,13 +24,15 @@ model = GPTModel(**create_model_config("tiny", vocab_size=tokenizer.vocab_size))
 loader = create_dataloader(SimpleTextDataset(text, tokenizer), batch_size=6, steps=steps * accumulation)
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-3, total_steps=steps + 1)
-scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=1000)
+scaler = torch.amp.GradScaler("cpu", init_scale=2.0**116)
 
 monitor = tuimon.attach(model, optimizer, scheduler=scheduler, scaler=scaler, total_steps=steps)  # this one
 
 for micro_step, (tokens, targets) in enumerate(loader, start=1):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = cross_entropy(model(tokens).flatten(0, 1), targets.flatten()) / accumulation
+    if micro_step == 20:
+        loss = loss * 1e5  # the bad batch
     scaler.scale(loss).backward()
     if micro_step % accumulation == 0:
         scaler.unscale_(optimizer)

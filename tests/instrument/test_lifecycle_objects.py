@@ -174,7 +174,8 @@ def test_an_error_in_a_hook_of_the_scripts_own_passes_and_costs_one_row_at_most(
 def test_closing_within_a_hook_of_the_optimizer_raises_nothing(tmp_path: Path) -> None:
     model, opt = pair()
     monitor = tuimon.attach(model, opt, run_dir=tmp_path / "run")
-    opt.register_step_post_hook(lambda *_: monitor.close())
+    for _ in range(2):  # a second one, so that torch has not come to the end of them
+        opt.register_step_post_hook(lambda *_: monitor.close())
     loops.plain(model, [opt], Book([opt]), 3)
     assert loops.read(tmp_path / "run").steps == [1]
 

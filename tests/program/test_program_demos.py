@@ -45,7 +45,7 @@ def test_the_loop_of_nanogpt_learns_and_its_validation_is_recorded():
     assert read["loss"][40] < 0.85 * read["loss"][1]
     assert read["val_loss"].keys() == {20, 40}
     assert read["val_loss"][40] < read["val_loss"][20]
-    assert f"{read['val_loss'][60]:.3f}" in printed
+    assert f"{read['val_loss'][40]:.3f}" in printed
     assert [read["lr"][n] for n in (1, 10)] == [1e-4, 1e-3]
     assert read["lr"][40] < read["lr"][25] < 1e-3
     assert set(read["clipped"].values()) == {1.0}
@@ -58,9 +58,8 @@ def test_amp_counts_what_it_skipped_and_shows_losses_unscaled():
     read = columns(runs["GPTModel"])
     assert read["skipped"].keys() == set(range(1, 31))
     skipped = [n for n, was in read["skipped"].items() if was]
-    assert 0 < len(skipped) < 10
-    assert all(read["loss_scale"][n + 1] == read["loss_scale"][n] / 2 for n in skipped if n < 30)
-    assert read["loss_scale"][1] == 2.0**127
+    assert skipped == [10]
+    assert [read["loss_scale"][n] for n in (1, 10, 11, 30)] == [2.0**116, 2.0**116, 2.0**115, 2.0**115]
     trained = [read["loss"][n] for n in range(1, 31) if n not in skipped]
     assert all(map(math.isfinite, trained))
     assert trained[-1] < 0.85 * trained[0] < 5

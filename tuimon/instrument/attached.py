@@ -12,6 +12,7 @@ import atexit
 import logging
 import multiprocessing.util
 import os
+import sys
 import threading
 import time
 import warnings
@@ -157,11 +158,21 @@ class Attached:
         self.probe.off, self._steers = True, False
         self.steering.dismiss()
         if trainer in (None, me):
-            return not (self.probe.inside or self._at_boundary)
+            return not (self.probe.inside or self._at_boundary or self._is_stepping())
         until = time.monotonic() + LAST_ROWS
         while (self.probe.inside or self._at_boundary) and time.monotonic() < until:
             time.sleep(0.001)
         return all(thread.ident != trainer for thread in threading.enumerate())
+
+    def _is_stepping(self) -> bool:
+        """Whether this thread is within a step of an optimizer: in a hook or a closure of the script's."""
+        steps = {getattr(type(optimizer).step, "__code__", None) for _, optimizer in self.probe.optimizers.living()}
+        frame = sys._getframe()  # noqa: SLF001  # its public twin, inspect.currentframe, may be None
+        while frame.f_back is not None:
+            frame = frame.f_back
+            if frame.f_code in steps:
+                return True
+        return False
 
     def _hand_over(self, patience: float) -> None:
         try:
