@@ -7,6 +7,7 @@ first error; `unmeasured` then stands in. With no override in force nothing that
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ from tuimon.instrument.tracked import Tracked, device_of, held_by, local, signat
 from tuimon.instrument.transfer import on_host
 from tuimon.instrument.unmeasured import Unmeasured
 from tuimon.instrument.updates import Updates
+from tuimon.instrument.weakly import Weak
 from tuimon.instrument.window import Window
 
 
@@ -38,14 +40,16 @@ class Probe:
         table_size: int, tokens_per_step: int | None = None, from_step: int = 0,
         on_fault: Callable[[str, Exception], None], on_label: Say,
     ) -> None:
-        self.model, self.optimizers = model, tuple(optimizers)
+        self.model, self.optimizers = model, Weak(optimizers)
         self.overrides, self.cadence = overrides, cadence
         self.outbox = Outbox(sink, cadence, table_size)
         self._on_fault, self._tokens_per_step = on_fault, tokens_per_step
-        self.off = False
+        self.off = self.inside = False
         self.unmeasured: Unmeasured | None = None
         """What stands in once measuring has failed; None before, and when the run is no longer attached."""
         self.labels = Labels(on_label, has_tokens=any(isinstance(m, nn.Embedding) for m in model.modules()))
+        self.thread: int | None = None
+        """The thread that trains, as its ident; None until it has been seen."""
         self.cost = self.entered = self._extra = self._held = 0.0
         self._step = from_step
         self._scaler: Any = None
@@ -93,6 +97,8 @@ class Probe:
     @guarded
     def saw_input(self, tokens: int) -> None:
         """A forward pass with gradients begins on `tokens` tokens."""
+        if self.thread is None:
+            self.thread = threading.get_ident()
         self._touch()
         self._now.tokens += tokens
 
@@ -169,6 +175,7 @@ class Probe:
         if self._capturing():
             self.labels.state(CAPTURED)
             return None
+        self.thread = threading.get_ident()
         self._touch()
         if signature(self.optimizers) != self.tracked.size:
             self._retrack()
@@ -352,8 +359,11 @@ class Probe:
         self._began, self._held = time.perf_counter(), held
 
     def _retrack(self) -> None:
-        """A parameter group was added."""
+        """A parameter group was added, parameters were replaced, or the model has moved."""
         before = self._now
+        device = device_of([p for group in held_by(self.optimizers) for p in group])
+        if device != self._device:
+            self._device, self._window = device, Window(device)
         self._track()
         self._now = self._open(self._step + 1)
         for name in ("limit", "script_clips", "skipped", "tokens", "batch_tokens", "waited", "logged", "late"):
@@ -382,7 +392,7 @@ class Probe:
     def shut(self) -> None:
         """Measure nothing any more, and leave the optimizers as their schedules want them."""
         self.forget()
-        for k, optimizer in enumerate(self.optimizers):
+        for k, optimizer in self.optimizers.living():
             self.overrides.restore_lr(k, optimizer)
 
     def forget(self) -> None:
@@ -391,6 +401,8 @@ class Probe:
 
     def give_up(self, error: Exception) -> None:
         """Switch measuring off; what is called from here on, `unmeasured` answers."""
+        if self.off:
+            return  # closed from elsewhere in the midst of it
         step = self._step
         self.shut()
         self.unmeasured = Unmeasured(

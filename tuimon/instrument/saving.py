@@ -35,6 +35,10 @@ class Saving:
         self._errands.send(lambda: self._write(store, captured, command, step, overrides))
         return ""
 
+    def release(self) -> None:
+        """After the end: keep no way to the model."""
+        self._capture = self._store = None
+
     def _write(
         self, store: Checkpoints, captured: Captured, command: Command, step: int, overrides: Mapping[str, Any]
     ) -> None:
