@@ -118,12 +118,12 @@ def test_the_learning_rate_tells_its_growth_and_where_it_began():
 
 
 def test_layers_are_measured_in_rms_and_unknown_tables_are_refused():
-    layers = Layers(layered(3))
-    found = layers.profile(5, np.array([10, 20, np.nan], np.float32), np.array([True, True, False]))
+    layers, two = Layers(layered(3)), (np.ones(2, np.float32), np.ones(2, np.bool_), np.ones(2, np.float32))
+    found = layers.profile(5, np.array([10, 20, np.nan], np.float32), np.array([True, True, False]), np.ones(3, np.float32))
     assert found.rms[:2].tolist() == [1.0, 2.0]
     assert math.isnan(found.rms[2])
-    assert layers.profile(5, np.ones(2, np.float32), np.ones(2, np.bool_)) is None
-    assert Layers(layered(0)).profile(5, np.ones(2, np.float32), np.ones(2, np.bool_)) is None
+    assert layers.profile(5, *two) is None
+    assert Layers(layered(0)).profile(5, *two) is None
 
 
 @pytest.mark.parametrize(("value", "text"), [

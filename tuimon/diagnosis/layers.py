@@ -18,6 +18,12 @@ class Profile:
     step: int
     rms: Floats
     """(L,) gradient RMS per layer, in model order; NaN where no tensor of the layer had a gradient."""
+    grad: Vectors
+    """(P,) L2 norm of each tensor's gradient, in the order of the run's tensor table; NaN where it had none."""
+    seen: Bools
+    """(P,) whether the tensor had a gradient at all."""
+    update: Vectors
+    """(P,) how far the step moved each tensor, relative to its own norm; NaN where not measured."""
 
 
 class Layers:
@@ -35,7 +41,7 @@ class Layers:
         self._sizes = sizes[self._order] if self._known else np.zeros(0)
         self.recent: deque[Profile] = deque(maxlen=32)
 
-    def profile(self, step: int, grad: Vectors, seen: Bools) -> Profile | None:
+    def profile(self, step: int, grad: Vectors, seen: Bools, update: Vectors) -> Profile | None:
         """Gradient RMS per layer from L2 norms per tensor; None where the tensors are not those of the context."""
         if not self._known or len(grad) <= int(self._order.max()):
             return None
@@ -45,7 +51,7 @@ class Layers:
             total = np.add.reduceat(squares, self._starts)
             count = np.add.reduceat(have * self._sizes, self._starts)
             rms = np.where(count > 0, np.sqrt(total / count), np.nan)
-        found = Profile(step, rms)
+        found = Profile(step, rms, grad, seen, update)
         self.recent.append(found)
         return found
 

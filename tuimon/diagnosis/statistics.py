@@ -28,7 +28,7 @@ MAD_TO_SIGMA: Final = 1.4826
 @cache
 def _centred(n: int) -> tuple[Floats, float]:
     """Times of n values around their middle, and the sum of their squares."""
-    t = np.arange(n) - (n - 1) / 2
+    t = np.arange(n, dtype=np.float64) - (n - 1) / 2
     return t, float(t @ t)
 
 
@@ -52,8 +52,8 @@ class Baseline:
     """Where a series usually is: median and robust scale of its last 16 to 128 accepted values.
 
     The window is half of what has been seen, within those limits. Values above `median + clip` are taken in as that
-    limit, so that a spike cannot raise its own baseline, and a genuine shift is absorbed slowly. Median and scale are
-    found anew at each of the first 64 values, then at every eighth and from the 1,024th at every sixteenth [12 us each]:
+    limit, so that a spike cannot raise its own baseline, and a genuine shift is absorbed slowly. Median and scale
+    are found anew at each of the first 64 values, then at every eighth, from the 1,024th at every sixteenth [12 us]:
     about a microsecond a value, and what they say is never more than an eighth of the window old.
     """
 
@@ -87,7 +87,7 @@ class Baseline:
         if size == 2 * KEPT:
             self._values[:KEPT], self._steps[:KEPT] = self._values[KEPT:], self._steps[KEPT:]
             size = KEPT
-        self._values[size] = value if value < self._limit else self._limit
+        self._values[size] = min(self._limit, value)
         self._steps[size] = step
         self._size = size + 1
         self.count += 1
@@ -153,6 +153,8 @@ class Cusum:
     def add(self, step: int, z: float) -> bool:
         """Take in one value; True when this very step lifted S from zero."""
         before = self.value
+        if before == 0.0 and z <= self.slack:
+            return False
         self.value = max(0.0, min(before + min(z, self.cap) - self.slack, 2 * self.limit))
         if self.value == 0.0:
             self.rose = None

@@ -44,6 +44,7 @@ class VanishingGradients(Rule):
     """T112."""
 
     slug, code, category, needs = "vanishing-gradients", "T112", "gradients", ("tensors",)
+    wakes = 0
 
     def clear(self) -> None:
         """No streaks; the layers' own levels are learned anew."""
