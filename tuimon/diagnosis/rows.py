@@ -15,13 +15,14 @@ WATCHED: Final = (
 """Columns that are unrolled for the rules."""
 MUST_BE_FINITE: Final = ("loss", "grad_norm", "param_norm", "update_norm")
 
-ROW, STIR, EARLY_ROW, BLOCK, WINDOW_FULL, UPDATE, VALIDATION, LR = (1 << i for i in range(8))
+ROW, STIR, EARLY_ROW, BLOCK, WINDOW_FULL, UPDATE, VALIDATION, LR, SCALE = (1 << i for i in range(9))
 """Why a row may matter to a rule, as bits:
 
 ROW every row; STIR something is out of the ordinary, or was in the row before (so that streaks end): a value that is
 not finite, a skipped step, a loss beyond 2.5 sigma, a gradient beyond twice its usual; EARLY_ROW one of the first 100
 losses; BLOCK, WINDOW_FULL sixteen, 128 more losses are in; UPDATE, VALIDATION update_ratio, val_loss was measured;
-LR the learning rate moved by more than a fifth within one step, or is no positive number.
+LR the learning rate moved by more than a fifth within one step, or is no positive number; SCALE the GradScaler's scale
+moved.
 """
 
 Numbers = list[float | None]
@@ -33,8 +34,9 @@ class Rows:
     def __init__(self, chunk: Chunk) -> None:
         self._none: Numbers = [None] * len(chunk)
         self._columns = {name: _listed(chunk, name) for name in WATCHED if name in chunk.columns}
-        self.loss, self.grad, self.ratio, self.lr, self.validation, self.took = (
-            self.column(name) for name in ("loss", "grad_norm", "update_ratio", "lr", "val_loss", "step_time")
+        self.loss, self.grad, self.ratio, self.lr, self.validation, self.took, self.scale = (
+            self.column(name)
+            for name in ("loss", "grad_norm", "update_ratio", "lr", "val_loss", "step_time", "loss_scale")
         )
         strange = np.zeros(len(chunk), np.bool_)
         for name in MUST_BE_FINITE:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from tuimon.diagnosis.layers import Layers, Profile
 from tuimon.diagnosis.model import RunContext, Usual
 from tuimon.diagnosis.rates import Rates
-from tuimon.diagnosis.rows import BLOCK, EARLY_ROW, LR, ROW, STIR, UPDATE, VALIDATION, WINDOW_FULL, Rows
+from tuimon.diagnosis.rows import BLOCK, EARLY_ROW, LR, ROW, SCALE, STIR, UPDATE, VALIDATION, WINDOW_FULL, Rows
 from tuimon.diagnosis.statistics import READY, WINDOW, Baseline, Blocks, Cusum, Ewma
 from tuimon.record.chunk import Chunk, Mark, TensorRows
 
@@ -98,6 +98,7 @@ class Signals:
         """Steps in a row that grad_norm has risen."""
         self._last_grad = math.nan
         self._last_lr: float | None = None
+        self._last_scale: float | None = None
         self._was_strange = self._loss_stirs = self._grad_stirs = False
         self._filling: list[float] = []
         self.window: tuple[float, ...] = ()
@@ -130,6 +131,9 @@ class Signals:
             self.rates.add(step, lr)
             if lr != self._last_lr:
                 wakes |= self._lr_moves(lr)
+        scale = rows.scale[at]
+        if scale != self._last_scale and scale is not None:
+            self._last_scale, wakes = scale, wakes | SCALE
         strange = rows.strange[at]
         if strange or self._was_strange:
             wakes |= STIR
