@@ -12,7 +12,7 @@ HEALTHY = (
 
 
 @needs_curves
-@pytest.mark.parametrize("name", [*HEALTHY, "detach_b2"])
+@pytest.mark.parametrize("name", HEALTHY)
 def test_a_run_without_one_of_these_faults_is_called_healthy(name):
     diagnosis = judged(*tiny(name))
     assert diagnosis.verdict == "healthy"
@@ -37,6 +37,7 @@ def test_the_labels_are_the_ones_that_were_meant():
     ("lrbump30x", "lr-schedule-fault", 600, 0, 600),
     ("overfit_6k", "overfitting", 200, 1, 700),
     ("std1", "bad-init", 1, 0, 2),
+    ("detach_b2", "detached-layer", 0, 0, 20),
 ])
 def test_a_planted_fault_is_found_with_its_onset(name, rule, onset, within, detected_by):
     found = of_rule(judged(*tiny(name)), rule)

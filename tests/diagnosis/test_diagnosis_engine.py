@@ -202,7 +202,9 @@ def test_a_rule_that_cannot_look_says_what_it_waits_for():
     full, tensors = calm(300, layers=4)
     left = {n.rule: n.needs for n in judged(Chunk.of(**full, tensors=tensors), layered(4)).not_evaluated}
     assert left == {"loss-scale-collapse": ("loss_scale",), "overfitting": ("val_loss",),
-                    "clip-saturated": ("256 values of grad_norm after the first 100",)}
+                    "clip-saturated": ("256 values of grad_norm after the first 100",),
+                    "low-precision-stagnation": ("changed",), "not-updating": ("5 measured updates per tensor",),
+                    "plateau": ("700 more values of loss, to tell a plateau from noise",)}
 
 
 def test_a_nan_out_of_a_calm_run_leads_and_names_the_layer():

@@ -232,3 +232,66 @@ def test_a_limit_far_below_every_norm_is_told():
     assert found.headline == "Clipping cuts nearly every step"
     assert not run(grad_norm=lambda c: [1.3 * v for v in c], clipped=[1.0] * 600).incidents
     assert not run(clipped=[1.0] * 600).incidents
+
+
+# ---------------------------------------------------------------- low-precision-stagnation
+
+
+def test_weights_that_hardly_change_are_a_matter_of_precision():
+    changed = [0.09 if i % 10 == 0 else None for i in range(600)]
+    found = only(run(changed=changed), "low-precision-stagnation")
+    assert (found.severity, found.onset_step, found.detected_step) == ("warning", 1, 41)
+    hardly = [0.01 if i % 10 == 0 else None for i in range(600)]
+    assert only(run(changed=hardly), "low-precision-stagnation").severity == "critical"
+    assert not run(changed=[0.5 if i % 10 == 0 else None for i in range(600)]).incidents
+    skipped = run(changed=hardly, skipped=[1.0] * 600, loss_scale=[8.0] * 600)
+    assert not of_rule(skipped, "low-precision-stagnation")
+
+
+# ---------------------------------------------------------------- oscillation
+
+
+def swinging(period, size, n=800, noise=0.03, seed=0):
+    e = np.random.default_rng(seed).normal(0, noise, n)
+    return judged(Chunk.of(loss=[2 + math.exp(-i / 100) + size * math.sin(2 * math.pi * i / period + 0.3) + e[i] for i in range(n)]))
+
+
+@pytest.mark.parametrize(("period", "size", "severity"), [(2, 0.2, "warning"), (16, 0.05, "warning"), (7.3, 0.06, "warning"), (32, 0.005, "info")])
+def test_a_wave_in_the_loss_is_told_with_its_period(period, size, severity):
+    found = only(swinging(period, size, noise=0.03 if size > 0.01 else 0.003), "oscillation")
+    assert (found.severity, found.state) == (severity, "open")
+    told = float(found.why.split("about ")[1].split(" ")[0])
+    assert told == pytest.approx(period, rel=0.1)
+
+
+def test_noise_and_the_descent_are_no_wave():
+    assert not any(of_rule(swinging(16, 0.0, seed=seed), "oscillation") for seed in range(20))
+    rng = np.random.default_rng(0)
+    steep = [3 + 8 * math.exp(-i / 40) + e for i, e in enumerate(rng.normal(0, 0.02, 600))]
+    assert not of_rule(judged(Chunk.of(loss=steep)), "oscillation")
+
+
+# ---------------------------------------------------------------- plateau
+
+
+def flattening(n=6000, noise=0.01, slope=0.0, total=None, lr=None):
+    rng = np.random.default_rng(1)
+    loss = [2 + 3 * math.exp(-i / 200) - slope * i + e for i, e in enumerate(rng.normal(0, noise, n))]
+    columns = {"loss": loss} | ({"lr": lr} if lr else {})
+    return judged(Chunk.of(**columns), RunContext(total_steps=total))
+
+
+def test_a_loss_that_has_stopped_falling_is_on_a_plateau():
+    found = only(flattening(total=100_000), "plateau")
+    assert found.severity == "warning"
+    assert 1000 <= found.onset_step <= 2500
+    assert only(flattening(), "plateau").severity == "info"
+
+
+def test_slow_progress_noise_and_a_decayed_learning_rate_are_no_plateau():
+    assert not of_rule(flattening(slope=2e-5), "plateau")
+    noisy = flattening(noise=0.2)
+    assert not of_rule(noisy, "plateau")
+    assert next(n.needs[0] for n in noisy.not_evaluated if n.rule == "plateau").endswith("more values of loss, to tell a plateau from noise")
+    decayed = [1e-3 * max(0.01, 1 - i / 1500) for i in range(6000)]
+    assert not of_rule(flattening(lr=decayed), "plateau")

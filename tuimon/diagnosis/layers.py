@@ -38,6 +38,8 @@ class Layers:
         )
         sizes = np.array(context.tensor_sizes or [1] * (int(self._order.max(initial=-1)) + 1), np.float64)
         self._known = len(self._order) > 0 and min(lengths) > 0 and int(self._order.max()) < len(sizes)
+        self.tensors = [np.array(where, np.int64) for where in context.layers.values()] if self._known else []
+        """Per layer, the indices of its tensors."""
         self._sizes = sizes[self._order] if self._known else np.zeros(0)
         self.recent: deque[Profile] = deque(maxlen=32)
 
@@ -68,3 +70,21 @@ class Layers:
             grown = now / np.median(np.stack(before), 0) if before else now
         grown = np.where(np.isfinite(grown), grown, -np.inf)
         return self.names[int(np.argmax(grown))] if np.isfinite(grown.max(initial=-np.inf)) else None
+
+
+def cut_off(rms: Floats, ordinary: float) -> Bools:
+    """Layers whose gradient is exactly zero right below one with an ordinary gradient: cut off, not faded; (L,).
+
+    All exact zeros further from the output share that fate.
+    """
+    found = np.zeros(len(rms), np.bool_)
+    cut = False
+    for i in range(len(rms) - 1, -1, -1):
+        if rms[i] != 0:
+            cut = False
+            continue
+        if not cut:
+            behind = rms[i + 1] if i + 1 < len(rms) else np.inf
+            cut = not behind < ordinary
+        found[i] = cut
+    return found

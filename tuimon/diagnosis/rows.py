@@ -10,19 +10,19 @@ from tuimon.record.chunk import Chunk
 
 WATCHED: Final = (
     "loss", "val_loss", "grad_norm", "update_ratio", "lr", "param_norm", "update_norm", "loss_scale", "skipped",
-    "clipped", "step_time", "data_time", "throughput",
+    "clipped", "changed", "step_time", "data_time", "throughput",
 )
 """Columns that are unrolled for the rules."""
 MUST_BE_FINITE: Final = ("loss", "grad_norm", "param_norm", "update_norm")
 
-ROW, STIR, EARLY_ROW, BLOCK, WINDOW_FULL, UPDATE, VALIDATION, LR, SCALE = (1 << i for i in range(9))
+ROW, STIR, EARLY_ROW, BLOCK, WINDOW_FULL, UPDATE, VALIDATION, LR, SCALE, CHANGED = (1 << i for i in range(10))
 """Why a row may matter to a rule, as bits:
 
 ROW every row; STIR something is out of the ordinary, or was in the row before (so that streaks end): a value that is
 not finite, a skipped step, a loss beyond 2.5 sigma, a gradient beyond twice its usual; EARLY_ROW one of the first 100
 losses; BLOCK, WINDOW_FULL sixteen, 128 more losses are in; UPDATE, VALIDATION update_ratio, val_loss was measured;
 LR the learning rate moved by more than a fifth within one step, or is no positive number; SCALE the GradScaler's scale
-moved.
+moved; CHANGED the share of weights that a step changed was measured.
 """
 
 Numbers = list[float | None]
@@ -34,9 +34,10 @@ class Rows:
     def __init__(self, chunk: Chunk) -> None:
         self._none: Numbers = [None] * len(chunk)
         self._columns = {name: _listed(chunk, name) for name in WATCHED if name in chunk.columns}
-        self.loss, self.grad, self.ratio, self.lr, self.validation, self.took, self.scale = (
+        self.loss, self.grad, self.ratio, self.lr, self.validation, self.took, self.scale, self.changed = (
             self.column(name)
-            for name in ("loss", "grad_norm", "update_ratio", "lr", "val_loss", "step_time", "loss_scale")
+            for name in ("loss", "grad_norm", "update_ratio", "lr", "val_loss", "step_time", "loss_scale",
+                         "changed")
         )
         strange = np.zeros(len(chunk), np.bool_)
         for name in MUST_BE_FINITE:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from tuimon.diagnosis.layers import Layers, Profile
 from tuimon.diagnosis.model import RunContext, Usual
 from tuimon.diagnosis.rates import Rates
-from tuimon.diagnosis.rows import BLOCK, EARLY_ROW, LR, ROW, SCALE, STIR, UPDATE, VALIDATION, WINDOW_FULL, Rows
+from tuimon.diagnosis.rows import BLOCK, CHANGED, EARLY_ROW, LR, ROW, SCALE, STIR, UPDATE, VALIDATION, WINDOW_FULL, Rows
 from tuimon.diagnosis.statistics import READY, WINDOW, Baseline, Blocks, Cusum, Ewma
 from tuimon.record.chunk import Chunk, Mark, TensorRows
 
@@ -157,6 +157,8 @@ class Signals:
         if validation is not None:
             wakes |= VALIDATION
             self.validations.append((step, validation))
+        if rows.changed[at] is not None:
+            wakes |= CHANGED
         took = rows.took[at]
         if took is not None and 0 <= took < LEARNABLE and not held:
             self.others["step_time"].learn(step, took)

@@ -239,6 +239,24 @@ def slope(values: Sequence[float]) -> tuple[float, float]:
     return b, math.sqrt(float(rest @ rest) / max(1, n - 2) / spread)
 
 
+def ranked(values: Sequence[float]) -> Floats:
+    """Ranks around zero, after taking out a straight line: what is left is order, whatever the distribution.
+
+    Equal values share a rank: a log that is rounded has many.
+    """
+    y = np.asarray(values, np.float64)
+    t, squared = _centred(len(y))
+    _, place, many = np.unique(y - t * (float(t @ y) / squared), return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(many) - (many + 1) / 2)[place]
+    return ranks - float(ranks.mean())
+
+
+def lag_one(ranks: Floats) -> float:
+    """Autocorrelation of neighbours, in [-1, 1], of values around zero; 0 where all are equal."""
+    size = float(ranks @ ranks)
+    return float(ranks[1:] @ ranks[:-1]) / size if size > 0 else 0.0
+
+
 def median(values: Sequence[float]) -> float:
     """Upper median of plain numbers, infinities included; NaN counts as infinity. NaN for nothing at all."""
     ordered = sorted(math.inf if math.isnan(v) else v for v in values)

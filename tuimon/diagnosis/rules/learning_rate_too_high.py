@@ -25,14 +25,12 @@ Source: reference 2.7, with its measured sweep of learning rates.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-
-import numpy as np
 
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rows import STIR, UPDATE, WINDOW_FULL
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import LONG_AGO, NEAR, Signals
+from tuimon.diagnosis.statistics import lag_one, ranked
 from tuimon.diagnosis.wording import count, number, rate
 
 HIGH = 2e-2
@@ -103,7 +101,7 @@ class LearningRateTooHigh(Rule):
     def _look_for_swing(self, now: Signals) -> None:
         """Period-two ripple of the loss, in windows of 128 that follow each other."""
         if now.window:
-            self.swings = self.swings + 1 if ripple(now.window) <= -0.5 else 0
+            self.swings = self.swings + 1 if lag_one(ranked(now.window)) <= -0.5 else 0
             if self.swings >= 2:
                 self.swing_row = now.attempt_rows
 
@@ -136,14 +134,3 @@ class LearningRateTooHigh(Rule):
         return Story(
             "Learning rate too high", why, advice, (Evidence("update_ratio", level, HIGH, n["usual"]),), "too large"
         )
-
-
-def ripple(values: Sequence[float]) -> float:
-    """Lag-1 autocorrelation of the ranks, after taking out a straight line; in [-1, 1]."""
-    y = np.array(values)
-    t = np.arange(len(y)) - (len(y) - 1) / 2
-    ranks = np.argsort(np.argsort(y - t * (float(t @ y) / float(t @ t)), kind="stable"), kind="stable").astype(
-        np.float64
-    )
-    ranks -= ranks.mean()
-    return float(ranks[1:] @ ranks[:-1]) / float(ranks @ ranks)

@@ -27,7 +27,7 @@ import math
 
 import numpy as np
 
-from tuimon.diagnosis.layers import Profile
+from tuimon.diagnosis.layers import Profile, cut_off
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story
 from tuimon.diagnosis.signals import Signals
@@ -71,10 +71,11 @@ class VanishingGradients(Rule):
             return
         self.rows += 1
         middle = float(np.median(rms[known]))
+        cut = cut_off(rms, SHARE * max(middle, float(np.nanmax(rms))))
         with np.errstate(all="ignore"):
-            dead = known & (rms < SHARE * middle) & ~detached(rms, middle)
+            dead = known & (rms < SHARE * middle) & ~cut
             if self.context.eps and (self.context.optimizer or "Adam").lower().find("adam") >= 0:
-                dead |= known & (rms < 10 * self.context.eps) & ~detached(rms, middle)
+                dead |= known & (rms < 10 * self.context.eps) & ~cut
             faded = known & self._faded(row, middle) & (rms > 0)
         if self.streak is None or self.warned is None:
             self.streak, self.warned = np.zeros(len(rms)), np.zeros(len(rms))
@@ -158,21 +159,3 @@ class VanishingGradients(Rule):
             (Evidence("layer_grad_rms", level, SHARE * n["middle"], n["middle"]),),
             "vanishing",
         )
-
-
-def detached(rms: Floats, middle: float) -> Bools:
-    """Layers whose gradient is exactly zero right below one that has an ordinary gradient: cut off, not faded.
-
-    All exact zeros further from the output share that fate.
-    """
-    found = np.zeros(len(rms), np.bool_)
-    cut = False
-    for i in range(len(rms) - 1, -1, -1):
-        if rms[i] != 0:
-            cut = False
-            continue
-        if not cut:
-            behind = rms[i + 1] if i + 1 < len(rms) else math.inf
-            cut = not (behind < SHARE * max(middle, float(np.nanmax(rms))))
-        found[i] = cut
-    return found
