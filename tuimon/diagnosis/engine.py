@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from tuimon.diagnosis.causes import with_causes
 from tuimon.diagnosis.model import (
     CATEGORIES,
     SEVERITIES,
@@ -134,7 +135,7 @@ def diagnose(state: State) -> Diagnosis:
         NotEvaluated(rule.slug, needs) for rule in state.rules if not rule.episode and (needs := rule.waits_for(now))
     )
     incidents = (
-        *sorted(current, key=lambda i: _telling(i, current, order)),
+        *with_causes(sorted(current, key=lambda i: _telling(i, current, order))),
         *sorted(past, key=lambda i: (-SEVERITIES.index(i.severity), i.onset_step)),
     )
     return Diagnosis(now.step, incidents, waiting, _badges(state, current, waiting), now.usual())

@@ -14,7 +14,7 @@ the weights do not move, and none of them counts here, however many. In a log th
 infinite gradient alone is taken for one, unless twenty come in a row. A loss of exactly 0 beside a NaN gradient is a
 NaN that a logger hid.
 
-One non-finite value is a warning (a gradient alone: a note), two in a row or a non-finite parameter are critical.
+Rule: one non-finite value is a warning (a gradient alone: a note), two in a row or a non-finite parameter are critical.
 It is an exact test: no false alarm by noise; one of 1,205 successful AlgoPerf runs had a single infinite gradient.
 
 Source: reference 2.1; HF Trainer's logging filter; GradScaler's defaults.

@@ -13,7 +13,7 @@ Confused with: a pre-norm profile, where the first layer's gradient is 3 to 5 ti
 detached layer, whose gradient is exactly zero although its neighbour's is not; late training, where all gradients
 are small; a low global norm, which says nothing about depth.
 
-Rule, over per-layer gradient RMS, on five per-tensor rows in a row: below 1e-3 of the median over layers, or below ten
+Rule: over per-layer gradient RMS, on five per-tensor rows in a row: below 1e-3 of the median over layers, or below ten
 times Adam's epsilon (critical); more than two decades below the layer's own level of its steps 50 to 150, beyond what
 the median over layers has fallen (warning). No false alarm on 21 other small GPT runs that have per-layer gradients and
 are not labelled so.
