@@ -82,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     diagnose.add_argument("--fail-on", choices=("info", "warning", "critical"), default="critical")
     diagnose.add_argument("--rules", choices=("tuimon", "notebook"), default="tuimon", help="whose rules judge")
     diagnose.set_defaults(command=_diagnose)
+
+    explain = commands.add_parser("explain", help="what a finding means: its manual page")
+    explain.add_argument("rule", nargs="?", metavar="RULE", help="slug or code; without one, the list")
+    explain.set_defaults(command=_explain)
     return parser
 
 
@@ -195,12 +199,34 @@ def _diagnose(args: argparse.Namespace) -> int:
 
         print(f"{body['verdict']} after {diagnosis.steps} steps ({body['state']})")
         for incident in diagnosis.incidents:
+            because = f" (because of {incident.cause})" if incident.cause else ""
             print(f"{incident.code} {incident.severity} {incident.state}, since step {incident.onset_step}: "
-                  f"{clean(incident.headline)}. {clean(incident.why)}")
+                  f"{clean(incident.headline)}{because}. {clean(incident.why)}")
         for metric, text in labels:
             print(f"note on {clean(metric)}: {clean(text)}")
     reached = [i for i in diagnosis.open_incidents if SEVERITIES.index(i.severity) >= SEVERITIES.index(args.fail_on)]
     return 3 if reached else 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    import shutil
+    import textwrap
+
+    from tuimon.diagnosis.manual import page, pages
+
+    if args.rule is None:
+        known = pages()
+        wide = max(len(p.slug) for p in known)
+        for one in known:
+            print(f"{one.code}  {one.slug:<{wide}}  {one.summary}")
+        return 0
+    found = page(args.rule)
+    width = min(shutil.get_terminal_size().columns, 100)
+    print(f"{found.slug} ({found.code}, {found.category}): {found.summary}\n")
+    for title, text in found.parts.items():
+        print(textwrap.fill(f"{title}: {text}", width, break_on_hyphens=False) + "\n")
+    print(f"Needs: {', '.join(found.needs)}.")
+    return 0
 
 
 if __name__ == "__main__":
