@@ -1,5 +1,7 @@
-"""TRADES: logs of other tools become runs that can be judged. Knows the record and the nouns of a diagnosis, no torch,
-no screen; every byte that is read here is somebody else's and is believed only after a check.
+"""TRADES: logs of other tools become runs that can be judged.
+
+Knows the record and the nouns of a diagnosis, no torch, no screen. Every byte that is read here is somebody else's
+and is believed only after a check.
 """
 
 from tuimon.formats.read import read, read_source

@@ -1,8 +1,8 @@
-"""From a table as it stood in a file to chunks as the engine takes them: one row a step, in order, attempts apart. Pure."""
+"""From a table as it stood in a file to chunks for the engine: a row a step, in order, attempts apart. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,8 @@ ROWS_PER_CHUNK: Final = 1 << 16
 MOST_ATTEMPTS: Final = 64
 SHORTEST_ATTEMPT: Final = 4
 """Rows between two steps back; where steps go back more often than that, the file is merely unsorted."""
+Layers = Mapping[LayerKey, tuple[Ints, Floats]]
+"""Per layer: rows in which it was measured, and the values."""
 MAX_CELLS: Final = 40_000_000
 """Rows times layers."""
 
@@ -41,7 +43,9 @@ def assemble(table: Table) -> Assembled:
     notes = list(table.notes)
     chosen = choose(table, notes)
     layers = layers_in(table)
-    if not any(name in METRICS for name in chosen) and not layers:
+    if not layers and not any((metric_of(raw) or ("", 0))[0] in METRICS for raw in table.columns):
+        if not table.rows:
+            raise LogError("nothing is measured in it yet")
         known = "loss, grad_norm, val_loss, lr, update_ratio"
         named = some([*table.columns, *table.unknown])
         raise LogError(f"no column that can be judged: wanted one of {known}; found {named}")
@@ -70,7 +74,8 @@ def assemble(table: Table) -> Assembled:
     if repeated:
         notes.append(f"values that were logged several times for one step are averaged ({repeated:,} steps)")
     cadence = rhythm(chunks, notes)
-    return Assembled(tuple(chunks), layered(layers), {k: v for k, v in chosen.items() if k in METRICS}, cadence, tuple(notes))
+    told = {name: raw for name, raw in chosen.items() if name in METRICS}
+    return Assembled(tuple(chunks), layered(layers), told, cadence, tuple(notes))
 
 
 def layers_in(table: Table) -> list[str]:
@@ -157,13 +162,13 @@ def attempts(steps: Ints, columns: dict[str, Column], notes: list[str]) -> list[
         else:
             found[-1] = np.concatenate((found[-1], part))
     if len(found) > 1:
-        firsts = ", ".join(f"{int(steps[part[0]]):,}" for part in found[1:4])
-        notes.append(f"resumed {len(found) - 1} times, at step {firsts}" if len(found) > 2 else f"resumed at step {firsts}")
+        places = ", ".join(f"{int(steps[part[0]]):,}" for part in found[1:4])
+        notes.append(f"resumed at step {places}" + (f" and {len(found) - 4} times more" if len(found) > 4 else ""))
     return found
 
 
 def ordered(
-    steps: Ints, columns: dict[str, Column], part: Ints, tensors: dict[LayerKey, tuple[Ints, Floats]], layers: list[str],
+    steps: Ints, columns: dict[str, Column], part: Ints, tensors: Layers, layers: list[str],
 ) -> tuple[Chunk, int]:
     """One attempt as a chunk with one row a step, and how many steps had a value more than once."""
     unique, inverse = np.unique(steps[part], return_inverse=True)
@@ -178,7 +183,7 @@ def ordered(
         if order is not None:
             joined[name] = (values[part][order], present[part][order])
             continue
-        count = np.bincount(inverse, present[part], len(unique))
+        count = np.bincount(inverse, present[part], len(unique)).astype(np.float64)
         if name != TIME:
             repeated |= count > 1
         joined[name] = (averaged(values[part], present[part], inverse, count), count > 0)
@@ -194,11 +199,12 @@ def ordered(
 def averaged(values: Floats, present: Bools, inverse: Ints, count: Floats) -> Floats:
     """Mean of what was measured, per step; parts are added, so that large values do not overflow."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.bincount(inverse, np.where(present, values / np.maximum(count, 1)[inverse], 0.0), len(count))
+        shares = np.where(present, values / np.maximum(count, 1)[inverse], 0.0)
+        return np.bincount(inverse, shares, len(count)).astype(np.float64)
 
 
 def tensor_rows(
-    unique: Ints, inverse: Ints, part: Ints, total: int, tensors: dict[LayerKey, tuple[Ints, Floats]], layers: list[str],
+    unique: Ints, inverse: Ints, part: Ints, total: int, tensors: Layers, layers: list[str],
 ) -> TensorRows:
     """Per-layer rows of one attempt, on their own cadence; of several for one step the last holds."""
     if not layers:

@@ -1,4 +1,4 @@
-"""Numbers out of what a file holds: floats, words for what is not finite, and blanks for what was not measured. Pure."""
+"""Numbers out of what a file holds: floats, words for what is not finite, blanks for what was not measured. Pure."""
 
 from __future__ import annotations
 

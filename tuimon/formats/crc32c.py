@@ -1,7 +1,7 @@
 """CRC-32C (Castagnoli) as TFRecord files carry it, over many records at once. Pure.
 
 All records are worked through side by side, a byte of each at a time, so that the cost per byte is numpy's.
-Source: RFC 3720, appendix B.4, for the polynomial and test vectors; TFRecord's mask is rotate right by 15, add 0xa282ead8.
+Source: RFC 3720, appendix B.4, for polynomial and test vectors; TFRecord's mask: rotate right by 15, add 0xa282ead8.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TABLE: Final = _table()
 def masked_crcs(records: Sequence[bytes]) -> NDArray[np.uint32]:
     """The masked checksum of each record (n,)."""
     lengths = np.array([len(record) for record in records], np.int64)
-    order = np.argsort(-lengths, kind="stable")  # the longest first: those that still have a byte j are then a beginning
+    order = np.argsort(-lengths, kind="stable")  # longest first: those that have a byte j are the first ones
     flat = np.frombuffer(b"".join(records), np.uint8)
     starts = (np.cumsum(lengths) - lengths)[order]
     longer = np.cumsum(np.bincount(lengths)[::-1])[::-1] if len(records) else np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""What other tools call the metrics of the vocabulary: a literal table, and the pattern for what hangs below it. Pure."""
+"""What other tools call the metrics of the vocabulary: a literal table, and patterns for what hangs below it. Pure."""
 
 from __future__ import annotations
 

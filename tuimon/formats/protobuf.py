@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers: fields of a message, without a schema. Pure. Lengths are checked, never believed."""
+"""The wire format of protocol buffers: a message's fields, without a schema. Pure. No length is believed."""
 
 from __future__ import annotations
 

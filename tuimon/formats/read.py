@@ -69,7 +69,7 @@ def _read(source: Source) -> tuple[str, Table, int | None, str]:
         return "wandb", table, None, state
     if _is_record(start):
         return "tfevents", read_events(source.files), None, "unknown"
-    if start.count(b"\0") * 8 > len(start) and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if b"\0" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise LogError("a binary file of a kind that is not known")
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.startswith(b"[") or (text.startswith(b"{") and name.endswith((".json", ".json.gz"))):

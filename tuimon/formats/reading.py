@@ -18,7 +18,7 @@ class Reading:
     kind: str
     """"run", "csv", "jsonl", "tfevents", "trainer state" or "wandb"."""
     chunks: tuple[Chunk, ...]
-    """In order. A resumed run has an "attempt" mark where it goes on; steps within an attempt are strictly increasing."""
+    """In order. A resumed run has an "attempt" mark where it goes on; within an attempt steps strictly increase."""
     context: RunContext
     """What is known besides: layers, total steps."""
     columns: Mapping[str, str] = field(default_factory=dict)

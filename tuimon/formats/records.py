@@ -18,8 +18,8 @@ from tuimon.record.metrics import METRICS
 def chunk_of(records: Sequence[Mapping[str, Any]]) -> Chunk:
     """All records as one chunk, in order; columns as files name them, steps counted from 1 where absent.
 
-    `layer_grad_norm` and `layer_update_ratio` (`g`, `upd`) hold {layer: value}. None is not measured; the strings "nan",
-    "inf", "-inf" are values. Raises LogError for what is no number.
+    `layer_grad_norm` and `layer_update_ratio` (`g`, `upd`) hold {layer: value}. None is not measured; the strings
+    "nan", "inf", "-inf" are values. Raises LogError for what is no number.
     """
     table = _table(records)
     chosen = choose(table, [])

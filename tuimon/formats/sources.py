@@ -1,7 +1,7 @@
 """Which training runs a path holds: a file is one, a directory may hold several. Touches the disk, reads no contents.
 
-What lies in a directory is taken for, in this order: a run of ours, a Trainer's state (its own or its newest checkpoint's),
-`.wandb` files, Lightning's `metrics.csv`, TensorBoard event files. Below a directory that is a run nothing else is looked for.
+What lies in a directory is taken for, in this order: a run of ours, a Trainer's state (its own or its newest
+checkpoint's), `.wandb` files, Lightning's `metrics.csv`, TensorBoard event files. Nothing is looked for below a run.
 """
 
 from __future__ import annotations

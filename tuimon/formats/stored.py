@@ -83,6 +83,11 @@ class Pieces:
                 raise LogError(f"byte {at}: damaged gzip ({words})") from None
 
 
+def torn(place: str) -> str:
+    """The note about an end that was left out."""
+    return f"{place} is torn, as in a file that is still being written: left out"
+
+
 @dataclass(frozen=True, slots=True)
 class Lines:
     """Some lines of a file."""
@@ -98,7 +103,10 @@ class Lines:
 
 
 def lines(path: str) -> Iterator[Lines]:
-    """The lines of a text file, about BLOCK at a time; UTF-8 or, with its mark, UTF-16. LogError for an endless line."""
+    """The lines of a text file, about BLOCK at a time; UTF-8 or, with its mark, UTF-16.
+
+    A last line without an end is handed out alone. LogError for an endless line.
+    """
     pieces = Pieces(path)
     decode: codecs.IncrementalDecoder | None = None
     kept, number = "", 1

@@ -5,8 +5,10 @@ A file is read in blocks; a column may begin in any of them. Rows are in the fil
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -18,8 +20,11 @@ from tuimon.record.chunk import Bools, Floats, Ints
 
 MAX_VALUES: Final = 50_000_000
 """Cells of known columns that are held: 450 MB."""
-MAX_COLUMNS: Final = 20_000
-"""Known columns, layers included, that are followed."""
+MAX_BLOCK: Final = 20_000_000
+"""Keys times rows of records that are taken in at once."""
+MAX_LAYERS: Final = 20_000
+MAX_ALIKE: Final = 64
+"""Columns that may stand for one metric, the first that many."""
 Column = tuple[Floats, Bools]
 Where = Callable[[int, str], str]
 """(row of the block, column) -> the place in the file, in words."""
@@ -48,6 +53,7 @@ class TableBuilder:
         self._blocks: list[tuple[int, dict[str, Column]]] = []
         self._layers: dict[LayerKey, list[tuple[Ints, Floats]]] = {}
         self._columns: set[str] = set()
+        self._alike: Counter[str] = Counter()
         self._unknown: dict[str, None] = {}
         self._values = 0
         self.rows = 0
@@ -57,10 +63,14 @@ class TableBuilder:
         """Whether a column means anything to us; remembers some of those that do not."""
         if name in self._columns:
             return True
-        if metric_of(name) or layer_of_column(name) or name in NESTED:
-            if len(self._columns) < MAX_COLUMNS:
+        found = metric_of(name)
+        if found or layer_of_column(name) or name in NESTED:
+            alike = found[0] if found else ""
+            self._alike[alike] += 1
+            if self._alike[alike] <= (MAX_ALIKE if found else MAX_LAYERS):
                 self._columns.add(name)
-            return name in self._columns
+                return True
+            return False
         if len(self._unknown) < 64:
             self._unknown[name] = None
         return False
@@ -86,15 +96,22 @@ class TableBuilder:
         """Take in rows as objects; an object within a row counts as columns "outer/inner". LogError as for `add`."""
         count, every = len(records), np.arange(len(records))
         block: dict[str, Column] = {}
-        for name in dict.fromkeys(name for record in records for name in record):
-            values = [record.get(name) for record in records]
-            at = [i for i, value in enumerate(values) if type(value) is dict]
-            if at:
+        names = dict.fromkeys(chain.from_iterable(records))
+        _check_sparse(len(names), count, where(0, next(iter(names), "")) if count else "")
+        for name in names:
+            try:
+                values = [record[name] for record in records]
+            except KeyError:
+                values = [record.get(name) for record in records]
+            if dict in set(map(type, values)):
+                at = [i for i, value in enumerate(values) if type(value) is dict]
                 within = np.array(at, np.int64)
                 outer = NESTED.get(name, name)
-                for key in dict.fromkeys(key for i in at for key in values[i]):  # type: ignore[union-attr]  # they are dicts
+                keys = dict.fromkeys(key for i in at for key in values[i])
+                _check_sparse(len(keys), len(at), where(at[0], name))
+                for key in keys:
                     if self.takes(f"{outer}/{key}"):
-                        some = [values[i].get(key) for i in at]  # type: ignore[union-attr]
+                        some = [values[i].get(key) for i in at]
                         self._put(block, f"{outer}/{key}", some, within, count, where)
                 values = [None if type(value) is dict else value for value in values]
             if self.takes(name) and (name not in NESTED):
@@ -134,6 +151,7 @@ class TableBuilder:
     def table(self) -> Table:
         """All rows so far."""
         names = dict.fromkeys(name for _, block in self._blocks for name in block)
+        self._count(len(names) * self.rows - self._values)
         columns = {}
         for name in names:
             parts = [
@@ -145,3 +163,9 @@ class TableBuilder:
             for key, parts in self._layers.items()
         }
         return Table(self.rows, columns, layers, tuple(self._unknown), list(self.notes))
+
+
+def _check_sparse(keys: int, rows: int, place: str) -> None:
+    """A block of text holds few keys times rows, unless every row has keys of its own: that is no table."""
+    if keys * rows > MAX_BLOCK:
+        raise LogError(f"{place}: from here on, {keys:,} different keys in {rows:,} rows: not a table")

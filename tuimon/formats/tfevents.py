@@ -1,8 +1,8 @@
 """TensorBoard's event files: TFRecord framing, Event messages, scalars of every age. Touches the disk.
 
-A record is: length u64, its masked CRC-32C, the message, its masked CRC-32C. Only records that hold scalars known to us are
-looked into and checked; images and histograms are passed over. Source: the .proto files and record writer of TensorBoard
-2.21; what is read here was written by it.
+A record is: length u64, its masked CRC-32C, the message, its masked CRC-32C. Short records and those that hold scalars
+are checked; images and long histograms are passed over. Source: the .proto files and record writer of TensorBoard 2.21; the
+tests read what it wrote.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _HEAD: Final = struct.Struct("<QI")
 _CRC: Final = struct.Struct("<I")
 LARGEST: Final = 1 << 20
 """Bytes of a record that is looked into: scalars need less, longer ones are images and graphs."""
+SHORT: Final = 1 << 12
+"""Bytes up to which every record is checked, for a damaged scalar may look like none."""
 CHECKED: Final = 1 << 15
 """Records whose checksums are worked out together."""
 _NUMERIC: Final = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 19: "<f2"}
@@ -32,7 +34,7 @@ _NUMERIC: Final = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 19: "<f2"}
 
 
 def read_events(files: Sequence[tuple[str, str]]) -> Table:
-    """A table out of (path, prefix for its tags) of one run, in the order in which they were begun. LogError for damage."""
+    """A table out of one run's files, (path, prefix for its tags) by their beginnings. LogError for damage."""
     builder = TableBuilder()
     for path, prefix in files:
         try:
@@ -71,13 +73,11 @@ def _read_file(path: str, prefix: str, builder: TableBuilder) -> None:
         except (ValueError, struct.error):
             _check([(offset, record)])
             raise LogError(f"byte {offset}: not an event") from None
-        told = False
         for step, time, raw, value in found:
             tag = prefix + raw.decode("utf-8", "replace")
             if builder.takes(tag):
                 rows.add(step, time, tag, value)
-                told = True
-        if told:
+        if found or len(record) <= SHORT:
             waiting.append((offset, record))
             if len(waiting) == CHECKED:
                 _check(waiting)
@@ -102,7 +102,7 @@ def _records(path: str, builder: TableBuilder) -> Iterator[tuple[int, bytes]]:
                 if len(head) == 12 and (length > LARGEST or end > size):
                     _check_length(offset, head)
                 if len(head) < 12 or end > size:
-                    builder.notes.append(f"byte {offset}: the last record is torn, as in a file that is still being written")
+                    builder.notes.append(stored.torn(f"the last record, at byte {offset},"))
                     return
                 if length > LARGEST:
                     file.seek(end)

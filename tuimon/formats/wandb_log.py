@@ -1,8 +1,8 @@
 """W&B's offline `.wandb` files: LevelDB log framing around Record messages. Touches the disk.
 
-After a head of 7 bytes, blocks of 32 KiB hold records: CRC-32 u32 of type and data, length u16, type (whole, first, middle,
-last), data. Read: history (what was logged, step by step) and exit. Source: wandb 0.31's .proto files; what is read here
-was written by it. Its older releases carry each value as JSON in field 16 alone, newer ones may use typed fields.
+After a head of 7 bytes, blocks of 32 KiB hold records: CRC-32 u32 of type and data, length u16, type (whole, first,
+middle, last), data. Read: history (what was logged, step by step) and exit. Source: wandb 0.31's .proto files; the tests
+read what it wrote: values as JSON in field 16. Its .proto also has typed fields.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def _records(path: str, builder: TableBuilder) -> Iterator[tuple[int, bytes]]:
         try:
             if file.read(7) != HEAD:
                 raise LogError("not a .wandb file of version 0")
-            offset, begun, parts = 7, 7, []
+            offset = begun = 7
+            parts: list[bytes] = []
             while True:
                 left = BLOCK - offset % BLOCK
                 head = file.read(min(7, left))
@@ -97,7 +98,7 @@ def _records(path: str, builder: TableBuilder) -> Iterator[tuple[int, bytes]]:
         except OSError as error:
             raise LogError(f"cannot be read: {error.strerror}") from None
     if head or parts:
-        builder.notes.append(f"byte {offset}: the last record is torn, as in a file that is still being written")
+        builder.notes.append(stored.torn(f"the last record, at byte {offset},"))
 
 
 def _history(message: bytes, builder: TableBuilder) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""How the files beside this one were made: by the libraries themselves, tensorboard 2.21 (through torch) and wandb 0.31.
+"""How the files beside this one were made: by the libraries themselves, tensorboard 2.21 (through torch),
+wandb 0.31, transformers 5.23 and lightning 2.6.
 
-    pip install torch tensorboard==2.21.* wandb==0.31.*
+    pip install torch tensorboard==2.21.* wandb==0.31.* transformers==5.23.* accelerate lightning==2.6.*
     python tests/formats/data/make_fixtures.py
 
 Names of event files are replaced (the libraries put the host's name into them), and wandb is told a made-up host. Look at
@@ -9,6 +10,7 @@ Names of event files are replaced (the libraries put the host's name into them),
 
 from __future__ import annotations
 
+import gzip
 import math
 import os
 import shutil
@@ -61,7 +63,59 @@ def wandb_offline(name: str) -> None:
         run.finish()
         (made,) = Path(place).glob("wandb/offline-run-*/*.wandb")
         os.chdir(HERE)
-        shutil.copyfile(made, HERE / name)
+        (HERE / name).write_bytes(gzip.compress(made.read_bytes(), mtime=0))
+
+
+def trainer_state(name: str) -> None:
+    import torch
+    from transformers import Trainer, TrainingArguments
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.line = torch.nn.Linear(1, 1)
+
+        def forward(self, x, labels):
+            return {"loss": ((self.line(x) - labels) ** 2).mean() * (math.nan if self.training and labels[0, 0] > 70 else 1.0)}
+
+    rows = [{"x": torch.tensor([i / 100]), "labels": torch.tensor([float(i)])} for i in range(100)]
+    with tempfile.TemporaryDirectory() as place:
+        arguments = TrainingArguments(
+            place, max_steps=100, per_device_train_batch_size=1, logging_steps=5, eval_strategy="steps", eval_steps=50,
+            save_steps=100, report_to=[], use_cpu=True, disable_tqdm=True, train_sampling_strategy="sequential",
+        )
+        Trainer(Model(), arguments, train_dataset=rows, eval_dataset=rows[:4]).train()
+        shutil.copyfile(Path(place) / "checkpoint-100" / "trainer_state.json", HERE / name)
+
+
+def lightning_metrics(name: str) -> None:
+    import torch
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.callbacks import LearningRateMonitor
+    from lightning.pytorch.loggers import CSVLogger
+
+    class Model(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.line = torch.nn.Linear(1, 1)
+
+        def training_step(self, batch, index):
+            value = self.line(batch).pow(2).mean()
+            self.log("train_loss", value, on_step=True, on_epoch=True)
+            return value
+
+        def validation_step(self, batch, index):
+            self.log("val_loss", self.line(batch).pow(2).mean())
+
+        def configure_optimizers(self):
+            return torch.optim.AdamW(self.parameters(), lr=0.01)
+
+    data = torch.utils.data.DataLoader(torch.ones(40, 1), batch_size=2)
+    with tempfile.TemporaryDirectory() as place:
+        logger = CSVLogger(place)
+        Trainer(max_epochs=3, logger=logger, log_every_n_steps=2, accelerator="cpu", enable_progress_bar=False,
+                callbacks=[LearningRateMonitor("step")], enable_checkpointing=False).fit(Model(), data, data)
+        shutil.copyfile(Path(logger.log_dir) / "metrics.csv", HERE / name)
 
 
 if __name__ == "__main__":
@@ -69,4 +123,6 @@ if __name__ == "__main__":
     tensorboard("tfevents/resumed", 0, 100)
     tensorboard("tfevents/resumed", 80, 200)
     tensorboard("tfevents/tensors", 0, 200, new_style=True, every=10)
-    wandb_offline("offline.wandb")
+    wandb_offline("offline.wandb.gz")
+    trainer_state("trainer_state.json")
+    lightning_metrics("metrics.csv")
