@@ -37,7 +37,7 @@ LOSSES = [(1, 3.0), (2, 2.5)]
     "loss\n3.0\n2.5\n", "step,loss,ok\n1,3.0,true\n2,2.5,false\n", "step,loss\n1.0,3.0\n2.0,2.5\n2",
     "\ufeffstep,loss\n1,3\n2,2.5\n".encode("utf-16"), gzip.compress(b"step,loss\n1,3.0\n2,2.5\n"),
     gzip.compress(b"step,loss\n1,3.0\n") + gzip.compress(b"2,2.5\n"), "step,loss\n2,2.5\n1,3.0\n", "step,loss\n1,3.0\n2,2.0\n2,3.0\n",
-    "step,loss,loss\n1,3.0,9\n2,2.5,9\n",
+    "step,loss,loss\n1,3.0,9\n2,2.5,9\n", "step,loss\n1,3.0\nstep,loss\n2,2.5\n", '"step",loss\n1,3.0\n"step",loss\n2,2.5\n',
 ])
 def test_a_csv_of_any_dialect_is_read(text, given):
     assert column(read(given(text)), "loss") == LOSSES
@@ -100,7 +100,7 @@ def test_layers_come_as_objects_or_as_columns_on_their_own_cadence(given):
     ("a,b\n1,2\n", "wanted one of loss"), ("1,2\n3,4\n", "line 1: wanted the names"), ("step,loss\n1,2\n2,abc\n3,1\n", "line 3, column 'loss': 'abc' is not a number"),
     ("step,loss\n1,2\n2\n3,1\n", "line 3: 1 fields, but the header names 2"), ("step,loss\n1,2,3\n", "line 2: 3 fields"), ("step,loss\n1.5,2\n", "line 2, column 'step': a step is a whole"),
     ('step,loss\n1,2\n\n"2",x\n3,3\n', "line 4, column 'loss'"), ("step,loss\n1e300,2\n", "line 2, column 'step'"), ("step,loss\nnan,2\n", "line 2, column 'step'"),
-    (gzip.compress(b"step,loss\n" * 99)[:-12] + b"\xff" * 40, "damaged gzip"), (bytes(range(256)), "binary"),
+    (gzip.compress(os.urandom(5000))[:2000] + b"\xff" * 4000, "damaged gzip"), (bytes(range(256)), "binary"),
 ])
 def test_a_malformed_csv_gets_one_line_with_place_and_reason(text, says, given):
     path = given(text)

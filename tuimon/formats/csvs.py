@@ -28,9 +28,14 @@ class _Shape:
     """What the header says."""
 
     separator: str
-    width: int
+    names: list[str]
     taken: dict[str, int]
     """The columns that are read: name -> index."""
+
+    @property
+    def width(self) -> int:
+        """How many fields a row has."""
+        return len(self.names)
 
 
 def read_csv(path: str) -> Table:
@@ -62,7 +67,7 @@ def _header(blocks: Iterable[Lines], builder: TableBuilder) -> tuple[int, _Shape
                 names = next(csv.reader([line], delimiter=separator))
             except csv.Error as error:
                 raise LogError(f"line {block.first + i}: {_short(error)}") from None
-            shape = _Shape(separator, len(names), _taken(names, block.first + i, builder))
+            shape = _Shape(separator, names, _taken(names, block.first + i, builder))
             return block.first + i, shape, Lines(block.first + i + 1, block.lines[i + 1:], torn=False)
     raise LogError("is empty")
 
@@ -100,7 +105,7 @@ def _take_plain(block: Lines, shape: _Shape, builder: TableBuilder) -> None:
     lines: Sequence[str] = block.lines
     at: Sequence[int] = range(block.first, block.first + len(lines))
     counts = {line.count(shape.separator) for line in lines}
-    if counts - {shape.width - 1} or "" in lines:
+    if counts - {shape.width - 1} or "" in lines or shape.separator.join(shape.names) in lines:
         at = [block.first + i for i, line in enumerate(lines) if line and not line.isspace()]
         rows = [block.lines[i - block.first].split(shape.separator) for i in at]
         _take_rows(rows, at, shape, builder)
@@ -144,6 +149,10 @@ def _take_quoted(blocks: Iterable[Lines], shape: _Shape, builder: TableBuilder) 
 
 
 def _take_rows(rows: list[list[str]], at: Sequence[int], shape: _Shape, builder: TableBuilder) -> None:
+    if shape.names in rows:  # a program that was started again and appends
+        kept = [i for i, row in enumerate(rows) if row != shape.names]
+        builder.notes.append("the header stands in it again: passed over")
+        rows, at = [rows[i] for i in kept], [at[i] for i in kept]
     for i, row in enumerate(rows):
         if len(row) != shape.width:
             if len(row) < shape.width or any(cell.strip() for cell in row[shape.width:]):
