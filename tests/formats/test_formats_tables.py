@@ -34,7 +34,7 @@ LOSSES = [(1, 3.0), (2, 2.5)]
 @pytest.mark.parametrize("text", [
     "step,loss\n1,3.0\n2,2.5\n", "step,loss\r\n1,3.0\r\n2,2.5\r\n", "step;loss\n1;3,0\n2;2,5\n", "step\tloss\n1\t3.0\n2\t2.5",
     '"step","loss"\n"1","3.0"\n"2","2.5"\n', "\ufeffstep,loss\n1,3.0\n2,2.5\n", "\n\nstep,loss\n\n1,3.0\n\n2,2.5\n\n",
-    "step,loss,\n1,3.0,\n2,2.5,\n", "loss,comment,step\n3.0,fine,1\n2.5,\"well, fine\nand more\",2\n", "step , loss\n 1 , 3.0\n2, 2.5\n",
+    "step,loss,\n1,3.0,\n2,2.5,\n", 'loss,comment,step\n3.0,fine,1\n2.5,"well, fine\nand more",2\n', "step , loss\n 1 , 3.0\n2, 2.5\n",
     "loss\n3.0\n2.5\n", "step,loss,ok\n1,3.0,true\n2,2.5,false\n", "step,loss\n1.0,3.0\n2.0,2.5\n2",
     "\ufeffstep,loss\n1,3\n2,2.5\n".encode("utf-16"), gzip.compress(b"step,loss\n1,3.0\n2,2.5\n"),
     gzip.compress(b"step,loss\n1,3.0\n") + gzip.compress(b"2,2.5\n"), "step,loss\n2,2.5\n1,3.0\n", "step,loss\n1,3.0\n2,2.0\n2,3.0\n",

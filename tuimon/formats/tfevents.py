@@ -1,13 +1,14 @@
 """TensorBoard's event files: TFRecord framing, Event messages, scalars of every age. Touches the disk.
 
 A record is: length u64, its masked CRC-32C, the message, its masked CRC-32C. Short records and those that hold scalars
-are checked; images and long histograms are passed over. Source: the .proto files and record writer of TensorBoard 2.21; the
-tests read what it wrote.
+are checked; images and long histograms are passed over. Source: the .proto files and record
+writer of TensorBoard 2.21; the tests read what it wrote.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import struct
 from array import array
 from collections.abc import Iterator, Sequence
@@ -69,7 +70,7 @@ def _read_file(path: str, prefix: str, builder: TableBuilder) -> None:
     for offset, record in _records(path, builder):
         message = record[12:-4]
         try:
-            found = list(_scalars(message))
+            found = _plain(message) or list(_scalars(message))
         except (ValueError, struct.error):
             _check([(offset, record)])
             raise LogError(f"byte {offset}: not an event") from None
@@ -126,6 +127,25 @@ def _check(found: Sequence[tuple[int, bytes]]) -> None:
         bad = np.flatnonzero(told != masked_crcs([record[part] for _, record in found]))
         if len(bad):
             raise LogError(f"byte {found[int(bad[0])][0]}: damaged (checksum of {words})")
+
+
+_ONE: Final = re.compile(
+    rb"\x09(.{8})(?:\x10([\x80-\xff]{0,9}[\x00-\x7f]))?\x2a([\x00-\x7f])\x0a([\x00-\x7f])\x0a([\x00-\x7f])(.+)\x15(.{4})",
+    re.DOTALL,
+)
+"""Time, step, lengths of summary, value and tag, the tag, the number: an event with one scalar, as most are."""
+
+
+def _plain(event: bytes) -> list[tuple[int, float, bytes, float]]:
+    """What `_scalars` finds in the commonest kind of event, three times as fast; nothing for any other."""
+    found = _ONE.fullmatch(event)
+    if found is None:
+        return []
+    time, step, summary, value, length, tag, scalar = found.groups()
+    if not summary[0] - 2 == value[0] == len(tag) + 7 or length[0] != len(tag):
+        return []
+    number = protobuf.signed(protobuf.varint(step, 0)[0]) if step else 0
+    return [(number, protobuf.double(time), tag, protobuf.single(scalar))]
 
 
 def _scalars(event: bytes) -> Iterator[tuple[int, float, bytes, float]]:

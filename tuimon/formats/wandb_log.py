@@ -1,8 +1,8 @@
 """W&B's offline `.wandb` files: LevelDB log framing around Record messages. Touches the disk.
 
 After a head of 7 bytes, blocks of 32 KiB hold records: CRC-32 u32 of type and data, length u16, type (whole, first,
-middle, last), data. Read: history (what was logged, step by step) and exit. Source: wandb 0.31's .proto files; the tests
-read what it wrote: values as JSON in field 16. Its .proto also has typed fields.
+middle, last), data. Read: history (what was logged, step by step) and exit. Source: wandb 0.31's .proto files; the
+tests read what it wrote: values as JSON in field 16. Its .proto also has typed fields.
 """
 
 from __future__ import annotations

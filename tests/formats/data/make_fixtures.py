@@ -1,5 +1,6 @@
-"""How the files beside this one were made: by the libraries themselves, tensorboard 2.21 (through torch),
-wandb 0.31, transformers 5.23 and lightning 2.6.
+"""How the files beside this one were made: by the libraries themselves.
+
+They are tensorboard 2.21 (through torch), wandb 0.31, transformers 5.23 and lightning 2.6.
 
     pip install torch tensorboard==2.21.* wandb==0.31.* transformers==5.23.* accelerate lightning==2.6.*
     python tests/formats/data/make_fixtures.py
