@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tuimon.cli import main
-from tuimon.formats import chunk_of, layers_of
-from tuimon.formats.judged import find
+from tuimon.diagnosis.model import Diagnosis, Incident, RunContext
+from tuimon.formats import Reading, chunk_of, layers_of
+from tuimon.formats.judged import Judged, find
 from tuimon.record.rundir import create_run
 from tuimon.record.segments import LogWriter, Row
 
@@ -101,6 +103,16 @@ def test_fail_on_counts_for_the_worst_of_all(logs, capsys):
     assert main(["diagnose", "spike.csv", "calm.csv"]) == 0
     assert main(["diagnose", "spike.csv", "calm.csv", "--fail-on", "warning"]) == 3
     assert main(["diagnose", "sick.csv", "--rules", "notebook"]) == 3
+
+
+def test_one_critical_incident_is_worse_than_two_warnings_and_an_info_worse_than_none():
+    def judged(*severities):
+        incidents = tuple(
+            Incident("r", "T1", "loss", s, "open", 1, 1, None, None, "low", "", "", (), (), "") for s in severities)
+        return Judged(Reading("a", "csv", (), RunContext()), replace(Diagnosis.nothing(), incidents=incidents)).badness
+    worst_first = [judged("critical"), judged("warning", "warning"), judged("warning"), judged("info", "info"), judged("info"), judged()]
+    assert worst_first == sorted(worst_first, reverse=True)
+    assert len(set(worst_first)) == 6
 
 
 def test_records_of_a_test_become_a_chunk_as_they_are():

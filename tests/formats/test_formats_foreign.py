@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -233,3 +234,64 @@ def test_every_metric_of_the_vocabulary_is_read_under_its_own_name(tmp_path):
     (tmp_path / "all.csv").write_text(",".join(METRICS) + "\n" + ",".join(str(i) for i in range(len(METRICS))) + "\n")
     (chunk,) = read(tmp_path / "all.csv").chunks
     assert {name: float(v[0]) for name, v in chunk.columns.items()} == {name: float(i) for i, name in enumerate(METRICS)}
+
+
+def field(number: int, value: bytes) -> bytes:
+    """A protobuf field of bytes shorter than 128."""
+    return bytes([number << 3 | 2, len(value)]) + value
+
+
+def framed(records: list[bytes]) -> bytes:
+    """A .wandb file as its format is described, records split where a block ends."""
+    out = bytearray(b":W&B\xe1\xbe\x00")
+    for record in records:
+        begun = False
+        while True:
+            left = (1 << 15) - len(out) % (1 << 15)
+            if left < 7:
+                out += bytes(left)
+                continue
+            part, record = record[:left - 7], record[left - 7:]  # noqa: PLW2901 - what is left of it
+            kind = (3 if begun else 2) if record else (4 if begun else 1)
+            out += struct.pack("<IHB", zlib.crc32(part, zlib.crc32(bytes([kind]))), len(part), kind) + part
+            begun = True
+            if not record:
+                break
+    return bytes(out)
+
+
+def logged(step: int) -> bytes:
+    """A history record with values as JSON, as a double and as a signed integer; long enough to be split somewhere."""
+    items = [field(2, b"loss") + field(16, str(step / 8).encode()), field(1, b"grad_norm") + b"\x31" + struct.pack("<d", step / 4),
+             field(2, b"_step") + b"\x28" + bytes([step << 1 & 0x7F | 0x80, step >> 6])]
+    history = b"".join(field(1, item) for item in items)
+    return field(2, history)
+
+
+def test_records_that_a_block_end_splits_anywhere_are_put_together(tmp_path):
+    path = tmp_path / "a.wandb"
+    for shift in range(0, 70, 3):
+        path.write_bytes(framed([field(3, bytes(shift)), *(logged(s) for s in range(1000))]))
+        reading = read(path)
+        assert column(reading, "loss")[0] == list(range(1000))
+        assert column(reading, "loss")[1].tolist() == [s / 8 for s in range(1000)]
+        assert column(reading, "grad_norm")[1].tolist() == [s / 4 for s in range(1000)]
+
+
+def test_a_digit_that_was_changed_in_a_wandb_file_is_found(offline):
+    data = offline.read_bytes()
+    at = data.index(b"4.853688273502142")
+    offline.write_bytes(data[:at] + b"9" + data[at + 1:])
+    with pytest.raises(LogError, match=r"byte \d+: damaged \(checksum\)"):
+        read(offline)
+
+
+@pytest.mark.parametrize(("kind", "form", "value"), [(1, "<f", 0.5), (2, "<d", 0.1), (3, "<i", -7), (9, "<q", 1 << 40), (19, "<e", 0.25)])
+def test_scalars_that_tensorflow_packs_as_bytes_are_read(tmp_path, kind, form, value):
+    tensor = bytes([0x08, kind]) + field(4, struct.pack(form, value))
+    message = b"\x10\x05" + field(5, field(1, field(1, b"loss") + field(8, tensor)))
+    head = struct.pack("<Q", len(message))
+    first, second = (struct.pack("<I", int(masked_crcs([part])[0])) for part in (head, message))
+    path = tmp_path / "events.out.tfevents.1.x"
+    path.write_bytes(head + first + message + second)
+    assert column(read(path), "loss")[1].tolist() == [value]
