@@ -194,6 +194,8 @@ def _print_words(one: Judged) -> None:
         print(f"note: {clean(note)}")
     for i in one.diagnosis.incidents:
         print(f"{i.code} {i.severity} {i.state}, since step {i.onset_step}: {clean(i.headline)}. {clean(i.why)}")
+    for metric, text in one.reading.labels:
+        print(f"note on {clean(metric)}: {clean(text)}")
 
 
 def _row(one: Judged) -> tuple[str, ...]:

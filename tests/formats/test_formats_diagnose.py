@@ -43,7 +43,7 @@ def test_one_log_is_judged_in_words_with_what_was_understood(logs, capsys):
 def test_one_log_gives_the_json_object_of_the_schema(logs, capsys):
     assert main(["diagnose", "sick.csv", "--json"]) == 3
     body = json.loads(capsys.readouterr().out)
-    assert body.keys() == SCHEMA | {"kind", "logged_every", "columns", "notes"}
+    assert body.keys() == SCHEMA | {"kind", "logged_every", "columns", "notes", "labels"}
     assert (body["schema"], body["source"], body["steps"], body["verdict"], body["state"]) == (1, "sick.csv", 119, "critical", "unknown")
     assert (body["kind"], body["logged_every"], body["columns"], body["notes"]) == ("csv", 1, {"loss": "loss"}, [])
     assert body["incidents"][0]["rule"] == "non-finite"

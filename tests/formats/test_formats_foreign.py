@@ -238,7 +238,8 @@ def test_every_metric_of_the_vocabulary_is_read_under_its_own_name(tmp_path):
 
 def field(number: int, value: bytes) -> bytes:
     """A protobuf field of bytes shorter than 128."""
-    return bytes([number << 3 | 2, len(value)]) + value
+    tag = number << 3 | 2
+    return (bytes([tag]) if tag < 128 else bytes([tag & 0x7F | 0x80, tag >> 7])) + bytes([len(value)]) + value
 
 
 def framed(records: list[bytes]) -> bytes:

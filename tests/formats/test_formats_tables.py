@@ -98,7 +98,7 @@ def test_layers_come_as_objects_or_as_columns_on_their_own_cadence(given):
 
 @pytest.mark.parametrize(("text", "says"), [
     ("", "is empty"), ("\n\n", "is empty"), ("step,loss\n", "nothing is measured"), ("step,loss\n1,\n", "nothing is measured"),
-    ("a,b\n1,2\n", "wanted one of loss"), ("1,2\n3,4\n", "line 1: wanted the names"), ("step,loss\n1,2\n2,abc\n3,1\n", "line 3, column 'loss': 'abc' is not a number"),
+    ("a,b\n1,2\n", "wanted one of loss"), ("g\n1\n", "wanted one of loss"), ("1,2\n3,4\n", "line 1: wanted the names"), ("step,loss\n1,2\n2,abc\n3,1\n", "line 3, column 'loss': 'abc' is not a number"),
     ("step,loss\n1,2\n2\n3,1\n", "line 3: 1 fields, but the header names 2"), ("step,loss\n1,2,3\n", "line 2: 3 fields"), ("step,loss\n1.5,2\n", "line 2, column 'step': a step is a whole"),
     ('step,loss\n1,2\n\n"2",x\n3,3\n', "line 4, column 'loss'"), ("step,loss\n1e300,2\n", "line 2, column 'step'"), ("step,loss\nnan,2\n", "line 2, column 'step'"),
     (gzip.compress(random.Random(0).randbytes(5000))[:2000] + b"\xff" * 4000, "damaged gzip"), (bytes(range(256)), "binary"),

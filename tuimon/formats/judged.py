@@ -32,13 +32,15 @@ class Judged:
     def json(self) -> dict[str, Any]:
         """The object of design.md section 7, and how the log was understood.
 
-        Besides: kind, logged_every (steps from row to row, null where unknown), columns {metric: name there}, notes.
+        Besides: kind, logged_every (steps from row to row, null where unknown), columns {metric: name there}, notes,
+        labels.
         """
         reading = self.reading
         return {
             **diagnosis_json(self.diagnosis, source=reading.name, state=reading.state),
             "kind": reading.kind, "logged_every": reading.cadence, "columns": dict(reading.columns),
             "notes": list(reading.notes),
+            "labels": [{"metric": metric, "text": text} for metric, text in reading.labels],
         }
 
 

@@ -21,7 +21,7 @@ from tuimon.formats.wandb_log import HEAD, read_wandb
 from tuimon.record.chunk import Chunk
 from tuimon.record.rundir import RunDir
 from tuimon.record.segments import LogReader
-from tuimon.record.status import status
+from tuimon.record.status import status, told
 
 
 def read(path: str | os.PathLike[str]) -> Reading:
@@ -42,7 +42,7 @@ def read_source(source: Source) -> Reading:
     except LogError as error:
         raise LogError(f"{source.path}: {error}") from None
     context = found.context if total is None else replace(found.context, total_steps=total)
-    return Reading(source.path, kind, found.chunks, context, found.columns, found.cadence, found.notes, state)
+    return Reading(source.path, kind, found.chunks, context, found.columns, found.cadence, found.notes, state=state)
 
 
 def read_run(run: RunDir) -> Reading:
@@ -52,7 +52,8 @@ def read_run(run: RunDir) -> Reading:
     chunks: list[Chunk] = []
     while more := reader.poll():
         chunks += more
-    return Reading(run.name, "run", tuple(chunks), context_of(info) if info else RunContext(), state=status(run).state)
+    context = context_of(info) if info else RunContext()
+    return Reading(run.name, "run", tuple(chunks), context, labels=told(run).labels, state=status(run).state)
 
 
 def _read(source: Source) -> tuple[str, Table, int | None, str]:

@@ -27,5 +27,7 @@ class Reading:
     """Steps from one row to the next, typically; None where there is but one row, or for our own runs."""
     notes: tuple[str, ...] = ()
     """Sentences without a full stop about what was understood, assumed or left out."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """(metric, text) of what our own measuring says about a metric, as `Told.labels`."""
     state: str = "unknown"
     """State of the run: as `tuimon runs` says it, "finished" or "crashed" where a log tells, else "unknown"."""

@@ -64,7 +64,7 @@ class TableBuilder:
         if name in self._columns:
             return True
         found = metric_of(name)
-        if found or layer_of_column(name) or name in NESTED:
+        if found or layer_of_column(name):
             alike = found[0] if found else ""
             self._alike[alike] += 1
             if self._alike[alike] <= (MAX_ALIKE if found else MAX_LAYERS):
@@ -114,7 +114,7 @@ class TableBuilder:
                         some = [values[i].get(key) for i in at]
                         self._put(block, f"{outer}/{key}", some, within, count, where)
                 values = [None if type(value) is dict else value for value in values]
-            if self.takes(name) and (name not in NESTED):
+            if name not in NESTED and self.takes(name):
                 self._put(block, name, values, every, count, where)
         self._blocks.append((count, block))
         self.rows += count
