@@ -141,7 +141,9 @@ def _join(
 ) -> Monitor:
     """The parts of one run, connected; the last of them begins to watch."""
     info, from_step = recorder.info, recorder.from_step
-    cadence = Cadence(detail, len(info.tensors), timed=device_of(list(model.parameters())).type == "cpu")
+    held = [p for group in held_by(optimizers) for p in group]
+    cadence = Cadence(detail, len(info.tensors), timed=device_of(held).type == "cpu", from_step=from_step,
+                      weight_bytes=sum(p.numel() * p.element_size() for p in held))
     monitor: Monitor
     probe = Probe(
         model, optimizers, overrides=overrides, cadence=cadence, sink=recorder, table_size=len(info.tensors),

@@ -117,7 +117,8 @@ class Probe:
         if raised:
             self._window.abandon()
         elif not self._capturing() and self._window.end(self.tracked, stepped=self._stepped_within):
-            self.labels.left = self._window.marks
+            if self.labels.looks:
+                self.labels.left = self.tracked.grad_marks()
             if not (self._now.evaluated or self._stepped_within):
                 self._now.measured = [False] * len(self.optimizers)
         if not self._stepped_within or self._window.is_inside:
@@ -150,7 +151,7 @@ class Probe:
         now.limit = self.overrides.limit(asked)
         now.script_clips, self.overrides.script_clip = True, asked
         if not now.evaluated:
-            if norm_type == 2 and self._sheet.is_global_norm(now, total, parameters):
+            if norm_type == 2 and self._sheet.is_global_norm(now, total, parameters, ids):
                 self._sheet.note(now, rows.TOTAL, total)
                 now.measured = [True] * len(self.optimizers)
             else:

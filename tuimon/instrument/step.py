@@ -25,13 +25,15 @@ def guarded(method: _F) -> _F:
         if self.off:
             return stand_in(self, *args, **kwargs)
         self.entered = time.perf_counter()
+        differentiates = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(False)  # noqa: SLF001  # torch.no_grad() around it costs 3 us, seven times a step
         try:
-            with torch.no_grad():
-                return method(self, *args, **kwargs)
+            return method(self, *args, **kwargs)
         except Exception as error:
             self.give_up(error)
             return stand_in(self, *args, **kwargs)
         finally:
+            torch._C._set_grad_enabled(differentiates)  # noqa: SLF001
             self.cost += time.perf_counter() - self.entered
 
     def stand_in(self: Any, *args: Any, **kwargs: Any) -> Any:
