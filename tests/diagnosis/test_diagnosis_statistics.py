@@ -13,11 +13,12 @@ from labelled_curves import calm, layered
 
 from tuimon.diagnosis.context import context_of
 from tuimon.diagnosis.engine import Engine
+from tuimon.diagnosis.judging import judge
 from tuimon.diagnosis.layers import Layers
 from tuimon.diagnosis.rates import Rates
-from tuimon.diagnosis.reading import chunk_of, diagnose_run, layers_of
 from tuimon.diagnosis.statistics import Baseline, Blocks, Cusum, Ewma, median, robust_scale, slope
 from tuimon.diagnosis.wording import fold, number, rate
+from tuimon.formats import chunk_of, layers_of, read
 from tuimon.record.chunk import Chunk
 from tuimon.record.liveness import identity
 from tuimon.record.rundir import RunInfo, create_run
@@ -169,7 +170,8 @@ def test_a_run_directory_is_judged_like_its_values(tmp_path, rules):
     writer = LogWriter(run.metrics, attempt=1, from_step=0, tensors=0)
     writer.append([Row(i + 1, float(i), {k: v[i] for k, v in columns.items()}) for i in range(120)])
     writer.close()
-    diagnosis = diagnose_run(run, rules=rules)
+    reading = read(run.path)
+    diagnosis = judge(reading.chunks, reading.context, rules)
     assert (diagnosis.steps, diagnosis.verdict) == (120, "critical")
     assert diagnosis.leading.onset_step == 101
 
