@@ -1,4 +1,4 @@
-"""Our reading of a loss curve, beside the notebook's: trend, noise, laws, swings, changes, forecast. Pure, numpy only."""
+"""Our reading of a loss curve, beside the notebook's: trend, noise, laws, swings, changes, forecast. numpy only."""
 
 from tuimon.diagnosis.curve.model import CurveReading
 from tuimon.diagnosis.curve.reading import read_curve

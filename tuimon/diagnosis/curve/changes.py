@@ -97,7 +97,8 @@ def _lines(medians: Floats, noise: float) -> _Lines:
     before = middle_left + SIDE / 2 * slope_left
     gap = middle_right - SIDE / 2 * slope_right - before
     rest = np.concatenate([
-        left - middle_left[:, None] - slope_left[:, None] * _T, right - middle_right[:, None] - slope_right[:, None] * _T,
+        left - middle_left[:, None] - slope_left[:, None] * _T,
+        right - middle_right[:, None] - slope_right[:, None] * _T,
     ], axis=1)
     error = np.sqrt((rest * rest).sum(axis=1) / (2 * SIDE - 4))
     return _Lines(gap, before, slope_left, slope_right, np.maximum(np.maximum(error, noise), 1e-12))

@@ -85,9 +85,10 @@ def _at_pace(steps: Floats, losses: Floats) -> list[Oscillation]:
     growing = amplitude > GROWING * float(seen.amplitudes[k])
     pace = float(steps[-1] - steps[0]) / (len(steps) - 1)
     end = min(len(steps) - 1, skip + (k + 2) * SIZE - 1)
+    matters = share >= SHARE and (growing or amplitude >= OF_LOSS * level)
     return [Oscillation(
-        pace * SIZE / (float(seen.bins[k] + seen.bins[k + 1]) / 2), amplitude, share, float(first[begin]), float(steps[end]),
-        float(max(seen.p_values[k], seen.p_values[k + 1])), share >= SHARE and (growing or amplitude >= OF_LOSS * level),
+        pace * SIZE / (float(seen.bins[k] + seen.bins[k + 1]) / 2), amplitude, share, float(first[begin]),
+        float(steps[end]), float(max(seen.p_values[k], seen.p_values[k + 1])), matters,
     )]
 
 

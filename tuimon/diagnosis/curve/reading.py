@@ -14,7 +14,7 @@ import numpy as np
 
 from tuimon.diagnosis.curve import changes as change_test
 from tuimon.diagnosis.curve import fit, forecast, periodogram, trend, validation
-from tuimon.diagnosis.curve.model import Change, CurveReading, Forecast, Laws, Outlook
+from tuimon.diagnosis.curve.model import Change, CurveReading, Forecast, Outlook
 from tuimon.diagnosis.curve.points import Points, points_of
 from tuimon.diagnosis.curve.stretches import even_stretches
 from tuimon.diagnosis.curve.words import judge, last_jump
@@ -42,7 +42,8 @@ def read_curve(
     ahead = forecast.outlook(points, since, laws)
     return _judged(replace(
         _nothing(points),
-        level=level, drop=drop, improved=_improved(points, level, drop), noise=None if math.isnan(points.noise) else points.noise,
+        level=level, drop=drop, improved=_improved(points, level, drop),
+        noise=None if math.isnan(points.noise) else points.noise,
         trend=trend.recent_trend(points, since, drop), laws=laws, oscillation=swing, changes=found, outlook=ahead,
         forecast=_forecast(points, ahead, total_steps), plateau=trend.plateau(points, since, level, drop),
         validation=None if val is None else validation.read_validation(points, points_of(*val)),
@@ -62,7 +63,8 @@ def _nothing(points: Points) -> CurveReading:
     return CurveReading(
         points=n, not_finite=points.not_finite, first_not_finite=points.first_not_finite,
         ends_finite=points.ends_finite, first=float(points.steps[0]) if n else math.nan,
-        last=float(points.steps[-1]) if n else math.nan, spacing=points.spacing, level=math.nan, drop=math.nan, improved=False,
+        last=float(points.steps[-1]) if n else math.nan, spacing=points.spacing, level=math.nan, drop=math.nan,
+        improved=False,
         outliers=points.outliers, noise=None, trend=None, laws=fit.fit_laws(points.steps[:0], points.losses[:0], 0.0),
         oscillation=None, changes=(), outlook=None, forecast=None, plateau=None, validation=None,
         waiting=("everything needs losses",) if not n else (), verdict="", mood="unknown",

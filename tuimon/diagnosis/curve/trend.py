@@ -46,7 +46,8 @@ def line(steps: Floats, losses: Floats) -> tuple[float, float, float, int]:
     slope = float(t @ y) / spread
     rest = y - y.mean() - slope * t
     free = len(parts) - 2
-    return slope, math.sqrt(float(rest @ rest) / free / spread), float(y.mean()) + slope * (float(steps[-1]) - centre), free
+    error = math.sqrt(float(rest @ rest) / free / spread)
+    return slope, error, float(y.mean()) + slope * (float(steps[-1]) - centre), free
 
 
 def size_of(level: float, noise: float, drop: float) -> float:
@@ -73,14 +74,15 @@ def recent_trend(points: Points, since: int, drop: float) -> Trend | None:
 def plateau(points: Points, since: int, level: float, drop: float) -> Plateau | None:
     """An equivalence test over the newest points, n = 12 (2.33 noise / (0.5 % level))^2 of which decide.
 
-    None where there are fewer than 32 points or where the level is so near zero that a share of it says nothing.
+    Looks at no more than the newer half. None where there are fewer than 32 points, or where the level is so near zero
+    that a share of it says nothing.
     """
-    n = len(points) - since
+    n = (len(points) - since) // 2
     size = size_of(level, points.noise, drop)
-    if n < 32 or math.isnan(size):
+    if n < 16 or math.isnan(size):
         return None
     wanted = max(32, math.ceil(12 * (SURE * points.noise / (FLAT * size)) ** 2))
-    count = min(n, 2 * wanted)
+    count = min(max(32, n), 2 * wanted)
     steps, losses = points.steps[-count:], points.clipped[-count:]
     slope, error, _, free = line(steps, losses)
     span = float(steps[-1] - steps[0])
@@ -90,4 +92,4 @@ def plateau(points: Points, since: int, level: float, drop: float) -> Plateau | 
         return Plateau("flat", span, bound, 0.0)
     if better - doubt > 0:
         return Plateau("improving", span, bound, 0.0)
-    return Plateau("undecided", span, bound, max(0, wanted - n) * points.spacing)
+    return Plateau("undecided", span, bound, max(0, 2 * (wanted - n)) * points.spacing)

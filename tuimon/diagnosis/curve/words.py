@@ -35,7 +35,7 @@ def band(low: float, high: float) -> str:
 def judge(reading: CurveReading) -> tuple[str, Mood]:
     """The verdict line and its mood, worst things first."""
     if not reading.points:
-        return ("No finite loss in it." if reading.not_finite else "No loss in it."), "bad" if reading.not_finite else "unknown"
+        return ("No finite loss in it.", "bad") if reading.not_finite else ("No loss in it.", "unknown")
     if not reading.ends_finite:
         at = steps(reading.first_not_finite) if reading.first_not_finite is not None else "?"
         return f"The loss is no number any more (first at step {at}): stop, go back to a checkpoint before that.", "bad"
@@ -83,8 +83,8 @@ def _going(reading: CurveReading) -> tuple[str, Mood]:
         return f"it has stopped improving: flat within 0.5 % over the last {steps(flat.steps)} steps", "watch"
     fallen = 100 * reading.drop / abs(reading.level) if reading.level else math.inf
     if trend.word == "falling" and reading.laws.better == "line" and 0 < fallen < SLOW:
-        return (f"it falls, but slowly and in a straight line, by {fallen:.2g} % since the start: the learning rate may "
-                "be too low"), "watch"
+        return (f"it falls, but slowly and in a straight line, by {fallen:.2g} % since the start: the learning rate "
+                "may be too low"), "watch"
     pace = f"falling by {band(-trend.interval.high, -trend.interval.low)} nats per 100 steps"
     if trend.word == "falling" and stuck and reading.points >= 64:
         return f"it is {pace}, but not below where it started by more than noise", "watch"
@@ -120,7 +120,7 @@ def agreement(reading: CurveReading, notebook: dict[str, object]) -> str:
         return "The notebook cannot be held against it yet."
     if theirs == reading.mood:
         return "The notebook agrees."
-    return f"The notebook disagrees ({said(notebook)}): {_reason(reading, theirs)}"
+    return f"The notebook disagrees: {_reason(reading, theirs)}"
 
 
 def said(notebook: dict[str, object]) -> str:
