@@ -131,6 +131,6 @@ def generate_example_patterns(num_steps: int = 300, seed: int = 0) -> dict[str, 
         "learning rate too high": 2.6 + 1.2 * np.exp(-6 * u) + 0.7 * np.sin(2 * np.pi * t / 5) + noise(0.25),
         "learning rate too low": 4.0 - 0.15 * u + noise(0.02),
         "exploding": 2.2 + 1.6 * np.exp(-8 * u) + np.expm1(np.maximum(0.0, u - 0.6) * 14.0) + noise(0.05),
-        "no learning": 4.0 + noise(0.05),
+        "no learning": 4.0 + noise(0.02),
     }
     return {name: [float(v) for v in curve] for name, curve in curves.items()}

@@ -192,9 +192,20 @@ def _compare(exponential: Fit | None, power: Fit | None, line: float, blocks: Bl
     chosen = exponential if best == "exponential" else power
     assert chosen is not None
     if judged[best] > criterion(line, 2) - GAIN:
+        fall = _line_fall(blocks)
+        if math.sqrt(max(0.0, line / float(w.sum()) - noise**2 * n / float(w.sum()))) > max(0.5 * noise, 0.05 * fall):
+            return Laws(exponential, power, "neither", "both laws miss its shape, and so does a straight line")
         return Laws(exponential, power, "line", "a straight line describes it as well")
     if chosen.misfit > max(0.5 * noise, 0.05 * falls[best]):
         return Laws(exponential, power, "neither", "both laws miss its shape")
     if len(judged) == 2 and abs(judged["exponential"] - judged["power"]) < GAIN:
         return Laws(exponential, power, "either", "the data do not tell the two laws apart")
     return Laws(exponential, power, best, "clearly closer to the curve than the other")
+
+
+def _line_fall(blocks: Blocks) -> float:
+    """By how much the least-squares line through the blocks moves over the stretch, whichever way."""
+    w = blocks.counts / blocks.counts.sum()
+    t = blocks.steps - float(w @ blocks.steps)
+    slope = float(w @ (t * blocks.losses)) / max(float(w @ (t * t)), 1e-300)
+    return abs(slope) * float(blocks.steps[-1] - blocks.steps[0])

@@ -256,8 +256,8 @@ class CurveReading:
     level: float
     """Loss by now, noise averaged out: median of the last points; NaN where there is none."""
     drop: float
-    """From the start (the first loss, or the median of the first three if that is higher) to `level`, in nats; positive is
-    progress."""
+    """From the start (the first loss, or the median of the first three if that is higher) to `level`, in nats; positive
+    is progress."""
     improved: bool
     """Whether the last tenth lies clearly below the start or below the first tenth: by more than noise explains, and
     by more than 1 % of the level."""

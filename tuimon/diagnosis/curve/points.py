@@ -13,6 +13,8 @@ from tuimon.record.chunk import Floats
 
 WINDOW: Final = 64
 """Points over which noise is measured."""
+LARGEST: Final = 1e100
+"""Losses beyond it are overflows in the making and count as not finite."""
 CLIP: Final = 4.0
 """Noise levels at which a single value is clipped."""
 
@@ -49,7 +51,10 @@ class Blocks:
 
 
 def points_of(steps: Any, losses: Any) -> Points:
-    """Sort by step, average what shares a step, set aside what is not finite. Raises ValueError for unequal lengths."""
+    """Sort by step, average what shares a step, set aside what is not finite (or beyond 1e100).
+
+    Raises ValueError for unequal lengths.
+    """
     x, y = np.asarray(steps, np.float64).ravel(), np.asarray(losses, np.float64).ravel()
     if len(x) != len(y):
         raise ValueError(f"{len(x)} steps and {len(y)} losses: as many of one as of the other are wanted")
@@ -57,15 +62,15 @@ def points_of(steps: Any, losses: Any) -> Points:
     x, y = x[known], y[known]
     order = np.lexsort((y, x))
     x, y = x[order], y[order]
-    finite = np.isfinite(y)
+    finite = np.abs(np.nan_to_num(y, nan=np.inf)) <= LARGEST
     bad = x[~finite]
     last_bad = len(bad) > 0 and bad[-1] >= x[-1]
     x, y = x[finite], y[finite]
     if len(x) and (np.diff(x) == 0).any():
         x, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
         y = np.bincount(inverse, y) / counts
-    noise, quantum = noise_of(y), quantum_of(y)
-    clipped, outliers = clip_outliers(y, noise)
+    clipped, outliers = clip_outliers(y, noise_of(y))
+    noise, quantum = noise_of(clipped), quantum_of(y)
     spacing = float(np.median(np.diff(x))) if len(x) > 1 else 1.0
     return Points(
         x, y, clipped, noise, quantum, outliers, spacing, len(bad), float(bad[0]) if len(bad) else None,

@@ -55,7 +55,7 @@ def _improved(points: Points, level: float, drop: float) -> bool:
     noise = 0.0 if math.isnan(points.noise) else points.noise
     tenth = max(3, len(points) // 10)
     gain = float(points.clipped[:tenth].mean() - points.clipped[-tenth:].mean())
-    return bool(max(drop - 4 * noise, gain - 5 * noise * (2 / tenth) ** 0.5) > 0.01 * abs(level))
+    return bool(max(drop - 4 * noise, gain - 4 * noise * (2 / tenth) ** 0.5) > 0.01 * abs(level))
 
 
 def _nothing(points: Points) -> CurveReading:

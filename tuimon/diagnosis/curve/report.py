@@ -180,7 +180,8 @@ def _facts(judged: Judged) -> list[tuple[str, str]]:
         t = r.trend
         share = "" if math.isnan(t.relative) else f"; {100 * t.relative:.2g} % of it"
         ends = f"{number(t.interval.low)} to {number(t.interval.high)}"
-        rows.append(("trend", f"{number(t.slope)} nats per 100 steps (95 %: {ends}{share}) since step {steps(t.first)}"))
+        pace = f"{number(t.slope)} nats per 100 steps (95 %: {ends}{share})"
+        rows.append(("trend", f"{pace} since step {steps(t.first)}"))
     if r.noise is not None:
         outliers = f"; {count(r.outliers)} outlier{'s' * (r.outliers != 1)}" if r.outliers else ""
         rows.append(("noise", f"{number(r.noise)} nats from one point to the next{outliers}"))

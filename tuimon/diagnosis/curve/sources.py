@@ -65,19 +65,16 @@ def source_of(name: str, chunks: Sequence[Chunk], total_steps: float | None) -> 
 def read_log(path: str) -> Log:
     """A .csv, .jsonl, or either of them gzipped, with the vocabulary's column names. LogError says line and reason."""
     records: list[Mapping[str, Any]] = []
-    place = 0
     try:
         with _opened(path) as file:
-            rows = _csv_rows(file) if path.removesuffix(".gz").endswith(".csv") else _json_rows(file)
+            rows = _csv_rows(file) if path.removesuffix(".gz").endswith(".csv") else _json_rows(file, path)
             for place, record in rows:
                 if not isinstance(record, Mapping):
                     raise LogError(f"{path}:{place}: an object {{column: value}} is wanted")
                 records.append(record)
-        place = 0
         return (chunk_of(records),), None
     except (OSError, EOFError, ValueError, TypeError, csv.Error) as error:
-        where = f"{path}:{place}" if place else path
-        raise LogError(f"{where}: {error}".splitlines()[0]) from None
+        raise LogError(f"{path}: {error}".splitlines()[0]) from None
 
 
 def _opened(path: str) -> IO[str]:
@@ -91,7 +88,11 @@ def _csv_rows(file: IO[str]) -> Iterator[tuple[int, Any]]:
         yield place, {key: value for key, value in row.items() if key and value}
 
 
-def _json_rows(file: IO[str]) -> Iterator[tuple[int, Any]]:
+def _json_rows(file: IO[str], path: str) -> Iterator[tuple[int, Any]]:
     for place, line in enumerate(file, 1):
-        if line.strip():
+        if not line.strip():
+            continue
+        try:
             yield place, json.loads(line)
+        except ValueError as error:
+            raise LogError(f"{path}:{place}: no JSON: {error}") from None
