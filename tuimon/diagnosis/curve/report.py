@@ -13,7 +13,7 @@ import numpy as np
 
 from tuimon.diagnosis.curve.forecast import reach
 from tuimon.diagnosis.curve.model import CurveReading, Fit, Reach
-from tuimon.diagnosis.curve.picture import MARKS, draw_curve, draw_together
+from tuimon.diagnosis.curve.picture import MARKS, RUNS, draw_curve, draw_together
 from tuimon.diagnosis.curve.reading import read_curve
 from tuimon.diagnosis.curve.sources import Source
 from tuimon.diagnosis.curve.words import agreement, band, said, steps
@@ -142,7 +142,16 @@ def comparison(runs: Sequence[Judged], layout: Page) -> str:
         _row(MARKS[k % len(MARKS)], f"{j.reading.verdict} {agreement(j.reading, j.notebook)}", layout.width, 2)
         for k, j in enumerate(runs)
     ]
+    if layout.colour:
+        table[1:] = [_tinted(k, line) for k, line in enumerate(table[1:])]
+        verdicts = [_tinted(k, text) for k, text in enumerate(verdicts)]
     return "\n".join((picture.rstrip(), "", *table, "", *verdicts)) + "\n"
+
+
+def _tinted(k: int, text: str) -> str:
+    """The run's letter in the colour of its line."""
+    red, green, blue = RUNS[k % len(RUNS)]
+    return f"\x1b[38;2;{red};{green};{blue}m{text[0]}\x1b[0m{text[1:]}"
 
 
 def _row(label: str, text: str, width: int, indent: int = LABEL) -> str:
