@@ -176,3 +176,24 @@ def test_a_bump_of_the_learning_rate_is_found_at_its_step_and_called_bad():
     assert [c.kind for c in reading.changes] == ["jump"]
     assert abs(reading.changes[0].step - 601) <= 3
     assert reading.mood == "bad"
+
+
+@needs_curves
+def test_every_run_that_diverged_is_called_bad():
+    runs = [r for r in lines(CURVES / "algoperf.jsonl.gz") if r["outcome"] == "diverged"]
+    runs.append({"step": range(34), "loss": [float(r["loss"]) for r in lines(CURVES / "tinygpt" / "sgd_lr10_noclip.jsonl.gz")]})
+    assert len(runs) == 7
+    for run in runs:
+        reading = read_curve(run["step"], run["loss"])
+        assert reading.mood == "bad", reading.verdict
+
+
+def test_a_loss_that_rises_for_long_is_worsening_not_flat():
+    assert read_curve(range(2000), flat(2000, 0.02, -5e-4)).plateau.state == "worsening"
+
+
+@needs_curves
+def test_no_healthy_real_run_is_called_bad():
+    runs = [r for file in ("gpt_healthy", "algoperf") for r in lines(CURVES / f"{file}.jsonl.gz") if r["outcome"] == "healthy"]
+    said = {r["name"]: read_curve(r.get("step") or range(len(r["loss"])), np.array(r["loss"], float)) for r in runs}
+    assert not [(name, reading.verdict) for name, reading in said.items() if reading.mood == "bad"]

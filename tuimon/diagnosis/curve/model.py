@@ -215,7 +215,7 @@ class Reach:
 class Plateau:
     """Whether it has stopped improving, by an equivalence test: flat only if the data exclude a relevant descent."""
 
-    state: Literal["flat", "improving", "undecided"]
+    state: Literal["flat", "improving", "worsening", "undecided"]
     steps: float
     """Length of the stretch that was looked at."""
     bound: float
@@ -255,12 +255,17 @@ class CurveReading:
     """Median distance of two points, in steps."""
     level: float
     """Loss by now, noise averaged out: median of the last points; NaN where there is none."""
+    latest: float
+    """The last finite loss as it was logged."""
     drop: float
     """From the start (the first loss, or the median of the first three if that is higher) to `level`, in nats; positive
     is progress."""
     improved: bool
     """Whether the last tenth lies clearly below the start or below the first tenth: by more than noise explains, and
     by more than 1 % of the level."""
+    blown_up: bool
+    """Whether the last two losses lie above twice the lowest one and above 1.5 times the start: early divergence, which
+    no healthy run of 349 showed."""
     outliers: int
     """Single points further than six noise levels off their neighbours."""
     noise: float | None

@@ -43,6 +43,7 @@ def read_curve(
     return _judged(replace(
         _nothing(points),
         level=level, drop=drop, improved=_improved(points, level, drop),
+        blown_up=_blown_up(points),
         noise=None if math.isnan(points.noise) else points.noise,
         trend=trend.recent_trend(points, since, drop), laws=laws, oscillation=swing, changes=found, outlook=ahead,
         forecast=_forecast(points, ahead, total_steps), plateau=trend.plateau(points, since, level, drop),
@@ -58,13 +59,21 @@ def _improved(points: Points, level: float, drop: float) -> bool:
     return bool(max(drop - 4 * noise, gain - 4 * noise * (2 / tenth) ** 0.5) > 0.01 * abs(level))
 
 
+def _blown_up(points: Points) -> bool:
+    y = points.losses
+    if len(y) < 5:
+        return False
+    return bool((y[-2:] > max(2 * float(y.min()), 1.5 * float(np.median(y[:3])))).all() and y.min() >= 0)
+
+
 def _nothing(points: Points) -> CurveReading:
     n = len(points)
     return CurveReading(
         points=n, not_finite=points.not_finite, first_not_finite=points.first_not_finite,
         ends_finite=points.ends_finite, first=float(points.steps[0]) if n else math.nan,
-        last=float(points.steps[-1]) if n else math.nan, spacing=points.spacing, level=math.nan, drop=math.nan,
-        improved=False,
+        last=float(points.steps[-1]) if n else math.nan, spacing=points.spacing,
+        latest=float(points.losses[-1]) if n else math.nan, level=math.nan, drop=math.nan,
+        improved=False, blown_up=False,
         outliers=points.outliers, noise=None, trend=None, laws=fit.fit_laws(points.steps[:0], points.losses[:0], 0.0),
         oscillation=None, changes=(), outlook=None, forecast=None, plateau=None, validation=None,
         waiting=("everything needs losses",) if not n else (), verdict="", mood="unknown",

@@ -187,7 +187,7 @@ def _facts(judged: Judged) -> list[tuple[str, str]]:
         rows.append(("not finite", f"{count(r.not_finite)}, the first at step {steps(r.first_not_finite)}"))
     if r.trend is not None:
         t = r.trend
-        share = "" if math.isnan(t.relative) else f"; {100 * t.relative:.2g} % of it"
+        share = "" if math.isnan(t.relative) else f"; {number(100 * t.relative)} % of it"
         ends = f"{number(t.interval.low)} to {number(t.interval.high)}"
         pace = f"{number(t.slope)} nats per 100 steps (95 %: {ends}{share})"
         rows.append(("trend", f"{pace} since step {steps(t.first)}"))
@@ -210,9 +210,12 @@ def _laws(r: CurveReading) -> list[tuple[str, str]]:
 
 
 def _law(fit: Fit) -> str:
-    low, high = fit.interval.low, fit.interval.high
-    ends = f"95 %: {number(low)} to {number(high) if math.isfinite(high) else 'unbounded'}"
-    what = f"tau {number(fit.constant)} steps" if fit.form == "exponential" else f"alpha {number(fit.constant)}"
+    low, constant, high = (
+        "unbounded" if math.isinf(v) else steps(v) if v >= 1000 else number(v)
+        for v in (fit.interval.low, fit.constant, fit.interval.high)
+    )
+    ends = f"95 %: {low} to {high}"
+    what = f"tau {constant} steps" if fit.form == "exponential" else f"alpha {constant}"
     return f"{fit.form}: {what} ({ends}), tends to {number(fit.floor)}, misses by {number(fit.misfit)}"
 
 
@@ -245,7 +248,8 @@ def _ahead(judged: Judged) -> list[tuple[str, str]]:
         rows.append(("forecast", f"{number(f.middle)} at step {steps(f.step)}, 80 %: {ends}{why}"))
     if r.plateau is not None:
         p = r.plateau
-        gain = f"at most {number(100 * p.bound)} % better over {steps(p.steps)} steps, at 99 %"
+        size = number(100 * abs(p.bound))
+        gain = f"{f'at most {size} % better' if p.bound >= 0 else f'at least {size} % worse'} over {steps(p.steps)} steps, at 99 %"
         more = f"; {steps(p.steps_needed)} more steps would decide" if p.steps_needed else ""
         rows.append(("plateau", f"{p.state}: {gain}{more}"))
     if judged.reach is not None:

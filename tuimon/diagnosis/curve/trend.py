@@ -74,20 +74,22 @@ def recent_trend(points: Points, since: int, drop: float) -> Trend | None:
 def plateau(points: Points, since: int, level: float, drop: float) -> Plateau | None:
     """An equivalence test over the newest points, n = 12 (2.33 noise / (0.5 % level))^2 of which decide.
 
-    Looks at no more than the newer half. None where there are fewer than 32 points, or where the level is so near zero
-    that a share of it says nothing.
+    Looks at twice that or at the last fifth, whichever is longer, and at no more than the newer half. None where there
+    are fewer than 32 points, or where the level is so near zero that a share of it says nothing.
     """
     n = (len(points) - since) // 2
     size = size_of(level, points.noise, drop)
     if n < 16 or math.isnan(size):
         return None
     wanted = max(32, math.ceil(12 * (SURE * points.noise / (FLAT * size)) ** 2))
-    count = min(max(32, n), 2 * wanted)
+    count = min(max(32, n), max(2 * wanted, round(RECENT * 2 * n)))
     steps, losses = points.steps[-count:], points.clipped[-count:]
     slope, error, _, free = line(steps, losses)
     span = float(steps[-1] - steps[0])
     better, doubt = -slope * span, student(0.99, free) * error * span
     bound = (better + doubt) / size
+    if bound < -FLAT:
+        return Plateau("worsening", span, bound, 0.0)
     if bound < FLAT:
         return Plateau("flat", span, bound, 0.0)
     if better - doubt > 0:

@@ -39,6 +39,8 @@ def judge(reading: CurveReading) -> tuple[str, Mood]:
     if not reading.ends_finite:
         at = steps(reading.first_not_finite) if reading.first_not_finite is not None else "?"
         return f"The loss is no number any more (first at step {at}): stop, go back to a checkpoint before that.", "bad"
+    if reading.blown_up and reading.trend is None:
+        return "It is blowing up: the last losses are far above the start; stop and lower the learning rate.", "bad"
     if reading.trend is None or reading.noise is None:
         return f"Too early to judge: {reading.points} points, 16 are wanted.", "unknown"
     said, mood = _going(reading)
@@ -65,9 +67,9 @@ def _going(reading: CurveReading) -> tuple[str, Mood]:
     assert trend is not None
     assert noise is not None
     jump = last_jump(reading.changes)
-    if reading.level > 0 and reading.drop < -max(6 * noise, 0.5 * abs(reading.level)):
+    if reading.blown_up or (reading.level > 0 and reading.drop < -max(6 * noise, 0.5 * abs(reading.level))):
         start = number(reading.level + reading.drop)
-        return f"it has blown up: {number(reading.level)} now, {start} at the start", "bad"
+        return f"it has blown up: {number(max(reading.level, reading.latest))} now, {start} at the start", "bad"
     if noise == 0 and reading.drop == 0:
         return "it does not move at all: the same loss at every step, nothing is learned or nothing is measured", "bad"
     rise = trend.slope * (trend.last - trend.first) / 100
