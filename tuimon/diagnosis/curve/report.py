@@ -248,8 +248,8 @@ def _ahead(judged: Judged) -> list[tuple[str, str]]:
         rows.append(("forecast", f"{number(f.middle)} at step {steps(f.step)}, 80 %: {ends}{why}"))
     if r.plateau is not None:
         p = r.plateau
-        size = number(100 * abs(p.bound))
-        gain = f"{f'at most {size} % better' if p.bound >= 0 else f'at least {size} % worse'} over {steps(p.steps)} steps, at 99 %"
+        most = "at most {} % better" if p.bound >= 0 else "at least {} % worse"
+        gain = f"{most.format(number(100 * abs(p.bound)))} over {steps(p.steps)} steps, at 99 %"
         more = f"; {steps(p.steps_needed)} more steps would decide" if p.steps_needed else ""
         rows.append(("plateau", f"{p.state}: {gain}{more}"))
     if judged.reach is not None:
