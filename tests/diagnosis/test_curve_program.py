@@ -120,7 +120,7 @@ def test_what_cannot_be_done_is_said_in_one_line(line, says, capsys):
 
 
 @pytest.mark.parametrize(("content", "says"), [
-    ('{"step": 1, "loss": 2.0}\nnonsense\n', "line 2: not JSON"), ("[1]\n", "line 1"), ('{"step": 1, "lr": 2.0}\n', "there is no loss in it"),
+    ('{"step": 1, "loss": 2.0}\nnonsense\n', "line 2: not JSON"), ("[1]\n", "[0]: wanted an object"), ('{"step": 1, "lr": 2.0}\n', "there is no loss in it"),
     ('{"step": 1, "loss": "abc"}\n', "abc"), ("", "is empty"),
 ])
 def test_a_file_that_is_no_log_gets_one_line_with_its_place(content, says, tmp_path, capsys):
