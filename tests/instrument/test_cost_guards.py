@@ -204,7 +204,7 @@ def names_of_locks() -> set[str]:
     """Attributes that hold one anywhere in the instrument."""
     found = set()
     for file in (HERE / "instrument").glob("*.py"):
-        found |= set(re.findall(r"self\.(\w+)(?:: [^=]+)? = (?:threading|queue)\.\w+", file.read_text()))
+        found |= set(re.findall(r"self\.(\w+)(?:: [^=]+)? = (?:threading|queue)\.[A-Z]\w+", file.read_text()))
     return found
 
 
