@@ -7,9 +7,9 @@ first error; `unmeasured` then stands in. With no override in force nothing that
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -97,7 +97,7 @@ class Probe:
     @guarded
     def saw_input(self, tokens: int) -> None:
         """A forward pass with gradients begins on `tokens` tokens."""
-        self.thread = self.thread or threading.get_ident()
+        self.thread = self.thread or get_ident()
         self._touch()
         self._now.tokens += tokens
 
@@ -174,7 +174,7 @@ class Probe:
         if self._capturing():
             self.labels.state(CAPTURED)
             return None
-        self.thread = threading.get_ident()
+        self.thread = get_ident()
         self._touch()
         if signature([optimizer] if self._count == 1 else self.optimizers) != self.tracked.size:
             self._retrack()
