@@ -8,7 +8,7 @@ nothing in force nothing is touched: not one operation more, bit for bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -139,3 +139,9 @@ class Overrides:
 def clip_coefficient(norm: Tensor, limit: float) -> Tensor:
     """min(1, limit / norm) on the norm's device, as clip_grad_norm_ computes it; never read on the host."""
     return torch.clamp(limit / (norm + _CLIP_EPS), max=1.0)
+
+
+def scale_gradients(grads: Iterable[Tensor], coefficient: Tensor) -> None:
+    """Multiply in place by a number that never leaves the device."""
+    for grad in grads:
+        grad.mul_(coefficient.to(grad.device, non_blocking=True))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from tuimon.instrument.overrides import Overrides, clip_coefficient
+from tuimon.instrument.overrides import Overrides, clip_coefficient, scale_gradients
 from tuimon.instrument.step import WatchedClosure, closure_in
 from tuimon.instrument.tracked import local
 from tuimon.instrument.transfer import on_host
@@ -140,5 +140,4 @@ def _clip(optimizer: Optimizer, limit: float) -> None:
     norms = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float32).to(device, non_blocking=True) for g in dense])
     norm, scale = torch.linalg.vector_norm(norms), getattr(optimizer, "grad_scale", None)
     coefficient = clip_coefficient(norm if scale is None else norm / scale, limit)
-    for grad in grads:
-        grad.mul_(coefficient.to(grad.device, non_blocking=True))
+    scale_gradients(grads, coefficient)
