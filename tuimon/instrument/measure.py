@@ -17,8 +17,9 @@ from torch.optim import Optimizer
 
 from tuimon.instrument import rows
 from tuimon.instrument.cadence import Cadence
+from tuimon.instrument.clipping import Clipping, Stretch, is_unscaled
 from tuimon.instrument.outbox import Outbox, Sink, as_logged
-from tuimon.instrument.overrides import Overrides, clip_coefficient
+from tuimon.instrument.overrides import Overrides
 from tuimon.instrument.rows import Finished
 from tuimon.instrument.step import Step, WatchedClosure, closure_in, guarded
 from tuimon.instrument.tracked import Tracked, device_of, held_by, local, signature
@@ -37,6 +38,7 @@ class Probe:
     ) -> None:
         self.model, self.optimizers = model, tuple(optimizers)
         self.overrides, self.cadence = overrides, cadence
+        self._clipping = Clipping(overrides)
         self.outbox = Outbox(sink, cadence, table_size)
         self._on_fault, self._tokens_per_step = on_fault, tokens_per_step
         self.off = False
@@ -105,8 +107,10 @@ class Probe:
         """After it."""
         if raised:
             self._window.abandon()
-        elif not self._capturing() and self._window.end(self.tracked) and not self._now.evaluated:
-            self._now.measured = [False] * len(self.optimizers)
+        elif not self._capturing() and self._window.end(self.tracked):
+            self._clipping.reopen()
+            if not self._now.evaluated:
+                self._now.measured = [False] * len(self.optimizers)
 
     @guarded
     def clip(self, parameters: list[Tensor], max_norm: Any, total: Tensor, norm_type: float | None) -> Any:
@@ -116,8 +120,7 @@ class Probe:
             return max_norm
         self._touch()
         now, asked = self._now, on_host(max_norm)
-        now.limit = self.overrides.limit(asked)
-        now.script_clips, self.overrides.script_clip = True, asked
+        self.overrides.script_clip = asked
         if not now.evaluated:
             if norm_type == 2 and self._is_global_norm(total, parameters, ids):
                 self._heads[now.slot][rows.TOTAL].copy_(total, non_blocking=True)
@@ -127,7 +130,9 @@ class Probe:
                 for k, (first, last) in enumerate(self.tracked.spans):
                     if not now.measured[k] and any(id(p) in ids for p in self.tracked.params[first:last]):
                         self._measure(k)
-        return max_norm if now.limit == asked else now.limit
+        limit = self._clipping.lowered(self.tracked, ids, max_norm, asked, norm_type)
+        now.limit = on_host(limit)
+        return limit
 
     def _is_global_norm(self, total: Tensor, parameters: list[Tensor], ids: set[int]) -> bool:
         """Whether clipping has just computed our number, so that it costs nothing."""
@@ -190,44 +195,52 @@ class Probe:
             self._measure(k)
             if scale is not None:
                 self._divide(k, scale)
-        if self.overrides.clip is not None and not now.script_clips:
-            self._clip(k, self._grads[now.slot])
+        self._clip(k)
 
     def _head(self, index: int, value: Tensor) -> None:
         self._heads[self._now.slot][index].copy_(local(value.detach()).reshape(()), non_blocking=True)
         self._now.head.add(index)
 
-    def _clip(self, k: int, norms: Tensor) -> None:
-        """Clip the k-th optimizer's gradients ourselves, by a coefficient that never leaves the device."""
-        first, last = self.tracked.spans[k]
-        limit = self.overrides.clip
-        if limit is None or first == last:
+    def _clip(self, k: int) -> None:
+        """By the limit in force, as the k-th optimizer is about to step: what this update has yet to use."""
+        if not self._clipping.is_due:
             return
-        coefficient = clip_coefficient(torch.linalg.vector_norm(norms[first:last]), limit)
-        for parameter in self.tracked.params[first:last]:
-            if parameter.grad is not None:
-                grad = local(parameter.grad)
-                grad.mul_(coefficient.to(grad.device, non_blocking=True))
-        self._now.limit = limit
+        now, clip = self._now, self.overrides.clip
+        left = [j for j, stepped in enumerate(now.stepped) if j == k or not stepped]
+        for j in left:
+            if not now.measured[j]:
+                self._measure(j)
+        self._clipping.apply(self.tracked, [self._stretch(j, k) for j in left])
+        now.limit = clip if now.limit is None or clip is None else min(now.limit, clip)
+
+    def _stretch(self, j: int, k: int) -> Stretch:
+        """The tensors of the j-th optimizer, and what its gradients are scaled by while the k-th steps."""
+        optimizer, scale = self.optimizers[j], None
+        if j == k:
+            scale = getattr(optimizer, "grad_scale", None)
+        elif self._now.skipped is not None and not is_unscaled(self.scaler, optimizer):
+            scale = self.scaler._scale  # noqa: SLF001  # get_scale() would read it on the host
+        return (*self.tracked.spans[j], scale)
+
+    @guarded
+    def evaluating(self, k: int) -> None:
+        """The closure of the k-th optimizer is about to run: it finds the learning rate as its schedule wrote it."""
+        self.overrides.restore_lr(k)
+        self._clipping.reopen()
 
     @guarded
     def evaluated(self, k: int) -> None:
         """The closure of the k-th optimizer has run: its gradients exist only here."""
         now = self._now
-        norms = self._grads[now.slot]
+        self.overrides.scale_lr(k, self.optimizers[k], self.step + 1)
         if not now.evaluated:
             if not now.measured[k]:
                 self._measure(k)
             now.evaluated = True
             if self._window.close(self._heads[now.slot][rows.LOSS]):
                 now.head.add(rows.LOSS)
-        elif self.overrides.clip is not None:
-            first, last = self.tracked.spans[k]
-            norms = self._grads[self._ring.scratch]
-            self.tracked.grad_norms(first, last, norms[first:last])
         self._window.forget()
-        if self.overrides.clip is not None and not now.script_clips:
-            self._clip(k, norms)
+        self._clip(k)
 
     @guarded
     def after_step(self, k: int) -> bool:
@@ -237,7 +250,7 @@ class Probe:
         now, optimizer = self._now, self.optimizers[k]
         if k == 0:
             self._read_lr(optimizer)
-        self.overrides.restore_lr(k, optimizer)
+        self.overrides.restore_lr(k)
         if now.everything and now.stepped[k]:
             began = time.perf_counter()
             first, last = self.tracked.spans[k]
@@ -315,6 +328,7 @@ class Probe:
         if not now.evaluated and self._window.close(self._heads[now.slot][rows.LOSS]):
             now.head.add(rows.LOSS)
         self._window.forget()
+        self._clipping.reopen()
         if now.everything:
             self.tracked.param_norms(self._weights[now.slot])
             self._extra += time.perf_counter() - clock
@@ -347,7 +361,7 @@ class Probe:
         before = self._now
         self._track()
         self._now = self._open()
-        for name in ("limit", "script_clips", "skipped", "tokens", "batch_tokens", "waited", "logged"):
+        for name in ("limit", "skipped", "tokens", "batch_tokens", "waited", "logged"):
             setattr(self._now, name, getattr(before, name))
 
     def log(self, name: str, value: Any) -> bool:
@@ -367,8 +381,8 @@ class Probe:
     def shut(self) -> None:
         """Measure nothing any more, and leave the optimizers as their schedules want them."""
         self.off = True
-        for k, optimizer in enumerate(self.optimizers):
-            self.overrides.restore_lr(k, optimizer)
+        for k in range(len(self.optimizers)):
+            self.overrides.restore_lr(k)
 
     def give_up(self, error: Exception) -> None:
         """Switch measuring off."""

@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
+from tuimon.instrument.clipping import is_unscaled
 from tuimon.instrument.hooks import hidden, tokens_of_batch
 from tuimon.instrument.measure import Probe
 
@@ -147,7 +148,7 @@ def _scaler_step(original: Callable[..., Any]) -> Callable[..., Any]:
         if not found or not self.is_enabled():
             return original(self, optimizer, *args, **kwargs)
         for watcher, k in found:
-            watcher.probe.scaler_begins(k, self, unscaled=_is_unscaled(self, optimizer))
+            watcher.probe.scaler_begins(k, self, unscaled=is_unscaled(self, optimizer))
         result = original(self, optimizer, *args, **kwargs)
         for watcher, k in found:
             if watcher.probe.scaler_ended(k):
@@ -155,12 +156,6 @@ def _scaler_step(original: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return step
-
-
-def _is_unscaled(scaler: Any, optimizer: Any) -> bool:
-    """Whether unscale_ has been called; read without creating the scaler's entry."""
-    state = dict.get(scaler._per_optimizer_states, id(optimizer)) or {}  # noqa: SLF001  # there is no public word for it
-    return getattr(state.get("stage"), "name", "") == "UNSCALED"
 
 
 def _next(original: Callable[..., Any]) -> Callable[..., Any]:

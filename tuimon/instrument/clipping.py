@@ -1,0 +1,91 @@
+"""The norm limit of a rescue, where gradients meet it: one L2 norm over everything that the attached optimizers hold.
+
+Where the script clips all of that by its L2 norm, its own limit is lowered and nothing else changes. Anywhere else (no
+clipping, by value, part by part, by another norm) gradients are clipped just before the first optimizer of an update
+steps, as if the script had called clip_grad_norm_ on all of them there: by one coefficient that never leaves the
+device. A gradient that is not finite stays so and does not count: it must not spoil the others, and an optimizer that
+GradScaler is about to skip must not zero those of one that steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from tuimon.instrument.overrides import Overrides
+from tuimon.instrument.tracked import Tracked, local
+
+_EPS: Final = 1e-6
+"""As torch.nn.utils.clip_grad_norm_ has it, so that our clipping is theirs to the bit."""
+Stretch = tuple[int, int, Tensor | None]
+"""First and last tracked tensor, and what their gradients are still multiplied by."""
+
+
+class Clipping:
+    """The limit in force, applied once per update."""
+
+    def __init__(self, overrides: Overrides) -> None:
+        self._overrides = overrides
+        self._norms: Tensor | None = None
+        self._is_done = False
+
+    @property
+    def is_due(self) -> bool:
+        """Whether gradients are still to be clipped in this update."""
+        return self._overrides.clip is not None and not self._is_done
+
+    def reopen(self) -> None:
+        """Gradients have changed, or an update is over."""
+        self._is_done = False
+
+    def lowered(self, tracked: Tracked, ids: set[int], max_norm: Any, asked: float | None, order: float | None) -> Any:
+        """The limit for a clipping by the script of the tensors `ids`, by their norm of this order; None: L2, or
+        sharded. Never looser than `max_norm`, which is `asked` where the host knows it.
+        """
+        limit = self._overrides.clip
+        if limit is None or order not in (2, None):
+            return max_norm
+        if any(id(p) not in ids for p in tracked.params if p.grad is not None):
+            return max_norm
+        self._is_done = True
+        if asked is None:
+            return torch.clamp(max_norm, max=limit) if isinstance(max_norm, Tensor) else limit
+        return limit if asked > limit else max_norm
+
+    def apply(self, tracked: Tracked, stretches: Sequence[Stretch]) -> None:
+        """Clip the gradients of these stretches by their common norm."""
+        limit = self._overrides.clip
+        if limit is None:
+            return
+        self._is_done = True
+        norms = self._zeros(tracked)
+        for first, last, scale in stretches:
+            if first < last:
+                tracked.grad_norms(first, last, norms[first:last])
+                if scale is not None:
+                    norms[first:last].div_(scale.to(norms.device, non_blocking=True))
+        finite = torch.where(torch.isfinite(norms), norms, 0.0)
+        coefficient = torch.clamp(limit / (torch.linalg.vector_norm(finite) + _EPS), max=1.0)
+        for gradient in _gradients(tracked, stretches):
+            gradient.mul_(coefficient.to(gradient.device, non_blocking=True))
+
+    def _zeros(self, tracked: Tracked) -> Tensor:
+        if self._norms is None or len(self._norms) != len(tracked):
+            self._norms = torch.empty(len(tracked), dtype=torch.float32, device=tracked.device)
+        return self._norms.zero_()
+
+
+def _gradients(tracked: Tracked, stretches: Sequence[Stretch]) -> Iterable[Tensor]:
+    for first, last, _ in stretches:
+        for parameter in tracked.params[first:last]:
+            if parameter.grad is not None:
+                yield local(parameter.grad)
+
+
+def is_unscaled(scaler: Any, optimizer: Any) -> bool:
+    """Whether unscale_ has been called for it since the last update; read without creating the scaler's entry."""
+    state = dict.get(scaler._per_optimizer_states, id(optimizer)) or {}  # noqa: SLF001  # there is no public word for it
+    return getattr(state.get("stage"), "name", "") == "UNSCALED"
