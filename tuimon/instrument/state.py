@@ -176,7 +176,7 @@ class TrainingState:
                 {"params": [names.get(id(p), "") for p in g["params"]],
                  "values": {k: copied(v) for k, v in g.items() if k != "params"}}
                 for g in o.param_groups],
-             "tensors": {}, "state": {}}
+             "kind": type(o).__name__, "tensors": {}, "state": {}}
             for o in self.optimizers
         ]
         for held in self.held():
@@ -186,11 +186,12 @@ class TrainingState:
             else:
                 mine["state"].setdefault(held.parameter, {})[held.name] = copied(held.value)
         return {
-            "optimizers": optimizers, "scaler": self._scaler_plain(), "random": random_state(),
+            "optimizers": optimizers, "scaler": self.scaler_plain(), "random": random_state(),
             "schedulers": [copied(s.state_dict()) for s in self.schedulers], "due": self._due(step),
         }
 
-    def _scaler_plain(self) -> Plain | None:
+    def scaler_plain(self) -> Plain | None:
+        """The GradScaler's numbers as it begins with; a snapshot older than our first sight of it goes back to them."""
         scaler = self.scaler
         if scaler is None or not scaler.is_enabled():
             return None
