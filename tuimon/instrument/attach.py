@@ -19,6 +19,8 @@ from tuimon.instrument.autopilot import Policy
 from tuimon.instrument.cadence import DETAILS, Cadence, Detail
 from tuimon.instrument.checkpoints import Checkpoints
 from tuimon.instrument.describe import run_info
+from tuimon.instrument.discovery import Discovery
+from tuimon.instrument.feeds import Feeds
 from tuimon.instrument.host import capture_copy
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.monitor import Monitor
@@ -27,16 +29,14 @@ from tuimon.instrument.recorder import Recorder, is_recorded
 from tuimon.instrument.rescue import say_override
 from tuimon.instrument.resume import ResumeInfo
 from tuimon.instrument.snapshots import Snapshots
-from tuimon.instrument.state import TrainingState, unwrapped
+from tuimon.instrument.state import TrainingState, unwrap, unwrapped
 from tuimon.instrument.steering import Steering
-from tuimon.instrument.store import Store
 from tuimon.instrument.tracked import device_of, held_by, named_parameters
 from tuimon.record.liveness import is_alive
 from tuimon.record.rundir import RunDir, RunInfo, create_run, prepare_run
 
 Keep = Literal["auto", "off"]
 _ATTACHED: Final[weakref.WeakSet[Optimizer]] = weakref.WeakSet()
-_INNER: Final = ("optimizer", "_optimizer", "optim")
 _NAMED: Final = 5
 """Names listed in a message before the rest is counted."""
 
@@ -62,12 +62,12 @@ def attach(
 
     model: as it is called in the loop (compiled or wrapped, if it is). optimizers: all that step it; one update is
     complete when the last of them has stepped. scheduler (one or several), scaler, dataloader (its position, where it
-    has a state_dict): for exact checkpoints. run_dir: a directory of one's own, used again for another attempt;
-    default: a fresh one under $TUIMON_RUNS. detail: "auto" keeps the measured cost near 1 % of the step, "full"
-    measures everything, "light" the least. checkpoints: "auto" keeps snapshots in memory where they fit in a quarter of
-    what is free; "off" keeps none and writes none. on_critical: what to do about a critical incident when nobody
-    watches: "warn", "hold", "rescue", "stop". resumed: what `resume` returned, where this is a further attempt: steps
-    count on, and a rescue's overrides stay in force.
+    has a state_dict): for exact checkpoints; what is not passed is looked for. run_dir: a directory of one's own, used
+    again for another attempt; default: a fresh one under $TUIMON_RUNS. detail: "auto" keeps the measured cost near 1 %
+    of the step, "full" measures everything, "light" the least. checkpoints: "auto" keeps snapshots in memory where they
+    fit in a quarter of what is free; "off" keeps none and writes none. on_critical: what to do about a critical
+    incident when nobody watches: "warn", "hold", "rescue", "stop". resumed: what `resume` returned, where this is a
+    further attempt: steps count on, and a rescue's overrides stay in force.
     AttachError says in one line what was given and what is wanted.
     """
     opts = _check_objects(model, optimizers)
@@ -92,7 +92,7 @@ def attach(
     recorder = Recorder(run, info, attempt=attempt, from_step=resumed.step if resumed else 0, context=_context(info),
                         on_critical=on_critical, controls=controls)
     schedulers = scheduler if isinstance(scheduler, list | tuple) else () if scheduler is None else (scheduler,)
-    state = TrainingState(model, opts, scaler=scaler, schedulers=schedulers)
+    state = TrainingState(model, opts, scaler=scaler, schedulers=schedulers, from_step=recorder.from_step)
     recorder.start()
     overrides = Overrides()
     if resumed is not None and resumed.overrides:
@@ -118,12 +118,12 @@ def _join(
         on_fault=lambda part, error: monitor.measuring_failed(part, error),  # noqa: PLW0108  # it is made below
     )
     snapshots = _snapshots(recorder, state) if keep == "auto" else None
-    store = None
-    if keep == "auto":
-        store = Store(Checkpoints(recorder.run.checkpoints, run=recorder.run.name), dataloader)
+    feeds = Feeds()
     steering = Steering(
-        recorder, overrides, snapshots, store,
+        recorder, overrides, snapshots,
+        Checkpoints(recorder.run.checkpoints, run=recorder.run.name) if keep == "auto" else None,
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
+        discovery=Discovery(state, dataloader, feeds.newest),
     )
 
     def detached() -> None:
@@ -134,7 +134,7 @@ def _join(
 
     for optimizer in optimizers:
         _ATTACHED.add(optimizer)
-    monitor = Monitor(probe, recorder, steering, state, store, detached)
+    monitor = Monitor(probe, recorder, steering, state, feeds, detached)
     return monitor
 
 
@@ -182,16 +182,6 @@ def _run(name: str, run_dir: str | os.PathLike[str] | None) -> tuple[RunDir, int
         whose = "another monitor of this script" if mine else f"process {before.process.pid}"
         raise AttachError(f"run_dir is being written by {whose}: give each run a directory of its own")
     return run, before.attempt + 1
-
-
-def unwrap(optimizer: Any) -> Any:
-    """The torch optimizer inside what Accelerate, Lightning and others put around it; the object itself if none."""
-    for _ in range(4):
-        inner = next((i for n in _INNER if isinstance(i := getattr(optimizer, n, None), Optimizer)), None)
-        if inner is None:
-            return optimizer
-        optimizer = inner
-    return optimizer
 
 
 def _check_objects(model: Any, optimizers: Sequence[Any]) -> tuple[Optimizer, ...]:

@@ -42,8 +42,9 @@ class Clipping:
         self._is_done = False
 
     def lowered(self, tracked: Tracked, ids: set[int], max_norm: Any, asked: float | None, order: float | None) -> Any:
-        """The limit for a clipping by the script of the tensors `ids`, by their norm of this order; None: L2, or
-        sharded. Never looser than `max_norm`, which is `asked` where the host knows it.
+        """The limit for a clipping by the script: never looser than its `max_norm`, which the host knows as `asked`.
+
+        ids: of the tensors that it clips. order: of the norm it clips by; None where it computed one itself.
         """
         limit = self._overrides.clip
         if limit is None or order not in (2, None):

@@ -20,11 +20,12 @@ from torch.utils.hooks import RemovableHandle
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.instrument import hooks, patches
 from tuimon.instrument.ending import ending, last_error
+from tuimon.instrument.feeds import Feeds
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.state import TrainingState
 from tuimon.instrument.steering import Steering
-from tuimon.instrument.store import Store
+from tuimon.instrument.stopping import TrainingStopped
 from tuimon.record.chunk import Mark
 
 LAST_ROWS: Final = 2.0
@@ -36,10 +37,10 @@ class Monitor:
     """One attached run. A context manager; closes itself at exit."""
 
     def __init__(
-        self, probe: Probe, recorder: Recorder, steering: Steering, state: TrainingState, store: Store | None,
+        self, probe: Probe, recorder: Recorder, steering: Steering, state: TrainingState, feeds: Feeds,
         on_close: Callable[[], None],
     ) -> None:
-        self.probe, self._store = probe, store
+        self.probe, self.feeds = probe, feeds
         self._recorder, self._steering, self._state, self._on_close = recorder, steering, state, on_close
         self._steers, self._is_closed, self._has_complained = True, False, False
         self._pid = os.getpid()
@@ -137,8 +138,8 @@ class Monitor:
 
     @property
     def is_ending_data(self) -> bool:
-        """Whether loaders are to yield nothing any more: the second rung of the stop ladder."""
-        return self.should_stop
+        """Whether its loaders are to yield nothing any more: the second rung of the stop ladder."""
+        return self.should_stop and not self.feeds.is_released
 
     def boundary(self) -> None:
         """A step is complete and its row is on the way: commands, snapshots, the stop ladder."""
@@ -147,12 +148,13 @@ class Monitor:
         probe, steering = self.probe, self._steering
         if self._state.scaler is None and probe.scaler is not None:
             self._state.scaler = probe.scaler
-        if self._store is not None and self._recorder.mailbox.due <= 0 and steering.state != "starting":
-            self._store.remember()
         began = time.perf_counter()
         try:
             steering.at_boundary(probe.step)
-        except Exception as error:  # TrainingStopped and Ctrl+C are no Exceptions: they pass
+        except TrainingStopped:
+            self.feeds.release()
+            raise
+        except Exception as error:  # Ctrl+C is no Exception: it passes
             self._steers = False
             self.fault("steering", error)
         finally:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tuimon.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class InForce:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from tuimon.instrument.clipping import is_unscaled
+from tuimon.instrument.feeds import Feeds
 from tuimon.instrument.hooks import hidden, tokens_of_batch
 from tuimon.instrument.measure import Probe
 
@@ -36,6 +37,10 @@ class Watcher(Protocol):
     @property
     def probe(self) -> Probe:
         """Its instrument."""
+
+    @property
+    def feeds(self) -> Feeds:
+        """Where its data come from."""
 
     @property
     def is_ending_data(self) -> bool:
@@ -162,7 +167,7 @@ def _next(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def __next__(self: Any) -> Any:  # noqa: N807  # it stands for exactly that
         watchers = _watching()
-        if any(w.is_ending_data and w.probe.model.training for w in watchers):
+        if any(w.is_ending_data and w.probe.model.training and w.feeds.ends(self) for w in watchers):
             raise StopIteration
         began = time.perf_counter()
         batch = original(self)
@@ -171,6 +176,8 @@ def _next(original: Callable[..., Any]) -> Callable[..., Any]:
             tokens = tokens_of_batch(batch)
             for watcher in watchers:
                 watcher.probe.saw_batch(waited, tokens)
+                if watcher.probe.model.training:
+                    watcher.feeds.gave(self)
         return batch
 
     return __next__
@@ -216,6 +223,9 @@ def watch(watcher: Watcher) -> None:
             replacement = patch.wrap(original)
             setattr(place, patch.name, replacement)
             _installed.append((patch, original, replacement))
+    for other in _watchers:
+        if other.is_ending_data:
+            other.feeds.release()
     _watchers = (*_watchers, watcher)
 
 

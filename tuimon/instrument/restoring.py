@@ -145,7 +145,9 @@ def _plan_counters(found: Plan, optimizer: Any, saved: list[Plain]) -> None:
                 continue
             if isinstance(value, Tensor) and isinstance(mine, Tensor) and _fits(mine, value):
                 found.copies.append((local(mine), value))
-            elif (value is None or isinstance(value, int | float | str)) and (isinstance(mine, Tensor) or mine != value):
+            elif not isinstance(value, int | float | str | None):
+                continue
+            elif isinstance(mine, Tensor) or mine != value:
                 found.groups.append((group, key, value))
 
 
