@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -79,16 +81,17 @@ def attach(
     if resumed is not None and not isinstance(resumed, ResumeInfo):
         raise AttachError(f"resumed must be what resume returned, not {resumed!r:.60}")
     name = name or type(unwrapped(model)).__name__
-    run, attempt = _run(name, run_dir)
     device = device_of([p for group in held_by(opts) for p in group])
-    info = run_info(
-        model, opts, name=name, attempt=attempt, device=device, total_steps=total_steps,
-        tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
-    )
-    try:
-        run.write_info(info)
-    except OSError as error:
-        raise AttachError(f"cannot write to {run.path}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
+    with _claiming(run_dir):
+        run, attempt = _run(name, run_dir)
+        info = run_info(
+            model, opts, name=name, attempt=attempt, device=device, total_steps=total_steps,
+            tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
+        )
+        try:
+            run.write_info(info)
+        except OSError as error:
+            raise AttachError(f"cannot write to {run.path}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
     recorder = Recorder(run, info, attempt=attempt, from_step=resumed.step if resumed else 0, context=_context(info),
                         on_critical=on_critical, controls=controls)
     schedulers = scheduler if isinstance(scheduler, list | tuple) else () if scheduler is None else (scheduler,)
@@ -159,6 +162,26 @@ def _context(info: RunInfo) -> Any:
     from tuimon.diagnosis.context import context_of
 
     return context_of(info)
+
+
+@contextmanager
+def _claiming(run_dir: str | os.PathLike[str] | None) -> Iterator[None]:
+    """One process at a time looks whether a directory is taken and takes it: two at once would both find it free.
+
+    The lock is the kernel's, on the directory itself: it leaves no file, and dies with its process.
+    """
+    fd = -1
+    if run_dir is not None:
+        path = Path(run_dir).expanduser().absolute()
+        with suppress(OSError):  # `_run` meets it again and says so; a file system without locks has none
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if fd >= 0:
+            os.close(fd)
 
 
 def _run(name: str, run_dir: str | os.PathLike[str] | None) -> tuple[RunDir, int]:

@@ -176,7 +176,7 @@ def _next(original: Callable[..., Any]) -> Callable[..., Any]:
             tokens = tokens_of_batch(batch)
             for watcher in watchers:
                 watcher.probe.saw_batch(waited, tokens)
-                if watcher.probe.model.training:
+                if watcher.probe.model.training and not watcher.is_ending_data:
                     watcher.feeds.gave(self)
         return batch
 

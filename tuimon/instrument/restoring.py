@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.optim import LBFGS
 
 from tuimon.errors import CheckpointError
 from tuimon.instrument.state import Plain, TrainingState, copied, local
@@ -262,10 +263,13 @@ def _plan_groups(
 ) -> None:
     names = {id(p): n for n, p in parameters.items()}
     groups = state.optimizers[index].param_groups
-    if [[names.get(id(p), "") for p in g["params"]] for g in groups] != [g["params"] for g in saved]:
+    here, there = [[names.get(id(p), "") for p in g["params"]] for g in groups], [g["params"] for g in saved]
+    if not isinstance(state.optimizers[index], LBFGS):  # its history is of all parameters in their order
+        here, there = list(map(sorted, here)), list(map(sorted, there))
+    if here != there:
         raise CheckpointError(f"not of this run: optimizer {index} groups its parameters differently")
-    for group, there in zip(groups, saved, strict=True):
-        for key, value in there["values"].items():
+    for group, kept in zip(groups, saved, strict=True):
+        for key, value in kept["values"].items():
             mine = group.get(key)
             if key in _FLAGS:
                 continue
