@@ -74,10 +74,14 @@ def test_a_loop_that_begins_the_data_anew_for_ever_is_stopped_and_does_not_spin(
     model, opt = loops.pair()
     with tuimon.attach(model, opt, run_dir=tmp_path / "run") as monitor:
         Viewer(monitor).ask("stop")
-        with pytest.raises(tuimon.TrainingStopped):
+
+        def forever() -> None:
             while True:
                 for _ in DataLoader(range(10)):
                     step(model, opt)
+
+        with pytest.raises(tuimon.TrainingStopped):
+            forever()
         assert len(list(DataLoader(range(5)))) == 5
 
 

@@ -1,8 +1,9 @@
 """What a checkpoint needs and nobody passed: the schedules of the attached optimizers, where the data stand.
 
-Schedules are found by one look at everything that Python's collector tracks, at the first checkpoint, and held weakly.
-[54 ms at 0.3 million objects, 0.2 s at a million, on one core of a small machine; on a background thread unless the
-run stands still or its script asks.] Objects that `gc.freeze()` took away are not seen: then pass scheduler=.
+Schedules are found by one look at everything that Python's collector tracks, at the first checkpoint, and held weakly:
+on a background thread, unless the run stands still, is being stopped, or its script asks. [60 to 85 ms with 0.3 million
+objects, as many as torch alone makes, 100 to 120 ms with 1.3 million; one core.] What `gc.freeze()` took away is not
+seen: then pass scheduler=.
 """
 
 from __future__ import annotations
