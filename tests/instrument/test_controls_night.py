@@ -43,6 +43,7 @@ def sizes() -> dict[str, int]:
     pytest.param(20_000, "rescue", marks=pytest.mark.nightly),
 ])
 def test_a_night_of_incidents_leaves_threads_files_and_memory_as_they_were(hour: int, policy: str, tmp_path: Path) -> None:
+    before = set(threading.enumerate())
     model = nn.Linear(4, 4)
     opt = torch.optim.AdamW(model.parameters(), lr=1e-3)
     monitor = tuimon.attach(model, opt, run_dir=tmp_path / "run", on_critical=policy, detail="light")
@@ -83,7 +84,7 @@ def test_a_night_of_incidents_leaves_threads_files_and_memory_as_they_were(hour:
         assert seen[1]["threads"] == seen[0]["threads"]
         assert abs(seen[1]["files"] - seen[0]["files"]) <= 2
         assert seen[1]["objects"] - seen[0]["objects"] < 5000 + 2 * hour // 10
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("tuimon")]
+    assert not set(threading.enumerate()) - before
 
 
 def _until_stopped(train) -> None:
