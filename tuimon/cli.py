@@ -152,11 +152,13 @@ def _diagnose(args: argparse.Namespace) -> int:
     from tuimon.diagnosis.model import SEVERITIES, diagnosis_json
     from tuimon.diagnosis.reading import diagnose_run
     from tuimon.record.runs import find_run
-    from tuimon.record.status import status
+    from tuimon.record.status import status, told
 
     run = find_run(args.run)
     diagnosis = diagnose_run(run, rules=args.rules)
     body = diagnosis_json(diagnosis, source=run.name, state=status(run).state)
+    labels = told(run).labels
+    body["labels"] = [{"metric": metric, "text": text} for metric, text in labels]
     if args.json:
         print(json.dumps(body, indent=1, allow_nan=False))
     else:
@@ -166,6 +168,8 @@ def _diagnose(args: argparse.Namespace) -> int:
         for incident in diagnosis.incidents:
             print(f"{incident.code} {incident.severity} {incident.state}, since step {incident.onset_step}: "
                   f"{clean(incident.headline)}. {clean(incident.why)}")
+        for metric, text in labels:
+            print(f"note on {clean(metric)}: {clean(text)}")
     reached = [i for i in diagnosis.open_incidents if SEVERITIES.index(i.severity) >= SEVERITIES.index(args.fail_on)]
     return 3 if reached else 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 import torch
 import training_loops as loops
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from training_loops import Net
 
 import tuimon
 from tuimon.instrument.describe import count, summary
+from tuimon.instrument.patches import PATCHES
 from tuimon.instrument.resume import ResumeInfo
 from tuimon.record.events import EventReader
 from tuimon.record.liveness import identity
@@ -42,6 +45,49 @@ def test_what_is_no_model_or_no_optimizer_is_named(tmp_path: Path) -> None:
     assert "not a float" in refused(model, 0.1)
     assert "not None" in refused(model, None)
     assert "no parameters" in refused(nn.ReLU(), sgd(model))
+    assert "must be an instance: Net(...), not the class" in refused(Net, sgd(model))
+    assert "the model comes first, and this is a SGD" in refused(sgd(model), model)
+    assert "SGD(...), not the class" in refused(model, torch.optim.SGD)
+    assert "one by one" in refused(model, [sgd(model)])
+    assert "nn.Module, not a generator" in refused(model.parameters(), sgd(model))
+
+
+def test_an_optimizer_that_has_no_hooks_is_refused() -> None:
+    class Duck:
+        param_groups: tuple[Any, ...] = ()
+
+        def step(self) -> None: ...
+
+    class Unmade(torch.optim.Optimizer):
+        def __init__(self, params: Any) -> None:
+            self.param_groups = [{"params": list(params)}]
+
+    model = Net()
+    assert "torch optimizers after the model, not a Duck" in refused(model, Duck())
+    assert "Unmade cannot be watched: its __init__ never calls torch.optim.Optimizer's" in refused(
+        model, Unmade(model.parameters()))
+
+
+def test_a_scheduler_a_scaler_or_a_loader_of_the_wrong_kind_is_named() -> None:
+    model = Net()
+    opt, schedule = sgd(model), torch.optim.lr_scheduler.ConstantLR
+    assert "scheduler must be a learning rate scheduler, or several, not a SGD" in refused(model, opt, scheduler=opt)
+    assert "not the class ConstantLR" in refused(model, opt, scheduler=[schedule(opt), schedule])
+    assert "ConstantLR schedules another optimizer" in refused(model, opt, scheduler=schedule(sgd(Net())))
+    assert "scaler must be a torch.amp.GradScaler, or None, not a float" in refused(model, opt, scaler=2.0)
+    assert "not the class GradScaler" in refused(model, opt, scaler=torch.amp.GradScaler)
+    assert "dataloader must be the loader that the loop reads from, or None, not a int" in refused(model, opt, dataloader=3)
+    assert "not a Net" in refused(model, opt, dataloader=model)
+    assert "name must be a text, or None, not 3" in refused(model, opt, name=3)
+    assert "run_dir must be a path, or None, not 3" in refused(model, opt, run_dir=3)
+
+
+def test_parts_of_the_right_kind_are_taken(tmp_path: Path) -> None:
+    model = Net()
+    opt = sgd(model)
+    schedulers = [torch.optim.lr_scheduler.ConstantLR(opt), torch.optim.lr_scheduler.ReduceLROnPlateau(opt)]
+    tuimon.attach(model, opt, scheduler=schedulers, scaler=torch.amp.GradScaler("cpu"), dataloader=[1, 2],
+                  run_dir=tmp_path / "run").close()
 
 
 def test_an_optimizer_of_another_model_is_refused() -> None:
@@ -54,6 +100,9 @@ def test_weights_that_are_not_there_yet_are_refused() -> None:
     lazy = nn.Sequential(nn.LazyLinear(3))
     assert "embed.weight is on the meta device" in refused(meta, sgd(meta))
     assert "0.weight is lazy" in refused(lazy, torch.optim.SGD([torch.zeros(1, requires_grad=True)]))
+    with FakeTensorMode():
+        fake = Net()
+    assert "embed.weight is fake" in refused(fake, sgd(fake))
 
 
 def test_one_optimizer_is_attached_once_at_a_time(tmp_path: Path) -> None:
@@ -103,14 +152,54 @@ def test_a_place_that_cannot_be_written_is_refused_with_the_remedy(tmp_path: Pat
     assert "set TUIMON_RUNS or run_dir=" in refused(model, sgd(model), run_dir=tmp_path / "file" / "run")
 
 
-def test_nothing_is_left_behind_by_a_refusal(tmp_path: Path) -> None:
+class Closed(torch.optim.SGD):
+    """An optimizer that lets nobody watch it: found out only when everything else stands."""
+
+    def register_step_post_hook(self, hook: Any) -> Any:
+        raise PermissionError("no hooks here")
+
+
+def left_behind(model: nn.Module, opt: torch.optim.Optimizer, folder: Path) -> list[Any]:
+    """What a refusal could leave."""
+    return [patch.name for patch in PATCHES if getattr(patch.place(), patch.name).__module__.startswith("tuimon")] + [
+        *opt._optimizer_step_pre_hooks.values(), *opt._optimizer_step_post_hooks.values(),
+        *model._forward_pre_hooks.values(), *folder.iterdir(),
+        *(t for t in threading.enumerate() if t.name.startswith("tuimon"))]
+
+
+@pytest.mark.parametrize("wrong", [
+    {"on_critical": "panic"}, {"scheduler": 3}, {"scaler": 3}, {"dataloader": 3}, {"name": 3}, {"resumed": 3},
+    {"total_steps": -1}, {"kind": Closed},
+], ids=str)
+def test_nothing_is_left_behind_by_a_refusal(wrong: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUIMON_RUNS", str(tmp_path))
+    model, options = Net(), dict(wrong)
+    opt = options.pop("kind", torch.optim.SGD)(model.parameters(), lr=0.1)
+    for where in ({}, {"run_dir": tmp_path / "run"}):
+        text = refused(model, opt, **{"name": "x", **where, **options})
+        assert "kind" not in wrong or text == "cannot watch Net: PermissionError: no hooks here"
+        assert left_behind(model, opt, tmp_path) == []
+    if "kind" not in wrong:
+        tuimon.attach(model, opt, run_dir=tmp_path / "run").close()
+
+
+def test_a_directory_that_was_there_before_a_refusal_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("kept")
     model = Net()
+    refused(model, Closed(model.parameters()), run_dir=tmp_path / "run")
+    assert (tmp_path / "run" / "mine.txt").read_text() == "kept"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_model_is_watched_though_it_takes_no_hooks(tmp_path: Path) -> None:
+    model = torch.jit.script(nn.Linear(2, 1))
     opt = sgd(model)
-    before = torch.autograd.backward
-    refused(model, opt, run_dir=tmp_path / "run", on_critical="panic")
-    assert torch.autograd.backward is before
-    assert not (tmp_path / "run").exists()
-    assert not opt._optimizer_step_pre_hooks
+    with tuimon.attach(model, opt, run_dir=tmp_path / "run") as monitor:
+        loss = model(torch.ones(1, 2)).sum()
+        loss.backward()
+        opt.step()
+    assert loops.read(monitor.run_dir).row(1)["loss"] == pytest.approx(loss.item())
 
 
 def test_trainable_tensors_that_no_optimizer_holds_are_named(tmp_path: Path) -> None:
@@ -121,14 +210,15 @@ def test_trainable_tensors_that_no_optimizer_holds_are_named(tmp_path: Path) -> 
     assert "held by no attached optimizer" in (tmp_path / "run" / "events.jsonl").read_text()
 
 
-def test_wrapped_optimizers_are_found(tmp_path: Path) -> None:
-    class Accelerated:
-        def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-            self.optimizer = optimizer
+@pytest.mark.parametrize("place", ["optimizer", "_optimizer", "optim", "base_optimizer"])
+def test_wrapped_optimizers_are_found(place: str, tmp_path: Path) -> None:
+    class Wrapper:
+        def __init__(self, optimizer: Any) -> None:
+            setattr(self, place, optimizer)
 
     model = Net()
-    opt = sgd(model)
-    with tuimon.attach(model, Accelerated(opt), run_dir=tmp_path / "run") as monitor:
+    opt = model.optimizer = sgd(model)  # a module that keeps its optimizer is a model all the same
+    with tuimon.attach(model, Wrapper(Wrapper(opt)), run_dir=tmp_path / "run") as monitor:
         loops.loss_of(model, loops.batch(0)).backward()
         opt.step()
     assert loops.read(monitor.run_dir).steps == [1]

@@ -179,6 +179,43 @@ def test_a_reentrant_backward_inside_a_backward_is_not_a_loss(tmp_path: Path) ->
     assert loops.read(monitor.run_dir).row(1)["loss"] == pytest.approx(loss.item(), rel=1e-6)
 
 
+def test_a_backward_that_the_script_gets_wrong_raises_torchs_own_error_and_is_no_part_of_the_step(tmp_path: Path) -> None:
+    model = Net()
+    opt = torch.optim.SGD(model.parameters(), lr=0.1)
+    with tuimon.attach(model, opt, run_dir=tmp_path / "run", detail="full") as monitor:
+        with pytest.raises(RuntimeError, match="does not require grad"):
+            loops.loss_of(model, loops.batch(0)).detach().backward()
+        with pytest.raises(RuntimeError, match="only for scalar outputs"):
+            model(loops.batch(0)).backward()
+        with pytest.raises(TypeError):
+            torch.autograd.backward(3)
+        loss = loops.loss_of(model, loops.batch(0))
+        loss.backward()
+        opt.step()
+        assert monitor.probe.unmeasured is None
+    assert loops.read(monitor.run_dir).row(1)["loss"] == pytest.approx(loss.item())
+
+
+def test_attached_between_backward_and_step_only_the_loss_of_that_step_is_missing(tmp_path: Path) -> None:
+    model = Net()
+    opt = torch.optim.SGD(model.parameters(), lr=0.1)
+    book = Book([opt])
+    loops.loss_of(model, loops.batch(9)).backward()
+    book.gradients()
+    with tuimon.attach(model, opt, run_dir=tmp_path / "run", detail="full") as monitor:
+        book.weights()
+        opt.step()
+        book.stepped()
+        opt.zero_grad()
+        loops.plain(model, [opt], book, 12)
+    recorded = loops.read(monitor.run_dir)
+    assert not {"loss", "tokens"} & recorded.row(1).keys()
+    for step, true in enumerate(book.steps, start=1):
+        row = recorded.row(step)
+        assert {name: row[name] for name in true} == pytest.approx(true, rel=2e-5)
+    assert "label" not in (monitor.run_dir / "events.jsonl").read_text()
+
+
 def test_a_weighted_backward_counts_as_weighted(tmp_path: Path) -> None:
     model = Net()
     opt = torch.optim.SGD(model.parameters(), lr=0.1)

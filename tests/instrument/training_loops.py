@@ -57,7 +57,8 @@ class Book:
     """What is true of each step, by plain arithmetic on everything that the optimizers hold."""
 
     optimizers: Sequence[Optimizer]
-    steps: list[dict[str, float]] = field(default_factory=list)
+    steps: list[dict[str, float | None]] = field(default_factory=list)
+    """None: not measured."""
     now: dict[str, float] = field(default_factory=dict)
     before: list[Tensor] = field(default_factory=list)
 
@@ -75,7 +76,7 @@ class Book:
         """Now is before the weights move."""
         self.before = [p.detach().clone() for p in self.params()]
 
-    def stepped(self, **known: float) -> None:
+    def stepped(self, **known: float | None) -> None:
         """The update is done."""
         after = self.params()
         self.now["param_norm"] = math.sqrt(sum(p.detach().double().square().sum().item() for p in after))

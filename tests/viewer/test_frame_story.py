@@ -17,7 +17,9 @@ from tuimon.viewer.arrange import events as event_lines
 from tuimon.viewer.arrange import verdict as verdict_lines
 from tuimon.viewer.arrange import wrap
 from tuimon.viewer.frame import build_frame, empty_frame
+from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.lines import Span, text_of
+from tuimon.viewer.plots import Choice, chart_spec
 from tuimon.viewer.story import EventLine, Story, tell
 from tuimon.viewer.views import Sources
 
@@ -38,7 +40,7 @@ ODD = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(ma
                 st.sampled_from(["held", "restored", "lr", "clip", "warmup", "done", "failed", "applied", "refused", "opened"]))
 FIELDS = ("id", "verb", "outcome", "why", "state", "tick", "loss", "to_step", "proven", "scale", "after", "max_norm", "steps",
           "lr_scale", "clip", "snapshot_step", "after_step", "bytes", "sha256", "change", "onset_step", "headline", "severity",
-          "text", "part", "error", "number", "from_step", "who", "pid")
+          "text", "part", "error", "number", "from_step", "who", "pid", "metric", "brief")
 
 
 @given(st.lists(st.builds(lambda kind, step, fields: Event(0, 0.0, 1, step, kind, fields), st.sampled_from(KINDS),
@@ -147,3 +149,26 @@ def test_info_offers_no_keys():
 def test_wrapping_keeps_every_word_in_order(text, width):
     rows = wrap((Span(text[:50]), Span(text[50:], "dim")), width)
     assert "".join("".join(map(text_of, rows)).split()) == "".join(text.split())
+
+
+LABEL = event("label", metric="grad_norm", text="norm after the script's own clipping", brief="after own clipping")
+
+
+def test_a_number_that_means_something_else_says_so_in_its_title_and_once_in_the_diary():
+    frame = build_frame(Sources("r", story(LABEL), Diagnosis.nothing(), step=20, alive=True))
+    titles = [chart_spec(frame, i, Choice(), BRAILLE, focused=False).title for i in range(4)]
+    assert titles[1] == "grad norm · after own clipping · log"
+    assert not any("clipping" in title for title in (titles[0], *titles[2:]))
+    assert [line.text for line in frame.events] == ["grad norm: norm after the script's own clipping"]
+
+
+def test_a_chart_that_stays_empty_says_what_to_do_about_it():
+    told = story(event("state", state="running"), event("label", metric="loss", text="not seen: call monitor.log(loss=...)", brief="not seen"))
+    frame = build_frame(Sources("r", told, Diagnosis.nothing(), step=20, alive=True))
+    assert frame.charts[0].waiting == "not seen: call monitor.log(loss=...)"
+
+
+def test_what_a_number_means_is_for_one_attempt_and_control_characters_are_kept_out():
+    odd = event("label", metric="grad_norm", text="\x1b[31mred", brief="\x07")
+    assert not any(ord(c) < 32 for words in story(odd).labels["grad_norm"] for c in words)
+    assert story(LABEL, Event(0, 0.0, 2, 10, "attempt", {"number": 2})).labels == {}

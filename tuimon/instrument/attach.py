@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import warnings
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from torch import nn
-from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from tuimon.errors import AttachError, LogError
 from tuimon.instrument import patches
+from tuimon.instrument.arguments import (
+    check_counts,
+    check_loader,
+    check_model,
+    check_optimizers,
+    check_place,
+    check_scaler,
+    check_schedulers,
+    check_words,
+)
 from tuimon.instrument.autopilot import Policy
 from tuimon.instrument.cadence import DETAILS, Cadence, Detail
 from tuimon.instrument.checkpoints import Checkpoints
 from tuimon.instrument.describe import run_info
 from tuimon.instrument.discovery import Discovery
+from tuimon.instrument.ending import ending
 from tuimon.instrument.feeds import Feeds
 from tuimon.instrument.host import capture_copy
 from tuimon.instrument.measure import Probe
@@ -31,7 +43,7 @@ from tuimon.instrument.recorder import Recorder, is_recorded
 from tuimon.instrument.rescue import say_override
 from tuimon.instrument.resume import ResumeInfo
 from tuimon.instrument.snapshots import Snapshots
-from tuimon.instrument.state import TrainingState, unwrap, unwrapped
+from tuimon.instrument.state import TrainingState, unwrapped
 from tuimon.instrument.steering import Steering
 from tuimon.instrument.tracked import device_of, held_by, named_parameters
 from tuimon.record.liveness import is_alive
@@ -72,46 +84,66 @@ def attach(
     further attempt: steps count on, and a rescue's overrides stay in force.
     AttachError says in one line what was given and what is wanted.
     """
-    opts = _check_objects(model, optimizers)
-    _check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
-                 on_critical=(on_critical, get_args(Policy)))
-    _check_counts(total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
+    check_model(model)
+    opts = check_optimizers(model, optimizers, _ATTACHED)
+    schedulers = check_schedulers(scheduler, opts)
+    check_scaler(scaler)
+    check_loader(dataloader)
+    check_place(name, run_dir)
+    check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
+                on_critical=(on_critical, get_args(Policy)))
+    check_counts(total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
     if on_critical == "hold" and not controls:
         raise AttachError('on_critical="hold" needs controls=True: nobody could resume the run that it holds')
     if resumed is not None and not isinstance(resumed, ResumeInfo):
         raise AttachError(f"resumed must be what resume returned, not {resumed!r:.60}")
     name = name or type(unwrapped(model)).__name__
     device = device_of([p for group in held_by(opts) for p in group])
-    with _claiming(run_dir):
-        run, attempt = _run(name, run_dir)
-        info = run_info(
-            model, opts, name=name, attempt=attempt, device=device, total_steps=total_steps,
-            tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
-        )
-        try:
-            run.write_info(info)
-        except OSError as error:
-            raise AttachError(f"cannot write to {run.path}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
-    recorder = Recorder(run, info, attempt=attempt, from_step=resumed.step if resumed else 0, context=_context(info),
-                        on_critical=on_critical, controls=controls)
-    schedulers = scheduler if isinstance(scheduler, list | tuple) else () if scheduler is None else (scheduler,)
-    state = TrainingState(model, opts, scaler=scaler, schedulers=schedulers, from_step=recorder.from_step)
-    recorder.start()
+    state = TrainingState(model, opts, scaler=scaler, schedulers=schedulers,
+                          from_step=resumed.step if resumed else 0)
     overrides = Overrides()
     if resumed is not None and resumed.overrides:
         overrides.load(resumed.overrides)
-        if overrides.in_force != InForce():
-            say_override(recorder, overrides, recorder.from_step)
-    monitor = _join(recorder, state, model, opts, detail, overrides, keep=checkpoints, dataloader=dataloader)
+    info = run_info(
+        model, opts, name=name, attempt=1, device=device, total_steps=total_steps,
+        tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
+    )
+    with ExitStack() as undo:  # whatever ends this, Ctrl+C too, leaves no thread, no hook and no half a run behind
+        recorder = _recorder(info, run_dir, undo, from_step=resumed.step if resumed else 0,
+                             on_critical=on_critical, controls=controls)
+        try:
+            monitor = _join(recorder, state, model, opts, detail, overrides, undo,
+                            keep=checkpoints, dataloader=dataloader)
+        except Exception as error:
+            raise AttachError(f"cannot watch {type(unwrapped(model)).__name__}: {type(error).__name__}: "
+                              f"{' '.join(str(error).split()):.200}") from error
+        undo.pop_all()
+    if overrides.in_force != InForce():
+        say_override(recorder, overrides, recorder.from_step)
     _name_untrained(monitor, model, opts)
     return monitor
 
 
+def _recorder(info: RunInfo, run_dir: str | os.PathLike[str] | None, undo: ExitStack, **options: Any) -> Recorder:
+    """A recorder at work in the run directory; `undo` ends it and removes what was not there before."""
+    with ExitStack() as claim:
+        run, attempt = _run(info.name, run_dir, undo, claim)
+        info = replace(info, attempt=attempt)
+        try:
+            run.write_info(info)
+        except OSError as error:
+            raise AttachError(f"cannot write to {run.path}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
+    recorder = Recorder(run, info, attempt=attempt, context=_context(info), **options)
+    recorder.start()
+    undo.push(lambda _, error, __: recorder.close(*ending(error, stopping=False)))
+    return recorder
+
+
 def _join(
     recorder: Recorder, state: TrainingState, model: nn.Module, optimizers: Sequence[Optimizer], detail: Detail,
-    overrides: Overrides, *, keep: Keep, dataloader: Any,
+    overrides: Overrides, undo: ExitStack, *, keep: Keep, dataloader: Any,
 ) -> Monitor:
-    """The parts of one run, connected."""
+    """The parts of one run, connected; the last of them begins to watch."""
     info, from_step = recorder.info, recorder.from_step
     cadence = Cadence(detail, len(info.tensors), timed=device_of(list(model.parameters())).type == "cpu")
     monitor: Monitor
@@ -119,8 +151,11 @@ def _join(
         model, optimizers, overrides=overrides, cadence=cadence, sink=recorder, table_size=len(info.tensors),
         tokens_per_step=info.tokens_per_step, from_step=from_step,
         on_fault=lambda part, error: monitor.measuring_failed(part, error),  # noqa: PLW0108  # it is made below
+        on_label=lambda label: monitor.label(label),  # noqa: PLW0108  # so
     )
     snapshots = _snapshots(recorder, state) if keep == "auto" else None
+    if snapshots is not None:
+        undo.callback(snapshots.close)
     feeds = Feeds()
     steering = Steering(
         recorder, overrides, snapshots,
@@ -135,9 +170,9 @@ def _join(
         for optimizer in optimizers:
             _ATTACHED.discard(optimizer)
 
+    monitor = Monitor(probe, recorder, steering, state, feeds, detached)
     for optimizer in optimizers:
         _ATTACHED.add(optimizer)
-    monitor = Monitor(probe, recorder, steering, state, feeds, detached)
     return monitor
 
 
@@ -165,33 +200,37 @@ def _context(info: RunInfo) -> Any:
 
 
 @contextmanager
-def _claiming(run_dir: str | os.PathLike[str] | None) -> Iterator[None]:
+def _claiming(path: Path) -> Iterator[None]:
     """One process at a time looks whether a directory is taken and takes it: two at once would both find it free.
 
     The lock is the kernel's, on the directory itself: it leaves no file, and dies with its process.
     """
-    fd = -1
-    if run_dir is not None:
-        path = Path(run_dir).expanduser().absolute()
-        with suppress(OSError):  # `_run` meets it again and says so; a file system without locks has none
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(fd, fcntl.LOCK_EX)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        with suppress(OSError):  # a file system that has no locks
+            fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
-        if fd >= 0:
-            os.close(fd)
+        os.close(fd)
 
 
-def _run(name: str, run_dir: str | os.PathLike[str] | None) -> tuple[RunDir, int]:
-    """The run directory and the number of this attempt in it."""
+def _run(
+    name: str, run_dir: str | os.PathLike[str] | None, undo: ExitStack, claim: ExitStack
+) -> tuple[RunDir, int]:
+    """The run directory and the number of this attempt in it; `undo` removes what was not there before.
+
+    `claim` is left when the directory says whose it is.
+    """
     try:
         if run_dir is None:
-            return create_run(name), 1
+            run = create_run(name)
+            undo.callback(shutil.rmtree, run.path, ignore_errors=True)
+            return run, 1
         run = RunDir(Path(run_dir).expanduser().absolute())
+        is_new = not run.path.exists()
         run.path.parent.mkdir(parents=True, exist_ok=True)
         prepare_run(run)
+        claim.enter_context(_claiming(run.path))
         before = run.read_info()
     except OSError as error:
         where = run_dir or "a run directory"
@@ -199,57 +238,14 @@ def _run(name: str, run_dir: str | os.PathLike[str] | None) -> tuple[RunDir, int
     except LogError as error:
         raise AttachError(f"run_dir holds something else: {error}") from None
     if before is None:
+        if is_new:  # and nobody else's by now
+            undo.callback(shutil.rmtree, run.path, ignore_errors=True)
         return run, 1
     mine = before.process.pid == os.getpid()
     if is_recorded(run) if mine else is_alive(before.process):
         whose = "another monitor of this script" if mine else f"process {before.process.pid}"
         raise AttachError(f"run_dir is being written by {whose}: give each run a directory of its own")
     return run, before.attempt + 1
-
-
-def _check_objects(model: Any, optimizers: Sequence[Any]) -> tuple[Optimizer, ...]:
-    if not isinstance(model, nn.Module):
-        raise AttachError(f"attach wants (model, optimizer, ...); the model must be an nn.Module, not {_kind(model)}")
-    if not optimizers:
-        raise AttachError("attach wants at least one optimizer after the model, and none was given")
-    opts = tuple(unwrap(o) for o in optimizers)
-    for given in opts:
-        if not isinstance(given, Optimizer):
-            raise AttachError(f"attach wants torch optimizers after the model, not {_kind(given)}")
-    parameters = dict(named_parameters(model))
-    if not parameters:
-        raise AttachError(f"{type(model).__name__} has no parameters: there is nothing to measure")
-    for parameter_name, parameter in parameters.items():
-        if is_lazy(parameter) or parameter.is_meta:
-            kind = "lazy" if is_lazy(parameter) else "on the meta device"
-            raise AttachError(f"{parameter_name} is {kind}: attach after the model has real weights")
-    mine = {id(p) for p in parameters.values()}
-    for i, given in enumerate(opts):
-        label = type(given).__name__
-        if not any(id(p) in mine for group in given.param_groups for p in group["params"]):
-            raise AttachError(f"{label} holds no parameter of {type(model).__name__}: give the optimizer of this model "
-                              "(made after wrapping or moving it)")
-        if any(given is other for other in opts[:i]):
-            raise AttachError(f"the same {label} was given twice")
-        if given in _ATTACHED:
-            raise AttachError(f"this {label} is attached already: close that monitor first")
-    return opts
-
-
-def _kind(value: Any) -> str:
-    return f"a {type(value).__name__}" if value is not None else "None"
-
-
-def _check_words(**words: tuple[Any, Sequence[str]]) -> None:
-    for argument, (given, known) in words.items():
-        if given not in known:
-            raise AttachError(f"{argument} must be one of {', '.join(map(repr, known))}, not {given!r:.60}")
-
-
-def _check_counts(**counts: Any) -> None:
-    for argument, given in counts.items():
-        if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
-            raise AttachError(f"{argument} must be a whole number above 0, or None, not {given!r:.60}")
 
 
 def _name_untrained(monitor: Monitor, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:

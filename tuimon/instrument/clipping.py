@@ -20,8 +20,6 @@ from tuimon.instrument.tracked import Tracked, local
 
 _EPS: Final = 1e-6
 """As torch.nn.utils.clip_grad_norm_ has it, so that our clipping is theirs to the bit."""
-Stretch = tuple[int, int, Tensor | None]
-"""First and last tracked tensor, and what their gradients are still multiplied by."""
 
 
 class Clipping:
@@ -52,26 +50,26 @@ class Clipping:
         if any(id(p) not in ids for p in tracked.params if p.grad is not None):
             return max_norm
         self._is_done = True
-        if asked is None:
-            return torch.clamp(max_norm, max=limit) if isinstance(max_norm, Tensor) else limit
-        return limit if asked > limit else max_norm
+        return tighter(max_norm, asked, limit)
 
-    def apply(self, tracked: Tracked, stretches: Sequence[Stretch]) -> None:
-        """Clip the gradients of these stretches by their common norm."""
+    def apply(
+        self, tracked: Tracked, stretches: Sequence[tuple[int, int]], scales: Sequence[Tensor | None], *, is_all: bool
+    ) -> None:
+        """Clip the gradients of these stretches, multiplied by these scales, by their common norm.
+
+        is_all: whether they are all that this update has left.
+        """
         limit = self._overrides.clip
         if limit is None:
             return
-        self._is_done = True
+        self._is_done = is_all
         norms = self._zeros(tracked)
-        for first, last, scale in stretches:
+        for (first, last), scale in zip(stretches, scales, strict=True):
             if first < last:
                 tracked.grad_norms(first, last, norms[first:last])
                 if scale is not None:
                     norms[first:last].div_(scale.to(norms.device, non_blocking=True))
-        finite = torch.where(torch.isfinite(norms), norms, 0.0)
-        coefficient = torch.clamp(limit / (torch.linalg.vector_norm(finite) + _EPS), max=1.0)
-        for gradient in _gradients(tracked, stretches):
-            gradient.mul_(coefficient.to(gradient.device, non_blocking=True))
+        scale_down(_gradients(tracked, stretches), norms, limit)
 
     def _zeros(self, tracked: Tracked) -> Tensor:
         if self._norms is None or len(self._norms) != len(tracked):
@@ -79,11 +77,35 @@ class Clipping:
         return self._norms.zero_()
 
 
-def _gradients(tracked: Tracked, stretches: Sequence[Stretch]) -> Iterable[Tensor]:
-    for first, last, _ in stretches:
+def tighter(max_norm: Any, asked: float | None, limit: float) -> Any:
+    """The smaller of a script's `max_norm`, which the host knows as `asked` or not at all, and a limit in force."""
+    if asked is None:
+        return torch.clamp(max_norm, max=limit) if isinstance(max_norm, Tensor) else limit
+    return limit if asked > limit else max_norm
+
+
+def scale_down(gradients: Iterable[Tensor], norms: Tensor, limit: float) -> None:
+    """Multiply gradients by what brings the norm of `norms` down to the limit."""
+    finite = torch.where(torch.isfinite(norms), norms, 0.0)
+    coefficient = torch.clamp(limit / (torch.linalg.vector_norm(finite) + _EPS), max=1.0)
+    for gradient in gradients:
+        gradient.mul_(coefficient.to(gradient.device, non_blocking=True))
+
+
+def _gradients(tracked: Tracked, stretches: Sequence[tuple[int, int]]) -> Iterable[Tensor]:
+    for first, last in stretches:
         for parameter in tracked.params[first:last]:
             if parameter.grad is not None:
                 yield local(parameter.grad)
+
+
+def scale_of(optimizer: Any, *, steps: bool, scaler: Any) -> Tensor | None:
+    """What its gradients are still multiplied by: where it steps itself (a fused one divides), or waits its turn."""
+    if steps:
+        found = getattr(optimizer, "grad_scale", None)
+    else:
+        found = None if scaler is None or is_unscaled(scaler, optimizer) else scaler._scale  # noqa: SLF001  # get_scale() would read it on the host
+    return found if isinstance(found, Tensor) else None
 
 
 def is_unscaled(scaler: Any, optimizer: Any) -> bool:

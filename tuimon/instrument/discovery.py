@@ -18,7 +18,8 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from tuimon.instrument.state import TrainingState, unwrap
+from tuimon.instrument.arguments import unwrap
+from tuimon.instrument.state import TrainingState
 
 _LOG = logging.getLogger("tuimon")
 

@@ -92,10 +92,16 @@ def tokens_of_batch(batch: Any) -> int:
 
 
 def install(probe: Probe, boundary: Callable[[], None]) -> list[RemovableHandle]:
-    """Hook the probe's optimizers and model; the handles take the hooks off again."""
+    """Hook the probe's optimizers and model, all or none; the handles take the hooks off again."""
     handles: list[RemovableHandle] = []
-    for k, optimizer in enumerate(probe.optimizers):
-        handles.append(optimizer.register_step_pre_hook(hidden(BeforeStep(probe, k).__call__)))
-        handles.append(optimizer.register_step_post_hook(hidden(AfterStep(probe, k, boundary).__call__)))
-    handles.append(probe.model.register_forward_pre_hook(CountTokens(probe), with_kwargs=True))
+    try:
+        for k, optimizer in enumerate(probe.optimizers):
+            handles.append(optimizer.register_step_pre_hook(hidden(BeforeStep(probe, k).__call__)))
+            handles.append(optimizer.register_step_post_hook(hidden(AfterStep(probe, k, boundary).__call__)))
+        if not isinstance(probe.model, torch.jit.ScriptModule):  # takes no hooks: tokens come from the loader
+            handles.append(probe.model.register_forward_pre_hook(CountTokens(probe), with_kwargs=True))
+    except BaseException:
+        for handle in handles:
+            handle.remove()
+        raise
     return handles

@@ -2,7 +2,7 @@
 
 Runs on the training thread. Queues work on the device and reads nothing back; rows reach the host through `outbox`.
 Raises nothing of its own: everything that hooks and patches call is `guarded`, which switches measuring off at the
-first error. With no override in force nothing that training computes is touched.
+first error; `unmeasured` then stands in. With no override in force nothing that training computes is touched.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from torch.optim import Optimizer
 
 from tuimon.instrument import rows
 from tuimon.instrument.cadence import Cadence
-from tuimon.instrument.clipping import Clipping, Stretch, is_unscaled
+from tuimon.instrument.clipping import Clipping, scale_of
+from tuimon.instrument.labels import CAPTURED, Labels, Say
 from tuimon.instrument.outbox import Outbox, Sink, as_logged
 from tuimon.instrument.overrides import Overrides
 from tuimon.instrument.rows import Finished
+from tuimon.instrument.sheet import Sheet
 from tuimon.instrument.step import Step, WatchedClosure, closure_in, guarded
-from tuimon.instrument.tracked import Tracked, device_of, held_by, local, signature
-from tuimon.instrument.transfer import Ring, on_host
+from tuimon.instrument.tracked import Tracked, device_of, held_by, signature
+from tuimon.instrument.transfer import on_host
+from tuimon.instrument.unmeasured import Unmeasured
 from tuimon.instrument.updates import Updates
 from tuimon.instrument.window import Window
 
@@ -34,7 +37,7 @@ class Probe:
     def __init__(
         self, model: nn.Module, optimizers: Sequence[Optimizer], *, overrides: Overrides, cadence: Cadence, sink: Sink,
         table_size: int, tokens_per_step: int | None = None, from_step: int = 0,
-        on_fault: Callable[[str, Exception], None],
+        on_fault: Callable[[str, Exception], None], on_label: Say,
     ) -> None:
         self.model, self.optimizers = model, tuple(optimizers)
         self.overrides, self.cadence = overrides, cadence
@@ -42,30 +45,39 @@ class Probe:
         self.outbox = Outbox(sink, cadence, table_size)
         self._on_fault, self._tokens_per_step = on_fault, tokens_per_step
         self.off = False
+        self.unmeasured: Unmeasured | None = None
+        """What stands in once measuring has failed; None before, and when the run is no longer attached."""
+        self.labels = Labels(on_label, has_tokens=any(isinstance(m, nn.Embedding) for m in model.modules()))
         self.cost = self.entered = self._extra = self._held = 0.0
-        self.step = from_step
-        self.scaler: Any = None
-        """The GradScaler that was last seen; None where none is in use."""
-        self._scaler_stepped = True
+        self._step = from_step
+        self._scaler: Any = None
+        self._scalers: dict[int, Any] = {}
+        self._scaler_stepped, self._stepped_within = True, False
         self._began: float | None = None
         self._device = device_of([p for group in held_by(optimizers) for p in group])
         self._window = Window(self._device)
         self._track()
-        self._now = self._open()
+        self._now = self._open(self._step + 1)
 
     def _track(self) -> None:
         """What the optimizers hold now, and rows of that width."""
         self.tracked = Tracked(self.model, self.optimizers, self._device)
         self._updates = Updates(self.tracked)
-        tensors = len(self.tracked)
-        self._ring = ring = Ring(rows.HEAD + 3 * tensors, self._device)
-        self._grads, self._weights, self._changes = (
-            [row[rows.HEAD + i * tensors:rows.HEAD + (i + 1) * tensors] for row in ring.rows] for i in range(3)
-        )
-        self._heads = [list(row[:rows.HEAD].unbind()) for row in ring.rows]
+        self._sheet = Sheet(self.tracked, self._device)
+        self._ring = self._sheet.ring
 
-    def _open(self) -> Step:
-        step, several = self.step + 1, [False] * len(self.optimizers)
+    @property
+    def step(self) -> int:
+        """Last completed step."""
+        return self._step if self.unmeasured is None else self.unmeasured.step
+
+    @property
+    def scaler(self) -> Any:
+        """The GradScaler that was last seen; None where none is in use."""
+        return (self._scaler if self.unmeasured is None else self.unmeasured.scaler) or self._scaler
+
+    def _open(self, step: int) -> Step:
+        several = [False] * len(self.optimizers)
         return Step(self._ring.take(), self.cadence.wants_all(step), self.cadence.wants_vectors(step),
                     several.copy(), several.copy(), [False] * len(self.tracked))
 
@@ -103,14 +115,32 @@ class Probe:
             self._window.begin(self.tracked, tensors, grads, unscale)
 
     @guarded
-    def backward_ended(self, *, raised: bool) -> None:
-        """After it."""
+    def backward_ended(self, *, raised: bool) -> bool:
+        """After it; True where optimizers stepped within and that completes the step."""
         if raised:
             self._window.abandon()
-        elif not self._capturing() and self._window.end(self.tracked):
+        elif not self._capturing() and self._window.end(self.tracked, stepped=self._stepped_within):
+            self.labels.left = self._window.marks
             self._clipping.reopen()
-            if not self._now.evaluated:
+            if not (self._now.evaluated or self._stepped_within):
                 self._now.measured = [False] * len(self.optimizers)
+        if not self._stepped_within or self._window.is_inside:
+            return False
+        self._stepped_within = False
+        self._finish()
+        return True
+
+    def _compare(self, k: int | None = None) -> None:
+        """Has the script changed gradients itself since something known left them? The k-th optimizer's, or all."""
+        if self.labels.looks and not self._window.is_inside:
+            first, last = (0, len(self.tracked)) if k is None else self.tracked.spans[k]
+            self.labels.compare(self.tracked.grad_marks(), first, last)
+
+    @guarded
+    def changed(self) -> None:
+        """After clip_grad_norm_: what it did to the gradients is known."""
+        if self.labels.looks:
+            self.labels.left = self.tracked.grad_marks()
 
     @guarded
     def clip(self, parameters: list[Tensor], max_norm: Any, total: Tensor, norm_type: float | None) -> Any:
@@ -119,46 +149,20 @@ class Probe:
         if ids.isdisjoint(self.tracked.ids) or self._capturing():
             return max_norm
         self._touch()
+        self._compare()
         now, asked = self._now, on_host(max_norm)
         self.overrides.script_clip = asked
         if not now.evaluated:
-            if norm_type == 2 and self._is_global_norm(total, parameters, ids):
-                self._heads[now.slot][rows.TOTAL].copy_(total, non_blocking=True)
-                now.head.add(rows.TOTAL)
+            if norm_type == 2 and self._sheet.is_global_norm(now, total, parameters):
+                self._sheet.note(now, rows.TOTAL, total)
                 now.measured = [True] * len(self.optimizers)
             else:
                 for k, (first, last) in enumerate(self.tracked.spans):
                     if not now.measured[k] and any(id(p) in ids for p in self.tracked.params[first:last]):
-                        self._measure(k)
+                        self._sheet.measure(now, k)
         limit = self._clipping.lowered(self.tracked, ids, max_norm, asked, norm_type)
         now.limit = on_host(limit)
         return limit
-
-    def _is_global_norm(self, total: Tensor, parameters: list[Tensor], ids: set[int]) -> bool:
-        """Whether clipping has just computed our number, so that it costs nothing."""
-        tracked = self.tracked
-        return (
-            not self._now.vectors and tracked.full_precision and tracked.ids <= ids and not hasattr(total, "to_local")
-            and all(p.grad is None for p in parameters if id(p) not in tracked.ids)
-        )
-
-    def _measure(self, k: int) -> None:
-        """The gradient norms of one optimizer's tensors, as they are now."""
-        first, last = self.tracked.spans[k]
-        now = self._now
-        if first < last:
-            now.seen[first:last] = self.tracked.grad_norms(first, last, self._grads[now.slot][first:last])
-        now.measured[k] = True
-        now.head.discard(rows.TOTAL)
-
-    def _divide(self, k: int, scale: Tensor) -> None:
-        """Those norms were of scaled gradients."""
-        first, last = self.tracked.spans[k]
-        now = self._now
-        if rows.TOTAL in now.head:
-            self._heads[now.slot][rows.TOTAL].div_(scale)
-        else:
-            self._grads[now.slot][first:last].div_(scale)
 
     # -- the optimizer step
 
@@ -167,6 +171,7 @@ class Probe:
         """The pre-hook of the k-th optimizer; new arguments where its closure must be watched."""
         optimizer = self.optimizers[k]
         if self._capturing():
+            self.labels.state(CAPTURED)
             return None
         self._touch()
         if signature(self.optimizers) != self.tracked.size:
@@ -176,8 +181,8 @@ class Probe:
         if closure is None:
             self._look(k, getattr(optimizer, "grad_scale", None))
         found_inf = getattr(optimizer, "found_inf", None)
-        if found_inf is not None:
-            self._head(rows.FOUND_INF, found_inf)
+        if isinstance(found_inf, Tensor):
+            self._sheet.note(now, rows.FOUND_INF, found_inf)
         if now.everything:
             began = time.perf_counter()
             if not any(now.stepped):
@@ -185,42 +190,32 @@ class Probe:
             self._updates.before(*self.tracked.spans[k])
             self._extra += time.perf_counter() - began
         now.stepped[k] = self._scaler_stepped = True
-        self.overrides.scale_lr(k, optimizer, self.step + 1)
+        self.overrides.scale_lr(k, optimizer, self._step + 1)
         return None if closure is None else replaced(WatchedClosure(self, k, closure))
 
     def _look(self, k: int, scale: Tensor | None) -> None:
         """At the gradients that the k-th optimizer is about to use; `scale` is what a fused one divides them by."""
         now = self._now
+        self._compare(k)
         if not now.measured[k]:
-            self._measure(k)
-            if scale is not None:
-                self._divide(k, scale)
+            self._sheet.measure(now, k)
+            if isinstance(scale, Tensor):
+                self._sheet.divide(now, k, scale)
         self._clip(k)
 
-    def _head(self, index: int, value: Tensor) -> None:
-        self._heads[self._now.slot][index].copy_(local(value.detach()).reshape(()), non_blocking=True)
-        self._now.head.add(index)
-
     def _clip(self, k: int) -> None:
-        """By the limit in force, as the k-th optimizer is about to step: what this update has yet to use."""
+        """What this update has yet to use. Within backward that is all that is there: the k-th optimizer's own."""
         if not self._clipping.is_due:
             return
-        now, clip = self._now, self.overrides.clip
-        left = [j for j, stepped in enumerate(now.stepped) if j == k or not stepped]
+        now, clip, inside = self._now, self.overrides.clip, self._window.is_inside
+        left = [j for j, stepped in enumerate(now.stepped) if j == k or not (stepped or inside)]
         for j in left:
             if not now.measured[j]:
-                self._measure(j)
-        self._clipping.apply(self.tracked, [self._stretch(j, k) for j in left])
+                self._sheet.measure(now, j)
+        scales = [scale_of(self.optimizers[j], steps=j == k, scaler=self._scalers.get(j, self._scaler)) for j in left]
+        self._clipping.apply(self.tracked, [self.tracked.spans[j] for j in left], scales, is_all=not inside)
         now.limit = clip if now.limit is None or clip is None else min(now.limit, clip)
-
-    def _stretch(self, j: int, k: int) -> Stretch:
-        """The tensors of the j-th optimizer, and what its gradients are scaled by while the k-th steps."""
-        optimizer, scale = self.optimizers[j], None
-        if j == k:
-            scale = getattr(optimizer, "grad_scale", None)
-        elif self._now.skipped is not None and not is_unscaled(self.scaler, optimizer):
-            scale = self.scaler._scale  # noqa: SLF001  # get_scale() would read it on the host
-        return (*self.tracked.spans[j], scale)
+        self.labels.left = self.tracked.grad_marks()
 
     @guarded
     def evaluating(self, k: int) -> None:
@@ -232,12 +227,13 @@ class Probe:
     def evaluated(self, k: int) -> None:
         """The closure of the k-th optimizer has run: its gradients exist only here."""
         now = self._now
-        self.overrides.scale_lr(k, self.optimizers[k], self.step + 1)
+        self.overrides.scale_lr(k, self.optimizers[k], self._step + 1)
         if not now.evaluated:
+            self._compare(k)
             if not now.measured[k]:
-                self._measure(k)
+                self._sheet.measure(now, k)
             now.evaluated = True
-            if self._window.close(self._heads[now.slot][rows.LOSS]):
+            if self._window.close(self._sheet.heads[now.slot][rows.LOSS]):
                 now.head.add(rows.LOSS)
         self._window.forget()
         self._clip(k)
@@ -254,7 +250,7 @@ class Probe:
         if now.everything and now.stepped[k]:
             began = time.perf_counter()
             first, last = self.tracked.spans[k]
-            self._updates.after(first, last, self._changes[now.slot])
+            self._updates.after(first, last, self._sheet.changes[now.slot])
             covered = max(first, self._updates.block[0]), min(last, self._updates.block[1])
             if covered[0] < covered[1] and covered not in now.moved:
                 now.moved.append(covered)
@@ -262,18 +258,21 @@ class Probe:
         return self._finish_after(k)
 
     def _finish_after(self, k: int) -> bool:
-        if k < len(self.optimizers) - 1:
+        is_last = k == len(self.optimizers) - 1
+        if self._window.is_inside:  # the tensors of the other optimizers are still being worked on
+            self._stepped_within = self._stepped_within or is_last
             return False
-        self._finish()
-        return True
+        if is_last:
+            self._finish()
+        return is_last
 
     def _read_lr(self, optimizer: Optimizer) -> None:
         now = self._now
         lr, scheduled = optimizer.param_groups[0].get("lr"), self.overrides.scheduled_lr(0, optimizer)
         now.lr, now.lr_scheduled = on_host(lr), on_host(scheduled)
         if isinstance(lr, Tensor) and now.lr is None:
-            self._head(rows.LR, lr)
-            self._head(rows.LR_SCHEDULED, scheduled)
+            self._sheet.note(now, rows.LR, lr)
+            self._sheet.note(now, rows.LR_SCHEDULED, scheduled)
 
     # -- GradScaler
 
@@ -288,13 +287,13 @@ class Probe:
             return
         self._touch()
         now = self._now
-        self._scaler_stepped, self.scaler = False, scaler
+        self._scaler_stepped, self._scaler, self._scalers[k] = False, scaler, scaler
         scale = scaler._scale  # noqa: SLF001  # get_scale() would read it on the host
         now.skipped = now.skipped or 0.0
         if isinstance(scale, Tensor):
-            self._head(rows.LOSS_SCALE, scale)
+            self._sheet.note(now, rows.LOSS_SCALE, scale)
             if now.measured[k] and not unscaled:
-                self._divide(k, scale)
+                self._sheet.divide(now, k, scale)
 
     @guarded
     def scaler_ended(self, k: int) -> bool:
@@ -304,7 +303,7 @@ class Probe:
         now, self._scaler_stepped = self._now, True
         now.skipped = 1.0
         if not now.measured[k]:
-            self._measure(k)
+            self._sheet.measure(now, k)
         if k == 0:
             self._read_lr(self.optimizers[0])
         return self._finish_after(k)
@@ -315,9 +314,9 @@ class Probe:
     def manual_step(self) -> bool:
         """Monitor.step(): a step that never reached Python is complete."""
         self._touch()
-        for k in range(len(self.optimizers)):
-            if not self._now.measured[k]:
-                self._measure(k)
+        now = self._now
+        for k in [k for k, is_done in enumerate(now.measured) if not is_done]:
+            self._sheet.measure(now, k)
         self._read_lr(self.optimizers[0])
         self._finish()
         return True
@@ -325,24 +324,24 @@ class Probe:
     def _finish(self) -> None:
         """Complete the row, send it, open the next step."""
         now, clock = self._now, time.perf_counter()
-        if not now.evaluated and self._window.close(self._heads[now.slot][rows.LOSS]):
+        if not now.evaluated and self._window.close(self._sheet.heads[now.slot][rows.LOSS]):
             now.head.add(rows.LOSS)
         self._window.forget()
         self._clipping.reopen()
         if now.everything:
-            self.tracked.param_norms(self._weights[now.slot])
+            self.tracked.param_norms(self._sheet.weights[now.slot])
             self._extra += time.perf_counter() - clock
-        tensors = len(self.tracked)
-        self._ring.send(now.slot, rows.HEAD + tensors * (3 if now.everything else 1 if any(now.seen) else 0))
-        self.step += 1
+        self._sheet.send(now)
         took = None if self._began is None else clock - self._began
+        values = now.known(self._tokens_per_step, took)
+        self.labels.finished(loss=rows.LOSS in now.head or "loss" in now.logged, tokens="tokens" in values)
         done = Finished(
-            step=self.step, time=time.time(), slot=now.slot, head=now.head, seen=now.seen, weights=now.everything,
+            step=self._step + 1, time=time.time(), slot=now.slot, head=now.head, seen=now.seen, weights=now.everything,
             moved=now.moved, moved_all=all(now.stepped) and self._updates.covers_all, vectors=now.vectors,
-            values=now.known(self._tokens_per_step, took), held=self._held, logged=now.logged,
+            values=values, held=self._held, logged=now.logged,
         )
         if now.slot == self._ring.scratch:  # the ring was full: only what the host knows
-            done.head, done.seen, done.weights, done.moved = set(), [False] * tensors, False, []
+            done.head, done.seen, done.weights, done.moved = set(), [False] * len(self.tracked), False, []
         self.outbox.post(done, self._ring, self.tracked)
         self._began, self._held = time.perf_counter(), 0.0
         here = self._began - self.entered
@@ -350,7 +349,8 @@ class Probe:
             extra = self._extra if now.everything else None
             self.cadence.learn(took, max(0.0, self.cost + here - self._extra), extra)
         self.cost, self._extra = -here, 0.0
-        self._now = self._open()
+        self._now = self._open(self._step + 2)
+        self._step += 1  # last: whoever counts on after an error begins here
 
     def resumed(self, held: float) -> None:
         """What the boundary did took `held` seconds, which belong to no step."""
@@ -360,7 +360,7 @@ class Probe:
         """A parameter group was added."""
         before = self._now
         self._track()
-        self._now = self._open()
+        self._now = self._open(self._step + 1)
         for name in ("limit", "skipped", "tokens", "batch_tokens", "waited", "logged"):
             setattr(self._now, name, getattr(before, name))
 
@@ -369,6 +369,8 @@ class Probe:
         number = as_logged(value)
         if number is None:
             return False
+        if name == "loss":
+            self.labels.knows_loss()
         latest = self.outbox.latest
         (self._now if latest is None else latest).logged[name] = number
         return True
@@ -380,11 +382,19 @@ class Probe:
 
     def shut(self) -> None:
         """Measure nothing any more, and leave the optimizers as their schedules want them."""
-        self.off = True
+        self.forget()
         for k in range(len(self.optimizers)):
             self.overrides.restore_lr(k)
 
+    def forget(self) -> None:
+        """Do nothing any more, at once: the run is not attached, or this is a forked child."""
+        self.off, self.unmeasured = True, None
+
     def give_up(self, error: Exception) -> None:
-        """Switch measuring off."""
+        """Switch measuring off; what is called from here on, `unmeasured` answers."""
+        step = self._step
         self.shut()
+        self.unmeasured = Unmeasured(
+            self.optimizers, self.overrides, step, capturing=self._capturing, on_fault=self._on_fault,
+        )
         self._on_fault("measure", error)

@@ -21,6 +21,7 @@ from tuimon.diagnosis.model import Diagnosis
 from tuimon.instrument import hooks, patches
 from tuimon.instrument.ending import ending, last_error
 from tuimon.instrument.feeds import Feeds
+from tuimon.instrument.labels import Label
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.state import TrainingState
@@ -45,7 +46,12 @@ class Monitor:
         self._steers, self._is_closed, self._has_complained = True, False, False
         self._pid = os.getpid()
         self._hooks: list[RemovableHandle] = hooks.install(probe, self.boundary)
-        patches.watch(self)
+        try:
+            patches.watch(self)
+        except BaseException:
+            for handle in self._hooks:
+                handle.remove()
+            raise
         atexit.register(self._at_exit)
 
     # -- for scripts
@@ -114,7 +120,7 @@ class Monitor:
             return
         self._is_closed = True
         atexit.unregister(self._at_exit)
-        self._detach()
+        patches.unwatch(self)
         for handle in self._hooks:
             handle.remove()
         self.probe.flush(LAST_ROWS)
@@ -161,9 +167,14 @@ class Monitor:
             probe.resumed(time.perf_counter() - began)
 
     def measuring_failed(self, part: str, error: Exception) -> None:
-        """Measuring has switched itself off. Its hooks stay, inert: one of them may be running."""
-        self._detach()
+        """Measuring has switched itself off. Hooks and patches stay: commands are obeyed at step boundaries."""
         self.fault(part, error)
+
+    def label(self, label: Label) -> None:
+        """A number of this run means something else than its name says; stated once."""
+        fields = {"metric": label.metric, "text": label.text, "brief": label.brief}
+        self._recorder.event("label", self.probe.step, **fields)
+        self._recorder.mark(Mark(self.probe.step, "label", fields))
 
     def fault(self, part: str, error: Exception) -> None:
         """A part of tuimon is off from here on; training goes on."""
@@ -171,9 +182,6 @@ class Monitor:
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
         self._recorder.event("fault", self.probe.step, part=part, error=text)
         self._complain(f"tuimon has switched off its {part} part, training goes on: {text}"[:300])
-
-    def _detach(self) -> None:
-        patches.unwatch(self)
 
     def _complain(self, text: str) -> None:
         """Once, and not even then where warnings are errors: those would end training."""

@@ -81,9 +81,10 @@ def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
         return _watchers
 
     def end(watchers: tuple[Watcher, ...], *, raised: bool) -> None:
-        for watcher in watchers:
-            watcher.probe.backward_ended(raised=raised)
         _unmatched.clear()
+        for watcher in watchers:
+            if watcher.probe.backward_ended(raised=raised):
+                watcher.boundary()
 
     begin, end = hidden(begin), hidden(end)
 
@@ -124,7 +125,10 @@ def _clip(original: Callable[..., Any]) -> Callable[..., Any]:
             for watcher in watchers:
                 limit = watcher.probe.clip(parameters, max_norm, total_norm, order)
                 max_norm = max_norm if limit is None else limit
-        return original(parameters, max_norm, total_norm, *args, **kwargs)
+        result = original(parameters, max_norm, total_norm, *args, **kwargs)
+        for watcher in watchers:
+            watcher.probe.changed()
+        return result
 
     return clip
 
@@ -217,11 +221,9 @@ def watch(watcher: Watcher) -> None:
     """Start telling it; the first one installs the patches."""
     global _watchers  # noqa: PLW0603  # a patched function is process-wide state
     if not _watchers:
-        for patch in PATCHES:
-            place = patch.place()
-            original = getattr(place, patch.name)
-            replacement = patch.wrap(original)
-            setattr(place, patch.name, replacement)
+        found = [(patch, original := getattr(patch.place(), patch.name), patch.wrap(original)) for patch in PATCHES]
+        for patch, original, replacement in found:  # nothing is replaced unless all of it is there
+            setattr(patch.place(), patch.name, replacement)
             _installed.append((patch, original, replacement))
     for other in _watchers:
         if other.is_ending_data:
@@ -247,5 +249,5 @@ def unwatch(watcher: Watcher) -> None:
 def forget_all() -> None:
     """In a forked child: nobody is attached here."""
     for watcher in _watchers:
-        watcher.probe.off = True
+        watcher.probe.forget()
         unwatch(watcher)

@@ -44,19 +44,6 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner
 
 
-_INNER: Final = ("optimizer", "_optimizer", "optim")
-
-
-def unwrap(optimizer: Any) -> Any:
-    """The torch optimizer inside what Accelerate, Lightning and others put around it; the object itself if none."""
-    for _ in range(4):
-        inner = next((i for n in _INNER if isinstance(i := getattr(optimizer, n, None), Optimizer)), None)
-        if inner is None:
-            return optimizer
-        optimizer = inner
-    return optimizer
-
-
 def own_name(name: str) -> str:
     """A parameter's name without the parts that wrappers put in."""
     for part in _WRAPPERS:

@@ -16,22 +16,27 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def guarded(method: _F) -> _F:
     """The outermost frame: an error of ours ends measuring, never training. Its time is counted as our cost.
 
-    Returns None where measuring is off. For methods of `measure.Probe`.
+    Where measuring is off, `unmeasured` answers if it has a method of that name, else None. For methods of
+    `measure.Probe`.
     """
 
     @functools.wraps(method)
     def outermost(self: Any, *args: Any, **kwargs: Any) -> Any:
         if self.off:
-            return None
+            return stand_in(self, *args, **kwargs)
         self.entered = time.perf_counter()
         try:
             with torch.no_grad():
                 return method(self, *args, **kwargs)
         except Exception as error:
             self.give_up(error)
-            return None
+            return stand_in(self, *args, **kwargs)
         finally:
             self.cost += time.perf_counter() - self.entered
+
+    def stand_in(self: Any, *args: Any, **kwargs: Any) -> Any:
+        other = getattr(self.unmeasured, method.__name__, None)
+        return None if other is None else other(*args, **kwargs)
 
     return outermost  # type: ignore[return-value]  # the same signature
 

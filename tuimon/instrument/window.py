@@ -24,6 +24,8 @@ class Window:
         self._depth = 0
         self._before: list[int] = []
         self._roots: list[Tensor] = []
+        self.marks: list[int] = []
+        """Of the gradients, as the last backward left them."""
         self.roots = 0
         """How many were added since the window opened."""
 
@@ -35,18 +37,27 @@ class Window:
         self._before = tracked.grad_marks()
         self._roots = [_objective(root, grad, unscale) for root, grad in _scalars(tensors, grads)]
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether a backward is under way: optimizers may step in hooks that it calls."""
+        return self._depth > 0
+
     def abandon(self) -> None:
         """That backward raised."""
         self._depth = max(0, self._depth - 1)
 
-    def end(self, tracked: Tracked) -> bool:
-        """It is over; whether it reached the tracked tensors, as a second network's loss does not."""
+    def end(self, tracked: Tracked, *, stepped: bool) -> bool:
+        """It is over; whether it reached the tracked tensors, as a second network's loss does not.
+
+        `stepped`: optimizers have stepped within it, and may have cleared the gradients that would show that.
+        """
         self._depth = max(0, self._depth - 1)
         if self._depth:
             return False
         before, roots = self._before, self._roots
         self._before, self._roots = [], []
-        if tracked.grad_marks() == before:
+        self.marks = tracked.grad_marks()
+        if self.marks == before and not stepped:
             return False
         if all(mark == -1 for mark in before):
             self.roots = 0

@@ -23,9 +23,11 @@ class Mark:
     step: int
     """Last completed step when it happened: it stands before the rows with a greater step."""
     kind: str
-    """"attempt" (started or resumed), "rollback", "override" (lr scale, clip), "note" (stated by the script)."""
+    """"attempt" (started or resumed), "rollback", "override" (lr scale, clip), "note" (stated by the script),
+    "label" (what a metric of this run means)."""
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """attempt: number, from_step. rollback: to_step. override: lr_scale, clip. note: text."""
+    """attempt: number, from_step. rollback: to_step. override: lr_scale, clip. note: text.
+    label: metric, text (for a log), brief (for a chart's title)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Final
 
 from tuimon.errors import LogError
 from tuimon.record import log
-from tuimon.record.events import Event, last_events
+from tuimon.record.events import Event, EventReader, last_events
 from tuimon.record.liveness import ProcessIdentity, is_alive
 from tuimon.record.rundir import RunDir
 from tuimon.record.segments import segment_paths
@@ -58,6 +58,8 @@ class Told:
     why: str = ""
     incidents: tuple[tuple[str, str, str], ...] = ()
     """Open ones: rule, severity, headline."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Metrics that mean something else than their name says, and what."""
 
     def after(self, event: Event) -> Told:
         """With one more event."""
@@ -72,6 +74,10 @@ class Told:
             return replace(
                 self, incidents=(*others, (event.text("rule"), event.text("severity"), event.text("headline")))
             )
+        if event.kind == "label":
+            metric = event.text("metric")
+            rest = tuple(label for label in self.labels if label[0] != metric)
+            return replace(self, labels=(*rest, (metric, event.text("text"))))
         return self
 
     def worst(self) -> tuple[str, str]:
@@ -79,6 +85,16 @@ class Told:
         order = {"critical": 2, "warning": 1, "info": 0}
         worst = max(self.incidents, key=lambda i: order.get(i[1], -1), default=None)
         return (worst[1], worst[2]) if worst else ("healthy", "")
+
+
+def told(run: RunDir) -> Told:
+    """Everything that the events of a run say, however many there are. Reads the disk; never raises."""
+    said = Told()
+    reader = EventReader(run.events)
+    while events := reader.poll():
+        for event in events:
+            said = said.after(event)
+    return said
 
 
 def derive(state: str, process: ProcessIdentity | None, last_sign: float | None, now: float) -> str:
@@ -103,19 +119,19 @@ def status(run: RunDir, clock: Callable[[], float] = time.time) -> RunStatus:
         return RunStatus("unreadable", why=str(error))
     seen = _tail(run)
     events, are_all = last_events(run.events, TAIL_BYTES)
-    told = Told() if are_all or info is None else Told(seen.state or "running", info.attempt)
+    said = Told() if are_all or info is None else Told(seen.state or "running", info.attempt)
     for event in events:
-        told = told.after(event)
+        said = said.after(event)
     started = info.started if info else launch.started if launch else None
     total = info.total_steps if info else launch.total_steps if launch else None
-    process = launch.process if launch and told.attempt == 0 else info.process if info else None
-    verdict, headline = told.worst()
+    process = launch.process if launch and said.attempt == 0 else info.process if info else None
+    verdict, headline = said.worst()
     now = clock()
-    state = derive(told.state, process, seen.sign, now)
+    state = derive(said.state, process, seen.sign, now)
     if state == "starting" and process is None and (started is None or now - started > SILENT_S):
         state = "died"
     return RunStatus(
-        state, told.attempt, seen.step or 0, total, seen.loss, seen.sign, started, verdict, headline, told.why,
+        state, said.attempt, seen.step or 0, total, seen.loss, seen.sign, started, verdict, headline, said.why,
     )
 
 

@@ -120,10 +120,11 @@ def _charts(sources: Sources, state: State) -> tuple[ChartView, ...]:
         metric = METRICS[name]
         log = metric.log_axis or (name == "loss" and name in sources.wide)
         value, bands = sources.values.get(name), _bands(sources, name)
+        label, meaning = sources.story.labels.get(name, ("", ""))
         views.append(ChartView(
             name, metric.label, log, "" if value is None else rate(value) if name == "lr" else measured(value),
-            _severity(name, value, badges), _WAITING[name] if state in LIVE else "nothing was measured",
-            _note(sources, name, bands), bands, sources.columns.get(name),
+            _severity(name, value, badges), meaning or _WAITING[name] if state in LIVE else "nothing was measured",
+            _note(sources, name, bands), label, bands, sources.columns.get(name),
             sources.columns.get("val_loss") if name == "loss" else None))
     return tuple(views)
 

@@ -103,7 +103,8 @@ def chart_spec(frame: Frame, index: int, choice: Choice, glyphs: GlyphSet, *, fo
     view = frame.charts[index]
     past = SMOOTHING[choice.smooth[index]]
     log = is_log(view, choice)
-    title = view.title + (" · log" if log else "") + (f" · smooth {short(past)}" if past else "")
+    title = view.title + (f" · {view.label}" if view.label else "")
+    title += (" · log" if log else "") + (f" · smooth {short(past)}" if past else "")
     if view.note and not view.bands:
         title += f" · {view.note}"
     title += "".join(f" · {band.beyond}" for band in view.bands if band.beyond)

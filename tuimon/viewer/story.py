@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, cast, get_args
 
 from tuimon.control.states import STATES, State
 from tuimon.record.events import Event
+from tuimon.record.metrics import METRICS
 from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.lines import Tone, plain_factor
 from tuimon.viewer.text import clean
@@ -136,6 +137,8 @@ class Story:
     requests: tuple[Request, ...] = ()
     lines: tuple[EventLine, ...] = ()
     faults: tuple[str, ...] = ()
+    labels: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Per metric that means something else than its name says: a few words for its title, and a sentence."""
 
     @property
     def rescue_target(self) -> int | None:
@@ -285,6 +288,15 @@ def _note(story: Story, event: Event) -> Story:
     return _line(story, event.step, "┊", text, "plain", mark="event") if text else story
 
 
+def _label(story: Story, event: Event) -> Story:
+    metric, text = _word(event.fields, "metric"), _word(event.fields, "text")
+    if not metric or not text:
+        return story
+    name = METRICS[metric].label if metric in METRICS else metric
+    labels = {**story.labels, metric: (_word(event.fields, "brief"), text)}
+    return _line(replace(story, labels=labels), event.step, "┊", f"{name}: {text}")
+
+
 def _fault(story: Story, event: Event) -> Story:
     text = f"{_word(event.fields, 'part') or 'a part of tuimon'} switched itself off: {_word(event.fields, 'error')}"
     return _line(replace(story, faults=(*story.faults, text)[-8:]), event.step, "▲", text, "warning")
@@ -299,7 +311,7 @@ def _end(story: Story, event: Event) -> Story:
 _TELL: Final[dict[str, Callable[[Story, Event], Story]]] = {
     "attempt": _attempt, "state": _state, "command": _command, "rescue": _rescue, "override": _override,
     "rollback": _rollback, "snapshot-healthy": _healthy, "snapshot-void": _void, "checkpoint": _checkpoint,
-    "incident": _incident, "note": _note, "fault": _fault, "end": _end,
+    "incident": _incident, "note": _note, "label": _label, "fault": _fault, "end": _end,
 }
 
 

@@ -82,6 +82,8 @@ class ChartView:
     """What an empty chart waits for."""
     note: str = ""
     """Range or band in words."""
+    label: str = ""
+    """What the number means, where that is not what its name says: "after own clipping"."""
     bands: tuple[BandView, ...] = ()
     columns: Thin | None = field(default=None, compare=False, repr=False)
     overlay: Thin | None = field(default=None, compare=False, repr=False)

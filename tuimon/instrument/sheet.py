@@ -1,0 +1,62 @@
+"""Where the numbers of a step are written on the device: the rows of the ring, by name. Reads nothing back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tuimon.instrument import rows
+from tuimon.instrument.step import Step
+from tuimon.instrument.tracked import Tracked, local
+from tuimon.instrument.transfer import Ring
+
+
+class Sheet:
+    """The rows of one set of tracked tensors."""
+
+    def __init__(self, tracked: Tracked, device: torch.device) -> None:
+        tensors = len(tracked)
+        self._tracked, self.ring = tracked, Ring(rows.HEAD + 3 * tensors, device)
+        self.grads, self.weights, self.changes = (
+            [row[rows.HEAD + i * tensors:rows.HEAD + (i + 1) * tensors] for row in self.ring.rows] for i in range(3)
+        )
+        """Per row, (P,) norms."""
+        self.heads = [list(row[:rows.HEAD].unbind()) for row in self.ring.rows]
+        """Per row, 0-dim tensors."""
+
+    def note(self, now: Step, index: int, value: Tensor) -> None:
+        """Write a number of the head."""
+        self.heads[now.slot][index].copy_(local(value.detach()).reshape(()), non_blocking=True)
+        now.head.add(index)
+
+    def is_global_norm(self, now: Step, total: Tensor, parameters: Sequence[Tensor]) -> bool:
+        """Whether clipping `parameters` has just computed our number as `total`, so that it costs nothing."""
+        tracked = self._tracked
+        return (
+            not now.vectors and tracked.full_precision and not hasattr(total, "to_local")
+            and tracked.ids.issubset(map(id, parameters))
+            and all(p.grad is None for p in parameters if id(p) not in tracked.ids)
+        )
+
+    def measure(self, now: Step, k: int) -> None:
+        """Write the gradient norms of the k-th optimizer's tensors, as they are now."""
+        first, last = self._tracked.spans[k]
+        if first < last:
+            now.seen[first:last] = self._tracked.grad_norms(first, last, self.grads[now.slot][first:last])
+        now.measured[k] = True
+        now.head.discard(rows.TOTAL)
+
+    def divide(self, now: Step, k: int, scale: Tensor) -> None:
+        """Those norms were of gradients that are `scale` times too large."""
+        first, last = self._tracked.spans[k]
+        if rows.TOTAL in now.head:
+            self.heads[now.slot][rows.TOTAL].div_(scale)
+        else:
+            self.grads[now.slot][first:last].div_(scale)
+
+    def send(self, now: Step) -> None:
+        """Queue the row on its way to the host."""
+        tensors = len(self._tracked)
+        self.ring.send(now.slot, rows.HEAD + tensors * (3 if now.everything else 1 if any(now.seen) else 0))
