@@ -40,17 +40,20 @@ __all__ = [
     "UsageError",
     "__version__",
     "attach",
+    "integrations",
     "resume",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Resolve a public name on first use."""
+    from importlib import import_module
+
+    if name == "integrations":
+        return import_module("tuimon.integrations")
     where = _WHERE.get(name)
     if where is None:
         raise AttributeError(f"module 'tuimon' has no attribute {name!r}")
-    from importlib import import_module
-
     return getattr(import_module(where), name)
 
 

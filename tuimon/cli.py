@@ -63,6 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     _demo_arguments(demo)
     demo.set_defaults(command=_demo)
 
+    run = commands.add_parser("run", help="run a training script as it is, and watch it",
+                              usage="tuimon run [options] SCRIPT ... | tuimon run [options] -m MODULE ...")
+    _run_arguments(run)
+    run.set_defaults(command=_run)
+
     watch = commands.add_parser("watch", help="attach a viewer to a run (the latest live one)")
     watch.add_argument("run", nargs="?", metavar="RUN", help="name, beginning of a name, or path")
     watch.add_argument("--rules", choices=("tuimon", "notebook"), default="tuimon", help="whose verdicts to show")
@@ -100,6 +105,30 @@ def _demo(args: argparse.Namespace) -> int:
     check_terminal()  # before anything is started that a refusal would leave running
     started = launch(options)
     return watch(started.run, rules=options.rules, owner=True, end=started.end)
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    from tuimon.launch.options import add_arguments
+
+    add_arguments(parser)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from tuimon.launch.options import from_arguments
+
+    options = from_arguments(args)
+    if options.headless:
+        from tuimon.launch.script import run
+
+        return run(options)
+    from tuimon.launch.script import check, launch, left
+    from tuimon.viewer.run import check_terminal, watch
+
+    check(options)
+    check_terminal()  # before anything is started that a refusal would leave running
+    started = launch(options)
+    watched = watch(started.run, rules=options.rules, owner=True, end=started.end)
+    return watched or left(started)
 
 
 def _watch(args: argparse.Namespace) -> int:

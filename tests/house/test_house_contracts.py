@@ -31,6 +31,11 @@ def modules_after(statement: str) -> set[str]:
     ("import tuimon.record.history, tuimon.record.segments, tuimon.record.status", {"torch", "textual"}),
     ("import tuimon.control.spool", {"torch", "textual", "numpy"}),
     ("import tuimon.diagnosis.engine, tuimon.diagnosis.notebook", {"torch", "textual", "plotext"}),
+    ("import tuimon.launch.process", {"torch", "textual"}),
+    ("import tuimon.launch.boot", {"torch", "textual", "numpy", "psutil", "pathlib", "tuimon.record.rundir"}),
+    ("import tuimon.launch.script", {"torch", "textual"}),
+    ("import tuimon.launch.headless", {"torch", "textual"}),
+    ("import tuimon; tuimon.integrations", {"torch", "textual", "transformers", "lightning", "pytorch_lightning"}),
     ("import tuimon.demo, tuimon.demo.launch, tuimon.demo.headless", {"torch", "textual"}),
 ])
 def test_a_module_loads_only_what_its_place_in_the_house_allows(statement, never):

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tuimon.instrument.cadence import BUDGET, SPARSEST, Cadence, vector_stride
+from tuimon.instrument.cadence import (
+    BUDGET,
+    EARLY_BYTES,
+    EARLY_SECONDS,
+    EARLY_STEPS,
+    SPARE,
+    SPARSEST,
+    Cadence,
+    vector_stride,
+)
 from tuimon.instrument.tracked import Tracked
 from tuimon.instrument.transfer import Parcel, Ring, on_host
 from tuimon.instrument.updates import Updates, blocks_of
@@ -84,13 +93,47 @@ def test_a_parcel_keeps_the_value_of_its_moment() -> None:
     assert parcel.value() == 1.5
 
 
-@pytest.mark.parametrize(("always", "extra", "stride"), [(1e-4, 1e-4, 1), (1e-4, 3.5e-3, 4), (9e-4, 1e-2, 16), (5e-2, 1e-3, 16)])
+@pytest.mark.parametrize(("always", "extra", "stride"), [(1e-4, 1e-4, 1), (1e-4, 3.5e-3, 4), (9e-4, 1e-2, 16)])
 def test_the_stride_keeps_the_measured_cost_within_its_share(always: float, extra: float, stride: int) -> None:
     cadence = Cadence("auto", 50, timed=True)
     for _ in range(50):
         cadence.learn(0.1, always, extra)
     assert cadence.stride == stride
     assert stride == SPARSEST or cadence.overhead <= BUDGET * 1.01
+
+
+def test_where_every_step_costs_the_whole_share_already_half_a_percent_is_left_for_weights_and_updates() -> None:
+    cadence = Cadence("auto", 50, timed=True)
+    for _ in range(50):
+        cadence.learn(0.01, 5e-4, 3e-4)
+    assert cadence.stride == 8
+    assert cadence.overhead == pytest.approx(0.05 + SPARE * 0.75)
+
+
+def test_a_small_run_has_its_first_thirty_updates_within_its_first_thirty_steps() -> None:
+    cadence = Cadence("auto", 50, timed=True, from_step=1000)
+    asked = []
+    for n in range(1001, 1200):
+        asked.append(cadence.wants_all(n))
+        cadence.learn(0.01, 2e-4, 4e-4 if asked[-1] else None)
+    assert all(asked[:EARLY_STEPS])
+    assert sum(asked[EARLY_STEPS:]) == (199 - EARLY_STEPS) // cadence.stride
+
+
+def test_the_dense_start_of_a_large_model_ends_where_it_has_cost_its_fixed_sum() -> None:
+    cadence, spent = Cadence("auto", 50, timed=True), 0.0
+    for n in range(1, EARLY_STEPS + 1):
+        if cadence.wants_all(n):
+            dense = cadence.stride == 1 or n % cadence.stride != 0
+            spent += 0.04 if dense else 0.0
+        cadence.learn(0.2, 1e-3, 0.04 if cadence.wants_all(n) else None)
+    assert spent <= EARLY_SECONDS + 0.04
+
+
+def test_on_a_device_every_second_step_of_the_start_is_measured_unless_the_weights_are_large() -> None:
+    assert [n for n in range(1, 99) if Cadence("auto", 50, timed=False).wants_all(n)] == [1, *range(2, 65, 2), 80, 96]
+    large = Cadence("auto", 50, timed=False, weight_bytes=EARLY_BYTES + 1)
+    assert [n for n in range(1, 49) if large.wants_all(n)] == [1, 16, 32, 48]
 
 
 def test_one_slow_step_does_not_upset_the_plan() -> None:

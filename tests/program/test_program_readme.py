@@ -28,6 +28,7 @@ INSTALLS = [c for c in COMMANDS if "-m venv" in c]
 STEPPED = r"step [1-9][\d ]*/"
 """The header's step of how many; event lines speak of steps too, also before the first."""
 DEMOS = [c for c in COMMANDS if " demo " in c and c not in INSTALLS and "--headless" not in c]
+RUNS = [c for c in COMMANDS if " run " in c]
 
 
 def arguments(command: str) -> list[str]:
@@ -38,7 +39,7 @@ def arguments(command: str) -> list[str]:
 
 def test_every_command_is_known_to_a_test():
     others = {".venv/bin/tuimon watch", ".venv/bin/tuimon runs", ".venv/bin/tuimon diagnose --json",
-              ".venv/bin/tuimon demo exploding --headless --on-critical rescue"}
+              ".venv/bin/tuimon demo exploding --headless --on-critical rescue", *RUNS}
     assert set(COMMANDS) == {*INSTALLS, *DEMOS, *others}
     assert len(INSTALLS) == 2
 
@@ -66,6 +67,17 @@ def test_the_one_line_works_in_a_script_and_its_run_can_be_listed_watched_and_ju
         terminal.wait_for("finished")
         terminal.press("q")
         assert terminal.wait_for_exit() == 0
+
+
+def test_a_script_without_a_line_opens_on_the_screen_and_is_judged_without_one():
+    on_screen, without = RUNS
+    with Terminal(arguments(on_screen), 120, 40, {"TUIMON_RUNS": str(runs_root())}, cwd=ROOT) as terminal:
+        terminal.wait_for("no_line")
+        terminal.wait_for(lambda text: "LIVE" in text and re.search(STEPPED, text.replace(" ● LIVE", "/")) is not None, 90)
+    done = subprocess.run(arguments(without), capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    body = json.loads(done.stdout)
+    assert (body["steps"], body["state"], body["exit_status"]) == (200, "finished", 0)
 
 
 def test_the_headless_rescue_prints_one_object():

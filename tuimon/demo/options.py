@@ -12,11 +12,10 @@ from typing import Any, Final, Literal, get_args
 from tuimon.demo.scenarios import SCENARIOS, Scenario, find_scenario
 from tuimon.diagnosis.model import Severity
 from tuimon.errors import UsageError
+from tuimon.launch.words import OnCritical, Rules
 
 Device = Literal["auto", "cpu", "cuda"]
 Size = Literal["tiny", "small", "gpt2"]
-OnCritical = Literal["warn", "hold", "rescue", "stop"]
-Rules = Literal["tuimon", "notebook"]
 
 DEFAULT_STEPS: Final = 600
 DEFAULT_SPEED: Final = 12.0

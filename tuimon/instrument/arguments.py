@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from tuimon.errors import AttachError
+from tuimon.instrument.state import schedules_in
 from tuimon.instrument.tracked import named_parameters
 
 _INNER: Final = ("optimizer", "_optimizer", "optim", "base_optimizer", "_base_optimizer")
@@ -74,7 +75,7 @@ def check_optimizers(model: nn.Module, optimizers: Sequence[Any], attached: Any)
 
 def check_schedulers(scheduler: Any, optimizers: Sequence[Optimizer]) -> tuple[Any, ...]:
     """One, several or none; each of which can be saved, and none that moves another optimizer."""
-    schedulers = tuple(scheduler) if isinstance(scheduler, list | tuple) else () if scheduler is None else (scheduler,)
+    schedulers = schedules_in(scheduler)
     for given in schedulers:
         wanted = "step", "state_dict", "load_state_dict"
         if isinstance(given, type | Optimizer | nn.Module) or not _has(given, *wanted):

@@ -27,6 +27,7 @@ from tuimon.instrument.arguments import (
     check_scaler,
     check_schedulers,
     check_words,
+    unwrap,
 )
 from tuimon.instrument.autopilot import Policy
 from tuimon.instrument.cadence import DETAILS, Cadence, Detail
@@ -35,6 +36,7 @@ from tuimon.instrument.describe import run_info
 from tuimon.instrument.discovery import Discovery
 from tuimon.instrument.ending import ending
 from tuimon.instrument.feeds import Feeds
+from tuimon.instrument.found import give_way
 from tuimon.instrument.host import capture_copy
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.monitor import Monitor
@@ -46,8 +48,9 @@ from tuimon.instrument.snapshots import Snapshots
 from tuimon.instrument.state import TrainingState, unwrapped
 from tuimon.instrument.steering import Steering
 from tuimon.instrument.tracked import device_of, held_by, named_parameters
+from tuimon.record import claim
 from tuimon.record.liveness import is_alive
-from tuimon.record.rundir import RunDir, RunInfo, create_run, prepare_run
+from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run, prepare_run
 
 Keep = Literal["auto", "off"]
 _ATTACHED: Final[weakref.WeakSet[Optimizer]] = weakref.WeakSet()
@@ -77,26 +80,29 @@ def attach(
     model: as it is called in the loop (compiled or wrapped, if it is). optimizers: all that step it; one update is
     complete when the last of them has stepped. scheduler (one or several), scaler, dataloader (its position, where it
     has a state_dict): for exact checkpoints; what is not passed is looked for. run_dir: a directory of one's own, used
-    again for another attempt; default: a fresh one under $TUIMON_RUNS. detail: "auto" keeps the measured cost near 1 %
-    of the step, "full" measures everything, "light" the least. checkpoints: "auto" keeps snapshots in memory where they
-    fit in a quarter of what is free; "off" keeps none and writes none. on_critical: what to do about a critical
-    incident when nobody watches: "warn", "hold", "rescue", "stop". resumed: what `resume` returned, where this is a
-    further attempt: steps count on, and a rescue's overrides stay in force.
+    again for another attempt; default: the one that `tuimon run` (or $TUIMON_RUN_DIR) prepared, else a fresh one under
+    $TUIMON_RUNS. detail: "auto" keeps the measured cost near 1 % of the step, "full" measures everything, "light" the
+    least. checkpoints: "auto" keeps snapshots in memory where they fit in a quarter of what is free; "off" keeps none
+    and writes none. on_critical: what to do about a critical incident when nobody watches: "warn", "hold", "rescue",
+    "stop". resumed: what `resume` returned, where this is a further attempt: steps count on, and a rescue's overrides
+    stay in force.
     AttachError says in one line what was given and what is wanted.
     """
     check_model(model)
+    found = give_way(map(unwrap, optimizers))
     opts = check_optimizers(model, optimizers, _ATTACHED)
     schedulers = check_schedulers(scheduler, opts)
     check_scaler(scaler)
     check_loader(dataloader)
     check_place(name, run_dir)
-    check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
-                on_critical=(on_critical, get_args(Policy)))
-    check_counts(total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
-    if on_critical == "hold" and not controls:
-        raise AttachError('on_critical="hold" needs controls=True: nobody could resume the run that it holds')
-    if resumed is not None and not isinstance(resumed, ResumeInfo):
-        raise AttachError(f"resumed must be what resume returned, not {resumed!r:.60}")
+    launched = None
+    if run_dir is None and (run_dir := found or claim.take()) is not None:
+        launched = _launched(run_dir)
+    if launched is not None:
+        name, total_steps = name or launched.name, total_steps or launched.total_steps
+        detail, on_critical = _asked(detail, "auto", launched.detail), _asked(on_critical, "warn", launched.on_critical)
+    check_options(detail=detail, checkpoints=checkpoints, on_critical=on_critical, controls=controls, resumed=resumed,
+                  total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
     name = name or type(unwrapped(model)).__name__
     device = device_of([p for group in held_by(opts) for p in group])
     state = TrainingState(model, opts, scaler=scaler, schedulers=schedulers,
@@ -124,10 +130,24 @@ def attach(
     return monitor
 
 
+def check_options(
+    *, detail: Any = "auto", checkpoints: Any = "auto", on_critical: Any = "warn", controls: bool = True,
+    resumed: Any = None, **counts: Any,
+) -> None:
+    """AttachError for what `attach` could take with no model; `counts` are its numbers."""
+    check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
+                on_critical=(on_critical, get_args(Policy)))
+    check_counts(**counts)
+    if on_critical == "hold" and not controls:
+        raise AttachError('on_critical="hold" needs controls=True: nobody could resume the run that it holds')
+    if resumed is not None and not isinstance(resumed, ResumeInfo):
+        raise AttachError(f"resumed must be what resume returned, not {resumed!r:.60}")
+
+
 def _recorder(info: RunInfo, run_dir: str | os.PathLike[str] | None, undo: ExitStack, **options: Any) -> Recorder:
     """A recorder at work in the run directory; `undo` ends it and removes what was not there before."""
-    with ExitStack() as claim:
-        run, attempt = _run(info.name, run_dir, undo, claim)
+    with ExitStack() as taking:
+        run, attempt = _run(info.name, run_dir, undo, taking)
         info = replace(info, attempt=attempt)
         try:
             run.write_info(info)
@@ -145,7 +165,9 @@ def _join(
 ) -> Monitor:
     """The parts of one run, connected; the last of them begins to watch."""
     info, from_step = recorder.info, recorder.from_step
-    cadence = Cadence(detail, len(info.tensors), timed=device_of(list(model.parameters())).type == "cpu")
+    held = [p for group in held_by(optimizers) for p in group]
+    cadence = Cadence(detail, len(info.tensors), timed=device_of(held).type == "cpu", from_step=from_step,
+                      weight_bytes=sum(p.numel() * p.element_size() for p in held))
     monitor: Monitor
     probe = Probe(
         model, optimizers, overrides=overrides, cadence=cadence, sink=recorder, table_size=len(info.tensors),
@@ -215,11 +237,11 @@ def _claiming(path: Path) -> Iterator[None]:
 
 
 def _run(
-    name: str, run_dir: str | os.PathLike[str] | None, undo: ExitStack, claim: ExitStack
+    name: str, run_dir: str | os.PathLike[str] | None, undo: ExitStack, taking: ExitStack
 ) -> tuple[RunDir, int]:
     """The run directory and the number of this attempt in it; `undo` removes what was not there before.
 
-    `claim` is left when the directory says whose it is.
+    `taking` is left when the directory says whose it is.
     """
     try:
         if run_dir is None:
@@ -230,7 +252,7 @@ def _run(
         is_new = not run.path.exists()
         run.path.parent.mkdir(parents=True, exist_ok=True)
         prepare_run(run)
-        claim.enter_context(_claiming(run.path))
+        taking.enter_context(_claiming(run.path))
         before = run.read_info()
     except OSError as error:
         where = run_dir or "a run directory"
@@ -246,6 +268,19 @@ def _run(
         whose = "another monitor of this script" if mine else f"process {before.process.pid}"
         raise AttachError(f"run_dir is being written by {whose}: give each run a directory of its own")
     return run, before.attempt + 1
+
+
+def _launched(run_dir: str | os.PathLike[str]) -> Launch | None:
+    """What was asked of whoever started this process; None where nobody did."""
+    try:
+        return RunDir(Path(run_dir)).read_launch()
+    except LogError:
+        return None
+
+
+def _asked(given: Any, default: str, launched: str) -> Any:
+    """An argument that the script leaves alone is what `tuimon run` was asked for."""
+    return launched if given == default else given
 
 
 def _name_untrained(monitor: Monitor, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:

@@ -3,7 +3,12 @@
     full     everything at every step
     light    loss and gradient norm; weights and updates every 16th step
     auto     on the CPU: as often as keeps the measured cost at or below 1 % of the step, every 16th step at the least;
-             on a device, where host times say nothing about cost: every 16th step
+             where what every step costs leaves less than half a percent of that, half a percent.
+             On a device, where host times say nothing about cost: every 16th step.
+             Before that, of the first 64 steps every one (on a device every second): what is wrong with a learning
+             rate shows there, and who judges wants 30 samples, for which a small run would wait 480 steps. That costs a
+             run at most 50 ms beyond the plan on the CPU, and the step that oversteps them; on a device it is not done
+             for weights of more than 2 GB.
 """
 
 from __future__ import annotations
@@ -15,6 +20,12 @@ DETAILS: Final[tuple[Detail, ...]] = ("auto", "full", "light")
 
 BUDGET: Final = 0.01
 """Share of the step that measuring may take (design, section 4)."""
+SPARE: Final = 0.005
+"""Share of the step that weights and updates may take whatever the rest costs: a tiny model's step is short."""
+EARLY_STEPS: Final = 64
+EARLY_SECONDS: Final = 0.05
+EARLY_BYTES: Final = 2 << 30
+"""Weights are read five times and written twice: 32 measurements of that size take a second at 500 GB/s."""
 SPARSEST: Final = 16
 """An update measured more rarely than this says too little (instrumentation notes, 2.2)."""
 FIRST: Final = 8
@@ -36,17 +47,28 @@ def vector_stride(tensors: int, detail: Detail) -> int:
 class Cadence:
     """The plan of one run."""
 
-    def __init__(self, detail: Detail, tensors: int, *, timed: bool) -> None:
+    def __init__(
+        self, detail: Detail, tensors: int, *, timed: bool, from_step: int = 0, weight_bytes: int = 0
+    ) -> None:
+        """`timed`: host times are the cost. `from_step`: the last step before this attempt. `weight_bytes`: of all."""
         self.detail = detail
         self.vectors_every = vector_stride(tensors, detail)
         self.stride = {"full": 1, "light": SPARSEST, "auto": FIRST if timed else SPARSEST}[detail]
+        self.is_timed = timed
         self._adapts = detail == "auto" and timed
+        self._first = from_step + 1
+        is_dense = detail == "auto" and (timed or weight_bytes <= EARLY_BYTES)
+        self._early_until = from_step + EARLY_STEPS if is_dense else 0
+        self._early_stride = 1 if timed else 2
+        self._early_left = EARLY_SECONDS
         self._alert_until = 0
         self._step = self._always = self._extra = 0.0
 
     def wants_all(self, step: int) -> bool:
         """Whether weights and updates are measured at this step."""
-        return step % self.stride == 0 or step == 1 or step <= self._alert_until
+        if step <= self._early_until and self._early_left > 0 and step % self._early_stride == 0:
+            return True
+        return step % self.stride == 0 or step == self._first or step <= self._alert_until
 
     def wants_vectors(self, step: int) -> bool:
         """Whether the per-tensor gradient norms of this step are wanted."""
@@ -59,7 +81,7 @@ class Cadence:
 
     @property
     def overhead(self) -> float:
-        """Measured share of the step that measuring takes, 0 to 1; 0 until it is known."""
+        """Measured share of the step that measuring takes by plan, 0 to 1; 0 until it is known."""
         return (self._always + self._extra / self.stride) / self._step if self._step > 0 else 0.0
 
     def learn(self, step_seconds: float, always: float, extra: float | None) -> None:
@@ -74,9 +96,11 @@ class Cadence:
         self._always = _mean(self._always, always)
         if extra is not None:
             self._extra = _mean(self._extra, extra)
+            if self._adapts:
+                self._early_left -= extra
         if self._adapts and self._extra > 0:
-            left = BUDGET * self._step - self._always
-            self.stride = _power_of_two(self._extra / left) if left > 0 else SPARSEST
+            left = max(BUDGET * self._step - self._always, SPARE * self._step)
+            self.stride = _power_of_two(self._extra / left)
 
 
 def _mean(so_far: float, value: float) -> float:

@@ -28,16 +28,8 @@ class Clipping:
     def __init__(self, overrides: Overrides) -> None:
         self._overrides = overrides
         self._norms: Tensor | None = None
-        self._is_done = False
-
-    @property
-    def is_due(self) -> bool:
-        """Whether gradients are still to be clipped in this update."""
-        return self._overrides.clip is not None and not self._is_done
-
-    def reopen(self) -> None:
-        """Gradients have changed, or an update is over."""
-        self._is_done = False
+        self.is_done = False
+        """Whether gradients of this update are clipped; to be set back when they change, and when it is over."""
 
     def lowered(self, tracked: Tracked, ids: set[int], max_norm: Any, asked: float | None, order: float | None) -> Any:
         """The limit for a clipping by the script: never looser than its `max_norm`, which the host knows as `asked`.
@@ -49,7 +41,7 @@ class Clipping:
             return max_norm
         if any(id(p) not in ids for p in tracked.params if p.grad is not None):
             return max_norm
-        self._is_done = True
+        self.is_done = True
         return tighter(max_norm, asked, limit)
 
     def apply(
@@ -62,7 +54,7 @@ class Clipping:
         limit = self._overrides.clip
         if limit is None:
             return
-        self._is_done = is_all
+        self.is_done = is_all
         norms = self._zeros(tracked)
         for (first, last), scale in zip(stretches, scales, strict=True):
             if first < last:

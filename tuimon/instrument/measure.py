@@ -40,8 +40,7 @@ class Probe:
         on_fault: Callable[[str, Exception], None], on_label: Say,
     ) -> None:
         self.model, self.optimizers = model, tuple(optimizers)
-        self.overrides, self.cadence = overrides, cadence
-        self._clipping = Clipping(overrides)
+        self.overrides, self.cadence, self._clipping = overrides, cadence, Clipping(overrides)
         self.outbox = Outbox(sink, cadence, table_size)
         self._on_fault, self._tokens_per_step = on_fault, tokens_per_step
         self.off = False
@@ -120,8 +119,9 @@ class Probe:
         if raised:
             self._window.abandon()
         elif not self._capturing() and self._window.end(self.tracked, stepped=self._stepped_within):
-            self.labels.left = self._window.marks
-            self._clipping.reopen()
+            if self.labels.looks:
+                self.labels.left = self.tracked.grad_marks()
+            self._clipping.is_done = False
             if not (self._now.evaluated or self._stepped_within):
                 self._now.measured = [False] * len(self.optimizers)
         if not self._stepped_within or self._window.is_inside:
@@ -153,7 +153,7 @@ class Probe:
         now, asked = self._now, on_host(max_norm)
         self.overrides.script_clip = asked
         if not now.evaluated:
-            if norm_type == 2 and self._sheet.is_global_norm(now, total, parameters):
+            if norm_type == 2 and self._sheet.is_global_norm(now, total, parameters, ids):
                 self._sheet.note(now, rows.TOTAL, total)
                 now.measured = [True] * len(self.optimizers)
             else:
@@ -201,17 +201,17 @@ class Probe:
             self._sheet.measure(now, k)
             if isinstance(scale, Tensor):
                 self._sheet.divide(now, k, scale)
-        self._clip(k)
+        if self.overrides.clip is not None:
+            self._clip(k)
 
     def _clip(self, k: int) -> None:
         """What this update has yet to use. Within backward that is all that is there: the k-th optimizer's own."""
-        if not self._clipping.is_due:
+        if self._clipping.is_done:
             return
         now, clip, inside = self._now, self.overrides.clip, self._window.is_inside
         left = [j for j, stepped in enumerate(now.stepped) if j == k or not (stepped or inside)]
-        for j in left:
-            if not now.measured[j]:
-                self._sheet.measure(now, j)
+        for j in [j for j in left if not now.measured[j]]:
+            self._sheet.measure(now, j)
         scales = [scale_of(self.optimizers[j], steps=j == k, scaler=self._scalers.get(j, self._scaler)) for j in left]
         self._clipping.apply(self.tracked, [self.tracked.spans[j] for j in left], scales, is_all=not inside)
         now.limit = clip if now.limit is None or clip is None else min(now.limit, clip)
@@ -221,7 +221,7 @@ class Probe:
     def evaluating(self, k: int) -> None:
         """The closure of the k-th optimizer is about to run: it finds the learning rate as its schedule wrote it."""
         self.overrides.restore_lr(k)
-        self._clipping.reopen()
+        self._clipping.is_done = False
 
     @guarded
     def evaluated(self, k: int) -> None:
@@ -236,7 +236,8 @@ class Probe:
             if self._window.close(self._sheet.heads[now.slot][rows.LOSS]):
                 now.head.add(rows.LOSS)
         self._window.forget()
-        self._clip(k)
+        if self.overrides.clip is not None:
+            self._clip(k)
 
     @guarded
     def after_step(self, k: int) -> bool:
@@ -327,7 +328,7 @@ class Probe:
         if not now.evaluated and self._window.close(self._sheet.heads[now.slot][rows.LOSS]):
             now.head.add(rows.LOSS)
         self._window.forget()
-        self._clipping.reopen()
+        self._clipping.is_done = False
         if now.everything:
             self.tracked.param_norms(self._sheet.weights[now.slot])
             self._extra += time.perf_counter() - clock
@@ -346,8 +347,7 @@ class Probe:
         self._began, self._held = time.perf_counter(), 0.0
         here = self._began - self.entered
         if took is not None:
-            extra = self._extra if now.everything else None
-            self.cadence.learn(took, max(0.0, self.cost + here - self._extra), extra)
+            self.cadence.learn(took, max(0.0, self.cost + here - self._extra), self._extra if now.everything else None)
         self.cost, self._extra = -here, 0.0
         self._now = self._open(self._step + 2)
         self._step += 1  # last: whoever counts on after an error begins here
@@ -361,8 +361,12 @@ class Probe:
         before = self._now
         self._track()
         self._now = self._open(self._step + 1)
-        for name in ("limit", "skipped", "tokens", "batch_tokens", "waited", "logged"):
+        for name in ("limit", "skipped", "tokens", "batch_tokens", "waited", "logged", "late"):
             setattr(self._now, name, getattr(before, name))
+
+    def begins_late(self) -> None:
+        """The step under way had begun before anybody watched."""
+        self._now.late = True
 
     def log(self, name: str, value: Any) -> bool:
         """Add a number to the step just completed, or once the next has begun to that one; False if it is no number."""
@@ -383,8 +387,7 @@ class Probe:
     def shut(self) -> None:
         """Measure nothing any more, and leave the optimizers as their schedules want them."""
         self.forget()
-        for k in range(len(self.optimizers)):
-            self.overrides.restore_lr(k)
+        self.overrides.restore_all()
 
     def forget(self) -> None:
         """Do nothing any more, at once: the run is not attached, or this is a forked child."""
@@ -392,9 +395,8 @@ class Probe:
 
     def give_up(self, error: Exception) -> None:
         """Switch measuring off; what is called from here on, `unmeasured` answers."""
-        step = self._step
         self.shut()
         self.unmeasured = Unmeasured(
-            self.optimizers, self.overrides, step, capturing=self._capturing, on_fault=self._on_fault,
+            self.optimizers, self.overrides, self._step, capturing=self._capturing, on_fault=self._on_fault,
         )
         self._on_fault("measure", error)

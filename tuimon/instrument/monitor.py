@@ -80,6 +80,10 @@ class Monitor:
             self._recorder.event("note", step, text=str(text))
             self._recorder.mark(Mark(step, "note", {"text": str(text)}))
 
+    def begins_late(self) -> None:
+        """Say that the step under way had begun before this run was attached: its time and tokens are not known."""
+        self.probe.begins_late()
+
     def step(self) -> None:
         """Say that a step is complete: only for loops whose optimizer step never reaches Python."""
         if self.probe.manual_step():

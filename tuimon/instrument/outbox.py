@@ -93,6 +93,8 @@ class Outbox:
             values["step_time"] = seconds
         if values.get("tokens") and values.get("step_time"):
             values["throughput"] = values["tokens"] / values["step_time"]
+        if done.weights and self._cadence.is_timed:
+            values["overhead"] = self._cadence.overhead
         strange = not (math.isfinite(values.get("loss", 0.0)) and math.isfinite(values.get("grad_norm", 0.0)))
         if strange and not values.get("skipped"):
             self._cadence.alert(done.step)

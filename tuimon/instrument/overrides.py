@@ -129,6 +129,11 @@ class Overrides:
         for scaled in self._scaled.pop(key, ()):
             scaled.restore()
 
+    def restore_all(self) -> None:
+        """The same for every optimizer: a step that raised half-way may have left its rate behind."""
+        for key in list(self._scaled):
+            self.restore_lr(key)
+
     def scheduled_lr(self, key: int, optimizer: torch.optim.Optimizer) -> Any:
         """What the schedule says for the first group, also while a step is under way."""
         group = optimizer.param_groups[0]

@@ -30,6 +30,9 @@ from tuimon.instrument.feeds import Feeds
 from tuimon.instrument.hooks import hidden, tokens_of_batch
 from tuimon.instrument.measure import Probe
 
+Seeker = Callable[[Any], None]
+"""Takes what a backward is called on. Raises nothing."""
+
 
 class Watcher(Protocol):
     """One attached run, as the patches see it."""
@@ -52,12 +55,19 @@ class Watcher(Protocol):
 
 _watchers: tuple[Watcher, ...] = ()
 """Replaced whole, so that a patched function may run while somebody attaches."""
+_seekers: tuple[Seeker, ...] = ()
+"""Told of a backward before the watchers are, so that they may attach one that sees it."""
 _scaled: deque[tuple[weakref.ref[Tensor], Tensor]] = deque(maxlen=16)
 """What GradScaler.scale gave, and what it was given."""
 _unmatched: list[Any] = []
 """The scaler that has scaled something since the last backward."""
 _norms: deque[tuple[weakref.ref[Tensor], float]] = deque(maxlen=4)
 """Norms that clipping computed, and of which order."""
+
+
+def _is_wanted() -> bool:
+    """Whether somebody watches, or may before the next backward."""
+    return bool(_watchers or _seekers) and not torch.compiler.is_compiling()
 
 
 def _watching() -> tuple[Watcher, ...]:
@@ -76,6 +86,8 @@ def _unscaled(root: Tensor) -> Tensor:
 
 def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
     def begin(tensors: Any, grad_tensors: Any) -> tuple[Watcher, ...]:
+        for seeker in _seekers:
+            seeker(tensors)
         for watcher in _watchers:
             watcher.probe.backward_begins(tensors, grad_tensors, _unscaled)
         return _watchers
@@ -136,10 +148,10 @@ def _clip(original: Callable[..., Any]) -> Callable[..., Any]:
 def _scale(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def scale(self: Any, outputs: Any) -> Any:
-        if _watching() and not isinstance(outputs, Tensor | list | tuple):
+        if _is_wanted() and not isinstance(outputs, Tensor | list | tuple):
             outputs = list(outputs)  # an iterator can be walked once
         result = original(self, outputs)
-        if _watching() and result is not outputs:
+        if _is_wanted() and result is not outputs:
             pairs = [(result, outputs)] if isinstance(result, Tensor) else list(zip(result, outputs, strict=False))
             for produced, given in pairs:
                 if isinstance(produced, Tensor) and isinstance(given, Tensor) and produced is not given:
@@ -220,11 +232,7 @@ _installed: list[tuple[Patch, Callable[..., Any], Callable[..., Any]]] = []
 def watch(watcher: Watcher) -> None:
     """Start telling it; the first one installs the patches."""
     global _watchers  # noqa: PLW0603  # a patched function is process-wide state
-    if not _watchers:
-        found = [(patch, original := getattr(patch.place(), patch.name), patch.wrap(original)) for patch in PATCHES]
-        for patch, original, replacement in found:  # nothing is replaced unless all of it is there
-            setattr(patch.place(), patch.name, replacement)
-            _installed.append((patch, original, replacement))
+    _install()
     for other in _watchers:
         if other.is_ending_data:
             other.feeds.release()
@@ -235,7 +243,34 @@ def unwatch(watcher: Watcher) -> None:
     """Stop telling it; the last one puts the originals back. Idempotent."""
     global _watchers  # noqa: PLW0603
     _watchers = tuple(w for w in _watchers if w is not watcher)
-    if _watchers:
+    _uninstall()
+
+
+def seek(seeker: Seeker) -> None:
+    """Start telling it of each backward."""
+    global _seekers  # noqa: PLW0603
+    _install()
+    _seekers = (*_seekers, seeker)
+
+
+def unseek(seeker: Seeker) -> None:
+    """Stop telling it. Idempotent."""
+    global _seekers  # noqa: PLW0603
+    _seekers = tuple(s for s in _seekers if s != seeker)
+    _uninstall()
+
+
+def _install() -> None:
+    if _installed:
+        return
+    found = [(patch, original := getattr(patch.place(), patch.name), patch.wrap(original)) for patch in PATCHES]
+    for patch, original, replacement in found:  # nothing is replaced unless all of it is there
+        setattr(patch.place(), patch.name, replacement)
+        _installed.append((patch, original, replacement))
+
+
+def _uninstall() -> None:
+    if _watchers or _seekers:
         return
     for patch, original, replacement in _installed:
         if getattr(patch.place(), patch.name) is replacement:
@@ -248,6 +283,8 @@ def unwatch(watcher: Watcher) -> None:
 
 def forget_all() -> None:
     """In a forked child: nobody is attached here."""
+    for seeker in _seekers:
+        unseek(seeker)
     for watcher in _watchers:
         watcher.probe.forget()
         unwatch(watcher)

@@ -6,6 +6,7 @@ Sums are taken in float64. What was not measured gets no name; what was measured
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -66,7 +67,8 @@ def scalars(row: Vector, tensors: int, done: Finished) -> dict[str, float]:
     if TOTAL in done.head:
         values["grad_norm"] = float(row[TOTAL])
     elif any(done.seen):
-        values["grad_norm"] = _norm(row[HEAD:HEAD + tensors][done.seen])
+        grads = row[HEAD:HEAD + tensors]
+        values["grad_norm"] = _norm(grads if all(done.seen) else grads[done.seen])
     if done.weights:
         values["param_norm"] = _norm(row[HEAD + tensors:HEAD + 2 * tensors])
         if "grad_norm" in values and values["param_norm"] != 0:
@@ -102,5 +104,5 @@ def vectors(
 
 
 def _norm(parts: NDArray[np.float32]) -> float:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.sqrt(np.sum(np.square(parts.astype(np.float64)))))
+    wide = parts.astype(np.float64)  # in which no square of a float32 overflows
+    return math.sqrt(wide.dot(wide))

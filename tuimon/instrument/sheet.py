@@ -31,13 +31,13 @@ class Sheet:
         self.heads[now.slot][index].copy_(local(value.detach()).reshape(()), non_blocking=True)
         now.head.add(index)
 
-    def is_global_norm(self, now: Step, total: Tensor, parameters: Sequence[Tensor]) -> bool:
-        """Whether clipping `parameters` has just computed our number as `total`, so that it costs nothing."""
+    def is_global_norm(self, now: Step, total: Tensor, parameters: Sequence[Tensor], ids: set[int]) -> bool:
+        """Whether clipping `parameters`, of these ids, has just computed our number as `total`, at no cost of ours."""
         tracked = self._tracked
         return (
             not now.vectors and tracked.full_precision and not hasattr(total, "to_local")
-            and tracked.ids.issubset(map(id, parameters))
-            and all(p.grad is None for p in parameters if id(p) not in tracked.ids)
+            and tracked.ids <= ids
+            and (len(ids) == len(tracked.ids) or all(p.grad is None for p in parameters if id(p) not in tracked.ids))
         )
 
     def measure(self, now: Step, k: int) -> None:

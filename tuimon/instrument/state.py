@@ -44,6 +44,12 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner
 
 
+def schedules_in(given: Any) -> tuple[Any, ...]:
+    """One schedule, several or None, as a tuple; without Accelerate's wrapper, which hides how far it has moved."""
+    several = given if isinstance(given, list | tuple) else () if given is None else (given,)
+    return tuple(getattr(schedule, "scheduler", schedule) for schedule in several)
+
+
 def own_name(name: str) -> str:
     """A parameter's name without the parts that wrappers put in."""
     for part in _WRAPPERS:

@@ -83,8 +83,9 @@ class Tracked:
         """(P,) index of each in the tensor table; -1 where it came after the table was written."""
         self.full_precision = all(p.dtype in (torch.float32, torch.float64) for p in self.params)
         plain = all(not hasattr(p, "to_local") and p.device == device and not p.is_complex() for p in self.params)
-        self._regular = plain and len({p.dtype == torch.float64 for p in self.params}) <= 1
-        """Whether one fused call takes all gradients as they are; learnt to be False where one turns out sparse."""
+        self._alike = self._regular = plain and len({p.dtype == torch.float64 for p in self.params}) <= 1
+        """Whether one fused call takes all weights, and all gradients, as they are; the latter is learnt to be False
+        where one turns out sparse."""
         self._dtype = None if any(p.dtype == torch.float64 for p in self.params) else torch.float32
         self._zero = torch.zeros((), dtype=torch.float32, device=device)
         self.plain = plain
@@ -92,34 +93,43 @@ class Tracked:
     def __len__(self) -> int:
         return len(self.params)
 
+    def has_grads(self) -> bool:
+        """Whether any tensor has a gradient."""
+        return any(p.grad is not None for p in self.params)
+
     def grad_marks(self) -> list[int]:
         """A number per tensor that changes whenever something is added to its gradient; -1 without one."""
         return [-1 if (g := p.grad) is None else id(g) + g._version for p in self.params]  # noqa: SLF001  # the only counter there is
+
+    def has_moved_from(self, marks: list[int]) -> bool:
+        """Whether something was added to any gradient since `grad_marks`."""
+        return self.grad_marks() != marks
 
     def grad_norms(self, start: int, stop: int, out: Tensor) -> list[bool]:
         """Write the L2 norms of a stretch's gradients to `out` (stop - start,); True where there is a gradient."""
         grads = [p.grad for p in self.params[start:stop]]
         present = [g for g in grads if g is not None]
         if self._regular and len(present) == len(grads):
-            try:
-                torch.stack(torch._foreach_norm(present, 2, self._dtype), out=out)  # noqa: SLF001  # what clip_grad_norm_ calls
-            except (RuntimeError, NotImplementedError):
-                self._regular = False  # a sparse gradient, which has no such kernel
-            else:
+            if self._at_once(present, out):
                 return [True] * len(grads)
+            self._regular = False  # a sparse gradient, which has no such kernel
         return self._norms(grads, out)
+
+    def _at_once(self, tensors: list[Tensor], out: Tensor) -> bool:
+        """Write the norms of all to `out` by one fused call; False where these tensors have none."""
+        try:
+            torch.stack(torch._foreach_norm(tensors, 2, self._dtype), out=out)  # noqa: SLF001  # what clip_grad_norm_ calls
+        except (RuntimeError, NotImplementedError):
+            return False
+        return True
 
     def param_norms(self, out: Tensor) -> None:
         """Write the L2 norms of all tracked parameters to `out` (P,)."""
         self.norms_of(self.params, out)
 
-    def norms_of(self, tensors: Sequence[Tensor], out: Tensor) -> None:
+    def norms_of(self, tensors: list[Tensor], out: Tensor) -> None:
         """Write the L2 norms of dense tensors, one per parameter of some stretch, to `out`."""
-        if not tensors:
-            return
-        if self.plain and len({t.dtype == torch.float64 for t in tensors}) == 1:
-            torch.stack(torch._foreach_norm(list(tensors), 2, self._dtype_of(tensors[0])), out=out)  # noqa: SLF001
-        else:
+        if tensors and not (self._alike and self._at_once(tensors, out)):
             self._norms(tensors, out)
 
     @staticmethod

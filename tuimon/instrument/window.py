@@ -22,10 +22,9 @@ class Window:
         self._sum = torch.zeros((), dtype=torch.float32, device=device)
         """Copied into at once: with CUDA graphs the loss itself is overwritten by the next replay."""
         self._depth = 0
-        self._before: list[int] = []
+        self._before: list[int] | None = None
+        """The marks of the gradients before the backward under way; None where there was no gradient at all."""
         self._roots: list[Tensor] = []
-        self.marks: list[int] = []
-        """Of the gradients, as the last backward left them."""
         self.roots = 0
         """How many were added since the window opened."""
 
@@ -34,7 +33,7 @@ class Window:
         self._depth += 1
         if self._depth > 1:
             return  # re-entrant checkpointing runs backward inside backward
-        self._before = tracked.grad_marks()
+        self._before = tracked.grad_marks() if tracked.has_grads() else None
         self._roots = [_objective(root, grad, unscale) for root, grad in _scalars(tensors, grads)]
 
     @property
@@ -55,11 +54,11 @@ class Window:
         if self._depth:
             return False
         before, roots = self._before, self._roots
-        self._before, self._roots = [], []
-        self.marks = tracked.grad_marks()
-        if self.marks == before and not stepped:
+        self._before, self._roots = None, []
+        moved = tracked.has_grads() if before is None else tracked.has_moved_from(before)
+        if not moved and not stepped:
             return False
-        if all(mark == -1 for mark in before):
+        if before is None:
             self.roots = 0
         for root in roots:
             if self.roots:

@@ -43,5 +43,6 @@ METRICS: dict[str, Metric] = {
         Metric("data_time", "data time", "s", False, "Of which: waiting for the data loader."),
         Metric("tokens", "tokens", "tokens", False, "Tokens that went into this step."),
         Metric("throughput", "throughput", "tokens/s", False, "tokens / step_time."),
+        Metric("overhead", "overhead", "", False, "Share of the step that measuring takes; on the CPU only."),
     )
 }

@@ -1,7 +1,7 @@
 """The run directory: the whole interface between a training process and its viewers. Touches the disk.
 
     <run>/run.json             who runs what: replaced whole at each attempt
-    <run>/launch.json          written by whoever started a demo, before torch is loaded
+    <run>/launch.json          written by whoever started a demo or a script: before torch is loaded, and when it ended
     <run>/metrics/             see `segments`          <run>/events.jsonl    see `events`
     <run>/commands/            see `control.spool`     <run>/checkpoints/    see `instrument.checkpoints`
     <run>/console.log          stdout and stderr of a training process that tuimon started
@@ -68,16 +68,24 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What the starter of a demo knows before the training process has loaded torch."""
+    """What the starter of a demo or a script knows before the training process has loaded torch."""
 
     name: str
     scenario: str
+    """Of the demo; "" for a script."""
     statement: str
     """One line: what is about to happen, and why."""
-    total_steps: int
+    total_steps: int | None
     seed: int
     started: float
     process: ProcessIdentity | None = None
+    script: str = ""
+    """The command that was started, as a person types it; "" for a demo."""
+    detail: str = "auto"
+    on_critical: str = "warn"
+    """What `attach` takes for those of its arguments that the script leaves alone."""
+    status: int | None = None
+    """Exit status of the process, where its starter saw it end; negative: the signal that killed it."""
 
 
 @dataclass(frozen=True, slots=True)

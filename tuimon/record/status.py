@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from tuimon.errors import LogError
 from tuimon.record import log
 from tuimon.record.events import Event, EventReader, last_events
 from tuimon.record.liveness import ProcessIdentity, is_alive
-from tuimon.record.rundir import RunDir
+from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.record.segments import segment_paths
 
 SILENT_S: Final = 60.0
@@ -107,6 +108,24 @@ def derive(state: str, process: ProcessIdentity | None, last_sign: float | None,
     return state if alive else "died"
 
 
+def settled(state: str, launch: Launch | None, info: RunInfo | None) -> tuple[str, str]:
+    """The state and the reason, where the starter of a script saw it end: what the run itself could not know or say."""
+    if launch is None or launch.status is None:
+        return state, ""  # nobody saw it
+    if info is not None and (launch.process is None or info.process.pid != launch.process.pid):
+        return state, ""  # it is another attempt that is told of
+    code = launch.status
+    if state in ("stopped", "crashed") or (state == "finished" and code == 0):
+        return state, ""
+    if code == 0:
+        return "finished", ""
+    if -code in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        return "stopped", f"told to go by {signal.Signals(-code).name}"
+    if code < 0:
+        return "died", f"killed by signal {-code}"
+    return "crashed", f"the script ended with status {code}"
+
+
 def status(run: RunDir, clock: Callable[[], float] = time.time) -> RunStatus:
     """A run's state, from the ends of its logs, however long they are. Never raises for a damaged run.
 
@@ -127,11 +146,11 @@ def status(run: RunDir, clock: Callable[[], float] = time.time) -> RunStatus:
     process = launch.process if launch and said.attempt == 0 else info.process if info else None
     verdict, headline = said.worst()
     now = clock()
-    state = derive(said.state, process, seen.sign, now)
+    state, why = settled(derive(said.state, process, seen.sign, now), launch, info)
     if state == "starting" and process is None and (started is None or now - started > SILENT_S):
         state = "died"
     return RunStatus(
-        state, said.attempt, seen.step or 0, total, seen.loss, seen.sign, started, verdict, headline, said.why,
+        state, said.attempt, seen.step or 0, total, seen.loss, seen.sign, started, verdict, headline, said.why or why,
     )
 
 

@@ -198,7 +198,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("picture", ("ctrl+s",), "ctrl+s", "save this screen as an SVG picture in the current directory",
            lambda _: "picture"),
     Action("help", ("question_mark", "h"), "?", "this help", lambda _: "help", weight=2),
-    Action("leave", ("q", "ctrl+c"), "q", "leave this screen (training goes on; a demo asks)", lambda _: "quit",
+    Action("leave", ("q", "ctrl+c"), "q", "leave this screen (training goes on; demo and run ask)", lambda _: "quit",
            weight=2),
 )
 """Every key of the overview, in the order of footer and help."""

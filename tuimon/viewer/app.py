@@ -47,7 +47,7 @@ class Source(Protocol):
 
 
 class Tuimon(App[str]):
-    """The panel. Returns "end" where a demo is to be ended, else "leave"."""
+    """The panel. Returns "end" where the run is to be ended, else "leave"."""
 
     ENABLE_COMMAND_PALETTE = False
     TITLE = "tuimon"
@@ -131,7 +131,7 @@ class Tuimon(App[str]):
             self._overview.flash(f"picture: saved as {path.name} in {path.parent}", seconds=6.0)
 
     def action_leave(self) -> None:
-        """Detach; the owner of a live demo is asked first."""
+        """Detach; the owner of a live run is asked first."""
         if not self._owner or not self._frame.is_live:
             self.exit(LEAVE)
         elif len(self.screen_stack) <= 2:

@@ -11,13 +11,13 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 
 from tuimon.control.commands import Command, Who
 from tuimon.control.spool import submit
-from tuimon.control.states import LIVE, Verb
+from tuimon.control.states import LIVE, State, Verb
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.errors import CommandError, LogError
 from tuimon.record.chunk import Chunk
@@ -26,8 +26,9 @@ from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity, is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.record.segments import LogReader, segment_paths
+from tuimon.record.status import settled
 from tuimon.viewer.charts.axes import XAxis, is_wide
-from tuimon.viewer.frame import build_frame
+from tuimon.viewer.frame import build_frame, effective_state
 from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.lines import lapse
 from tuimon.viewer.story import Request, Story, tell
@@ -154,7 +155,7 @@ class Reading:
     def _read_who(self) -> None:
         """run.json is replaced whole at each attempt; launch.json is written once."""
         try:
-            if self._launch is None:
+            if self._launch is None or (self._alive is False and self._launch.status is None):
                 self._launch = self.run.read_launch()
             if self._info is None or self._info.attempt < self._story.attempt:
                 info = self.run.read_info()
@@ -234,15 +235,39 @@ class Reading:
 
     def _awaited(self, mono: float) -> str:
         waited = lapse(max(0.0, mono - (self._opened or mono)))
+        launch = self._launch
         if self._alive is False:
             words = self.run.last_words()
-            said = "none: there is no console.log" if words is None else clean(words or "none", 200)
-            return f"Its last words: {said}"
+            said = "Its last words: " + (
+                "none: there is no console.log" if words is None else clean(words or "none", 200))
+            if launch is None or not launch.script or launch.status is None:
+                return said
+            return f"The script ended with status {launch.status}. {said}"
         if self._info is not None:
             return f"waiting for the first step: the training process has attached, {waited}"
-        if self._launch is not None:
+        if launch is not None and launch.script:
+            return f"the script is running, {waited}; it has not trained yet"
+        if launch is not None:
             return f"waiting for the first step: torch is loading, {waited}"
         return f"waiting for a training process, {waited}"
+
+    def _statement(self) -> str:
+        """What a demo says it is going to do; of a script what it last said before it trains, then its command."""
+        launch = self._launch
+        if launch is None:
+            return ""
+        if launch.script and not self._history.last_step and (words := self.run.last_words()):
+            return f"It says: {clean(words, 180)}"
+        return clean(launch.statement, 200)
+
+    def _settled(self) -> Story:
+        """The story, with the end that only whoever started the process has seen."""
+        story = self._story
+        now = effective_state(story, self._alive)
+        state, why = settled(now, self._launch, self._info)
+        if self._alive is not False or state == now:
+            return story
+        return replace(story, state=cast("State", state), ended=True, error=story.error or why)
 
     def _sources(self, now: float, mono: float) -> Sources:
         info, launch, history = self._info, self._launch, self._history
@@ -259,9 +284,9 @@ class Reading:
         names = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr")
         values = {n: value for n in names if (value := history.value(n)) is not None}
         return Sources(
-            name=clean(name, 60), story=self._story, diagnosis=diagnosis, requests=(*self._story.requests, *asked),
+            name=clean(name, 60), story=self._settled(), diagnosis=diagnosis, requests=(*self._story.requests, *asked),
             model=clean(info.model, 60) if info else "", device=clean(info.device, 30) if info else "", total=total,
-            clips=info.clips if info else None, statement=clean(launch.statement, 200) if launch else "",
+            clips=info.clips if info else None, statement=self._statement(),
             awaited=self._awaited(mono) if not history.last_step else "", alive=self._alive, step=history.last_step,
             age=mono - self._fresh if self._fresh is not None else 0.0,
             silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,

@@ -46,7 +46,7 @@ class Verdict(NamedTuple):
 
 def verdict(sources: Sources, state: State) -> Verdict:
     """What to say about a run in this state."""
-    told = _STATES[state](sources)
+    told = _untrained(sources) if sources.story.ended and not sources.step else _STATES[state](sources)
     asked = _asked(sources)
     if asked is None or state not in LIVE:
         return told
@@ -310,6 +310,15 @@ def _kept(sources: Sources) -> Line:
     on_disk = f"Newest checkpoint on disk: step {steps(step)}." if step is not None else (
         "No checkpoint was written to disk.")
     return say(f"{on_disk} The log is complete up to step {steps(sources.step)}.", "dim")
+
+
+def _untrained(sources: Sources) -> Verdict:
+    """A script that ended before its first step: what it said is all there is."""
+    went_wrong = sources.story.state in ("crashed", "died")
+    tone: Tone = "critical" if went_wrong else "dim"
+    glyph = "✖" if went_wrong else "◼"
+    return _both(tone, _title(glyph, "Ended before any training step", tone), say(sources.awaited),
+                 say(f"All that it printed: {sources.console}", "dim"))
 
 
 def _finished(sources: Sources) -> Verdict:

@@ -1,4 +1,4 @@
-"""What q asks in a demo: the training process can outlive this screen."""
+"""What q asks whoever started the training: its process can outlive this screen."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ def ask_to_quit(frame: Frame, ink: Ink, glyphs: GlyphSet) -> Confirm:
     """Stay, leave it running, or end it."""
     stands = frame.state in ("paused", "held")
     left = f"Left {frame.state}, it waits in memory" if stands else "Left running, it goes on without a screen"
+    has_begun = frame.facts.step > 0
+    at = f"is at {loss_line(frame)}" if has_begun else "has not trained yet"
     lines = (
-        say(f"{frame.facts.name} is at {loss_line(frame)}."),
+        say(f"{frame.facts.name} {at}."),
         say(f"{left}; come back with:"),
         (dim("    tuimon watch"),),
-        say("Ended, its loop leaves at the next step boundary; logs, checkpoints stay."),
+        say("Ended, its loop leaves at the next step boundary; logs, checkpoints stay." if has_begun else
+            "Ended, its process is told to go (SIGTERM); what it printed stays."),
     )
     leave = f"leave it {frame.state}" if stands else "leave it running"
     answers = (Answer("s", "stay", None), Answer("l", leave, LEAVE), Answer("e", "end it", END))
-    return Confirm("Leave this demo?", lines, answers, ink, glyphs)
+    return Confirm("Leave this run?", lines, answers, ink, glyphs)
