@@ -6,15 +6,19 @@ Exit status: 0 all is well; 2 what was asked cannot be done; 3 a verdict at or a
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from tuimon import __version__
-from tuimon.errors import TuimonError
+from tuimon.errors import TuimonError, UsageError
 
 if TYPE_CHECKING:
+    from tuimon.diagnosis.curve.report import Page
+    from tuimon.diagnosis.curve.sources import Log
+    from tuimon.formats.judged import Judged
     from tuimon.record.status import RunStatus
 
 Command = Callable[[argparse.Namespace], int]
@@ -30,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command(args)
     except TuimonError as error:
-        print(f"tuimon: {error}", file=sys.stderr)
+        from tuimon.viewer.text import clean
+
+        print(f"tuimon: {clean(str(error), 1000)}", file=sys.stderr)  # it may name a file that somebody else has named
         return 2
     except KeyboardInterrupt:
         return 130
@@ -76,12 +82,27 @@ def _parser() -> argparse.ArgumentParser:
     runs = commands.add_parser("runs", help="list runs: state, age, verdict")
     runs.set_defaults(command=_runs)
 
-    diagnose = commands.add_parser("diagnose", help="judge a run's log, without a screen")
-    diagnose.add_argument("run", nargs="?", metavar="RUN", help="name, beginning of a name, or path")
-    diagnose.add_argument("--json", action="store_true", help="print one JSON object")
+    diagnose = commands.add_parser("diagnose", help="judge runs and logs of other tools, without a screen")
+    diagnose.add_argument(
+        "runs", nargs="*", metavar="RUN|FILE",
+        help="a run (or the latest live one), a log (.csv, .jsonl, TensorBoard, trainer_state.json, .wandb), a folder",
+    )
+    diagnose.add_argument("--json", action="store_true", help="print one JSON object; of several, one a line")
     diagnose.add_argument("--fail-on", choices=("info", "warning", "critical"), default="critical")
     diagnose.add_argument("--rules", choices=("tuimon", "notebook"), default="tuimon", help="whose rules judge")
     diagnose.set_defaults(command=_diagnose)
+
+    explain = commands.add_parser("explain", help="what a finding means: its manual page")
+    explain.add_argument("rule", nargs="?", metavar="RULE", help="slug or code; without one, the list")
+    explain.set_defaults(command=_explain)
+
+    curve = commands.add_parser("curve", help="read loss curves: trend, changes, forecast, two verdicts")
+    curve.add_argument("sources", nargs="*", metavar="FILE|RUN", help="several are compared; the latest run by default")
+    curve.add_argument("--gallery", action="store_true", help="the six patterns of the notebook, with both verdicts")
+    curve.add_argument("--total-steps", type=_positive, metavar="N", help="step at which the run ends")
+    curve.add_argument("--target", type=_finite, metavar="LOSS", help="say when this loss is reached")
+    curve.add_argument("--json", action="store_true", help="print one JSON object, or for several a list of them")
+    curve.set_defaults(command=_curve)
     return parser
 
 
@@ -159,9 +180,7 @@ def _runs(_args: argparse.Namespace) -> int:
             clean(run.name), found.state, age(now - found.started) if found.started else "?", step(found.step),
             "" if found.loss is None else number(found.loss), _verdict(found),
         ))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    _print_table(rows)
     return 0
 
 
@@ -178,29 +197,143 @@ def _verdict(found: RunStatus) -> str:
 def _diagnose(args: argparse.Namespace) -> int:
     import json
 
-    from tuimon.diagnosis.model import SEVERITIES, diagnosis_json
-    from tuimon.diagnosis.reading import diagnose_run
-    from tuimon.record.runs import find_run
-    from tuimon.record.status import status, told
+    from tuimon.diagnosis.model import SEVERITIES
+    from tuimon.formats.judged import find, judged
+    from tuimon.viewer.text import clean
 
-    run = find_run(args.run)
-    diagnosis = diagnose_run(run, rules=args.rules)
-    body = diagnosis_json(diagnosis, source=run.name, state=status(run).state)
-    labels = told(run).labels
-    body["labels"] = [{"metric": metric, "text": text} for metric, text in labels]
+    sources, missing = find(args.runs)
+    found: list[Judged] = []
+    unread = [*missing]
+    single = len(sources) + len(missing) == 1
+    for source in sources:
+        try:
+            found.append(judged(source, args.rules))
+        except TuimonError as error:
+            if single:
+                raise
+            unread.append(str(error))
+    for line in unread:
+        print(f"tuimon: {clean(line, 1000)}", file=sys.stderr)
+    found.sort(key=lambda one: one.badness, reverse=True)
     if args.json:
-        print(json.dumps(body, indent=1, allow_nan=False))
-    else:
-        from tuimon.viewer.text import clean
+        for one in found:
+            print(json.dumps(one.json(), indent=1 if single else None, allow_nan=False))
+    elif single:
+        _print_words(found[0])
+    elif found:
+        _print_table([("log", "verdict", "steps", "since", "what"), *(_row(one) for one in found)])
+    limit = SEVERITIES.index(args.fail_on)
+    if any(SEVERITIES.index(i.severity) >= limit for one in found for i in one.diagnosis.open_incidents):
+        return 3
+    return 2 if unread else 0
 
-        print(f"{body['verdict']} after {diagnosis.steps} steps ({body['state']})")
-        for incident in diagnosis.incidents:
-            print(f"{incident.code} {incident.severity} {incident.state}, since step {incident.onset_step}: "
-                  f"{clean(incident.headline)}. {clean(incident.why)}")
-        for metric, text in labels:
-            print(f"note on {clean(metric)}: {clean(text)}")
-    reached = [i for i in diagnosis.open_incidents if SEVERITIES.index(i.severity) >= SEVERITIES.index(args.fail_on)]
-    return 3 if reached else 0
+
+def _print_words(one: Judged) -> None:
+    from tuimon.viewer.text import clean
+
+    steps = one.diagnosis.steps
+    state = "" if one.reading.state == "unknown" else f" ({one.reading.state})"
+    print(f"{one.diagnosis.verdict} after {steps} {'step' if steps == 1 else 'steps'}{state}")
+    for note in one.reading.notes:
+        print(f"note: {clean(note)}")
+    for i in one.diagnosis.incidents:
+        because = f" (because of {i.cause})" if i.cause else ""
+        since = f"since step {i.onset_step}{because}"
+        print(f"{i.code} {i.severity} {i.state}, {since}: {clean(i.headline)}. {clean(i.why)}")
+    for metric, text in one.reading.labels:
+        print(f"note on {clean(metric)}: {clean(text)}")
+
+
+def _row(one: Judged) -> tuple[str, ...]:
+    from tuimon.viewer.text import clean
+
+    leading = one.diagnosis.leading
+    since, headline = (str(leading.onset_step), leading.headline) if leading else ("", "")
+    return clean(one.reading.name), one.diagnosis.verdict, str(one.diagnosis.steps), since, clean(headline)
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _explain(args: argparse.Namespace) -> int:
+    import shutil
+    import textwrap
+
+    from tuimon.diagnosis.manual import page, pages
+
+    if args.rule is None:
+        known = pages()
+        wide = max(len(p.slug) for p in known)
+        for one in known:
+            print(f"{one.code}  {one.slug:<{wide}}  {one.summary}")
+        return 0
+    found = page(args.rule)
+    width = min(shutil.get_terminal_size().columns, 100)
+    print(f"{found.slug} ({found.code}, {found.category}): {found.summary}\n")
+    for title, text in found.parts.items():
+        print(textwrap.fill(f"{title}: {text}", width, break_on_hyphens=False) + "\n")
+    print(f"Needs: {', '.join(found.needs)}.")
+    return 0
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1 is wanted")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text}: a finite number is wanted")
+    return value
+
+
+def _curve(args: argparse.Namespace) -> int:
+    import json
+    from dataclasses import replace
+
+    from tuimon.diagnosis.curve.report import as_json, comparison, gallery, gallery_page, judge_source, page
+    from tuimon.diagnosis.curve.sources import load
+    from tuimon.viewer.text import clean
+
+    if args.gallery:
+        if args.sources:
+            raise UsageError("--gallery shows the six patterns alone: leave out the files and runs")
+        bodies = [as_json(j) for j in gallery()]
+        print(json.dumps(bodies, indent=1, allow_nan=False) if args.json else gallery_page(_page()))
+        return 0
+    loaded = [load(name, _log_of) for name in args.sources or [None]]
+    judged = [judge_source(replace(one, name=clean(one.name)), args.total_steps, args.target) for one in loaded]
+    if args.json:
+        bodies = [as_json(j) for j in judged]
+        print(json.dumps(bodies if len(bodies) > 1 else bodies[0], indent=1, allow_nan=False))
+    else:
+        print(page(judged[0], _page()) if len(judged) == 1 else comparison(judged, _page()), end="")
+    return 0
+
+
+def _log_of(path: str) -> Log:
+    from tuimon.formats import read
+
+    found = read(path)
+    return found.chunks, found.context.total_steps
+
+
+def _page() -> Page:
+    """As wide as the terminal, 80 columns in a pipe; colour on terminals that want it."""
+    import shutil
+
+    from tuimon.diagnosis.curve.report import Page
+    from tuimon.viewer.glyphs import choose
+
+    wide = shutil.get_terminal_size((80, 24)).columns
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return Page(max(40, min(wide, 160)), colour, choose(os.environ, sys.stdout.encoding).name == "ascii")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 
 from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.model import Diagnosis, RunContext
-from tuimon.diagnosis.reading import chunk_of, layers_of
+from tuimon.formats import chunk_of, layers_of
 from tuimon.record.chunk import Chunk, TensorRows
 
 

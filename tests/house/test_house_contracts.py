@@ -36,6 +36,7 @@ def modules_after(statement: str) -> set[str]:
     ("import tuimon.launch.script", {"torch", "textual"}),
     ("import tuimon.launch.headless", {"torch", "textual"}),
     ("import tuimon; tuimon.integrations", {"torch", "textual", "transformers", "lightning", "pytorch_lightning"}),
+    ("import tuimon.formats", {"torch", "textual", "plotext", "tensorboard", "wandb"}),
     ("import tuimon.demo, tuimon.demo.launch, tuimon.demo.headless", {"torch", "textual"}),
 ])
 def test_a_module_loads_only_what_its_place_in_the_house_allows(statement, never):

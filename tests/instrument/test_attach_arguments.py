@@ -129,7 +129,8 @@ def test_an_unknown_word_or_count_is_refused_by_name(wrong: dict[str, Any]) -> N
 
 def test_a_run_directory_that_is_being_written_is_refused_and_taken_when_it_is_free(tmp_path: Path) -> None:
     model, other = Net(), Net()
-    with tuimon.attach(model, sgd(model), run_dir=tmp_path / "run") as monitor:
+    opt = sgd(model)
+    with tuimon.attach(model, opt, run_dir=tmp_path / "run") as monitor:
         assert "another monitor of this script" in refused(other, sgd(other), run_dir=tmp_path / "run")
     run = RunDir(monitor.run_dir)
     info = run.read_info()

@@ -49,8 +49,9 @@ def originals() -> list[Any]:
 
 def test_every_patched_function_is_the_very_same_after_the_last_one_closes(tmp_path: Path) -> None:
     before = originals()
-    first = tuimon.attach(*pair(), run_dir=tmp_path / "a")
-    second = tuimon.attach(*pair(), run_dir=tmp_path / "b")
+    mine, other = pair(), pair()
+    first = tuimon.attach(*mine, run_dir=tmp_path / "a")
+    second = tuimon.attach(*other, run_dir=tmp_path / "b")
     assert all(now is not then for now, then in zip(originals(), before, strict=True))
     first.close()
     assert all(now is not then for now, then in zip(originals(), before, strict=True))

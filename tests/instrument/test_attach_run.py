@@ -73,16 +73,22 @@ def test_what_is_logged_belongs_to_the_step_just_done_until_the_next_begins(tmp_
     assert columns["loss"] == {1: 10.0, 2: 20.0, 3: 30.0}
 
 
-def test_what_is_no_number_is_left_out_with_one_warning(tmp_path: Path) -> None:
+def test_what_is_no_number_or_no_name_is_left_out_and_said_once(tmp_path: Path) -> None:
     model, opt = pair()
     with tuimon.attach(model, opt, run_dir=tmp_path / "run") as monitor:
-        with pytest.warns(RuntimeWarning, match="text= wants one number, not 'a'") as caught:
-            monitor.log(text="a", many=torch.ones(3), good=True, half=torch.tensor(0.5, dtype=torch.bfloat16))
-        assert len(caught) == 1
+        given = {"text": "a", "many": torch.ones(3), "good": True, "half": torch.tensor(0.5, dtype=torch.bfloat16),
+                 "a\nb": 1.0, "": 2.0, "x" * 101: 3.0, "step": 4.0, "val/loss": 5.0}
+        with pytest.warns(RuntimeWarning) as caught:
+            monitor.log(**given)
+        monitor.log(**given)
+        assert [str(w.message).removeprefix("tuimon: ")[:20] for w in caught] == [
+            "text= wants one numb", "many= wants one numb", "'a\\nb' cannot be the", "'' cannot be the nam", "'xxxxxxxxxxxxxxxxxxx",
+            "'step' cannot be the"]
+        assert {w.filename for w in caught} == {__file__}
         step(model, opt)
     row = loops.read(monitor.run_dir).row(1)
-    assert (row["good"], row["half"]) == (1.0, 0.5)
-    assert not {"text", "many"} & row.keys()
+    assert (row["good"], row["half"], row["val/loss"]) == (1.0, 0.5, 5.0)
+    assert not {"text", "many", "", "a\nb"} & row.keys()
 
 
 def test_a_run_is_held_and_resumed_by_commands_and_the_standstill_is_no_ones_step_time(tmp_path: Path) -> None:
@@ -229,6 +235,9 @@ ENDINGS: dict[str, tuple[str, str | None]] = {
     "raise ValueError('out of  luck')": ("crashed", "ValueError: out of luck"),
     "raise KeyboardInterrupt": ("stopped", "KeyboardInterrupt"),
     "sys.exit(0)": ("finished", None),
+    "sys.exit(3)": ("crashed", "SystemExit: 3"),
+    "sys.exit('no')": ("crashed", "SystemExit: no"),
+    "exec('try: sys.exit(3)\\nexcept SystemExit: pass')": ("finished", None),
 }
 
 
@@ -244,11 +253,11 @@ def test_how_a_script_ended_is_recorded(tmp_path: Path) -> None:
             for _ in range(3):
                 model(torch.ones(1, 2)).sum().backward()
                 opt.step()
-            return monitor
-        train("first").close()  # loads whatever is loaded late, once
+            return monitor, opt
+        train("first")[0].close()  # loads whatever is loaded late, once
         for number, (line, inside) in enumerate([(line, inside) for line in LINES for inside in (False, True)]):
             if os.fork() == 0:
-                monitor = train(f"run{number}")
+                monitor, opt = train(f"run{number}")
                 if inside:
                     with monitor:
                         exec(line)

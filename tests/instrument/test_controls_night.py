@@ -74,7 +74,7 @@ def test_a_night_of_incidents_leaves_threads_files_and_memory_as_they_were(hour:
             monitor._recorder.order("stop", "test")
         thread.join(600)
         assert not thread.is_alive()
-        assert len(monitor._steering._snapshots.steps) <= 4
+        assert len(monitor._open.steering._snapshots.steps) <= 4
     orders = [e["verb"] for e in events(monitor.run_dir) if e["kind"] == "command" and e["outcome"] == "received"
               and e["who"]["origin"] == "guard"]
     assert orders == {"rescue": ["rescue"] * 3 + ["hold"], "stop": ["stop"], "warn": []}[policy]

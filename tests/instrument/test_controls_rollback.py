@@ -171,7 +171,7 @@ def same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
 
 def attach(script: Script, run_dir: Path) -> tuple[tuimon.Monitor, Viewer]:
     monitor = tuimon.attach(script.model, *script.opts, run_dir=run_dir)
-    monitor._steering._every = EVERY
+    monitor._open.steering._every = EVERY
     return monitor, Viewer(monitor)
 
 
@@ -273,7 +273,7 @@ def test_snapshots_hold_no_more_than_their_copies_and_none_once_the_run_is_close
 
     script = SCRIPTS["adamw foreach"]()
     monitor, viewer = attach(script, tmp_path / "run")
-    snapshots = monitor._steering._snapshots
+    snapshots = monitor._open.steering._snapshots
     with monitor:
         for i in range(5 * EVERY):
             script.update(i)

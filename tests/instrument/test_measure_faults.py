@@ -168,7 +168,7 @@ def test_commands_are_obeyed_and_what_they_change_is_exact(fault: Any, tmp_path:
 
 def test_a_rollback_and_a_rescue_are_possible_still(tmp_path: Path) -> None:
     monitor, model, opts = broken(tmp_path, at_backward)
-    initial = monitor._steering._snapshots.steps[0]
+    initial = monitor._ref().steering._snapshots.steps[0]
     answer = obeyed(monitor, lambda: train(model, opts), "rescue", step=initial, warmup=0)
     assert answer["outcome"] == "applied", answer
     moved, norm = moved_by(model, lambda: train(model, opts))

@@ -51,7 +51,7 @@ class Run:
     def attach(self) -> None:
         self.dir.write_info(RunInfo(
             self.name, self.process, started=time.time(), device="cpu", model="GPT 4L 64d 0.2M", optimizer="AdamW",
-            eps=1e-8, total_steps=self.total, vocab_size=512, clips=False, tensors=TENSORS))
+            eps=1e-8, total_steps=self.total, vocab_size=50_304, clips=False, tensors=TENSORS))
         self.log = LogWriter(self.dir.metrics, attempt=1, from_step=0, tensors=len(TENSORS))
         self.events = EventWriter(self.dir.events, 1)
         self.inbox = Inbox(self.dir.commands, 1)

@@ -18,6 +18,12 @@ class Profile:
     step: int
     rms: Floats
     """(L,) gradient RMS per layer, in model order; NaN where no tensor of the layer had a gradient."""
+    grad: Vectors
+    """(P,) L2 norm of each tensor's gradient, in the order of the run's tensor table; NaN where it had none."""
+    seen: Bools
+    """(P,) whether the tensor had a gradient at all."""
+    update: Vectors
+    """(P,) how far the step moved each tensor, relative to its own norm; NaN where not measured."""
 
 
 class Layers:
@@ -32,10 +38,12 @@ class Layers:
         )
         sizes = np.array(context.tensor_sizes or [1] * (int(self._order.max(initial=-1)) + 1), np.float64)
         self._known = len(self._order) > 0 and min(lengths) > 0 and int(self._order.max()) < len(sizes)
+        self.tensors = [np.array(where, np.int64) for where in context.layers.values()] if self._known else []
+        """Per layer, the indices of its tensors."""
         self._sizes = sizes[self._order] if self._known else np.zeros(0)
         self.recent: deque[Profile] = deque(maxlen=32)
 
-    def profile(self, step: int, grad: Vectors, seen: Bools) -> Profile | None:
+    def profile(self, step: int, grad: Vectors, seen: Bools, update: Vectors) -> Profile | None:
         """Gradient RMS per layer from L2 norms per tensor; None where the tensors are not those of the context."""
         if not self._known or len(grad) <= int(self._order.max()):
             return None
@@ -45,7 +53,7 @@ class Layers:
             total = np.add.reduceat(squares, self._starts)
             count = np.add.reduceat(have * self._sizes, self._starts)
             rms = np.where(count > 0, np.sqrt(total / count), np.nan)
-        found = Profile(step, rms)
+        found = Profile(step, rms, grad, seen, update)
         self.recent.append(found)
         return found
 
@@ -62,3 +70,21 @@ class Layers:
             grown = now / np.median(np.stack(before), 0) if before else now
         grown = np.where(np.isfinite(grown), grown, -np.inf)
         return self.names[int(np.argmax(grown))] if np.isfinite(grown.max(initial=-np.inf)) else None
+
+
+def cut_off(rms: Floats, ordinary: float) -> Bools:
+    """Layers whose gradient is exactly zero right below one with an ordinary gradient: cut off, not faded; (L,).
+
+    All exact zeros further from the output share that fate.
+    """
+    found = np.zeros(len(rms), np.bool_)
+    cut = False
+    for i in range(len(rms) - 1, -1, -1):
+        if rms[i] != 0:
+            cut = False
+            continue
+        if not cut:
+            behind = rms[i + 1] if i + 1 < len(rms) else np.inf
+            cut = not behind < ordinary
+        found[i] = cut
+    return found

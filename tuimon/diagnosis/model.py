@@ -75,6 +75,8 @@ class Incident:
     """What its badge says, in one or two lower-case words: "exploding"."""
     rescue_helps: bool = False
     """Whether going back, a smaller learning rate and clipping treat it; what dies with depth they do not."""
+    cause: str | None = None
+    """Slug of the open incident that brought it about, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,13 @@ class Diagnosis:
         """Those that are still open."""
         return tuple(i for i in self.incidents if i.state == "open")
 
+    def consequences(self, of: Incident) -> tuple[Incident, ...]:
+        """The open incidents that one brought about, directly or through others."""
+        found: list[str] = [of.rule]
+        for _ in self.incidents:
+            found += [i.rule for i in self.open_incidents if i.cause in found and i.rule not in found]
+        return tuple(i for i in self.open_incidents if i is not of and i.rule in found)
+
     @property
     def leading(self) -> Incident | None:
         """The open incident to talk about first: the worst, and of equals the root cause."""
@@ -154,7 +163,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "rule": incident.rule, "code": incident.code, "category": incident.category, "severity": incident.severity,
         "state": incident.state, "onset_step": incident.onset_step, "detected_step": incident.detected_step,
         "resolved_step": incident.resolved_step, "layer": incident.layer, "confidence": incident.confidence,
-        "headline": incident.headline, "why": incident.why, "next": list(incident.next),
+        "cause": incident.cause, "headline": incident.headline, "why": incident.why, "next": list(incident.next),
         "evidence": [{"metric": e.metric, "value": plain(e.value), "limit": plain(e.limit)} for e in incident.evidence],
     }
 

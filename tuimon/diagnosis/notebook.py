@@ -27,6 +27,7 @@ from tuimon.diagnosis.model import (
     NotEvaluated,
     RunContext,
 )
+from tuimon.diagnosis.notebook_curves import LossCurveAnalyzer, generate_example_patterns
 from tuimon.diagnosis.notebook_rules import (
     EMERGENCY,
     HEALTHY,
@@ -43,6 +44,8 @@ from tuimon.diagnosis.notebook_rules import (
 from tuimon.diagnosis.plotting import Chart, beside, draw
 from tuimon.diagnosis.wording import count, number
 from tuimon.record.chunk import Chunk
+
+__all__ = ["LossCurveAnalyzer", "NotebookEngine", "TrainingHealthMonitor", "generate_example_patterns"]
 
 
 class Model(Protocol):

@@ -20,6 +20,10 @@ _LOCK: Final = threading.RLock()
 _HUGE: Final = 1e150
 """Beyond this plotext's own arithmetic overflows; drawn at this height."""
 
+APART: Final = 3
+"""Columns from one character to the next of a line that is drawn with characters."""
+_ASCII: Final = str.maketrans("─│┌┐└┘├┤┬┴┼", "-|+++++++++")
+
 Colour = tuple[int, int, int]
 
 
@@ -34,6 +38,18 @@ class Zone:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """A further line over a chart."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: Colour
+    mark: str
+    """One ASCII character: what draws it where there is no colour to tell it from the others."""
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """One printed chart."""
 
@@ -43,6 +59,14 @@ class Chart:
     colour: Colour = (95, 175, 255)
     log: bool = False
     zones: tuple[Zone, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    """Drawn over the first line, in this order."""
+    label: str = ""
+    """The first line's name in the legend, which is printed where there are layers."""
+    mark: str = "."
+    """The first line's character where braille is not to be had."""
+    top: float = math.inf
+    """Values above it are drawn at it."""
 
 
 def cleaned(x: Sequence[float], y: Sequence[float], *, log: bool) -> tuple[list[float], list[float], int]:
@@ -69,6 +93,15 @@ def thinned(x: list[float], y: list[float], columns: int) -> tuple[list[float], 
     return [x[i] for i in keep], [y[i] for i in keep]
 
 
+def sparse(x: list[float], y: list[float], across: tuple[float, float], places: int) -> tuple[list[float], list[float]]:
+    """The first point in each of so many equal parts of the axis."""
+    first, last = across
+    kept: dict[int, int] = {}
+    for i, value in enumerate(x):
+        kept.setdefault(int((value - first) / (last - first) * places), i)
+    return [x[i] for i in kept.values()], [y[i] for i in kept.values()]
+
+
 def spread(values: list[float]) -> tuple[float, float]:
     """Lowest and highest, pushed apart where they are equal."""
     low, high = min(values), max(values)
@@ -78,42 +111,80 @@ def spread(values: list[float]) -> tuple[float, float]:
     return low, high
 
 
-def draw(chart: Chart, *, width: int, height: int, colour: bool = True) -> str:
+def draw(chart: Chart, *, width: int, height: int, colour: bool = True, ascii_only: bool = False) -> str:
     """The chart as lines of text, ANSI-coloured if asked; a sentence where there is nothing to draw."""
     width, height = max(20, width), max(6, height)
-    x, y, lost = cleaned(chart.x, chart.y, log=chart.log)
+    own = Layer(chart.label, chart.x, [min(v, chart.top) for v in chart.y], chart.colour, chart.mark)
+    lines, lost = [], 0
+    for layer in (own, *chart.layers):
+        x, y, missing = cleaned(layer.x, [min(v, chart.top) for v in layer.y], log=chart.log)
+        lost += missing if layer is own else 0
+        lines.append((layer, *thinned(x, y, width)))
     title = f"{chart.title} ({lost} not drawable)" if lost else chart.title
-    if not x:
+    if not any(x for _, x, _ in lines):
         return f"{title}: nothing to draw"[:width]
-    x, y = thinned(x, y, width)
     edges = [
         (math.log10(v) if chart.log else v, zone.colour)
         for zone in chart.zones
         for v in (zone.low, zone.high)
         if math.isfinite(v) and (v > 0 or not chart.log)
     ]
+    heading = [f"{title[:width]:^{width}}"]
+    if chart.layers:
+        heading.append(legend([layer for layer, _, _ in lines], width, colour=colour, ascii_only=ascii_only))
+    steps = [float(v) for layer in (own, *chart.layers) for v in layer.x if math.isfinite(v)]
+    picture = _build(lines, edges, spread([min(steps), max(steps)]), chart.log,
+                     (width, height - len(heading)), colour, ascii_only)
+    return "\n".join((*heading, picture.translate(_ASCII) if ascii_only else picture))
+
+
+def _build(
+    lines: Sequence[tuple[Layer, list[float], list[float]]], edges: Sequence[tuple[float, Colour]],
+    across: tuple[float, float], log: bool, size: tuple[int, int], colour: bool, ascii_only: bool,
+) -> str:
     import plotext
 
     with _LOCK:
         plotext.clear_figure()
         try:
             plotext.limit_size(False, False)
-            plotext.plot_size(width, height - 1)
+            plotext.plot_size(*size)
             plotext.theme("clear")
-            first, last = spread([float(v) for v in chart.x if math.isfinite(v)])
+            first, last = across
             plotext.xlim(first, last)
             plotext.xticks([first, (first + last) / 2, last], [f"{v:,.0f}" for v in (first, (first + last) / 2, last)])
-            low, high = spread(y)
+            low, high = spread([v for _, _, y in lines for v in y])
             plotext.ylim(low, high)
-            plotext.yticks(*(decades(low, high) if chart.log else quarters(low, high)))
+            plotext.yticks(*(decades(low, high) if log else quarters(low, high)))
             for value, tint in edges:
                 if low < value < high:
                     plotext.hline(value, tint)
-            plotext.plot(x, y, marker="braille", color=chart.colour)
+            for k, (layer, x, y) in enumerate(lines):
+                if k and x and (ascii_only or not colour):  # single characters, with room to see the first line between
+                    plotext.scatter(*sparse(x, y, across, size[0] // APART), marker=layer.mark, color=layer.colour)
+                elif x:
+                    plotext.plot(x, y, marker=layer.mark if ascii_only else "braille", color=layer.colour)
             picture: str = plotext.build()
-            return f"{title[:width]:^{width}}\n{picture if colour else plotext.uncolorize(picture)}"
+            return picture if colour else str(plotext.uncolorize(picture))
         finally:
             plotext.clear_figure()
+
+
+def legend(layers: Sequence[Layer], width: int, *, colour: bool, ascii_only: bool) -> str:
+    """Which line is which, on one line; where there is no colour, by their characters."""
+    parts: dict[str, str] = {}
+    room = width + 2
+    for k, layer in enumerate(layers):
+        sign = layer.mark * 2 if ascii_only or (k and not colour) else "⠤⠤"
+        if not len(layer.x) or layer.label in parts:
+            continue
+        room -= len(layer.label) + 5
+        if room < 0:
+            break
+        red, green, blue = layer.colour
+        tinted = f"\x1b[38;2;{red};{green};{blue}m{sign}\x1b[0m" if colour else sign
+        parts[layer.label] = f"{tinted} {layer.label}"
+    return "  ".join(parts.values())
 
 
 def quarters(low: float, high: float) -> tuple[list[float], list[str]]:

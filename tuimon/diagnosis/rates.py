@@ -30,6 +30,12 @@ class Rates:
         return len(recent) > 1 and recent[-1][1] > 1.001 * recent[-min(10, len(recent))][1]
 
     @property
+    def falling(self) -> bool:
+        """Whether it has fallen by more than a tenth within the last 64 rows."""
+        recent = [value for _, value in list(self._recent)[-64:]]
+        return bool(recent) and recent[-1] < 0.9 * max(recent)
+
+    @property
     def decayed(self) -> bool:
         """Whether it has fallen below 30 % of its peak."""
         return bool(self._recent) and self._recent[-1][1] < 0.3 * self.peak

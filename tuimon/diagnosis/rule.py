@@ -12,6 +12,7 @@ from typing import ClassVar, Final
 
 from tuimon.diagnosis.layers import Profile
 from tuimon.diagnosis.model import Category, Confidence, Evidence, Incident, RunContext, Severity
+from tuimon.diagnosis.rows import ROW
 from tuimon.diagnosis.signals import NEAR, Signals
 from tuimon.diagnosis.wording import count, fold, rate
 from tuimon.record.chunk import Mark
@@ -68,6 +69,8 @@ class Rule:
     category: ClassVar[Category]
     needs: ClassVar[tuple[str, ...]]
     """Columns without which it cannot look; "tensors" for per-tensor rows."""
+    wakes: ClassVar[int] = ROW
+    """Which rows it looks at while nothing is going on (bits of `signals`). With an episode open it sees every row."""
     holds: ClassVar[bool] = False
     """Whether its critical episodes keep the bad stretch out of the baselines."""
     rescue_helps: ClassVar[bool] = False
@@ -76,6 +79,8 @@ class Rule:
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.episode: Episode | None = None
+        self.attending = False
+        """Whether it wants to see every row, without an episode yet."""
         self.past: list[Incident] = []
         self.clear()
 

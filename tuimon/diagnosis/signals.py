@@ -7,27 +7,16 @@ change none of them, except through `hold` and `release`, which keep a bad stret
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import deque
 from typing import Any, Final
 
 from tuimon.diagnosis.layers import Layers, Profile
 from tuimon.diagnosis.model import RunContext, Usual
 from tuimon.diagnosis.rates import Rates
-from tuimon.diagnosis.statistics import READY, Baseline, Blocks, Cusum, Ewma
-from tuimon.record.chunk import Bools, Mark, Vectors
+from tuimon.diagnosis.rows import BLOCK, CHANGED, EARLY_ROW, LR, ROW, SCALE, STIR, UPDATE, VALIDATION, WINDOW_FULL, Rows
+from tuimon.diagnosis.statistics import READY, WINDOW, Baseline, Blocks, Cusum, Ewma
+from tuimon.record.chunk import Chunk, Mark, TensorRows
 
-WATCHED: Final = (
-    "loss",
-    "grad_norm",
-    "update_ratio",
-    "lr",
-    "param_norm",
-    "update_norm",
-    "loss_scale",
-    "skipped",
-    "step_time",
-)
-"""Columns that are unrolled for the rules."""
 LOG2: Final = math.log(2.0)
 LOG4: Final = math.log(4.0)
 EARLY: Final = 100
@@ -54,8 +43,8 @@ class Signals:
         self.attempt_rows = 0
         """Rows since the run started or was resumed."""
         self.step = 0
-        self.values: Mapping[str, float] = {}
-        """The measured columns of this row."""
+        self._rows = Rows(Chunk.empty())
+        self._at = 0
         self.skipped = False
         """Whether a GradScaler skipped this step: its gradient tells of the scale, not of training."""
         self.loss_base = Baseline(detrend=True)
@@ -64,9 +53,15 @@ class Signals:
         self.others = {"update_ratio": Baseline(), "step_time": Baseline()}
         self.loss_cusum = Cusum()
         self.grad_ewma = Ewma(0.2, 0.0)
+        self.loss_drift = Cusum(slack=0.5, limit=15.0)
+        """The slow sister of `loss_cusum`: a shift of one sigma within about 27 rows."""
+        self.loss_fall = Cusum()
+        """Of the loss falling away below its baseline."""
         self.ratio_ewma = Ewma(0.1)
         """Of log10 update_ratio: about twenty samples of memory."""
         self.blocks = Blocks()
+        self.validations: deque[tuple[int, float]] = deque(maxlen=1024)
+        """Step and value of each validation, the newest last."""
         self._holders: set[str] = set()
         self._clear()
 
@@ -83,6 +78,7 @@ class Signals:
         """Median and scale of the loss when its CUSUM last left zero: the reference of a spike."""
         self.update_samples = 0
         self.block_full = False
+        self.validations.clear()
         self._quiet()
         self._held = 0
 
@@ -101,33 +97,77 @@ class Signals:
         self.grad_climb = 0
         """Steps in a row that grad_norm has risen."""
         self._last_grad = math.nan
+        self._last_lr: float | None = None
+        self._last_scale: float | None = None
+        self._was_strange = self._loss_stirs = self._grad_stirs = False
+        self._filling: list[float] = []
+        self.window: tuple[float, ...] = ()
+        """The last 128 finite losses, when they are just complete (WINDOW_FULL)."""
         self.loss_alarm_row = self.grad_alarm_row = self.update_alarm_row = LONG_AGO
-        self.loss_cusum.clear()
+        for cusum in (self.loss_cusum, self.loss_drift, self.loss_fall):
+            cusum.clear()
         self.grad_ewma.clear()
 
     # ------------------------------------------------------------------ moving on
 
-    def row(self, step: int, values: Mapping[str, float]) -> None:
-        """Move to the next row. `values` holds what was measured, non-finite values included."""
-        self.step, self.values = step, values
+    def load(self, chunk: Chunk) -> None:
+        """Have the columns of a stretch at hand, for `row` to walk through."""
+        self.seen |= {name for name, there in chunk.present.items() if name not in self.seen and there.any()}
+        self._rows = Rows(chunk)
+
+    def value(self, name: str) -> float | None:
+        """What was measured under this name in this row; one of WATCHED."""
+        return self._rows.column(name)[self._at]
+
+    def row(self, at: int, step: int) -> int:
+        """Move to a row of the stretch that is loaded; why it may matter, as bits."""
+        self.step, self._at = step, at
         self.attempt_rows += 1
         held = bool(self._holders) and self._held < HOLD
         self._held += 1
-        self.lr = values.get("lr")
-        if self.lr is not None:
-            self.rates.add(step, self.lr)
-        self._see_loss(step, values.get("loss"), held)
-        self.skipped = values.get("skipped") == 1
-        self._see_gradient(step, None if self.skipped else values.get("grad_norm"), held)
-        self._see_update(step, values.get("update_ratio"), held)
-        took = values.get("step_time")
+        rows, wakes = self._rows, ROW
+        lr = self.lr = rows.lr[at]
+        if lr is not None:
+            self.rates.add(step, lr)
+            if lr != self._last_lr:
+                wakes |= self._lr_moves(lr)
+        scale = rows.scale[at]
+        if scale != self._last_scale and scale is not None:
+            self._last_scale, wakes = scale, wakes | SCALE
+        strange = rows.strange[at]
+        if strange or self._was_strange:
+            wakes |= STIR
+            self._was_strange = strange
+        self.skipped = strange and self.value("skipped") == 1
+        loss = self.loss = rows.loss[at]
+        self.z, self.block_full = None, False
+        if self.window:
+            self.window = ()
+        if loss is not None:
+            wakes |= self._see_loss(step, loss, held)
+        grad = self.grad = None if self.skipped else rows.grad[at]
+        self.grad_times = None
+        if grad is not None:
+            wakes |= self._see_gradient(step, grad, held)
+        ratio = self.ratio = rows.ratio[at]
+        if ratio is not None:
+            wakes |= UPDATE
+            self._see_update(step, ratio, held)
+        validation = rows.validation[at]
+        if validation is not None:
+            wakes |= VALIDATION
+            self.validations.append((step, validation))
+        if rows.changed[at] is not None:
+            wakes |= CHANGED
+        took = rows.took[at]
         if took is not None and 0 <= took < LEARNABLE and not held:
             self.others["step_time"].learn(step, took)
+        return wakes
 
-    def tensors(self, step: int, grad: Vectors, seen: Bools) -> Profile | None:
-        """Take in one row of per-tensor gradient norms."""
+    def tensors(self, step: int, rows: TensorRows, i: int) -> Profile | None:
+        """Take in one row of per-tensor vectors."""
         self.tensor_rows += 1
-        return self.layers.profile(step, grad, seen)
+        return self.layers.profile(step, rows.grad[i], rows.grad_seen[i], rows.update[i])
 
     def mark(self, mark: Mark) -> None:
         """A break in the run: an attempt starts anew, a rollback puts baselines back, an override changes nothing."""
@@ -174,61 +214,83 @@ class Signals:
 
     # ------------------------------------------------------------------ one channel each
 
-    def _see_loss(self, step: int, loss: float | None, held: bool) -> None:
-        self.loss, self.z, self.block_full = loss, None, False
-        if loss is None:
-            return
+    def _lr_moves(self, lr: float) -> int:
+        last, self._last_lr = self._last_lr, lr
+        if not lr > 0 or not math.isfinite(lr):
+            return LR
+        return LR if last is not None and not 0.8 * last <= lr <= 1.2 * last else 0
+
+    def _see_loss(self, step: int, loss: float, held: bool) -> int:
         self.loss_rows += 1
+        wakes = EARLY_ROW if self.loss_rows <= EARLY else 0
         finite = -LEARNABLE < loss < LEARNABLE
-        base = self.loss_base
+        base, stirs = self.loss_base, False
         if base.count >= READY:
-            self.z = (loss - base.middle) / base.scale if finite or loss == -math.inf else math.inf
-            if self.loss_cusum.add(step, self.z):
+            z = self.z = (loss - base.middle) / base.scale if finite or loss == -math.inf else math.inf
+            if self.loss_cusum.add(step, z):
                 self.loss_rise = (base.middle, base.scale)
-            self.z_spell = self.z_spell + 1 if self.z > 3 else 0
+            self.loss_drift.add(step, z)
+            self.loss_fall.add(step, -z)
+            self.z_spell = self.z_spell + 1 if z > 3 else 0
             if self.loss_alarm:
                 self.loss_alarm_row = self.attempt_rows
+            stirs = not -3 < z < 2.5 or self.loss_cusum.alarm or self.loss_drift.alarm or self.loss_fall.alarm
+        if stirs or self._loss_stirs:
+            wakes |= STIR
+            self._loss_stirs = stirs
         if not finite:
-            return
+            return wakes
         if self.loss_start is None:
             self.first_losses.append(loss)
             if len(self.first_losses) == 3:
                 self.loss_start = sorted(self.first_losses)[1]
         if loss < self.lowest:
             self.lowest, self.lowest_step = loss, step
-        self.block_full = self.blocks.add(step, loss)
+        if self.blocks.add(step, loss):
+            self.block_full = True
+            wakes |= BLOCK
+        self._filling.append(loss)
+        if len(self._filling) == WINDOW:
+            self.window, self._filling = tuple(self._filling), []
+            wakes |= WINDOW_FULL
         if not held:
             base.learn(step, loss)
+        return wakes
 
     @property
     def loss_alarm(self) -> bool:
         """Whether the loss is significantly above its baseline: CUSUM over 8, or three in a row beyond 3 sigma."""
         return self.loss_cusum.value > self.loss_cusum.limit or self.z_spell >= 3
 
-    def _see_gradient(self, step: int, grad: float | None, held: bool) -> None:
-        self.grad, self.grad_times = grad, None
-        if grad is None or math.isnan(grad):
-            return
+    def _see_gradient(self, step: int, grad: float, held: bool) -> int:
+        if math.isnan(grad):
+            return 0
         self.grad_climb = self.grad_climb + 1 if grad > self._last_grad else 0
         self._last_grad = grad
-        base = self.grad_base
+        base, stirs, wakes = self.grad_base, False, 0
         log = math.log(grad) if 0 < grad < LEARNABLE else math.inf if grad > 0 else -math.inf
         if base.count >= READY:
             over = log - base.middle
             self.grad_times = math.exp(over) if over < 700 else math.inf
-            self.grad_ewma.add(max(-LOG4, min(over, LOG4)))
+            smooth = self.grad_ewma.add(max(-LOG4, min(over, LOG4)))
             if over <= LOG2:
                 self.grad_rose = None
-            elif self.grad_rose is None:
-                self.grad_rose = step
-            if self.grad_times > 5 or self.grad_ewma.value > LOG2:
+            else:
+                stirs = True
+                if self.grad_rose is None:
+                    self.grad_rose = step
+            if self.grad_times > 5 or smooth > LOG2:
                 self.grad_alarm_row = self.attempt_rows
+            stirs = stirs or smooth > LOG2
+        if stirs or self._grad_stirs:
+            wakes = STIR
+            self._grad_stirs = stirs
         if math.isfinite(log) and not held:
             base.learn(step, log)
+        return wakes
 
-    def _see_update(self, step: int, ratio: float | None, held: bool) -> None:
-        self.ratio = ratio
-        if ratio is None or not 0 <= ratio < LEARNABLE:
+    def _see_update(self, step: int, ratio: float, held: bool) -> None:
+        if not 0 <= ratio < LEARNABLE:
             return
         self.update_samples += 1
         if not held:

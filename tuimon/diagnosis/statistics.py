@@ -8,9 +8,8 @@ changes in place.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
-from collections import deque
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -26,12 +25,24 @@ KEPT: Final = 1024
 MAD_TO_SIGMA: Final = 1.4826
 
 
+@cache
+def _centred(n: int) -> tuple[Floats, float]:
+    """Times of n values around their middle, and the sum of their squares."""
+    t = np.arange(n, dtype=np.float64) - (n - 1) / 2
+    return t, float(t @ t)
+
+
+def _stride(count: int) -> int:
+    """Every how many values the baseline is found anew."""
+    return 1 if count < 64 else 8 if count < KEPT else 16
+
+
 def robust_scale(values: Floats, *, detrend: bool) -> float:
     """1.4826 x MAD of a window, after taking out its straight line if asked; in the unit of the values."""
     n = len(values)
     if detrend:
-        t = np.arange(n) - (n - 1) / 2
-        values = values - t * (float(t @ values) / float(t @ t))
+        t, squared = _centred(n)
+        values = values - t * (float(t @ values) / squared)
     half = n // 2
     middle = np.partition(values, half)[half]
     return MAD_TO_SIGMA * float(np.partition(np.abs(values - middle), half)[half])
@@ -41,23 +52,24 @@ class Baseline:
     """Where a series usually is: median and robust scale of its last 16 to 128 accepted values.
 
     The window is half of what has been seen, within those limits. Values above `median + clip` are taken in as that
-    limit, so that a spike cannot raise its own baseline, and a genuine shift is absorbed slowly. The scale is
-    refreshed every eight values (every four up to 64), which keeps a step at a few microseconds.
+    limit, so that a spike cannot raise its own baseline, and a genuine shift is absorbed slowly. Median and scale
+    are found anew at each of the first 64 values, then at every eighth, from the 1,024th at every sixteenth [12 us]:
+    about a microsecond a value, and what they say is never more than an eighth of the window old.
     """
 
-    __slots__ = ("_clip", "_detrend", "_past", "_recent", "_sorted", "count", "middle", "scale")
+    __slots__ = ("_clip", "_detrend", "_limit", "_size", "_steps", "_values", "count", "middle", "scale")
 
     def __init__(self, *, detrend: bool = False, clip: float | None = None) -> None:
         self._detrend = detrend
         self._clip = clip
-        self._past: deque[tuple[int, int, float]] = deque(maxlen=KEPT)
+        self._values = np.empty(2 * KEPT)
+        self._steps = np.empty(2 * KEPT, np.int64)
         self.clear()
 
     def clear(self) -> None:
         """Know nothing."""
-        self._past.clear()
-        self._recent: deque[float] = deque()
-        self._sorted: list[float] = []
+        self._size = 0
+        self._limit = math.inf
         self.count = 0
         self.middle = math.nan
         """Median; NaN before the first value."""
@@ -71,59 +83,54 @@ class Baseline:
 
     def learn(self, step: int, value: float) -> None:
         """Take in one finite value."""
-        if self.count >= READY:
-            value = min(value, self.middle + (4 * self.scale if self._clip is None else self._clip))
-        self._take(value)
-        self._past.append((step, self.count, value))
-        if self.count >= READY and self.count % (8 if self.count > 64 else 4) == 0:
-            self._rescale()
+        size = self._size
+        if size == 2 * KEPT:
+            self._values[:KEPT], self._steps[:KEPT] = self._values[KEPT:], self._steps[KEPT:]
+            size = KEPT
+        self._values[size] = min(self._limit, value)
+        self._steps[size] = step
+        self._size = size + 1
+        self.count += 1
+        if self.count % _stride(self.count) == 0:
+            self._find()
 
     def forget_after(self, step: int) -> None:
         """Be again what it was when `step` was the last one learned; know nothing if that is too long ago."""
-        past = [kept for kept in self._past if kept[0] <= step]
-        if len(past) == len(self._past):
+        kept = int(np.searchsorted(self._steps[:self._size], step, "right"))
+        if kept == self._size:
             return
+        count = self.count - (self._size - kept)
         self.clear()
-        if not past:
-            return
-        self._past.extend(past)
-        count = past[-1][1]
-        tail = past[-min(WINDOW, max(READY, count // 2)) :]
-        self._recent.extend(value for _, _, value in tail)
-        self._sorted = sorted(self._recent)
-        self.count = count
-        self._find_middle()
-        if self.ready:
-            self._rescale()
+        if kept and kept >= min(count, 2 * WINDOW):
+            self._size, self.count = kept, count
+            self._find()
 
     def usual(self) -> Usual | None:
         """5th to 95th percentile of the window; None until ready."""
         if not self.ready:
             return None
-        n = len(self._sorted) - 1
-        return Usual(self._sorted[round(0.05 * n)], self._sorted[round(0.95 * n)], self.middle)
+        ordered = np.sort(self._window())
+        n = len(ordered) - 1
+        return Usual(float(ordered[round(0.05 * n)]), float(ordered[round(0.95 * n)]), self.middle)
 
-    def _take(self, value: float) -> None:
-        self.count += 1
-        recent, ordered = self._recent, self._sorted
-        recent.append(value)
-        insort(ordered, value)
-        size = min(WINDOW, max(READY, self.count // 2))
-        while len(recent) > size:
-            del ordered[bisect_left(ordered, recent.popleft())]
-        self._find_middle()
+    def _window(self) -> Floats:
+        """The values as of the last time that median and scale were due."""
+        over = self.count % _stride(self.count)
+        size = min(WINDOW, max(READY, (self.count - over) // 2), self._size - over)
+        return self._values[self._size - over - size:self._size - over]
 
-    def _find_middle(self) -> None:
-        ordered = self._sorted
+    def _find(self) -> None:
+        count, window = self.count, self._window()
+        ordered = np.sort(window)
         half = len(ordered) // 2
-        self.middle = ordered[half] if len(ordered) % 2 else 0.5 * (ordered[half - 1] + ordered[half])
-
-    def _rescale(self) -> None:
-        spread = robust_scale(np.array(self._recent), detrend=self._detrend)
-        gaps = np.diff(np.array(self._sorted))
-        gaps = gaps[gaps > 0]
-        quantum = float(gaps.min()) if len(gaps) else 0.0
-        self.scale = max(spread, 1e-3 * abs(self.middle), quantum, 1e-12)
+        self.middle = float(ordered[half] if len(ordered) % 2 else 0.5 * (ordered[half - 1] + ordered[half]))
+        if count < READY:
+            return
+        spread = robust_scale(window, detrend=self._detrend)
+        gaps = ordered[1:] - ordered[:-1]
+        quantum = float(np.min(gaps, initial=math.inf, where=gaps > 0))
+        self.scale = max(spread, 1e-3 * abs(self.middle), quantum if quantum < math.inf else 0.0, 1e-12)
+        self._limit = self.middle + (4 * self.scale if self._clip is None else self._clip)
 
 
 class Cusum:
@@ -146,6 +153,8 @@ class Cusum:
     def add(self, step: int, z: float) -> bool:
         """Take in one value; True when this very step lifted S from zero."""
         before = self.value
+        if before == 0.0 and z <= self.slack:
+            return False
         self.value = max(0.0, min(before + min(z, self.cap) - self.slack, 2 * self.limit))
         if self.value == 0.0:
             self.rose = None
@@ -228,6 +237,24 @@ def slope(values: Sequence[float]) -> tuple[float, float]:
     b = float(t @ y) / spread
     rest = y - y.mean() - b * t
     return b, math.sqrt(float(rest @ rest) / max(1, n - 2) / spread)
+
+
+def ranked(values: Sequence[float]) -> Floats:
+    """Ranks around zero, after taking out a straight line: what is left is order, whatever the distribution.
+
+    Equal values share a rank: a log that is rounded has many.
+    """
+    y = np.asarray(values, np.float64)
+    t, squared = _centred(len(y))
+    _, place, many = np.unique(y - t * (float(t @ y) / squared), return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(many) - (many + 1) / 2)[place]
+    return ranks - float(ranks.mean())
+
+
+def lag_one(ranks: Floats) -> float:
+    """Autocorrelation of neighbours, in [-1, 1], of values around zero; 0 where all are equal."""
+    size = float(ranks @ ranks)
+    return float(ranks[1:] @ ranks[:-1]) / size if size > 0 else 0.0
 
 
 def median(values: Sequence[float]) -> float:

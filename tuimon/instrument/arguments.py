@@ -73,6 +73,16 @@ def check_optimizers(model: nn.Module, optimizers: Sequence[Any], attached: Any)
     return found
 
 
+def check_others(
+    optimizers: Sequence[Optimizer], scheduler: Any, scaler: Any, dataloader: Any, name: Any, run_dir: Any,
+) -> tuple[Any, ...]:
+    """Everything else that attach takes as an object; the schedulers themselves."""
+    check_scaler(scaler)
+    check_loader(dataloader)
+    check_place(name, run_dir)
+    return check_schedulers(scheduler, optimizers)
+
+
 def check_schedulers(scheduler: Any, optimizers: Sequence[Optimizer]) -> tuple[Any, ...]:
     """One, several or none; each of which can be saved, and none that moves another optimizer."""
     schedulers = schedules_in(scheduler)

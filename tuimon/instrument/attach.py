@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
+import sys
 import warnings
 import weakref
 from collections.abc import Iterator, Sequence
@@ -20,15 +22,13 @@ from tuimon.errors import AttachError, LogError
 from tuimon.instrument import patches
 from tuimon.instrument.arguments import (
     check_counts,
-    check_loader,
     check_model,
     check_optimizers,
-    check_place,
-    check_scaler,
-    check_schedulers,
+    check_others,
     check_words,
     unwrap,
 )
+from tuimon.instrument.attached import Attached, open_runs
 from tuimon.instrument.autopilot import Policy
 from tuimon.instrument.cadence import DETAILS, Cadence, Detail
 from tuimon.instrument.checkpoints import Checkpoints
@@ -38,8 +38,9 @@ from tuimon.instrument.ending import ending
 from tuimon.instrument.feeds import Feeds
 from tuimon.instrument.found import give_way
 from tuimon.instrument.host import capture_copy
+from tuimon.instrument.labels import Label
 from tuimon.instrument.measure import Probe
-from tuimon.instrument.monitor import Monitor
+from tuimon.instrument.monitor import Monitor, watching
 from tuimon.instrument.overrides import InForce, Overrides
 from tuimon.instrument.recorder import Recorder, is_recorded
 from tuimon.instrument.rescue import say_override
@@ -48,12 +49,14 @@ from tuimon.instrument.snapshots import Snapshots
 from tuimon.instrument.state import TrainingState, unwrapped
 from tuimon.instrument.steering import Steering
 from tuimon.instrument.tracked import device_of, held_by, named_parameters
+from tuimon.instrument.weakly import Weak
 from tuimon.record import claim
 from tuimon.record.liveness import is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run, prepare_run
 
 Keep = Literal["auto", "off"]
-_ATTACHED: Final[weakref.WeakSet[Optimizer]] = weakref.WeakSet()
+_MANY: Final = 4
+"""Open runs at which those are looked for whose model and optimizer are garbage."""
 _NAMED: Final = 5
 """Names listed in a message before the rest is counted."""
 
@@ -88,24 +91,22 @@ def attach(
     stay in force.
     AttachError says in one line what was given and what is wanted.
     """
+    if len(open_runs()) >= _MANY:
+        gc.collect()  # a sweep over models that are reference cycles [about 100 ms]
     check_model(model)
     found = give_way(map(unwrap, optimizers))
-    opts = check_optimizers(model, optimizers, _ATTACHED)
-    schedulers = check_schedulers(scheduler, opts)
-    check_scaler(scaler)
-    check_loader(dataloader)
-    check_place(name, run_dir)
-    launched = None
-    if run_dir is None and (run_dir := found or claim.take()) is not None:
-        launched = _launched(run_dir)
-    if launched is not None:
+    opts = check_optimizers(model, optimizers, [o for run in open_runs() for _, o in run.probe.optimizers.living()])
+    schedulers = check_others(opts, scheduler, scaler, dataloader, name, run_dir)
+    run_dir, launched = (run_dir, None) if run_dir is not None else _launched(found or claim.take())
+    if launched is not None:  # what the script leaves alone is what `tuimon run` was asked for
         name, total_steps = name or launched.name, total_steps or launched.total_steps
-        detail, on_critical = _asked(detail, "auto", launched.detail), _asked(on_critical, "warn", launched.on_critical)
+        detail = launched.detail if detail == "auto" else detail  # type: ignore[assignment]  # checked below
+        on_critical = launched.on_critical if on_critical == "warn" else on_critical  # type: ignore[assignment]  # so
     check_options(detail=detail, checkpoints=checkpoints, on_critical=on_critical, controls=controls, resumed=resumed,
                   total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
     name = name or type(unwrapped(model)).__name__
     device = device_of([p for group in held_by(opts) for p in group])
-    state = TrainingState(model, opts, scaler=scaler, schedulers=schedulers,
+    state = TrainingState(model, Weak(opts), scaler=scaler, schedulers=Weak(schedulers),
                           from_step=resumed.step if resumed else 0)
     overrides = Overrides()
     if resumed is not None and resumed.overrides:
@@ -127,6 +128,7 @@ def attach(
     if overrides.in_force != InForce():
         say_override(recorder, overrides, recorder.from_step)
     _name_untrained(monitor, model, opts)
+    _say_where(recorder.run)
     return monitor
 
 
@@ -168,12 +170,21 @@ def _join(
     held = [p for group in held_by(optimizers) for p in group]
     cadence = Cadence(detail, len(info.tensors), timed=device_of(held).type == "cpu", from_step=from_step,
                       weight_bytes=sum(p.numel() * p.element_size() for p in held))
-    monitor: Monitor
+    attached: weakref.ref[Attached]
+
+    def failed(part: str, error: Exception) -> None:
+        found = attached()  # weak, like every way from a part to the whole: see `attached`
+        if found is not None:
+            found.measuring_failed(part, error)
+
+    def labelled(label: Label) -> None:
+        found = attached()
+        if found is not None:
+            found.label(label)
+
     probe = Probe(
         model, optimizers, overrides=overrides, cadence=cadence, sink=recorder, table_size=len(info.tensors),
-        tokens_per_step=info.tokens_per_step, from_step=from_step,
-        on_fault=lambda part, error: monitor.measuring_failed(part, error),  # noqa: PLW0108  # it is made below
-        on_label=lambda label: monitor.label(label),  # noqa: PLW0108  # so
+        tokens_per_step=info.tokens_per_step, from_step=from_step, on_fault=failed, on_label=labelled,
     )
     snapshots = _snapshots(recorder, state) if keep == "auto" else None
     if snapshots is not None:
@@ -185,17 +196,9 @@ def _join(
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
         discovery=Discovery(state, dataloader, feeds.newest),
     )
-
-    def detached() -> None:
-        if snapshots is not None:
-            snapshots.close()
-        for optimizer in optimizers:
-            _ATTACHED.discard(optimizer)
-
-    monitor = Monitor(probe, recorder, steering, state, feeds, detached)
-    for optimizer in optimizers:
-        _ATTACHED.add(optimizer)
-    return monitor
+    run = Attached(probe, recorder, steering, state, feeds, snapshots)
+    attached = weakref.ref(run)
+    return Monitor(run)
 
 
 def _snapshots(recorder: Recorder, state: TrainingState) -> Snapshots | None:
@@ -264,23 +267,27 @@ def _run(
             undo.callback(shutil.rmtree, run.path, ignore_errors=True)
         return run, 1
     mine = before.process.pid == os.getpid()
+    if mine and is_recorded(run):
+        gc.collect()  # a notebook's cell run again: the earlier model may be garbage that nobody has collected
     if is_recorded(run) if mine else is_alive(before.process):
         whose = "another monitor of this script" if mine else f"process {before.process.pid}"
         raise AttachError(f"run_dir is being written by {whose}: give each run a directory of its own")
     return run, before.attempt + 1
 
 
-def _launched(run_dir: str | os.PathLike[str]) -> Launch | None:
-    """What was asked of whoever started this process; None where nobody did."""
+def _launched(run_dir: str | Path | None) -> tuple[str | Path | None, Launch | None]:
+    """Where whoever started this process wants the run, and what was asked of them; None where nobody did."""
     try:
-        return RunDir(Path(run_dir)).read_launch()
+        return run_dir, None if run_dir is None else RunDir(Path(run_dir)).read_launch()
     except LogError:
-        return None
+        return run_dir, None
 
 
-def _asked(given: Any, default: str, launched: str) -> Any:
-    """An argument that the script leaves alone is what `tuimon run` was asked for."""
-    return launched if given == default else given
+def _say_where(run: RunDir) -> None:
+    """To a person at a terminal, how to watch; a file, a notebook or a viewer that started this script needs none."""
+    with suppress(OSError, ValueError, AttributeError):  # closed, or none at all
+        if not os.environ.get("TUIMON_QUIET") and sys.stderr.isatty():
+            sys.stderr.write(f"tuimon: recording to {run.name}; watch it with: {watching(run)}\n")
 
 
 def _name_untrained(monitor: Monitor, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from tuimon.instrument.overrides import Overrides
+from tuimon.instrument.sheet import Sheet
+from tuimon.instrument.step import Step
 from tuimon.instrument.tracked import Tracked, local
 
 _EPS: Final = 1e-6
@@ -30,6 +32,8 @@ class Clipping:
         self._norms: Tensor | None = None
         self.is_done = False
         """Whether gradients of this update are clipped; to be set back when they change, and when it is over."""
+        self.scalers: dict[int, Any] = {}
+        """Per optimizer, the GradScaler that last stepped it."""
 
     def lowered(self, tracked: Tracked, ids: set[int], max_norm: Any, asked: float | None, order: float | None) -> Any:
         """The limit for a clipping by the script: never looser than its `max_norm`, which the host knows as `asked`.
@@ -44,24 +48,29 @@ class Clipping:
         self.is_done = True
         return tighter(max_norm, asked, limit)
 
-    def apply(
-        self, tracked: Tracked, stretches: Sequence[tuple[int, int]], scales: Sequence[Tensor | None], *, is_all: bool
-    ) -> None:
-        """Clip the gradients of these stretches, multiplied by these scales, by their common norm.
+    def clip(self, k: int, now: Step, sheet: Sheet, optimizers: Sequence[Any], *, inside: bool) -> None:
+        """As the k-th optimizer is about to step: what this update has yet to use, measured first.
 
-        is_all: whether they are all that this update has left.
+        inside: within backward, where the gradients of other optimizers are not there yet: each has a norm of its own.
         """
         limit = self._overrides.clip
-        if limit is None:
+        if limit is None or self.is_done:
             return
-        self.is_done = is_all
+        self.is_done = not inside
+        left = [j for j, stepped in enumerate(now.stepped) if j == k or not (stepped or inside)]
+        tracked = sheet.tracked
         norms = self._zeros(tracked)
-        for (first, last), scale in zip(stretches, scales, strict=True):
+        for j in left:
+            if not now.measured[j]:
+                sheet.measure(now, j)
+            first, last = tracked.spans[j]
             if first < last:
                 tracked.grad_norms(first, last, norms[first:last])
-                if scale is not None:
-                    norms[first:last].div_(scale.to(norms.device, non_blocking=True))
-        scale_down(_gradients(tracked, stretches), norms, limit)
+            scale = scale_of(optimizers[j], steps=j == k, scaler=self.scalers.get(j, self.scalers.get(k)))
+            if scale is not None:
+                norms[first:last].div_(scale.to(norms.device, non_blocking=True))
+        scale_down(_gradients(tracked, [tracked.spans[j] for j in left]), norms, limit)
+        now.limit = limit if now.limit is None else min(now.limit, limit)
 
     def _zeros(self, tracked: Tracked) -> Tensor:
         if self._norms is None or len(self._norms) != len(tracked):

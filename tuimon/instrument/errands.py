@@ -35,9 +35,19 @@ class Errands:
         thread.join(seconds)
         return not thread.is_alive()
 
+    def leave(self, last: Errand) -> None:
+        """Have `last` done after what was sent, and no more: at once where nothing is under way. Takes no lock."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            last()
+        else:
+            self._queue.put(last)
+            self._queue.put(None)
+
     def _run(self) -> None:
         while (errand := self._queue.get()) is not None:
             try:
                 errand()
             except Exception:  # the outermost frame of the thread; an errand reports its own failures
                 _LOG.warning("a background errand broke, training goes on", exc_info=True)
+            errand = None  # while it waits for the next one it keeps nothing alive

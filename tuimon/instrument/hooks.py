@@ -8,6 +8,7 @@ tokens, and a saved model loads where tuimon is not installed.
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -57,13 +58,15 @@ class CountTokens:
     """The pre-hook of the model: how many tokens a forward pass with gradients begins on."""
 
     def __init__(self, probe: Probe) -> None:
-        self._probe = probe
+        self._probe = weakref.ref(probe)  # a model outlives its optimizer, and must not keep what measured it
 
     def __call__(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
         """Before a forward pass."""
         if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return
-        self._probe.saw_input(tokens_in(kwargs.get("input_ids"), *args, *kwargs.values()))
+        probe = self._probe()
+        if probe is not None:
+            probe.saw_input(tokens_in(kwargs.get("input_ids"), *args, *kwargs.values()))
 
     def __reduce__(self) -> Any:
         return getattr, (contextlib.nullcontext(), "__exit__")
@@ -95,7 +98,7 @@ def install(probe: Probe, boundary: Callable[[], None]) -> list[RemovableHandle]
     """Hook the probe's optimizers and model, all or none; the handles take the hooks off again."""
     handles: list[RemovableHandle] = []
     try:
-        for k, optimizer in enumerate(probe.optimizers):
+        for k, optimizer in probe.optimizers.living():
             handles.append(optimizer.register_step_pre_hook(hidden(BeforeStep(probe, k).__call__)))
             handles.append(optimizer.register_step_post_hook(hidden(AfterStep(probe, k, boundary).__call__)))
         if not isinstance(probe.model, torch.jit.ScriptModule):  # takes no hooks: tokens come from the loader

@@ -7,6 +7,7 @@ first error; `unmeasured` then stands in. With no override in force nothing that
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from torch.optim import Optimizer
 
 from tuimon.instrument import rows
 from tuimon.instrument.cadence import Cadence
-from tuimon.instrument.clipping import Clipping, scale_of
+from tuimon.instrument.clipping import Clipping
 from tuimon.instrument.labels import CAPTURED, Labels, Say
 from tuimon.instrument.outbox import Outbox, Sink, as_logged
 from tuimon.instrument.overrides import Overrides
@@ -28,6 +29,7 @@ from tuimon.instrument.tracked import Tracked, device_of, held_by, signature
 from tuimon.instrument.transfer import on_host
 from tuimon.instrument.unmeasured import Unmeasured
 from tuimon.instrument.updates import Updates
+from tuimon.instrument.weakly import Weak
 from tuimon.instrument.window import Window
 
 
@@ -39,18 +41,19 @@ class Probe:
         table_size: int, tokens_per_step: int | None = None, from_step: int = 0,
         on_fault: Callable[[str, Exception], None], on_label: Say,
     ) -> None:
-        self.model, self.optimizers = model, tuple(optimizers)
+        self.model, self.optimizers = model, Weak(optimizers)
         self.overrides, self.cadence, self._clipping = overrides, cadence, Clipping(overrides)
         self.outbox = Outbox(sink, cadence, table_size)
         self._on_fault, self._tokens_per_step = on_fault, tokens_per_step
-        self.off = False
+        self.off = self.inside = False
         self.unmeasured: Unmeasured | None = None
         """What stands in once measuring has failed; None before, and when the run is no longer attached."""
         self.labels = Labels(on_label, has_tokens=any(isinstance(m, nn.Embedding) for m in model.modules()))
+        self.thread: int | None = None
+        """The thread that trains, as its ident; None until it has been seen."""
         self.cost = self.entered = self._extra = self._held = 0.0
         self._step = from_step
         self._scaler: Any = None
-        self._scalers: dict[int, Any] = {}
         self._scaler_stepped, self._stepped_within = True, False
         self._began: float | None = None
         self._device = device_of([p for group in held_by(optimizers) for p in group])
@@ -95,6 +98,8 @@ class Probe:
     @guarded
     def saw_input(self, tokens: int) -> None:
         """A forward pass with gradients begins on `tokens` tokens."""
+        if self.thread is None:
+            self.thread = threading.get_ident()
         self._touch()
         self._now.tokens += tokens
 
@@ -160,9 +165,11 @@ class Probe:
                 for k, (first, last) in enumerate(self.tracked.spans):
                     if not now.measured[k] and any(id(p) in ids for p in self.tracked.params[first:last]):
                         self._sheet.measure(now, k)
-        limit = self._clipping.lowered(self.tracked, ids, max_norm, asked, norm_type)
-        now.limit = on_host(limit)
-        return limit
+        now.limit = asked
+        if self.overrides.clip is not None:
+            max_norm = self._clipping.lowered(self.tracked, ids, max_norm, asked, norm_type)
+            now.limit = on_host(max_norm)
+        return max_norm
 
     # -- the optimizer step
 
@@ -173,6 +180,7 @@ class Probe:
         if self._capturing():
             self.labels.state(CAPTURED)
             return None
+        self.thread = threading.get_ident()
         self._touch()
         if signature(self.optimizers) != self.tracked.size:
             self._retrack()
@@ -205,16 +213,7 @@ class Probe:
             self._clip(k)
 
     def _clip(self, k: int) -> None:
-        """What this update has yet to use. Within backward that is all that is there: the k-th optimizer's own."""
-        if self._clipping.is_done:
-            return
-        now, clip, inside = self._now, self.overrides.clip, self._window.is_inside
-        left = [j for j, stepped in enumerate(now.stepped) if j == k or not (stepped or inside)]
-        for j in [j for j in left if not now.measured[j]]:
-            self._sheet.measure(now, j)
-        scales = [scale_of(self.optimizers[j], steps=j == k, scaler=self._scalers.get(j, self._scaler)) for j in left]
-        self._clipping.apply(self.tracked, [self.tracked.spans[j] for j in left], scales, is_all=not inside)
-        now.limit = clip if now.limit is None or clip is None else min(now.limit, clip)
+        self._clipping.clip(k, self._now, self._sheet, self.optimizers, inside=self._window.is_inside)
         self.labels.left = self.tracked.grad_marks()
 
     @guarded
@@ -288,7 +287,7 @@ class Probe:
             return
         self._touch()
         now = self._now
-        self._scaler_stepped, self._scaler, self._scalers[k] = False, scaler, scaler
+        self._scaler_stepped, self._scaler, self._clipping.scalers[k] = False, scaler, scaler
         scale = scaler._scale  # noqa: SLF001  # get_scale() would read it on the host
         now.skipped = now.skipped or 0.0
         if isinstance(scale, Tensor):
@@ -357,8 +356,11 @@ class Probe:
         self._began, self._held = time.perf_counter(), held
 
     def _retrack(self) -> None:
-        """A parameter group was added."""
+        """A parameter group was added, parameters were replaced, or the model has moved."""
         before = self._now
+        device = device_of([p for group in held_by(self.optimizers) for p in group])
+        if device != self._device:
+            self._device, self._window = device, Window(device)
         self._track()
         self._now = self._open(self._step + 1)
         for name in ("limit", "skipped", "tokens", "batch_tokens", "waited", "logged", "late"):
@@ -395,6 +397,8 @@ class Probe:
 
     def give_up(self, error: Exception) -> None:
         """Switch measuring off; what is called from here on, `unmeasured` answers."""
+        if self.off:
+            return  # closed from elsewhere in the midst of it
         self.shut()
         self.unmeasured = Unmeasured(
             self.optimizers, self.overrides, self._step, capturing=self._capturing, on_fault=self._on_fault,

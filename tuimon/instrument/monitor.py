@@ -1,60 +1,40 @@
-"""What `attach` returns: the script's handle on its attached run, and the step boundary. Training thread.
+"""What `attach` returns: the script's handle on its attached run.
 
-Nothing here raises into training except TrainingStopped, which is how a run that was told to stop ends.
+It keeps neither the model nor the optimizer alive, and the run ends with them; a handle that is kept still knows where
+the run is recorded and what was wrong with it. Nothing here raises into training.
 """
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
-import time
-import warnings
-from collections.abc import Callable
+import shlex
+import weakref
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from torch.utils.hooks import RemovableHandle
-
 from tuimon.diagnosis.model import Diagnosis
-from tuimon.instrument import hooks, patches
-from tuimon.instrument.ending import ending, last_error
-from tuimon.instrument.feeds import Feeds
-from tuimon.instrument.labels import Label
+from tuimon.instrument.attached import Attached
+from tuimon.instrument.ending import Ending, ending
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.recorder import Recorder
-from tuimon.instrument.state import TrainingState
-from tuimon.instrument.steering import Steering
-from tuimon.instrument.stopping import TrainingStopped
 from tuimon.record.chunk import Mark
+from tuimon.record.rundir import RunDir, runs_root
 
-LAST_ROWS: Final = 2.0
-"""Seconds that `close` waits for rows still on the device."""
+LONGEST_NAME: Final = 100
+_ROWS_OWN: Final = ("step", "time")
 _LOG: Final = logging.getLogger("tuimon")
 
 
 class Monitor:
-    """One attached run. A context manager; closes itself at exit."""
+    """One attached run. A context manager; closes itself when its optimizer goes, and at exit.
 
-    def __init__(
-        self, probe: Probe, recorder: Recorder, steering: Steering, state: TrainingState, feeds: Feeds,
-        on_close: Callable[[], None],
-    ) -> None:
-        self.probe, self.feeds = probe, feeds
-        self._recorder, self._steering, self._state, self._on_close = recorder, steering, state, on_close
-        self._steers, self._is_closed, self._has_complained = True, False, False
-        self._pid = os.getpid()
-        self._hooks: list[RemovableHandle] = hooks.install(probe, self.boundary)
-        try:
-            patches.watch(self)
-        except BaseException:
-            for handle in self._hooks:
-                handle.remove()
-            raise
-        atexit.register(self._at_exit)
+    Without `with`, a run whose script ends in an exception that somebody catches is recorded as finished.
+    """
 
-    # -- for scripts
+    def __init__(self, attached: Attached) -> None:
+        self._recorder: Recorder = attached.recorder
+        self._ref = weakref.ref(attached)
 
     def log(self, **scalars: Any) -> None:
         """Add numbers to the row of a step: val_loss=, loss= (instead of the one seen) or any other name.
@@ -62,42 +42,53 @@ class Monitor:
         They belong to the step just completed; once a forward pass, a backward or a training batch of the next one has
         begun, to that one. Tensors of one element may be given: they are copied at once and never waited for.
         """
-        if self.probe.off or self._is_closed:
+        attached = self._open
+        if attached is None or attached.probe.off:
             return
         for name, value in scalars.items():
+            if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name in _ROWS_OWN:
+                attached.complain(name, f"tuimon: {name[:60]!r} cannot be the name of a number: 1 to {LONGEST_NAME} "
+                                        "printable characters, not step or time; it is not recorded")
+                continue
             try:
-                taken = self.probe.log(name, value)
+                taken = attached.probe.log(name, value)
             except Exception as error:  # a tensor on a device that is gone, say: one number is not worth a run
                 _LOG.debug("log %s: %s", name, error)
                 taken = False
             if not taken:
-                self._complain(f"tuimon: {name}= wants one number, not {value!r:.60}; it is not recorded")
+                attached.complain(name, f"tuimon: {name}= wants one number, not {value!r:.60}; it is not recorded")
 
     def note(self, text: str) -> None:
         """State something about the run, at the step just completed."""
-        if not self._is_closed:
-            step = self.probe.step
+        attached = self._open
+        if attached is not None:
+            step = attached.probe.step
             self._recorder.event("note", step, text=str(text))
             self._recorder.mark(Mark(step, "note", {"text": str(text)}))
 
     def begins_late(self) -> None:
         """Say that the step under way had begun before this run was attached: its time and tokens are not known."""
-        self.probe.begins_late()
+        attached = self._open
+        if attached is not None:
+            attached.probe.begins_late()
 
     def step(self) -> None:
         """Say that a step is complete: only for loops whose optimizer step never reaches Python."""
-        if self.probe.manual_step():
-            self.boundary()
+        attached = self._open
+        if attached is not None and attached.probe.manual_step():
+            attached.boundary()
 
     @property
     def should_stop(self) -> bool:
         """Whether the run was told to stop; a loop that never looks is stopped three steps later."""
-        return self._steers and self._steering.should_stop
+        attached = self._ref()
+        return self._recorder.situation.state == "stopping" if attached is None else attached.should_stop
 
     def checkpoint(self) -> None:
         """Ask for a checkpoint on disk at the next step boundary."""
-        if not self._is_closed:
-            self._steering.checkpoint()
+        attached = self._open
+        if attached is not None:
+            attached.steering.checkpoint()
 
     @property
     def run_dir(self) -> Path:
@@ -115,23 +106,19 @@ class Monitor:
 
     @property
     def overhead(self) -> float:
-        """Measured share of the step that measuring takes, 0 to 1; 0 until it is known. Host time."""
-        return self.probe.cadence.overhead
+        """Measured share of the step that measuring takes, 0 to 1; 0 until it is known, and after the end."""
+        attached = self._ref()
+        return 0.0 if attached is None else attached.probe.cadence.overhead
 
-    def close(self, state: str | None = None, error: str | None = None) -> None:
-        """Detach: hooks and patches go, what was measured is written. Idempotent; nothing in a forked child."""
-        if self._is_closed or os.getpid() != self._pid:
-            return
-        self._is_closed = True
-        atexit.unregister(self._at_exit)
-        patches.unwatch(self)
-        for handle in self._hooks:
-            handle.remove()
-        self.probe.flush(LAST_ROWS)
-        self.probe.shut()
-        self._steering.close()
-        self._recorder.close(state or ("stopped" if self.should_stop else "finished"), error)
-        self._on_close()
+    def close(self, state: Ending | None = None, error: str | None = None) -> None:
+        """Detach: hooks and patches go, what was measured is written. Idempotent; nothing in a forked child.
+
+        Any thread may call it. While another one trains, it returns once that one is out of tuimon's code for good.
+        """
+        attached = self._ref()
+        if attached is not None:
+            attached.close(state, error)
+        self._recorder.wait()
 
     def __enter__(self) -> Monitor:  # noqa: PYI034  # Self is younger than Python 3.10
         return self
@@ -141,59 +128,30 @@ class Monitor:
     ) -> None:
         self.close(*ending(error, stopping=self.should_stop))
 
-    def _at_exit(self) -> None:
-        self.close(*ending(last_error(), stopping=self.should_stop))
+    def __repr__(self) -> str:
+        recorder, attached = self._recorder, self._open
+        if attached is None:
+            return f"<tuimon.Monitor {recorder.ended or 'detached'} at step {recorder.last_step}, see {self.run_dir}>"
+        state, step = recorder.situation.state, attached.probe.step
+        return f"<tuimon.Monitor {state} at step {step}; to watch it: {watching(recorder.run)}>"
 
-    # -- for hooks and patches
+    # -- for the package
 
     @property
-    def is_ending_data(self) -> bool:
-        """Whether its loaders are to yield nothing any more: the second rung of the stop ladder."""
-        return self.should_stop and not self.feeds.is_released
+    def _open(self) -> Attached | None:
+        attached = self._ref()
+        return None if attached is None or attached.is_over else attached
 
-    def boundary(self) -> None:
-        """A step is complete and its row is on the way: commands, snapshots, the stop ladder."""
-        if not self._steers:
-            return
-        probe, steering = self.probe, self._steering
-        if self._state.scaler is None and probe.scaler is not None:
-            self._state.scaler = probe.scaler
-        began = time.perf_counter()
-        try:
-            steering.at_boundary(probe.step)
-        except TrainingStopped:
-            self.feeds.release()
-            raise
-        except Exception as error:  # Ctrl+C is no Exception: it passes
-            self._steers = False
-            self.fault("steering", error)
-        finally:
-            probe.resumed(time.perf_counter() - began)
+    @property
+    def probe(self) -> Probe:
+        """Its instrument; ReferenceError where the script has let go of what it measured."""
+        attached = self._ref()
+        if attached is None:
+            raise ReferenceError("the script has let go of the optimizer")
+        return attached.probe
 
-    def measuring_failed(self, part: str, error: Exception) -> None:
-        """Measuring has switched itself off. Hooks and patches stay: commands are obeyed at step boundaries."""
-        self.fault(part, error)
 
-    def label(self, label: Label) -> None:
-        """A number of this run means something else than its name says; stated once."""
-        fields = {"metric": label.metric, "text": label.text, "brief": label.brief}
-        self._recorder.event("label", self.probe.step, **fields)
-        self._recorder.mark(Mark(self.probe.step, "label", fields))
-
-    def fault(self, part: str, error: Exception) -> None:
-        """A part of tuimon is off from here on; training goes on."""
-        _LOG.debug("%s", part, exc_info=error)
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
-        self._recorder.event("fault", self.probe.step, part=part, error=text)
-        self._complain(f"tuimon has switched off its {part} part, training goes on: {text}"[:300])
-
-    def _complain(self, text: str) -> None:
-        """Once, and not even then where warnings are errors: those would end training."""
-        if self._has_complained:
-            return
-        self._has_complained = True
-        try:
-            warnings.warn(text, RuntimeWarning, stacklevel=4)
-        except RuntimeWarning:
-            _LOG.warning("%s", text)
-
+def watching(run: RunDir) -> str:
+    """The command that shows it."""
+    name = run.name if run.path.parent == runs_root() else str(run.path)
+    return f"tuimon watch {shlex.quote(name)}"

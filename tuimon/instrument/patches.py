@@ -1,10 +1,11 @@
-"""What torch gives no hook for: functions replaced for as long as somebody is attached, then put back.
+"""What torch and Python give no hook for: functions replaced for as long as somebody is attached, then put back.
 
     torch.autograd.backward                                  the roots: the loss
     torch.nn.utils.clip_grad._get_total_norm                 whether a norm is the L2 norm
     torch.nn.utils.clip_grad._clip_grads_with_norm_          gradients before clipping; also under names imported early
     torch.amp.GradScaler.scale, .step                        the unscaled loss; skipped steps
     torch.utils.data.dataloader._BaseDataLoaderIter.__next__ time spent waiting for data; the stop ladder
+    sys.exit                                                 the status by which a script leaves
 
 Process-wide and reference-counted. Each replacement calls the original with the user's arguments, and lets its errors
 pass; what tuimon does around it is guarded. A function that somebody else has replaced in turn is left alone: ours
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import threading
 import time
 import weakref
 from collections import deque
@@ -26,6 +28,7 @@ import torch
 from torch import Tensor
 
 from tuimon.instrument.clipping import is_unscaled
+from tuimon.instrument.ending import witnessed
 from tuimon.instrument.feeds import Feeds
 from tuimon.instrument.hooks import hidden, tokens_of_batch
 from tuimon.instrument.measure import Probe
@@ -53,10 +56,13 @@ class Watcher(Protocol):
         """A step is complete."""
 
 
-_watchers: tuple[Watcher, ...] = ()
-"""Replaced whole, so that a patched function may run while somebody attaches."""
+_watchers: tuple[weakref.ref[Watcher], ...] = ()
+"""Replaced whole, so that a patched function may run while somebody attaches. Weak: a run that nobody closes ends with
+its optimizer."""
 _seekers: tuple[Seeker, ...] = ()
 """Told of a backward before the watchers are, so that they may attach one that sees it."""
+_changing = threading.Lock()
+"""Held by whoever attaches or detaches; a patched function never takes it."""
 _scaled: deque[tuple[weakref.ref[Tensor], Tensor]] = deque(maxlen=16)
 """What GradScaler.scale gave, and what it was given."""
 _unmatched: list[Any] = []
@@ -70,8 +76,18 @@ def _is_wanted() -> bool:
     return bool(_watchers or _seekers) and not torch.compiler.is_compiling()
 
 
-def _watching() -> tuple[Watcher, ...]:
-    return () if torch.compiler.is_compiling() else _watchers
+def _watching() -> list[Watcher]:
+    return [] if torch.compiler.is_compiling() else _here()
+
+
+def _here() -> list[Watcher]:
+    """Who watches what this thread does: where several threads train, each has its own."""
+    found = [watcher for ref in _watchers if (watcher := ref()) is not None]
+    if len(found) > 1:
+        me = threading.get_ident()
+        if any(watcher.probe.thread == me for watcher in found):
+            return [watcher for watcher in found if watcher.probe.thread in (None, me)]
+    return found
 
 
 def _unscaled(root: Tensor) -> Tensor:
@@ -85,14 +101,15 @@ def _unscaled(root: Tensor) -> Tensor:
 
 
 def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
-    def begin(tensors: Any, grad_tensors: Any) -> tuple[Watcher, ...]:
+    def begin(tensors: Any, grad_tensors: Any) -> list[Watcher]:
         for seeker in _seekers:
             seeker(tensors)
-        for watcher in _watchers:
+        watchers = _here()
+        for watcher in watchers:
             watcher.probe.backward_begins(tensors, grad_tensors, _unscaled)
-        return _watchers
+        return watchers
 
-    def end(watchers: tuple[Watcher, ...], *, raised: bool) -> None:
+    def end(watchers: list[Watcher], *, raised: bool) -> None:
         _unmatched.clear()
         for watcher in watchers:
             if watcher.probe.backward_ended(raised=raised):
@@ -224,6 +241,7 @@ PATCHES: Final[tuple[Patch, ...]] = (
     Patch("torch.amp.grad_scaler", "GradScaler", "scale", _scale),
     Patch("torch.amp.grad_scaler", "GradScaler", "step", _scaler_step),
     Patch("torch.utils.data.dataloader", "_BaseDataLoaderIter", "__next__", _next),
+    Patch("sys", "", "exit", witnessed),
 )
 
 _installed: list[tuple[Patch, Callable[..., Any], Callable[..., Any]]] = []
@@ -232,32 +250,47 @@ _installed: list[tuple[Patch, Callable[..., Any], Callable[..., Any]]] = []
 def watch(watcher: Watcher) -> None:
     """Start telling it; the first one installs the patches."""
     global _watchers  # noqa: PLW0603  # a patched function is process-wide state
-    _install()
-    for other in _watchers:
-        if other.is_ending_data:
-            other.feeds.release()
-    _watchers = (*_watchers, watcher)
+    with _changing:
+        _install()
+        for other in _watching():
+            if other.is_ending_data:
+                other.feeds.release()
+        _watchers = (*_watchers, weakref.ref(watcher))
 
 
-def unwatch(watcher: Watcher) -> None:
-    """Stop telling it; the last one puts the originals back. Idempotent."""
+def unwatch(watcher: Watcher, *, wait: bool = True) -> None:
+    """Stop telling it; the last one puts the originals back. Idempotent.
+
+    Without `wait` it takes no lock: while somebody else attaches or detaches, the originals come back with the next.
+    """
+    if not _changing.acquire(blocking=wait):
+        return
+    try:
+        _forget(watcher)
+    finally:
+        _changing.release()
+
+
+def _forget(watcher: Watcher) -> None:
     global _watchers  # noqa: PLW0603
-    _watchers = tuple(w for w in _watchers if w is not watcher)
+    _watchers = tuple(ref for ref in _watchers if ref() not in (None, watcher))
     _uninstall()
 
 
 def seek(seeker: Seeker) -> None:
     """Start telling it of each backward."""
     global _seekers  # noqa: PLW0603
-    _install()
-    _seekers = (*_seekers, seeker)
+    with _changing:
+        _install()
+        _seekers = (*_seekers, seeker)
 
 
 def unseek(seeker: Seeker) -> None:
     """Stop telling it. Idempotent."""
     global _seekers  # noqa: PLW0603
-    _seekers = tuple(s for s in _seekers if s != seeker)
-    _uninstall()
+    with _changing:
+        _seekers = tuple(s for s in _seekers if s != seeker)
+        _uninstall()
 
 
 def _install() -> None:
@@ -283,8 +316,12 @@ def _uninstall() -> None:
 
 def forget_all() -> None:
     """In a forked child: nobody is attached here."""
+    global _changing  # noqa: PLW0603  # a thread that is not here any more may hold it
+    _changing = threading.Lock()
     for seeker in _seekers:
         unseek(seeker)
-    for watcher in _watchers:
-        watcher.probe.forget()
-        unwatch(watcher)
+    for ref in _watchers:
+        watcher = ref()
+        if watcher is not None:
+            watcher.probe.forget()
+            unwatch(watcher)

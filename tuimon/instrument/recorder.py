@@ -11,7 +11,6 @@ import getpass
 import logging
 import os
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -35,7 +34,8 @@ from tuimon.record.segments import Row, TensorRow
 PATIENCE: Final = 5.0
 """Seconds that `close` waits for the last write; a disk that hangs longer than that does not hold up the exit."""
 _LOG: Final = logging.getLogger("tuimon")
-_ACTIVE: Final[weakref.WeakSet[Recorder]] = weakref.WeakSet()
+_ACTIVE: Final[set[Recorder]] = set()
+"""Those that write, until their last turn is done; those that have had it are swept out by the next one."""
 
 
 class Recorder:
@@ -51,6 +51,9 @@ class Recorder:
         self.mailbox = Mailbox()
         self.last: Mapping[str, float] = {}
         """The newest row handed over: what the run looked like at its last measured step."""
+        self.last_step = from_step
+        self.ended = ""
+        """The state in which it ended; "" while it has not."""
         self._intake = Intake(limit)
         self._journal = Journal(
             run, attempt=attempt, from_step=from_step, tensors=len(info.tensors), files=files, limit=limit,
@@ -96,15 +99,15 @@ class Recorder:
             self._intake.is_closed = True
             return
         self._is_open = True
+        _sweep()
         _ACTIVE.add(self)
-        atexit.register(self._at_exit)
 
     def row(self, step: int, time: float, values: Mapping[str, float]) -> None:
         """The scalars of one step. The mapping is kept: the caller must not change it afterwards.
 
         A step's `tensors` go first, so that a log that ends here is complete up to its last row.
         """
-        self.last = values
+        self.last, self.last_step = values, step
         self._intake.put(Row(step, time, values))
 
     def tensors(self, step: int, grad: Vectors, seen: Bools, update: Vectors | None) -> None:
@@ -148,21 +151,31 @@ class Recorder:
 
     def close(self, state: str, error: str | None = None) -> None:
         """Say how it ended, write what is left, give the files back. Idempotent; a forked child's call does nothing."""
+        self.end(state, error)
+        self.wait()
+
+    def end(self, state: str, error: str | None = None) -> None:
+        """Say how it ended; the writer does the rest in its own time. Takes no lock and never waits."""
         if self._is_closed or os.getpid() != self._pid:
             return
-        self._is_closed = True
-        atexit.unregister(self._at_exit)
-        _ACTIVE.discard(self)
-        if not self._is_open:
+        self._is_closed, self.ended = True, state
+        if self._is_open:
+            self.event("end", max(self.last_step, self.situation.step), state=state, error=error)
+            self._writer.leave()
+
+    def wait(self) -> None:
+        """Until what was handed over before the end is written and the files are given back; not for ever."""
+        if not (self._is_closed and self._is_open) or os.getpid() != self._pid:
             return
-        self.event("end", self.situation.step, state=state, error=error)
         if not self._writer.finish(PATIENCE):
             _LOG.warning("the disk did not take the end of %s within %.0f s", self.run.name, PATIENCE)
         self._intake.is_closed = True
+        _ACTIVE.discard(self)
 
-    def _at_exit(self) -> None:
-        state, error = ending(last_error(), stopping=self.situation.state == "stopping")
-        self.close(state, error)
+    @property
+    def is_writing(self) -> bool:
+        """Whether it has not had its last turn."""
+        return self._writer.is_alive()
 
     def _forget(self) -> None:
         """In a forked child: record nothing, answer nothing."""
@@ -171,8 +184,27 @@ class Recorder:
 
 
 def is_recorded(run: RunDir) -> bool:
-    """Whether this process is writing to it."""
+    """Whether this process is writing to it, and not about to stop."""
+    for recorder in [r for r in list(_ACTIVE) if r.run.path == run.path and r.ended]:
+        recorder.wait()
+    _sweep()
     return any(recorder.run.path == run.path for recorder in list(_ACTIVE))
+
+
+def _sweep() -> None:
+    for recorder in list(_ACTIVE):
+        if not recorder.is_writing:
+            _ACTIVE.discard(recorder)
+
+
+def close_recorders() -> None:
+    """At the end of the process: whatever is still open."""
+    error = last_error()
+    for recorder in list(_ACTIVE):
+        recorder.close(*ending(error, stopping=recorder.situation.state == "stopping"))
+
+
+atexit.register(close_recorders)
 
 
 def _user() -> str:

@@ -70,6 +70,10 @@ class Saving:
         self._errands.send(lambda: self._write(store, taken, command))
         return ""
 
+    def release(self) -> None:
+        """After the end: keep no way to the model."""
+        self._capture = self._store = self._discovery = None
+
     def _take(self, capture: Callable[[int], Captured], step: int, *, looked: bool) -> Taken:
         now, discovery = self._overrides.in_force, self._discovery
         overrides = {"lr_scale": now.lr_scale, "clip": now.clip, "warmup_from": now.warmup_from,

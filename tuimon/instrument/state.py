@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from tuimon.errors import CheckpointError
+from tuimon.instrument.weakly import Weak
 
 Plain = dict[str, Any]
 """Numbers, strings, containers of them and small tensors."""
@@ -100,7 +101,8 @@ class Held:
 class TrainingState:
     """The live side: model, optimizers, and optionally the GradScaler and the schedules. Looked up anew each time.
 
-    `scaler` and `schedulers` may be assigned later, once they are known.
+    `scaler` and `schedulers` may be assigned later, once they are known. Optimizers and schedulers given as `Weak` are
+    held weakly.
     """
 
     def __init__(
@@ -109,11 +111,21 @@ class TrainingState:
     ) -> None:
         """`from_step`: the step at which this process began."""
         self.model = unwrapped(model)
-        self.optimizers = (optimizers,) if isinstance(optimizers, Optimizer) else tuple(optimizers)
+        self.optimizers: Sequence[Optimizer] = (optimizers,) if isinstance(optimizers, Optimizer) else optimizers
         self.scaler = scaler
-        self.schedulers = tuple(schedulers)
+        self.schedulers = schedulers
         self._from_step = from_step
         self._begun = {id(s): _moves(s) for s in self.schedulers}
+
+    @property
+    def schedulers(self) -> tuple[Any, ...]:
+        """Of weakly held ones those that the script still has."""
+        known = self._schedulers
+        return tuple(s for _, s in known.living()) if isinstance(known, Weak) else known
+
+    @schedulers.setter
+    def schedulers(self, schedulers: Iterable[Any]) -> None:
+        self._schedulers = schedulers if isinstance(schedulers, Weak) else tuple(schedulers)
 
     def parameters(self) -> dict[str, Tensor]:
         """Name -> parameter: the model's, then those that only an optimizer holds ("optimizer.<i>.<group>.<j>")."""

@@ -68,7 +68,7 @@ class Steering:
         )
         self._warming: tuple[str, int] | None = None
         self._earning: set[int] = set()
-        self._moved = self._is_off = False
+        self._moved = self._is_off = self._is_dismissed = False
         self._verbs: dict[Verb, Callable[[Command, int], Result]] = {
             "pause": self._nothing, "resume": self._nothing, "hold": self._nothing, "stop": self._stop,
             "checkpoint": self._save, "rollback": self._roll_back, "set-lr-scale": self._set_lr_scale,
@@ -99,11 +99,30 @@ class Steering:
         except Exception as error:  # the outermost frame: a part that breaks switches itself off
             self._break(step, error)
 
+    def dismiss(self) -> None:
+        """A run that stands still goes on: it is being closed, and nobody could resume it."""
+        self._is_dismissed = True
+
     def close(self) -> bool:
         """Wait for checkpoints that are being written; whether they are. Before the recorder is closed."""
+        self._refuse_what_waits()
+        return self._errands.close(SAVING)
+
+    def leave(self, state: str, error: str | None) -> None:
+        """The run is over, after what is being saved. Waits for nothing and takes no lock."""
+        self._refuse_what_waits()
+        recorder = self._recorder
+        self._errands.leave(lambda: recorder.end(state, error))
+
+    def _refuse_what_waits(self) -> None:
         for command in self._saving.waiting():
             self._recorder.answer(command, self._situation.step, "refused", "the run has ended")
-        return self._errands.close(SAVING)
+
+    def release(self) -> None:
+        """After the end: keep no way to the model."""
+        self._snapshots = self._settle = None
+        self._verbs = {}
+        self._saving.release()
 
     def _attend(self, step: int) -> None:
         self._moved = False
@@ -136,6 +155,8 @@ class Steering:
         """Block the training thread until a letter changes the state. Ctrl+C gets through: it stays the user's."""
         self._hand_over()
         while self.state in WAITING:
+            if self._is_dismissed:
+                return
             if not self._recorder.is_attended:
                 self._enter("running", step, "nobody reads commands any more, so nobody could resume")
                 return

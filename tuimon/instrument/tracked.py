@@ -162,8 +162,9 @@ class Tracked:
 
 
 def signature(optimizers: Sequence[Optimizer]) -> int:
-    """How many parameters the optimizers hold: changes when a group is added."""
-    return sum(len(group["params"]) for optimizer in optimizers for group in optimizer.param_groups)
+    """Changes when the optimizers hold other parameters, or they moved: a group added, one replaced, model.to()."""
+    held = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    return hash((tuple(map(id, held)), held[0].device, held[0].dtype) if held else ())
 
 
 def _places(model: nn.Module, params: Sequence[Tensor]) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ up again. Methods are named as those of `measure.Probe` that they stand in for; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,13 +18,14 @@ from tuimon.instrument.overrides import Overrides
 from tuimon.instrument.step import WatchedClosure, closure_in
 from tuimon.instrument.tracked import local
 from tuimon.instrument.transfer import on_host
+from tuimon.instrument.weakly import Weak
 
 
 class Unmeasured:
     """The rest of an attached run without its instrument."""
 
     def __init__(
-        self, optimizers: Sequence[Optimizer], overrides: Overrides, step: int, *, capturing: Callable[[], bool],
+        self, optimizers: Weak[Optimizer], overrides: Overrides, step: int, *, capturing: Callable[[], bool],
         on_fault: Callable[[str, Exception], None],
     ) -> None:
         self.step = step
@@ -108,7 +109,8 @@ class Unmeasured:
 
     def clip(self, parameters: list[Tensor], max_norm: Any, _total: Tensor, norm_type: float | None) -> Any:
         """Which limit clip_grad_norm_ is to use for `max_norm`."""
-        ids = {id(p) for optimizer in self._optimizers for group in optimizer.param_groups for p in group["params"]}
+        living = [optimizer for _, optimizer in self._optimizers.living()]
+        ids = {id(p) for optimizer in living for group in optimizer.param_groups for p in group["params"]}
         if ids.isdisjoint(map(id, parameters)):
             return max_norm
         asked, limit = on_host(max_norm), self._overrides.clip

@@ -76,7 +76,7 @@ class Writer:
         self._intake, self._journal, self._inbox, self._mailbox = intake, journal, inbox, mailbox
         self._situation, self._guard, self._autopilot = situation, guard, autopilot
         self._controls, self._pace, self._wall, self._mono = controls, pace, wall, mono
-        self._is_polling = True
+        self._is_polling, self._is_leaving = True, False
         self._closing = threading.Event()
         self._next_poll = self._next_beat = self._quiet_until = 0.0
         self._told = self._untold = 0
@@ -91,6 +91,14 @@ class Writer:
         """Whether a command could still come: not where this thread or its spool broke, or the directory is gone."""
         return self._thread.is_alive() and self._is_polling and (self._inbox.is_there or not self._journal.off)
 
+    def leave(self) -> None:
+        """Ask for the last turn; takes no lock, so that a garbage collection may call it in any thread."""
+        self._is_leaving = True
+
+    def is_alive(self) -> bool:
+        """Whether it has not had its last turn."""
+        return self._thread.is_alive()
+
     def finish(self, seconds: float) -> bool:
         """Ask for the last turn and wait for it at most so long; whether it was done."""
         self._closing.set()
@@ -100,7 +108,7 @@ class Writer:
     def _run(self) -> None:
         try:
             pause = self._pace.turn
-            while not self._closing.wait(pause):
+            while not self._closing.wait(pause) and not self._is_leaving:
                 begun = self._mono()
                 self.step_once()
                 # the next turn is due 50 ms after this one began; half of that is always left to training

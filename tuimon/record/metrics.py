@@ -44,5 +44,6 @@ METRICS: dict[str, Metric] = {
         Metric("tokens", "tokens", "tokens", False, "Tokens that went into this step."),
         Metric("throughput", "throughput", "tokens/s", False, "tokens / step_time."),
         Metric("overhead", "overhead", "", False, "Share of the step that measuring takes; on the CPU only."),
+        Metric("changed", "weights changed", "", False, "Share of the weights that the step changed at all, 0 to 1."),
     )
 }

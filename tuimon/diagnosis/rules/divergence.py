@@ -25,6 +25,7 @@ import math
 from collections import deque
 
 from tuimon.diagnosis.model import Evidence
+from tuimon.diagnosis.rows import STIR
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import EARLY, LEARNABLE, Signals
 from tuimon.diagnosis.statistics import READY, median, slope
@@ -38,12 +39,13 @@ class Divergence(Rule):
     """T102."""
 
     slug, code, category, needs = "divergence", "T102", "loss", ("loss",)
+    wakes = STIR
     holds = True
     rescue_helps = True
 
     def clear(self) -> None:
         """Nothing under way."""
-        self.watching = False
+        self.attending = False
         self.onset = 0
         self.reference = (math.nan, math.nan)
         self.streak = 0
@@ -65,12 +67,12 @@ class Divergence(Rule):
         else:
             far = loss > 2 * now.lowest > 0 and loss > 1.5 * (now.loss_start or math.inf) and now.loss_rows > EARLY
             self.streak = self.streak + 1 if far and now.z_spell else 0
-            if (now.loss_alarm or self.streak >= 2) and not self.watching:
-                self.watching = True
+            if (now.loss_alarm or self.streak >= 2) and not self.attending:
+                self.attending = True
                 self.onset = now.loss_cusum.rose or now.step
                 self.reference = now.loss_rise
                 self.recent.clear()
-            if self.watching:
+            if self.attending:
                 self._watch(loss, now)
         self.confirm(now.grad_alarm_row, now.update_alarm_row, now=now)
 
@@ -84,9 +86,9 @@ class Divergence(Rule):
                 now, self.onset, "critical", "high", middle=middle, scale=scale, limit=limit, current=loss, peak=loss
             )
             self.recent.clear()
-            self.watching = False
+            self.attending = False
         elif len(self.recent) == STAND and median(self.recent) <= middle + 3 * scale and not now.loss_alarm:
-            self.watching = False
+            self.attending = False
 
     def _follow(self, loss: float, now: Signals) -> None:
         assert self.episode is not None

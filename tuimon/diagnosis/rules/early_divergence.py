@@ -23,6 +23,7 @@ import math
 from collections import deque
 
 from tuimon.diagnosis.model import Evidence
+from tuimon.diagnosis.rows import EARLY_ROW
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import EARLY, Signals
 from tuimon.diagnosis.statistics import median
@@ -33,6 +34,7 @@ class EarlyDivergence(Rule):
     """T101."""
 
     slug, code, category, needs = "early-divergence", "T101", "loss", ("loss",)
+    wakes = EARLY_ROW
     holds = True
     rescue_helps = True
 

@@ -26,6 +26,7 @@ import math
 
 from tuimon.diagnosis.layers import Profile
 from tuimon.diagnosis.model import Evidence
+from tuimon.diagnosis.rows import STIR
 from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.statistics import READY
@@ -36,6 +37,7 @@ class ExplodingGradients(Rule):
     """T110."""
 
     slug, code, category, needs = "exploding-gradients", "T110", "gradients", ("grad_norm",)
+    wakes = STIR
     holds = True
     rescue_helps = True
 

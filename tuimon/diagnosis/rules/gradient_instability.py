@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 
 from tuimon.diagnosis.model import Evidence
+from tuimon.diagnosis.rows import STIR
 from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import LOG2, Signals
 from tuimon.diagnosis.wording import count, fold, number
@@ -33,6 +34,7 @@ class GradientInstability(Rule):
     """T111."""
 
     slug, code, category, needs = "gradient-instability", "T111", "gradients", ("grad_norm",)
+    wakes = STIR
     rescue_helps = True
 
     def waits_for(self, now: Signals) -> tuple[str, ...]:

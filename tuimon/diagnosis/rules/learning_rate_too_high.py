@@ -26,31 +26,29 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from tuimon.diagnosis.model import Evidence
+from tuimon.diagnosis.rows import STIR, UPDATE, WINDOW_FULL
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
-from tuimon.diagnosis.signals import LEARNABLE, LONG_AGO, NEAR, Signals
+from tuimon.diagnosis.signals import LONG_AGO, NEAR, Signals
+from tuimon.diagnosis.statistics import lag_one, ranked
 from tuimon.diagnosis.wording import count, number, rate
 
 HIGH = 2e-2
 STRONG = 5e-2
 SAMPLES = 20
-SWING = 128
-"""Losses per window of the period-two test."""
 
 
 class LearningRateTooHigh(Rule):
     """T113."""
 
     slug, code, category, needs = "learning-rate-too-high", "T113", "updates", ("update_ratio",)
+    wakes = STIR | UPDATE | WINDOW_FULL
     rescue_helps = True
 
     def clear(self) -> None:
         """Nothing high."""
         self.strong = 0
         self.high_since: int | None = None
-        self.window: list[float] = []
         self.swings = 0
         self.swing_row = LONG_AGO
 
@@ -102,14 +100,10 @@ class LearningRateTooHigh(Rule):
 
     def _look_for_swing(self, now: Signals) -> None:
         """Period-two ripple of the loss, in windows of 128 that follow each other."""
-        if now.loss is None or not -LEARNABLE < now.loss < LEARNABLE:
-            return
-        self.window.append(now.loss)
-        if len(self.window) == SWING:
-            self.swings = self.swings + 1 if ripple(self.window) <= -0.5 else 0
+        if now.window:
+            self.swings = self.swings + 1 if lag_one(ranked(now.window)) <= -0.5 else 0
             if self.swings >= 2:
                 self.swing_row = now.attempt_rows
-            self.window = []
 
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
@@ -140,14 +134,3 @@ class LearningRateTooHigh(Rule):
         return Story(
             "Learning rate too high", why, advice, (Evidence("update_ratio", level, HIGH, n["usual"]),), "too large"
         )
-
-
-def ripple(values: list[float]) -> float:
-    """Lag-1 autocorrelation of the ranks, after taking out a straight line; in [-1, 1]."""
-    y = np.array(values)
-    t = np.arange(len(y)) - (len(y) - 1) / 2
-    ranks = np.argsort(np.argsort(y - t * (float(t @ y) / float(t @ t)), kind="stable"), kind="stable").astype(
-        np.float64
-    )
-    ranks -= ranks.mean()
-    return float(ranks[1:] @ ranks[:-1]) / float(ranks @ ranks)

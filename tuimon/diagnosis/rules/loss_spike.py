@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections import deque
 
 from tuimon.diagnosis.model import Evidence
+from tuimon.diagnosis.rows import STIR
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.statistics import READY, median
@@ -39,6 +40,7 @@ class LossSpike(Rule):
     """T103."""
 
     slug, code, category, needs = "loss-spike", "T103", "loss", ("loss",)
+    wakes = STIR
     rescue_helps = True
 
     def clear(self) -> None:

@@ -26,6 +26,7 @@ from __future__ import annotations
 import math
 
 from tuimon.diagnosis.model import Evidence
+from tuimon.diagnosis.rows import BLOCK
 from tuimon.diagnosis.rule import Episode, Rule, Story
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.statistics import slope
@@ -42,6 +43,7 @@ class NoLearning(Rule):
     """T108."""
 
     slug, code, category, needs = "no-learning", "T108", "loss", ("loss",)
+    wakes = BLOCK
 
     def clear(self) -> None:
         """No state besides the episode."""

@@ -14,7 +14,7 @@ the weights do not move, and none of them counts here, however many. In a log th
 infinite gradient alone is taken for one, unless twenty come in a row. A loss of exactly 0 beside a NaN gradient is a
 NaN that a logger hid.
 
-One non-finite value is a warning (a gradient alone: a note), two in a row or a non-finite parameter are critical.
+Rule: one non-finite value is a warning (a gradient alone: a note), two in a row or a non-finite parameter are critical.
 It is an exact test: no false alarm by noise; one of 1,205 successful AlgoPerf runs had a single infinite gradient.
 
 Source: reference 2.1; HF Trainer's logging filter; GradScaler's defaults.
@@ -26,6 +26,7 @@ import math
 
 from tuimon.diagnosis.layers import Profile
 from tuimon.diagnosis.model import Evidence, Severity
+from tuimon.diagnosis.rows import MUST_BE_FINITE, STIR
 from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, number
@@ -35,6 +36,7 @@ class NonFinite(Rule):
     """T201."""
 
     slug, code, category, needs = "non-finite", "T201", "numerics", ("loss",)
+    wakes = STIR
     holds = True
     rescue_helps = True
 
@@ -58,7 +60,7 @@ class NonFinite(Rule):
             if episode and measured and episode.tick(now.step, calm=True):
                 self.close(now)
             return
-        if bad == {"grad_norm"} and "loss_scale" in now.values and "skipped" not in now.values:
+        if bad == {"grad_norm"} and now.value("loss_scale") is not None and now.value("skipped") is None:
             self.skips += 1
             if self.skips < 20:
                 return
@@ -75,7 +77,7 @@ class NonFinite(Rule):
             self.episode.severity = "warning"
         assert self.episode is not None
         self.episode.clean = 0
-        self.episode.numbers |= {f"bad_{name}": now.values[name] for name in bad}
+        self.episode.numbers |= {f"bad_{name}": now.value(name) or 0.0 for name in bad}
         if self.episode.layer is None:
             self.episode.layer = self._layer(now)
 
@@ -87,8 +89,8 @@ class NonFinite(Rule):
     def _bad(self, now: Signals) -> set[str]:
         bad = {
             name
-            for name in ("loss", "grad_norm", "param_norm", "update_norm")
-            if name in now.values and not math.isfinite(now.values[name])
+            for name in MUST_BE_FINITE
+            if (value := now.value(name)) is not None and not math.isfinite(value)
         }
         if now.skipped:
             bad.discard("grad_norm")

@@ -13,7 +13,7 @@ Confused with: a pre-norm profile, where the first layer's gradient is 3 to 5 ti
 detached layer, whose gradient is exactly zero although its neighbour's is not; late training, where all gradients
 are small; a low global norm, which says nothing about depth.
 
-Rule, over per-layer gradient RMS, on five per-tensor rows in a row: below 1e-3 of the median over layers, or below ten
+Rule: over per-layer gradient RMS, on five per-tensor rows in a row: below 1e-3 of the median over layers, or below ten
 times Adam's epsilon (critical); more than two decades below the layer's own level of its steps 50 to 150, beyond what
 the median over layers has fallen (warning). No false alarm on 21 other small GPT runs that have per-layer gradients and
 are not labelled so.
@@ -27,7 +27,7 @@ import math
 
 import numpy as np
 
-from tuimon.diagnosis.layers import Profile
+from tuimon.diagnosis.layers import Profile, cut_off
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story
 from tuimon.diagnosis.signals import Signals
@@ -44,6 +44,7 @@ class VanishingGradients(Rule):
     """T112."""
 
     slug, code, category, needs = "vanishing-gradients", "T112", "gradients", ("tensors",)
+    wakes = 0
 
     def clear(self) -> None:
         """No streaks; the layers' own levels are learned anew."""
@@ -70,10 +71,11 @@ class VanishingGradients(Rule):
             return
         self.rows += 1
         middle = float(np.median(rms[known]))
+        cut = cut_off(rms, SHARE * max(middle, float(np.nanmax(rms))))
         with np.errstate(all="ignore"):
-            dead = known & (rms < SHARE * middle) & ~detached(rms, middle)
+            dead = known & (rms < SHARE * middle) & ~cut
             if self.context.eps and (self.context.optimizer or "Adam").lower().find("adam") >= 0:
-                dead |= known & (rms < 10 * self.context.eps) & ~detached(rms, middle)
+                dead |= known & (rms < 10 * self.context.eps) & ~cut
             faded = known & self._faded(row, middle) & (rms > 0)
         if self.streak is None or self.warned is None:
             self.streak, self.warned = np.zeros(len(rms)), np.zeros(len(rms))
@@ -157,21 +159,3 @@ class VanishingGradients(Rule):
             (Evidence("layer_grad_rms", level, SHARE * n["middle"], n["middle"]),),
             "vanishing",
         )
-
-
-def detached(rms: Floats, middle: float) -> Bools:
-    """Layers whose gradient is exactly zero right below one that has an ordinary gradient: cut off, not faded.
-
-    All exact zeros further from the output share that fate.
-    """
-    found = np.zeros(len(rms), np.bool_)
-    cut = False
-    for i in range(len(rms) - 1, -1, -1):
-        if rms[i] != 0:
-            cut = False
-            continue
-        if not cut:
-            behind = rms[i + 1] if i + 1 < len(rms) else math.inf
-            cut = not (behind < SHARE * max(middle, float(np.nanmax(rms))))
-        found[i] = cut
-    return found

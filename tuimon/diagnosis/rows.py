@@ -1,0 +1,60 @@
+"""The rows of one stretch as plain numbers, and the reasons for which a row may matter. Pure values."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from tuimon.record.chunk import Chunk
+
+WATCHED: Final = (
+    "loss", "val_loss", "grad_norm", "update_ratio", "lr", "param_norm", "update_norm", "loss_scale", "skipped",
+    "clipped", "changed", "step_time", "data_time", "throughput",
+)
+"""Columns that are unrolled for the rules."""
+MUST_BE_FINITE: Final = ("loss", "grad_norm", "param_norm", "update_norm")
+
+ROW, STIR, EARLY_ROW, BLOCK, WINDOW_FULL, UPDATE, VALIDATION, LR, SCALE, CHANGED = (1 << i for i in range(10))
+"""Why a row may matter to a rule, as bits:
+
+ROW every row; STIR something is out of the ordinary, or was in the row before (so that streaks end): a value that is
+not finite, a skipped step, a loss beyond 2.5 sigma, a gradient beyond twice its usual; EARLY_ROW one of the first 100
+losses; BLOCK, WINDOW_FULL sixteen, 128 more losses are in; UPDATE, VALIDATION update_ratio, val_loss was measured;
+LR the learning rate moved by more than a fifth within one step, or is no positive number; SCALE the GradScaler's scale
+moved; CHANGED the share of weights that a step changed was measured.
+"""
+
+Numbers = list[float | None]
+
+
+class Rows:
+    """The watched columns of a stretch; None where nothing was measured."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._none: Numbers = [None] * len(chunk)
+        self._columns = {name: _listed(chunk, name) for name in WATCHED if name in chunk.columns}
+        self.loss, self.grad, self.ratio, self.lr, self.validation, self.took, self.scale, self.changed = (
+            self.column(name)
+            for name in ("loss", "grad_norm", "update_ratio", "lr", "val_loss", "step_time", "loss_scale",
+                         "changed")
+        )
+        strange = np.zeros(len(chunk), np.bool_)
+        for name in MUST_BE_FINITE:
+            if name in chunk.columns:
+                strange |= chunk.present[name] & ~np.isfinite(chunk.columns[name])
+        if "skipped" in chunk.columns:
+            strange |= chunk.present["skipped"] & (chunk.columns["skipped"] == 1)
+        self.strange: list[bool] = strange.tolist()
+        """Per row, whether something is not finite or the step was skipped."""
+
+    def column(self, name: str) -> Numbers:
+        """All values of one of WATCHED."""
+        return self._columns.get(name, self._none)
+
+
+def _listed(chunk: Chunk, name: str) -> Numbers:
+    values: Numbers = chunk.columns[name].tolist()
+    for i in np.flatnonzero(~chunk.present[name]).tolist():
+        values[i] = None
+    return values

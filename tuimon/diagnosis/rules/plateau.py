@@ -1,0 +1,110 @@
+"""plateau (T107): the loss has stopped falling, and that is not for want of looking.
+
+Symptom: over a long stretch the loss has moved by less than half a percent, with 99 % confidence.
+
+Why it happens: converged: model, data and learning rate give no more. Stalled: the learning rate is too high for the
+end-game, the model too small, or the gradients are clipped away. Standing still: updates are too small to matter.
+
+What to try: decay the learning rate; look at the validation loss; stop here, if both are flat.
+
+Confused with: noise in which progress hides, so the test asks how much may hide; the end of a decay, where a plateau is
+meant; a run that never learned anything, which is no-learning.
+
+Rule: an equivalence test. The slope of the means of 16 losses over a window, and its 99 % bounds: both within half a
+percent of the loss over the window, in three looks in a row half a window apart. The window is what the noise asks for,
+12 (2.33 sigma / (0.005 loss))^2 steps, at least 1,000. Not during warm-up, not after the learning rate has decayed
+below 30 % of its peak. For information where the end of the run is unknown or near (95 %), else a warning.
+
+Source: reference 2.4.
+"""
+
+from __future__ import annotations
+
+import math
+
+from tuimon.diagnosis.model import Evidence, Severity
+from tuimon.diagnosis.rows import BLOCK
+from tuimon.diagnosis.rule import Episode, Rule, Story, rate_cut
+from tuimon.diagnosis.signals import Signals
+from tuimon.diagnosis.statistics import Blocks, slope
+from tuimon.diagnosis.wording import count, number
+
+EQUAL = 0.005
+"""Share of the loss within which it counts as not having moved."""
+FEWEST = 1000
+LOOKS = 3
+BOUND = 2.33
+"""Standard errors of a one-sided bound at 99 %."""
+
+
+class Plateau(Rule):
+    """T107."""
+
+    slug, code, category, needs = "plateau", "T107", "loss", ("loss",)
+    wakes = BLOCK
+
+    def clear(self) -> None:
+        """No look yet."""
+        self.flat = 0
+        self.next = 0
+        self.window = FEWEST
+        self.first = 0
+
+    def waits_for(self, now: Signals) -> tuple[str, ...]:
+        """As many losses as the noise asks for."""
+        if "loss" in now.seen and now.loss_rows < self.window:
+            return (f"{count(self.window - now.loss_rows)} more values of loss, to tell a plateau from noise",)
+        return super().waits_for(now)
+
+    def row(self, now: Signals) -> None:
+        """Look every half window."""
+        base, means = now.loss_base, now.blocks.means
+        if not now.block_full or not math.isfinite(base.scale):
+            return
+        level = abs(base.middle)
+        noise = BOUND * base.scale / (EQUAL * level) if level > 1e-9 * base.scale else math.inf
+        self.window = int(min(max(FEWEST, 12 * min(noise, 1e4) ** 2), 1e7))
+        if now.loss_rows < max(self.window, self.next):
+            return
+        if now.rates.warming or now.rates.decayed:
+            self._forget(now)
+            return
+        size = self.window // Blocks.SIZE
+        rise, error = slope(means[-size:])
+        moved, doubt = rise * size, BOUND * error * size
+        level = abs(sum(means[-size:])) / size
+        self.next = now.loss_rows + self.window // 2
+        if abs(moved) + doubt >= EQUAL * level:
+            self._forget(now)
+            return
+        self.first = self.first if self.flat else now.blocks.steps[-size]
+        self.flat += 1
+        if self.flat >= LOOKS and self.episode is None:
+            self.open(now, self.first, self._severity(now), "medium", level=level, hidden=(abs(moved) + doubt) / level,
+                      steps=float(now.step - self.first))
+        elif self.episode:
+            self.episode.numbers |= {"level": level, "hidden": (abs(moved) + doubt) / level,
+                                     "steps": float(now.step - self.first)}
+
+    def _forget(self, now: Signals) -> None:
+        self.flat = 0
+        if self.episode:
+            self.close(now)
+
+    def _severity(self, now: Signals) -> Severity:
+        total = self.context.total_steps
+        return "warning" if total is not None and now.step < 0.95 * total else "info"
+
+    def tell(self, episode: Episode, *, over: bool) -> Story:
+        """In words."""
+        n = episode.numbers
+        why = (f"Loss {'stood' if over else 'stands'} at {number(n['level'])}: over {count(int(n['steps']))} steps it "
+               f"moved by less than {number(100 * n['hidden'])} % (99 % bound).")
+        if over:
+            why += f" It moves again, or the learning rate decays, by step {count(episode.last)}."
+        return Story(
+            "Loss on a plateau", why,
+            ("look at the validation loss: if it is flat as well, this run has converged",
+             f"{rate_cut(episode, 3.0)}: a decay often releases progress", "or a larger model, or more data"),
+            (Evidence("loss", n["hidden"], EQUAL, n["level"]),), "plateau",
+        )

@@ -1,0 +1,251 @@
+"""From a table as it stood in a file to chunks for the engine: a row a step, in order, attempts apart. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from tuimon.diagnosis.model import RunContext
+from tuimon.errors import LogError
+from tuimon.formats.names import STEP, TIME, metric_of, some
+from tuimon.formats.table import Column, LayerKey, Table
+from tuimon.record.chunk import Bools, Chunk, Floats, Ints, Mark, TensorRows
+from tuimon.record.metrics import METRICS
+from tuimon.record.tensors import layer_of
+
+ROWS_PER_CHUNK: Final = 1 << 16
+MOST_ATTEMPTS: Final = 64
+SHORTEST_ATTEMPT: Final = 4
+"""Rows between two steps back; where steps go back more often than that, the file is merely unsorted."""
+Layers = Mapping[LayerKey, tuple[Ints, Floats]]
+"""Per layer: rows in which it was measured, and the values."""
+MAX_CELLS: Final = 40_000_000
+"""Rows times layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A run out of a table."""
+
+    chunks: tuple[Chunk, ...]
+    context: RunContext
+    columns: dict[str, str]
+    """Metric -> raw name."""
+    cadence: int | None
+    notes: tuple[str, ...]
+
+
+def assemble(table: Table) -> Assembled:
+    """Chunks of at most ROWS_PER_CHUNK rows. LogError where nothing is measured or no column is known."""
+    notes = list(table.notes)
+    chosen = choose(table, notes)
+    layers = layers_in(table)
+    if not layers and not any((metric_of(raw) or ("", 0))[0] in METRICS for raw in table.columns):
+        if not table.rows:
+            raise LogError("nothing is measured in it yet")
+        known = "loss, grad_norm, val_loss, lr, update_ratio"
+        named = some([*table.columns, *table.unknown])
+        raise LogError(f"no column that can be judged: wanted one of {known}; found {named}")
+    keep = measured_rows(table, chosen)
+    steps, keep = numbered(table, chosen, keep, notes)
+    if not keep.any():
+        raise LogError("nothing is measured in it yet")
+    rows = np.flatnonzero(keep)
+    columns = {name: (table.columns[raw][0][rows], table.columns[raw][1][rows]) for name, raw in chosen.items()}
+    where = np.full(table.rows, -1, np.int64)
+    where[rows] = np.arange(len(rows))
+    tensors = {key: (where[at], values) for key, (at, values) in table.layers.items()}
+    if len(rows) * len(layers) > MAX_CELLS:
+        raise LogError(f"{len(layers)} layers in {len(rows)} rows: more than is read at once")
+    chunks: list[Chunk] = []
+    repeated = 0
+    parts = attempts(steps[rows], columns, notes)
+    for number, part in enumerate(parts, 1):
+        chunk, merged = ordered(steps[rows], columns, part, tensors, layers)
+        repeated += merged
+        if number > 1:
+            first = int(chunk.steps[0])
+            mark = Mark(first - 1, "attempt", {"number": number, "from_step": first - 1})
+            chunk = Chunk(chunk.steps, chunk.times, chunk.columns, chunk.present, chunk.tensors, (mark,))
+        chunks += chunk.pieces(list(range(ROWS_PER_CHUNK, len(chunk), ROWS_PER_CHUNK)))
+    if repeated:
+        notes.append(f"values that were logged several times for one step are averaged ({repeated:,} steps)")
+    cadence = rhythm(chunks, notes)
+    told = {name: raw for name, raw in chosen.items() if name in METRICS}
+    return Assembled(tuple(chunks), layered(layers), told, cadence, tuple(notes))
+
+
+def layers_in(table: Table) -> list[str]:
+    """The layers of a table, in order of first appearance."""
+    return list(dict.fromkeys(layer for _, layer in table.layers))
+
+
+def layered(layers: list[str]) -> RunContext:
+    """A context that knows these layers; each counts as one tensor of unit size, for a file knows no shapes.
+
+    Names of parameters ("blocks.0.attn.weight") are grouped as those of our own runs are.
+    """
+    parameters = bool(layers) and all(name.endswith((".weight", ".bias")) for name in layers)
+    groups: dict[str, list[int]] = {}
+    for i, name in enumerate(layers):
+        groups.setdefault(layer_of(name) if parameters else name, []).append(i)
+    return RunContext(
+        tensor_names=tuple(layers), tensor_sizes=(1,) * len(layers),
+        layers={name: tuple(where) for name, where in groups.items()},
+    )
+
+
+def choose(table: Table, notes: list[str]) -> dict[str, str]:
+    """Which column stands for which metric: the nearest name of those that hold at least two values, or the most."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for raw in table.columns:
+        metric = metric_of(raw)
+        if metric is not None:
+            found.setdefault(metric[0], []).append((metric[1], raw))
+    chosen: dict[str, str] = {}
+    for metric_name, candidates in found.items():
+        counts = {raw: int(table.columns[raw][1].sum()) for _, raw in candidates}
+        enough = min(2, max(counts.values()))
+        good = [raw for _, raw in sorted(candidates, key=lambda c: c[0]) if counts[raw] >= enough and counts[raw]]
+        if not good:
+            continue
+        chosen[metric_name] = good[0]
+        if len(good) > 1 and metric_name in METRICS:
+            notes.append(f"{metric_name} is read from {good[0][:40]!r}; also there: {some(good[1:], 3)}")
+    return {name: chosen[name] for name in (STEP, TIME, *METRICS) if name in chosen}
+
+
+def measured_rows(table: Table, chosen: dict[str, str]) -> Bools:
+    """Rows (n,) in which a metric or a layer was measured."""
+    keep = np.zeros(table.rows, np.bool_)
+    for name, raw in chosen.items():
+        if name in METRICS:
+            keep |= table.columns[raw][1]
+    for at, _ in table.layers.values():
+        keep[at] = True
+    return keep
+
+
+def numbered(table: Table, chosen: dict[str, str], keep: Bools, notes: list[str]) -> tuple[Ints, Bools]:
+    """A step for each row (n,), and which rows have one: counted from 1 where the file names none."""
+    if STEP not in chosen:
+        notes.append("no column names the step: rows are counted from 1")
+        return np.cumsum(keep).astype(np.int64), keep
+    values, present = table.columns[chosen[STEP]]
+    lost = int((keep & ~present).sum())
+    if lost:
+        notes.append(f"{lost:,} rows name no step and are left out")
+    return np.where(present, values, 0).astype(np.int64), keep & present
+
+
+def attempts(steps: Ints, columns: dict[str, Column], notes: list[str]) -> list[Ints]:
+    """The rows of each attempt. A run that was resumed goes back and repeats steps; a file may also be unsorted.
+
+    Steps that go back without repeating a measurement (train and validation one after the other) are no new attempt.
+    """
+    back = np.flatnonzero(np.diff(steps) < 0) + 1
+    every = np.arange(len(steps))
+    if not len(back):
+        return [every]
+    parts = np.split(every, back)
+    if len(parts) > MOST_ATTEMPTS or min(len(part) for part in parts[:-1]) < SHORTEST_ATTEMPT:
+        notes.append("steps were not in order: sorted")
+        return [every]
+    found = [parts[0]]
+    for part in parts[1:]:
+        if any(len(np.intersect1d(steps[found[-1][p[found[-1]]]], steps[part[p[part]]])) for p in
+               (present for name, (_, present) in columns.items() if name in METRICS)):
+            found.append(part)
+        else:
+            found[-1] = np.concatenate((found[-1], part))
+    if len(found) > 1:
+        places = ", ".join(f"{int(steps[part[0]]):,}" for part in found[1:4])
+        notes.append(f"resumed at step {places}" + (f" and {len(found) - 4} times more" if len(found) > 4 else ""))
+    return found
+
+
+def ordered(
+    steps: Ints, columns: dict[str, Column], part: Ints, tensors: Layers, layers: list[str],
+) -> tuple[Chunk, int]:
+    """One attempt as a chunk with one row a step, and how many steps had a value more than once."""
+    unique, inverse = np.unique(steps[part], return_inverse=True)
+    inverse = inverse.reshape(-1)
+    plain = len(unique) == len(part)
+    order = np.argsort(inverse, kind="stable") if plain else None
+    repeated = np.zeros(len(unique), np.bool_)
+    joined: dict[str, Column] = {}
+    for name, (values, present) in columns.items():
+        if name == STEP or not present[part].any():
+            continue
+        if order is not None:
+            joined[name] = (values[part][order], present[part][order])
+            continue
+        count = np.bincount(inverse, present[part], len(unique)).astype(np.float64)
+        if name != TIME:
+            repeated |= count > 1
+        joined[name] = (averaged(values[part], present[part], inverse, count), count > 0)
+    times, told = joined.pop(TIME, (np.zeros(len(unique)), np.ones(len(unique), np.bool_)))
+    chunk = Chunk(
+        unique, np.where(told & np.isfinite(times), times, 0.0),
+        {name: values for name, (values, _) in joined.items()}, {name: p for name, (_, p) in joined.items()},
+        tensor_rows(unique, inverse, part, len(steps), tensors, layers),
+    )
+    return chunk, int(repeated.sum())
+
+
+def averaged(values: Floats, present: Bools, inverse: Ints, count: Floats) -> Floats:
+    """Mean of what was measured, per step; parts are added, so that large values do not overflow."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = np.where(present, values / np.maximum(count, 1)[inverse], 0.0)
+        return np.bincount(inverse, shares, len(count)).astype(np.float64)
+
+
+def tensor_rows(
+    unique: Ints, inverse: Ints, part: Ints, total: int, tensors: Layers, layers: list[str],
+) -> TensorRows:
+    """Per-layer rows of one attempt, on their own cadence; of several for one step the last holds."""
+    if not layers:
+        return TensorRows.empty()
+    position = np.full(total, -1, np.int64)
+    position[part] = inverse
+    has = np.zeros(len(unique), np.bool_)
+    for at, _ in tensors.values():
+        has[position[at[at >= 0]][position[at[at >= 0]] >= 0]] = True
+    compact = np.cumsum(has) - 1
+    shape = (int(has.sum()), len(layers))
+    fields = {kind: np.full(shape, np.nan, np.float32) for kind in ("grad", "update")}
+    seen = np.zeros(shape, np.bool_)
+    column = {name: i for i, name in enumerate(layers)}
+    for (kind, layer), (at, values) in tensors.items():
+        good = at >= 0
+        row = position[at[good]]
+        mine = row >= 0
+        row = compact[row[mine]]
+        with np.errstate(over="ignore", under="ignore"):
+            fields[kind][row, column[layer]] = values[good][mine].astype(np.float32)
+        if kind == "grad":
+            seen[row, column[layer]] = True
+    return TensorRows(unique[has], fields["grad"], fields["update"], seen)
+
+
+def rhythm(chunks: list[Chunk], notes: list[str]) -> int | None:
+    """Steps from one row to the next, typically; a note where that is not 1."""
+    gaps = np.concatenate([np.diff(steps) for steps in _training_steps(chunks)] or [np.zeros(0, np.int64)])
+    if not len(gaps):
+        return None
+    low, middle, high = (int(q) for q in np.percentile(gaps, (5, 50, 95), method="nearest"))
+    if low < high:
+        notes.append(f"logged unevenly, every {low:,} to {high:,} steps")
+    elif middle > 1:
+        notes.append(f"logged every {middle:,} steps: what happens between is not seen")
+    return middle
+
+
+def _training_steps(chunks: list[Chunk]) -> Iterator[Ints]:
+    """Steps at which the training itself was measured; validation has its own rhythm."""
+    for chunk in chunks:
+        training = [present for name, present in chunk.present.items() if name != "val_loss"]
+        yield chunk.steps[np.any(training, axis=0)] if training else chunk.steps

@@ -1,0 +1,96 @@
+"""What other tools call the metrics of the vocabulary: a literal table, and patterns for what hangs below it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from tuimon.record.metrics import METRICS
+
+STEP: Final = "step"
+TIME: Final = "time"
+
+ALIASES: Final[dict[str, tuple[str, ...]]] = {
+    STEP: (
+        "step", "global_step", "trainer_global_step", "train_global_step", "iteration", "iter", "iter_num", "n_iter",
+        "num_updates", "update", "optimizer_step", "training_step", "train_step", "steps", "_step",
+    ),
+    TIME: ("wall_time", "timestamp", "_timestamp", "time"),
+    "loss": (
+        "loss", "train_loss", "training_loss", "train_loss_step", "loss_step", "loss_train", "loss_training",
+        "batch_loss", "epoch_loss", "train_loss_epoch", "loss_epoch",
+    ),
+    "val_loss": (
+        "val_loss", "eval_loss", "validation_loss", "valid_loss", "dev_loss", "val_loss_epoch", "loss_val", "loss_eval",
+        "loss_valid", "loss_validation", "val", "test_loss", "loss_test",
+    ),
+    "grad_norm": (
+        "grad_norm", "gradient_norm", "total_norm", "total_grad_norm", "global_grad_norm", "global_norm", "gnorm",
+        "grad_norm_total", "train_grad_norm", "train_gradient_norm", "grad_2_0_norm_total", "grad_norm_before_clip",
+    ),
+    "param_norm": ("param_norm", "parameter_norm", "weight_norm", "params_norm"),
+    "update_ratio": ("update_ratio", "update_to_weight_ratio", "update_param_ratio"),
+    "lr": ("lr", "learning_rate", "train_lr", "train_learning_rate"),
+    "loss_scale": ("loss_scale", "scaler_scale", "grad_scale"),
+    "skipped": ("skipped", "skipped_step", "step_skipped"),
+    "step_time": ("step_time", "iter_time", "time_per_step", "step_time_s"),
+    "data_time": ("data_time", "data_loading_time"),
+    "tokens": ("tokens", "tokens_per_step"),
+    "throughput": ("throughput", "tokens_per_second", "tokens_per_sec", "tok_per_sec"),
+}
+"""Metric -> plain names, the most telling first. Every name of the vocabulary is its own first alias."""
+
+NESTED: Final = {
+    "layer_grad_norm": "layer_grad_norm", "g": "layer_grad_norm",
+    "layer_update_ratio": "layer_update_ratio", "upd": "layer_update_ratio",
+}
+"""Columns that hold an object {layer: value} in each row -> the name that they are known by."""
+
+_RANKS: Final[dict[str, tuple[str, int]]] = {
+    **{name: (name, 0) for name in METRICS},
+    **{alias: (metric, rank) for metric, aliases in ALIASES.items() for rank, alias in enumerate(aliases)},
+}
+_EVALUATION: Final = frozenset({"val", "valid", "validation", "eval", "evaluation", "dev", "test"})
+_FAR: Final = 100
+"""Rank of a name that is known only by its last part."""
+_ODD: Final = re.compile(r"[^a-z0-9_]+")
+_LAYER: Final = re.compile(r"^(?:(layer_grad_norm|grad_2\.0_norm)|(layer_update_ratio))[/.](.{1,200})$", re.DOTALL)
+LONGEST: Final = 200
+"""Characters of a column name that are looked at."""
+
+
+def metric_of(raw: str) -> tuple[str, int] | None:
+    """The metric (or "step", "time") that a column of another tool means, and how far from its own name; or None.
+
+    "train/loss" is "loss", "lr-AdamW" is "lr", "val/loss" is "val_loss"; "gpu.0.powerWatts" is nothing.
+    """
+    if len(raw) > LONGEST:
+        return None
+    plain = _ODD.sub("_", raw.strip().lower())
+    if plain in _RANKS:
+        return _RANKS[plain]
+    if plain.startswith("lr_"):
+        return "lr", _FAR
+    head, slash, tail = raw.strip().lower().rpartition("/")
+    found = _RANKS.get(_ODD.sub("_", tail)) if slash else None
+    if found is None or found[0] in (STEP, TIME):
+        return None
+    if not _EVALUATION.isdisjoint(re.split(r"[^a-z]+", head)):
+        return ("val_loss", _FAR) if found[0] in ("loss", "val_loss") else None
+    return found[0], _FAR + found[1]
+
+
+def layer_of_column(raw: str) -> tuple[str, str] | None:
+    """("grad" or "update", layer) of a flat per-layer column such as "layer_grad_norm/blocks.0"; or None."""
+    found = _LAYER.match(raw)
+    if not found or found.group(3) == "total":
+        return None
+    return ("grad" if found.group(1) else "update"), found.group(3)
+
+
+def some(names: Iterable[str], count: int = 6) -> str:
+    """A few names for a person: "a, b, c and 12 more"."""
+    listed = list(names)
+    words = ", ".join(repr(name[:40]) for name in listed[:count])
+    return words + (f" and {len(listed) - count} more" if len(listed) > count else "") if listed else "none"
