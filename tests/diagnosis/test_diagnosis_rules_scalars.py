@@ -161,6 +161,14 @@ def test_a_learning_rate_that_leaves_the_level_it_had_settled_at_is_a_fault():
     assert 402 <= running.onset_step <= 404
 
 
+def test_a_rate_that_is_overridden_is_no_fault_of_the_schedule_any_more():
+    cut = Mark(430, "override", {"lr_scale": 0.1, "clip": 1.0})
+    lr = warmed(600, lambda i: 1.0 if i < 400 else 80.0 if i < 430 else 8.0)
+    found = only(run(lr=lr, marks=(cut,)), "lr-schedule-fault")
+    assert (found.state, found.resolved_step) == ("resolved", 430)
+    assert found.why.endswith("The learning rate has been overridden since.")
+
+
 @pytest.mark.parametrize("lr", [
     warmed(600, warm=400),
     warmed(600, lambda i: 0.5 * (1 + math.cos(math.pi * i / 600))),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tuimon.control.states import STATES
 from tuimon.diagnosis.model import Diagnosis, Incident
 from tuimon.record.events import KINDS, Event
+from tuimon.viewer.arrange import badges as badge_lines
 from tuimon.viewer.arrange import events as event_lines
 from tuimon.viewer.arrange import verdict as verdict_lines
 from tuimon.viewer.arrange import wrap
@@ -172,3 +173,15 @@ def test_what_a_number_means_is_for_one_attempt_and_control_characters_are_kept_
     odd = event("label", metric="grad_norm", text="\x1b[31mred", brief="\x07")
     assert not any(ord(c) < 32 for words in story(odd).labels["grad_norm"] for c in words)
     assert story(LABEL, Event(0, 0.0, 2, 10, "attempt", {"number": 2})).labels == {}
+
+
+@pytest.mark.parametrize(("values", "width", "says"), [
+    ({"overhead": 0.0063}, 120, "tuimon takes 0.6 %"), ({"overhead": 0.0063}, 60, None), ({}, 120, None), ({"overhead": math.nan}, 120, None),
+])
+def test_what_tuimon_itself_takes_is_on_the_screen_where_there_is_room(values, width, says):
+    frame = build_frame(Sources("run", story(), Diagnosis.nothing(), values=values, step=40, alive=True))
+    (line,) = badge_lines(frame, width, 40)
+    text = text_of(line)
+    assert len(text) <= width
+    assert ("tuimon takes" in text) == (says is not None)
+    assert says is None or text.rstrip().endswith(says)

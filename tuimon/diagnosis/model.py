@@ -127,12 +127,17 @@ class Diagnosis:
         """Those that are still open."""
         return tuple(i for i in self.incidents if i.state == "open")
 
-    def consequences(self, of: Incident) -> tuple[Incident, ...]:
-        """The open incidents that one brought about, directly or through others."""
-        found: list[str] = [of.rule]
-        for _ in self.incidents:
-            found += [i.rule for i in self.open_incidents if i.cause in found and i.rule not in found]
-        return tuple(i for i in self.open_incidents if i is not of and i.rule in found)
+    def event(self, of: Incident) -> tuple[Incident, ...]:
+        """The open incidents that are one event with this one: they share its root cause."""
+        causes = {i.rule: i.cause for i in self.open_incidents}
+
+        def root(slug: str) -> str:
+            seen = {slug}
+            while (cause := causes.get(slug)) is not None and cause not in seen:
+                seen.add(slug := cause)
+            return slug
+
+        return tuple(i for i in self.open_incidents if root(i.rule) == root(of.rule))
 
     @property
     def leading(self) -> Incident | None:

@@ -7,9 +7,9 @@ first error; `unmeasured` then stands in. With no override in force nothing that
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -41,16 +41,16 @@ class Probe:
         table_size: int, tokens_per_step: int | None = None, from_step: int = 0,
         on_fault: Callable[[str, Exception], None], on_label: Say,
     ) -> None:
-        self.model, self.optimizers = model, Weak(optimizers)
+        self.model, self.optimizers, self._count = model, Weak(optimizers), len(optimizers)
         self.overrides, self.cadence, self._clipping = overrides, cadence, Clipping(overrides)
         self.outbox = Outbox(sink, cadence, table_size)
         self._on_fault, self._tokens_per_step = on_fault, tokens_per_step
         self.off = self.inside = False
+        self.thread: int | None = None
+        """The thread that trains, as its ident; None until it has been seen."""
         self.unmeasured: Unmeasured | None = None
         """What stands in once measuring has failed; None before, and when the run is no longer attached."""
         self.labels = Labels(on_label, has_tokens=any(isinstance(m, nn.Embedding) for m in model.modules()))
-        self.thread: int | None = None
-        """The thread that trains, as its ident; None until it has been seen."""
         self.cost = self.entered = self._extra = self._held = 0.0
         self._step = from_step
         self._scaler: Any = None
@@ -79,7 +79,7 @@ class Probe:
         return (self._scaler if self.unmeasured is None else self.unmeasured.scaler) or self._scaler
 
     def _open(self, step: int) -> Step:
-        several = [False] * len(self.optimizers)
+        several = [False] * self._count
         return Step(self._ring.take(), self.cadence.wants_all(step), self.cadence.wants_vectors(step),
                     several.copy(), several.copy(), [False] * len(self.tracked))
 
@@ -98,8 +98,7 @@ class Probe:
     @guarded
     def saw_input(self, tokens: int) -> None:
         """A forward pass with gradients begins on `tokens` tokens."""
-        if self.thread is None:
-            self.thread = threading.get_ident()
+        self.thread = self.thread or get_ident()
         self._touch()
         self._now.tokens += tokens
 
@@ -128,7 +127,7 @@ class Probe:
                 self.labels.left = self.tracked.grad_marks()
             self._clipping.is_done = False
             if not (self._now.evaluated or self._stepped_within):
-                self._now.measured = [False] * len(self.optimizers)
+                self._now.measured = [False] * self._count
         if not self._stepped_within or self._window.is_inside:
             return False
         self._stepped_within = False
@@ -160,7 +159,7 @@ class Probe:
         if not now.evaluated:
             if norm_type == 2 and self._sheet.is_global_norm(now, total, parameters, ids):
                 self._sheet.note(now, rows.TOTAL, total)
-                now.measured = [True] * len(self.optimizers)
+                now.measured = [True] * self._count
             else:
                 for k, (first, last) in enumerate(self.tracked.spans):
                     if not now.measured[k] and any(id(p) in ids for p in self.tracked.params[first:last]):
@@ -180,9 +179,9 @@ class Probe:
         if self._capturing():
             self.labels.state(CAPTURED)
             return None
-        self.thread = threading.get_ident()
+        self.thread = get_ident()
         self._touch()
-        if signature(self.optimizers) != self.tracked.size:
+        if signature([optimizer] if self._count == 1 else self.optimizers) != self.tracked.size:
             self._retrack()
         now = self._now
         closure, replaced = closure_in(args, kwargs)
@@ -258,7 +257,7 @@ class Probe:
         return self._finish_after(k)
 
     def _finish_after(self, k: int) -> bool:
-        is_last = k == len(self.optimizers) - 1
+        is_last = k == self._count - 1
         if self._window.is_inside:  # the tensors of the other optimizers are still being worked on
             self._stepped_within = self._stepped_within or is_last
             return False
@@ -267,12 +266,8 @@ class Probe:
         return is_last
 
     def _read_lr(self, optimizer: Optimizer) -> None:
-        now = self._now
-        lr, scheduled = optimizer.param_groups[0].get("lr"), self.overrides.scheduled_lr(0, optimizer)
-        now.lr, now.lr_scheduled = on_host(lr), on_host(scheduled)
-        if isinstance(lr, Tensor) and now.lr is None:
-            self._sheet.note(now, rows.LR, lr)
-            self._sheet.note(now, rows.LR_SCHEDULED, scheduled)
+        scheduled = self.overrides.scheduled_lr(0, optimizer)
+        self._sheet.note_lr(self._now, optimizer.param_groups[0].get("lr"), scheduled)
 
     # -- GradScaler
 
@@ -358,9 +353,8 @@ class Probe:
     def _retrack(self) -> None:
         """A parameter group was added, parameters were replaced, or the model has moved."""
         before = self._now
-        device = device_of([p for group in held_by(self.optimizers) for p in group])
-        if device != self._device:
-            self._device, self._window = device, Window(device)
+        self._device, was = device_of([p for group in held_by(self.optimizers) for p in group]), self._device
+        self._window = self._window if was == self._device else Window(self._device)
         self._track()
         self._now = self._open(self._step + 1)
         for name in ("limit", "skipped", "tokens", "batch_tokens", "waited", "logged", "late"):
@@ -397,8 +391,6 @@ class Probe:
 
     def give_up(self, error: Exception) -> None:
         """Switch measuring off; what is called from here on, `unmeasured` answers."""
-        if self.off:
-            return  # closed from elsewhere in the midst of it
         self.shut()
         self.unmeasured = Unmeasured(
             self.optimizers, self.overrides, self._step, capturing=self._capturing, on_fault=self._on_fault,

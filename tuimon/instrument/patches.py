@@ -77,16 +77,17 @@ def _is_wanted() -> bool:
 
 
 def _watching() -> list[Watcher]:
-    return [] if torch.compiler.is_compiling() else _here()
+    return [] if torch.compiler.is_compiling() else _here(_watchers)
 
 
-def _here() -> list[Watcher]:
-    """Who watches what this thread does: where several threads train, each has its own."""
-    found = [watcher for ref in _watchers if (watcher := ref()) is not None]
-    if len(found) > 1:
-        me = threading.get_ident()
-        if any(watcher.probe.thread == me for watcher in found):
-            return [watcher for watcher in found if watcher.probe.thread in (None, me)]
+def _here(refs: tuple[weakref.ref[Watcher], ...]) -> list[Watcher]:
+    """Who of these watches what this thread does: where several threads train, each has its own."""
+    if len(refs) == 1:
+        only = refs[0]()
+        return [] if only is None else [only]
+    me, found = threading.get_ident(), [watcher for ref in refs if (watcher := ref()) is not None]
+    if any(watcher.probe.thread == me for watcher in found):
+        return [watcher for watcher in found if watcher.probe.thread in (None, me)]
     return found
 
 
@@ -104,7 +105,7 @@ def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
     def begin(tensors: Any, grad_tensors: Any) -> list[Watcher]:
         for seeker in _seekers:
             seeker(tensors)
-        watchers = _here()
+        watchers = _here(_watchers)
         for watcher in watchers:
             watcher.probe.backward_begins(tensors, grad_tensors, _unscaled)
         return watchers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from tuimon.instrument import rows
 from tuimon.instrument.step import Step
 from tuimon.instrument.tracked import Tracked, local
-from tuimon.instrument.transfer import Ring
+from tuimon.instrument.transfer import Ring, on_host
 
 
 class Sheet:
@@ -25,6 +26,13 @@ class Sheet:
         """Per row, (P,) norms."""
         self.heads = [list(row[:rows.HEAD].unbind()) for row in self.ring.rows]
         """Per row, 0-dim tensors."""
+
+    def note_lr(self, now: Step, lr: Any, scheduled: Any) -> None:
+        """The learning rate in force, and the one that the schedule asked for; a device's tensors stay there."""
+        now.lr, now.lr_scheduled = on_host(lr), on_host(scheduled)
+        if isinstance(lr, Tensor) and now.lr is None:
+            self.note(now, rows.LR, lr)
+            self.note(now, rows.LR_SCHEDULED, scheduled)
 
     def note(self, now: Step, index: int, value: Tensor) -> None:
         """Write a number of the head."""

@@ -33,7 +33,8 @@ def guarded(method: _F) -> _F:
                 return stand_in(self, *args, **kwargs)
             return method(self, *args, **kwargs)
         except Exception as error:
-            self.give_up(error)
+            if not self.off:  # else it was closed from elsewhere in the midst of it
+                self.give_up(error)
             return stand_in(self, *args, **kwargs)
         finally:
             torch._C._set_grad_enabled(differentiates)  # noqa: SLF001

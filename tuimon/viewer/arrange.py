@@ -106,7 +106,7 @@ def _badge(badge: BadgeView, label: str, word: str) -> Line:
 
 
 def badges(frame: Frame, width: int, height: int) -> list[Line]:
-    """One badge per category; words go first when there is little room, then letters."""
+    """One badge per category; words go first when there is little room, then letters. At the right: our own cost."""
     del height
     forms = (
         ("   ", [_badge(b, b.label, b.word) for b in frame.badges]),
@@ -121,7 +121,9 @@ def badges(frame: Frame, width: int, height: int) -> list[Line]:
         line = (Span(" "), *(span for i, badge in enumerate(found) for span in ((Span(gap),) if i else ()) + badge))
         if _length(line) <= width:
             break
-    return [line]
+    cost = f"tuimon takes {frame.header.cost} " if frame.header.cost else ""
+    free = width - _length(line) - len(cost)
+    return [(*line, Span(" " * free), dim(cost))] if cost and free >= 3 else [line]
 
 
 def _trim(line: Line, width: int) -> Line:

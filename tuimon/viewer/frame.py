@@ -67,7 +67,9 @@ def _header(sources: Sources, state: State) -> Header:
     if state in ("running", "starting") and sources.total and sources.step_time and sources.step < sources.total:
         eta = duration((sources.total - sources.step) * sources.step_time)
     what = " · ".join(part for part in (sources.model, sources.device) if part)
-    return Header(sources.name, what, sources.device, sources.step, sources.total, eta, status, tone)
+    share = sources.values.get("overhead")
+    cost = f"{100 * share:.1f} %" if share is not None and math.isfinite(share) else ""
+    return Header(sources.name, what, sources.device, sources.step, sources.total, eta, status, tone, cost)
 
 
 def _badge(badge: Badge, *, begun: bool) -> BadgeView:

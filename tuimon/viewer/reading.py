@@ -281,7 +281,7 @@ class Reading:
         in_log = {request.id for request in self._story.requests}
         asked = tuple(request for key, request in self._asked.items() if key not in in_log)
         diagnosis = self._diagnosis
-        names = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr")
+        names = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr", "overhead")
         values = {n: value for n in names if (value := history.value(n)) is not None}
         return Sources(
             name=clean(name, 60), story=self._settled(), diagnosis=diagnosis, requests=(*self._story.requests, *asked),

@@ -179,9 +179,9 @@ def _incident(sources: Sources, incident: Incident) -> Verdict:
     near = "the start" if target is None else f"step {steps(target)}"
     wide = _offer(("r", f"{back}, lr x0.1, clip 1.0"), ("x", "hold the run"))
     narrow = _offer(("r", f"back to {near}, lr x0.1, clip 1.0"), ("x", "hold the run"))
-    brought = len(sources.diagnosis.consequences(incident))
-    others = len(sources.diagnosis.open_incidents) - 1 - brought
-    more = [f"with {brought} consequence{'' if brought == 1 else 's'}"] * bool(brought)
+    signs = len(sources.diagnosis.event(incident)) - 1
+    others = len(sources.diagnosis.open_incidents) - 1 - signs
+    more = [f"{signs} more sign{'' if signs == 1 else 's'} of it"] * bool(signs)
     more += [f"{others} more open"] * bool(others)
     if more:
         first = (*first, dim(f" · {', '.join(more)}"))

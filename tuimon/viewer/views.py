@@ -37,6 +37,8 @@ class Header:
     status: str
     """"● LIVE", "stale 12 s", "◼ HELD", "✝ died"."""
     tone: Tone
+    cost: str = ""
+    """Measured share of the step that tuimon takes: "0.6 %"; "" where it is not measured."""
 
     @property
     def fraction(self) -> float | None:

@@ -14,7 +14,8 @@ that is meant to be hotter.
 
 Rule: above 1.5 times the highest level at which it had settled (50 steps without rising); or zero, negative or not
 finite for 20 steps in a row outside of the last tenth of the run; or at a thousandth of its peak before 60 % of the
-declared steps. Deterministic: it judges what was asked for, not what came of it.
+declared steps. Deterministic: it judges what was asked for, not what came of it. A rate that a rescue or a person has
+overridden is learned anew.
 
 Source: reference 2.19.
 """
@@ -28,6 +29,7 @@ from tuimon.diagnosis.rows import ROW
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, fold, rate
+from tuimon.record.chunk import Mark
 
 SETTLED = 50
 LEAP = 1.5
@@ -49,6 +51,14 @@ class LrScheduleFault(Rule):
         self.settled = math.nan
         self.peak = 0.0
         self.nothing = 0
+
+    def mark(self, mark: Mark, now: Signals) -> None:
+        """A rate that somebody has overridden is not the schedule's: its level is learned anew."""
+        super().mark(mark, now)
+        if mark.kind == "override":
+            if self.episode:
+                self.close(now, "The learning rate has been overridden since.")
+            self.clear()
 
     def row(self, now: Signals) -> None:
         """Look at the rate of this step."""
@@ -112,7 +122,7 @@ class LrScheduleFault(Rule):
             headline = "Learning rate is zero" if n["value"] == 0 else "Learning rate is no positive number"
             why = f"It {'was' if over else 'is'} {value} from step {count(episode.onset)}: such steps teach nothing."
             first = "check the schedule's total steps and what was restored on resuming"
-        if over:
+        if over and episode.calm_since:
             why += f" Usual again since step {count(episode.calm_since)}."
         return Story(
             headline, why, (first, "check that warm-up does not begin again after a resume"),
