@@ -18,13 +18,14 @@ from torch.optim import Optimizer
 
 from tuimon.instrument import rows
 from tuimon.instrument.cadence import Cadence
+from tuimon.instrument.clipping import Clipping
 from tuimon.instrument.labels import CAPTURED, Labels, Say
 from tuimon.instrument.outbox import Outbox, Sink, as_logged
-from tuimon.instrument.overrides import Overrides, clip_coefficient, scale_gradients
+from tuimon.instrument.overrides import Overrides
 from tuimon.instrument.rows import Finished
 from tuimon.instrument.sheet import Sheet
 from tuimon.instrument.step import Step, WatchedClosure, closure_in, guarded
-from tuimon.instrument.tracked import Tracked, device_of, held_by, local, signature
+from tuimon.instrument.tracked import Tracked, device_of, held_by, signature
 from tuimon.instrument.transfer import on_host
 from tuimon.instrument.unmeasured import Unmeasured
 from tuimon.instrument.updates import Updates
@@ -41,7 +42,7 @@ class Probe:
         on_fault: Callable[[str, Exception], None], on_label: Say,
     ) -> None:
         self.model, self.optimizers, self._count = model, Weak(optimizers), len(optimizers)
-        self.overrides, self.cadence = overrides, cadence
+        self.overrides, self.cadence, self._clipping = overrides, cadence, Clipping(overrides)
         self.outbox = Outbox(sink, cadence, table_size)
         self._on_fault, self._tokens_per_step = on_fault, tokens_per_step
         self.off = self.inside = False
@@ -124,6 +125,7 @@ class Probe:
         elif not self._capturing() and self._window.end(self.tracked, stepped=self._stepped_within):
             if self.labels.looks:
                 self.labels.left = self.tracked.grad_marks()
+            self._clipping.is_done = False
             if not (self._now.evaluated or self._stepped_within):
                 self._now.measured = [False] * self._count
         if not self._stepped_within or self._window.is_inside:
@@ -153,8 +155,7 @@ class Probe:
         self._touch()
         self._compare()
         now, asked = self._now, on_host(max_norm)
-        now.limit = self.overrides.limit(asked)
-        now.script_clips, self.overrides.script_clip = True, asked
+        self.overrides.script_clip = asked
         if not now.evaluated:
             if norm_type == 2 and self._sheet.is_global_norm(now, total, parameters, ids):
                 self._sheet.note(now, rows.TOTAL, total)
@@ -163,7 +164,11 @@ class Probe:
                 for k, (first, last) in enumerate(self.tracked.spans):
                     if not now.measured[k] and any(id(p) in ids for p in self.tracked.params[first:last]):
                         self._sheet.measure(now, k)
-        return max_norm if now.limit == asked else now.limit
+        now.limit = asked
+        if self.overrides.clip is not None:
+            max_norm = self._clipping.lowered(self.tracked, ids, max_norm, asked, norm_type)
+            now.limit = on_host(max_norm)
+        return max_norm
 
     # -- the optimizer step
 
@@ -203,25 +208,24 @@ class Probe:
             self._sheet.measure(now, k)
             if isinstance(scale, Tensor):
                 self._sheet.divide(now, k, scale)
-        if self.overrides.clip is not None and not now.script_clips:
-            self._clip(k, self._sheet.grads[now.slot])
+        if self.overrides.clip is not None:
+            self._clip(k)
 
-    def _clip(self, k: int, norms: Tensor) -> None:
-        """Clip the k-th optimizer's gradients ourselves, by a coefficient that never leaves the device."""
-        first, last = self.tracked.spans[k]
-        limit = self.overrides.clip
-        if limit is None or first == last:
-            return
-        grads = [local(p.grad) for p in self.tracked.params[first:last] if p.grad is not None]
-        scale_gradients(grads, clip_coefficient(torch.linalg.vector_norm(norms[first:last]), limit))
-        self._now.limit = limit
+    def _clip(self, k: int) -> None:
+        self._clipping.clip(k, self._now, self._sheet, self.optimizers, inside=self._window.is_inside)
         self.labels.left = self.tracked.grad_marks()
+
+    @guarded
+    def evaluating(self, k: int) -> None:
+        """The closure of the k-th optimizer is about to run: it finds the learning rate as its schedule wrote it."""
+        self.overrides.restore_lr(k)
+        self._clipping.is_done = False
 
     @guarded
     def evaluated(self, k: int) -> None:
         """The closure of the k-th optimizer has run: its gradients exist only here."""
         now = self._now
-        norms = self._sheet.grads[now.slot]
+        self.overrides.scale_lr(k, self.optimizers[k], self._step + 1)
         if not now.evaluated:
             self._compare(k)
             if not now.measured[k]:
@@ -229,13 +233,9 @@ class Probe:
             now.evaluated = True
             if self._window.close(self._sheet.heads[now.slot][rows.LOSS]):
                 now.head.add(rows.LOSS)
-        elif self.overrides.clip is not None:
-            first, last = self.tracked.spans[k]
-            norms = self._sheet.grads[self._ring.scratch]
-            self.tracked.grad_norms(first, last, norms[first:last])
         self._window.forget()
-        if self.overrides.clip is not None and not now.script_clips:
-            self._clip(k, norms)
+        if self.overrides.clip is not None:
+            self._clip(k)
 
     @guarded
     def after_step(self, k: int) -> bool:
@@ -245,7 +245,7 @@ class Probe:
         now, optimizer = self._now, self.optimizers[k]
         if k == 0:
             self._read_lr(optimizer)
-        self.overrides.restore_lr(k, optimizer)
+        self.overrides.restore_lr(k)
         if now.everything and now.stepped[k]:
             began = time.perf_counter()
             first, last = self.tracked.spans[k]
@@ -282,7 +282,7 @@ class Probe:
             return
         self._touch()
         now = self._now
-        self._scaler_stepped, self._scaler = False, scaler
+        self._scaler_stepped, self._scaler, self._clipping.scalers[k] = False, scaler, scaler
         scale = scaler._scale  # noqa: SLF001  # get_scale() would read it on the host
         now.skipped = now.skipped or 0.0
         if isinstance(scale, Tensor):
@@ -322,6 +322,7 @@ class Probe:
         if not now.evaluated and self._window.close(self._sheet.heads[now.slot][rows.LOSS]):
             now.head.add(rows.LOSS)
         self._window.forget()
+        self._clipping.is_done = False
         if now.everything:
             self.tracked.param_norms(self._sheet.weights[now.slot])
             self._extra += time.perf_counter() - clock
@@ -340,8 +341,7 @@ class Probe:
         self._began, self._held = time.perf_counter(), 0.0
         here = self._began - self.entered
         if took is not None:
-            extra = self._extra if now.everything else None
-            self.cadence.learn(took, max(0.0, self.cost + here - self._extra), extra)
+            self.cadence.learn(took, max(0.0, self.cost + here - self._extra), self._extra if now.everything else None)
         self.cost, self._extra = -here, 0.0
         self._now = self._open(self._step + 2)
         self._step += 1  # last: whoever counts on after an error begins here
@@ -357,7 +357,7 @@ class Probe:
         self._window = self._window if was == self._device else Window(self._device)
         self._track()
         self._now = self._open(self._step + 1)
-        for name in ("limit", "script_clips", "skipped", "tokens", "batch_tokens", "waited", "logged", "late"):
+        for name in ("limit", "skipped", "tokens", "batch_tokens", "waited", "logged", "late"):
             setattr(self._now, name, getattr(before, name))
 
     def begins_late(self) -> None:
@@ -383,8 +383,7 @@ class Probe:
     def shut(self) -> None:
         """Measure nothing any more, and leave the optimizers as their schedules want them."""
         self.forget()
-        for k, optimizer in self.optimizers.living():
-            self.overrides.restore_lr(k, optimizer)
+        self.overrides.restore_all()
 
     def forget(self) -> None:
         """Do nothing any more, at once: the run is not attached, or this is a forked child."""
@@ -392,9 +391,8 @@ class Probe:
 
     def give_up(self, error: Exception) -> None:
         """Switch measuring off; what is called from here on, `unmeasured` answers."""
-        step = self._step
         self.shut()
         self.unmeasured = Unmeasured(
-            self.optimizers, self.overrides, step, capturing=self._capturing, on_fault=self._on_fault,
+            self.optimizers, self.overrides, self._step, capturing=self._capturing, on_fault=self._on_fault,
         )
         self._on_fault("measure", error)

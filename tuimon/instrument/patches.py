@@ -27,7 +27,9 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
+from tuimon.instrument.clipping import is_unscaled
 from tuimon.instrument.ending import witnessed
+from tuimon.instrument.feeds import Feeds
 from tuimon.instrument.hooks import hidden, tokens_of_batch
 from tuimon.instrument.measure import Probe
 
@@ -41,6 +43,10 @@ class Watcher(Protocol):
     @property
     def probe(self) -> Probe:
         """Its instrument."""
+
+    @property
+    def feeds(self) -> Feeds:
+        """Where its data come from."""
 
     @property
     def is_ending_data(self) -> bool:
@@ -181,7 +187,7 @@ def _scaler_step(original: Callable[..., Any]) -> Callable[..., Any]:
         if not found or not self.is_enabled():
             return original(self, optimizer, *args, **kwargs)
         for watcher, k in found:
-            watcher.probe.scaler_begins(k, self, unscaled=_is_unscaled(self, optimizer))
+            watcher.probe.scaler_begins(k, self, unscaled=is_unscaled(self, optimizer))
         result = original(self, optimizer, *args, **kwargs)
         for watcher, k in found:
             if watcher.probe.scaler_ended(k):
@@ -191,17 +197,11 @@ def _scaler_step(original: Callable[..., Any]) -> Callable[..., Any]:
     return step
 
 
-def _is_unscaled(scaler: Any, optimizer: Any) -> bool:
-    """Whether unscale_ has been called; read without creating the scaler's entry."""
-    state = dict.get(scaler._per_optimizer_states, id(optimizer)) or {}  # noqa: SLF001  # there is no public word for it
-    return getattr(state.get("stage"), "name", "") == "UNSCALED"
-
-
 def _next(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def __next__(self: Any) -> Any:  # noqa: N807  # it stands for exactly that
         watchers = _watching()
-        if any(w.is_ending_data and w.probe.model.training for w in watchers):
+        if any(w.is_ending_data and w.probe.model.training and w.feeds.ends(self) for w in watchers):
             raise StopIteration
         began = time.perf_counter()
         batch = original(self)
@@ -210,6 +210,8 @@ def _next(original: Callable[..., Any]) -> Callable[..., Any]:
             tokens = tokens_of_batch(batch)
             for watcher in watchers:
                 watcher.probe.saw_batch(waited, tokens)
+                if watcher.probe.model.training and not watcher.is_ending_data:
+                    watcher.feeds.gave(self)
         return batch
 
     return __next__
@@ -251,6 +253,9 @@ def watch(watcher: Watcher) -> None:
     global _watchers  # noqa: PLW0603  # a patched function is process-wide state
     with _changing:
         _install()
+        for other in _watching():
+            if other.is_ending_data:
+                other.feeds.release()
         _watchers = (*_watchers, weakref.ref(watcher))
 
 

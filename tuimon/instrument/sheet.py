@@ -19,7 +19,7 @@ class Sheet:
 
     def __init__(self, tracked: Tracked, device: torch.device) -> None:
         tensors = len(tracked)
-        self._tracked, self.ring = tracked, Ring(rows.HEAD + 3 * tensors, device)
+        self.tracked, self.ring = tracked, Ring(rows.HEAD + 3 * tensors, device)
         self.grads, self.weights, self.changes = (
             [row[rows.HEAD + i * tensors:rows.HEAD + (i + 1) * tensors] for row in self.ring.rows] for i in range(3)
         )
@@ -41,7 +41,7 @@ class Sheet:
 
     def is_global_norm(self, now: Step, total: Tensor, parameters: Sequence[Tensor], ids: set[int]) -> bool:
         """Whether clipping `parameters`, of these ids, has just computed our number as `total`, at no cost of ours."""
-        tracked = self._tracked
+        tracked = self.tracked
         return (
             not now.vectors and tracked.full_precision and not hasattr(total, "to_local")
             and tracked.ids <= ids
@@ -50,15 +50,15 @@ class Sheet:
 
     def measure(self, now: Step, k: int) -> None:
         """Write the gradient norms of the k-th optimizer's tensors, as they are now."""
-        first, last = self._tracked.spans[k]
+        first, last = self.tracked.spans[k]
         if first < last:
-            now.seen[first:last] = self._tracked.grad_norms(first, last, self.grads[now.slot][first:last])
+            now.seen[first:last] = self.tracked.grad_norms(first, last, self.grads[now.slot][first:last])
         now.measured[k] = True
         now.head.discard(rows.TOTAL)
 
     def divide(self, now: Step, k: int, scale: Tensor) -> None:
         """Those norms were of gradients that are `scale` times too large."""
-        first, last = self._tracked.spans[k]
+        first, last = self.tracked.spans[k]
         if rows.TOTAL in now.head:
             self.heads[now.slot][rows.TOTAL].div_(scale)
         else:
@@ -66,5 +66,5 @@ class Sheet:
 
     def send(self, now: Step) -> None:
         """Queue the row on its way to the host."""
-        tensors = len(self._tracked)
+        tensors = len(self.tracked)
         self.ring.send(now.slot, rows.HEAD + tensors * (3 if now.everything else 1 if any(now.seen) else 0))
