@@ -172,7 +172,7 @@ class Attached:
         self.probe.forget()
         self._steers = False
         self.steering.dismiss()
-        if trainer in (None, me):
+        if trainer == me:
             return not (self.probe.inside or self._at_boundary or self._is_stepping())
         until = time.monotonic() + LAST_ROWS
         while (self.probe.inside or self._at_boundary) and time.monotonic() < until:

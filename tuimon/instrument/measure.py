@@ -46,8 +46,8 @@ class Probe:
         self.outbox = Outbox(sink, cadence, table_size)
         self._on_fault, self._tokens_per_step = on_fault, tokens_per_step
         self.off = self.inside = False
-        self.thread: int | None = None
-        """The thread that trains, as its ident; None until it has been seen."""
+        self.thread, self._has_trained = get_ident(), False
+        """The thread that trains, as its ident; until it has been seen, the one that attached."""
         self.unmeasured: Unmeasured | None = None
         """What stands in once measuring has failed; None before, and when the run is no longer attached."""
         self.labels = Labels(on_label, has_tokens=any(isinstance(m, nn.Embedding) for m in model.modules()))
@@ -98,7 +98,8 @@ class Probe:
     @guarded
     def saw_input(self, tokens: int) -> None:
         """A forward pass with gradients begins on `tokens` tokens."""
-        self.thread = self.thread or get_ident()
+        if not self._has_trained:
+            self.thread, self._has_trained = get_ident(), True
         self._touch()
         self._now.tokens += tokens
 
@@ -179,7 +180,7 @@ class Probe:
         if self._capturing():
             self.labels.state(CAPTURED)
             return None
-        self.thread = get_ident()
+        self.thread, self._has_trained = get_ident(), True
         self._touch()
         if signature([optimizer] if self._count == 1 else self.optimizers) != self.tracked.size:
             self._retrack()

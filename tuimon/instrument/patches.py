@@ -86,8 +86,9 @@ def _here(refs: tuple[weakref.ref[Watcher], ...]) -> list[Watcher]:
         only = refs[0]()
         return [] if only is None else [only]
     me, found = threading.get_ident(), [watcher for ref in refs if (watcher := ref()) is not None]
-    if any(watcher.probe.thread == me for watcher in found):
-        return [watcher for watcher in found if watcher.probe.thread in (None, me)]
+    mine = [watcher for watcher in found if watcher.probe.thread == me]
+    if mine:
+        return mine
     return found
 
 
