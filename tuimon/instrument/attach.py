@@ -53,6 +53,7 @@ from tuimon.instrument.weakly import Weak
 from tuimon.record import claim
 from tuimon.record.liveness import is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run, prepare_run
+from tuimon.record.status import status
 
 Keep = Literal["auto", "off"]
 _MANY: Final = 4
@@ -97,17 +98,20 @@ def attach(
     found = give_way(map(unwrap, optimizers))
     opts = check_optimizers(model, optimizers, [o for run in open_runs() for _, o in run.probe.optimizers.living()])
     schedulers = check_others(opts, scheduler, scaler, dataloader, name, run_dir)
-    run_dir, launched = (run_dir, None) if run_dir is not None else _launched(found or claim.take())
+    is_claimed = run_dir is None and found is None
+    run_dir, launched = (run_dir, None) if run_dir is not None else _launched(found or claim.reserved())
     if launched is not None:  # what the script leaves alone is what `tuimon run` was asked for
         name, total_steps = name or launched.name, total_steps or launched.total_steps
         detail = launched.detail if detail == "auto" else detail  # type: ignore[assignment]  # checked below
         on_critical = launched.on_critical if on_critical == "warn" else on_critical  # type: ignore[assignment]  # so
     check_options(detail=detail, checkpoints=checkpoints, on_critical=on_critical, controls=controls, resumed=resumed,
                   total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
+    if is_claimed:
+        claim.take()  # not before all is checked: a call that is put right still finds it
     name = name or type(unwrapped(model)).__name__
     device = device_of([p for group in held_by(opts) for p in group])
-    state = TrainingState(model, Weak(opts), scaler=scaler, schedulers=Weak(schedulers),
-                          from_step=resumed.step if resumed else 0)
+    first = resumed.step if resumed else 0
+    state = TrainingState(model, Weak(opts), scaler=scaler, schedulers=Weak(schedulers), from_step=first)
     overrides = Overrides()
     if resumed is not None and resumed.overrides:
         overrides.load(resumed.overrides)
@@ -116,11 +120,9 @@ def attach(
         tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
     )
     with ExitStack() as undo:  # whatever ends this, Ctrl+C too, leaves no thread, no hook and no half a run behind
-        recorder = _recorder(info, run_dir, undo, from_step=resumed.step if resumed else 0,
-                             on_critical=on_critical, controls=controls)
+        recorder = _recorder(info, run_dir, undo, from_step=first, on_critical=on_critical, controls=controls)
         try:
-            monitor = _join(recorder, state, model, opts, detail, overrides, undo,
-                            keep=checkpoints, dataloader=dataloader)
+            monitor = _join(recorder, state, model, opts, detail, overrides, undo, checkpoints, dataloader)
         except Exception as error:
             raise AttachError(f"cannot watch {type(unwrapped(model)).__name__}: {type(error).__name__}: "
                               f"{' '.join(str(error).split()):.200}") from error
@@ -163,7 +165,7 @@ def _recorder(info: RunInfo, run_dir: str | os.PathLike[str] | None, undo: ExitS
 
 def _join(
     recorder: Recorder, state: TrainingState, model: nn.Module, optimizers: Sequence[Optimizer], detail: Detail,
-    overrides: Overrides, undo: ExitStack, *, keep: Keep, dataloader: Any,
+    overrides: Overrides, undo: ExitStack, keep: Keep, dataloader: Any,
 ) -> Monitor:
     """The parts of one run, connected; the last of them begins to watch."""
     info, from_step = recorder.info, recorder.from_step
@@ -266,10 +268,13 @@ def _run(
         if is_new:  # and nobody else's by now
             undo.callback(shutil.rmtree, run.path, ignore_errors=True)
         return run, 1
-    mine = before.process.pid == os.getpid()
+    alive = is_alive(before.process)
+    if alive is None:  # another machine's: it cannot be asked, but its log tells
+        alive = status(run).is_live
+    mine = bool(alive) and before.process.pid == os.getpid()
     if mine and is_recorded(run):
         gc.collect()  # a notebook's cell run again: the earlier model may be garbage that nobody has collected
-    if is_recorded(run) if mine else is_alive(before.process):
+    if is_recorded(run) if mine else alive:
         whose = "another monitor of this script" if mine else f"process {before.process.pid}"
         raise AttachError(f"run_dir is being written by {whose}: give each run a directory of its own")
     return run, before.attempt + 1
@@ -299,7 +304,8 @@ def _name_untrained(monitor: Monitor, model: nn.Module, optimizers: Sequence[Opt
     rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     text = f"{len(names)} trainable tensors are held by no attached optimizer: {', '.join(names[:_NAMED])}{rest}"
     monitor.note(text)
-    warnings.warn(f"tuimon: {text}", UserWarning, stacklevel=3)
+    with suppress(Exception):  # warnings are errors here, or stderr is closed: the run is attached all the same
+        warnings.warn(f"tuimon: {text}", UserWarning, stacklevel=3)
 
 
 os.register_at_fork(after_in_child=patches.forget_all)

@@ -69,6 +69,11 @@ class Attached:
         close_at_the_end()
 
     @property
+    def is_here(self) -> bool:
+        """Whether this process attached it; a forked child inherits the object, not the run."""
+        return os.getpid() == self._pid
+
+    @property
     def should_stop(self) -> bool:
         """Whether the run was told to stop."""
         return not self._broke and self.steering.should_stop
@@ -138,7 +143,7 @@ class Attached:
         self._told.add(about)
         try:
             warnings.warn(text, RuntimeWarning, stacklevel=3)
-        except RuntimeWarning:
+        except Exception:  # warnings are errors here, or stderr is closed
             _LOG.warning("%s", text)
 
     # -- how it ends
@@ -213,6 +218,7 @@ class Attached:
         self.probe.forget()
         self._steers = False
         patches.unwatch(self, wait=False)
+        self.probe.overrides.restore_all()  # the other optimizers may step on
         self._hand_over(LAST_LOOK)
         self.recorder.event("note", self.probe.step, text="the script has let go of its optimizer: the run is over")
         self.steering.leave(state, error)
@@ -232,7 +238,7 @@ def _let_go(attached: weakref.ref[Attached], _optimizer: weakref.ref[Optimizer])
 
 def open_runs() -> list[Attached]:
     """Those of this process that have not ended."""
-    return [attached for attached in list(_OPEN) if not attached.is_over]
+    return [attached for attached in list(_OPEN) if attached.is_here and not attached.is_over]
 
 
 def close_all() -> None:

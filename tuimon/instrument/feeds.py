@@ -15,6 +15,8 @@ from typing import Any, Final
 MOST_EMPTY: Final = 64
 """New iterators that are empty: enough to run out of epochs. A loop that goes on for ever gets data again, and then
 TrainingStopped at a step boundary: it would spin otherwise."""
+MOST_COSTLY: Final = 3
+"""The same where each empty epoch costs something: it validates, or starts worker processes."""
 Site = tuple[tuple[CodeType, int], ...]
 
 
@@ -25,6 +27,8 @@ class Feeds:
         self._seen: deque[weakref.ref[Any]] = deque(maxlen=4)
         self._sites: set[Site] = set()
         self._empty = 0
+        self.reads_elsewhere = False
+        """Whether, after a stop, something else was read between two empty epochs."""
         self.is_released = False
         """Whether its loops are over, so that loaders are nobody's again."""
 
@@ -40,7 +44,8 @@ class Feeds:
         if any(seen() is iterator for seen in self._seen):
             self._sites.add(site)
             return True
-        if site not in self._sites or self._empty >= MOST_EMPTY:
+        costs = self.reads_elsewhere or bool(getattr(iterator, "_num_workers", 0))
+        if site not in self._sites or self._empty >= (MOST_COSTLY if costs else MOST_EMPTY):
             return False
         self._empty += 1
         return True

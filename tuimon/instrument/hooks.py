@@ -13,16 +13,16 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from tuimon.instrument.measure import Probe
+from tuimon.instrument.tokens import tokens_in
 
 _R = TypeVar("_R")
 _NO_HOOK: Final = contextlib.nullcontext().__exit__
 """Takes anything, returns None."""
-_INTEGERS: Final = (torch.int64, torch.int32)
 
 
 def hidden(function: Callable[..., _R], *, recursive: bool = True) -> Callable[..., _R]:
@@ -73,25 +73,6 @@ class CountTokens:
 
     def __deepcopy__(self, memo: Any) -> Any:
         return _NO_HOOK
-
-
-def tokens_in(*candidates: Any) -> int:
-    """Elements of the first integer tensor; 0 where there is none: pixels and features are not tokens."""
-    for value in candidates:
-        if isinstance(value, Tensor) and value.dtype in _INTEGERS and value.dim() >= 1:
-            return value.numel()
-    return 0
-
-
-def tokens_of_batch(batch: Any) -> int:
-    """The same for what a loader gave; of a dict its "input_ids" if it has them. One-dimensional ones are labels."""
-    if isinstance(batch, Tensor):
-        batch = (batch,)
-    elif hasattr(batch, "values") and hasattr(batch, "get"):
-        batch = (batch.get("input_ids"), *batch.values())
-    if not isinstance(batch, list | tuple):
-        return 0
-    return tokens_in(*(value for value in batch if isinstance(value, Tensor) and value.dim() >= 2))
 
 
 def install(probe: Probe, boundary: Callable[[], None]) -> list[RemovableHandle]:

@@ -25,6 +25,7 @@ from tuimon.instrument.overrides import Overrides
 from tuimon.instrument.rows import Finished
 from tuimon.instrument.sheet import Sheet
 from tuimon.instrument.step import Step, WatchedClosure, closure_in, guarded
+from tuimon.instrument.tokens import tokens_of_batch
 from tuimon.instrument.tracked import Tracked, device_of, held_by, signature
 from tuimon.instrument.transfer import on_host
 from tuimon.instrument.unmeasured import Unmeasured
@@ -104,12 +105,11 @@ class Probe:
         self._now.tokens += tokens
 
     @guarded
-    def saw_batch(self, seconds: float, tokens: int) -> None:
-        """A loader took `seconds` to give a batch of `tokens` tokens."""
-        if self.model.training:
-            self._touch()
-            self._now.waited = (self._now.waited or 0.0) + seconds
-            self._now.batch_tokens += tokens
+    def saw_batch(self, seconds: float, batch: Any) -> None:
+        """A loader took `seconds` to give a batch to training."""
+        self._touch()
+        self._now.waited = (self._now.waited or 0.0) + seconds
+        self._now.batch_tokens += tokens_of_batch(batch)
 
     @guarded
     def backward_begins(self, tensors: Any, grads: Any, unscale: Callable[[Tensor], Tensor]) -> None:
@@ -180,7 +180,8 @@ class Probe:
         if self._capturing():
             self.labels.state(CAPTURED)
             return None
-        self.thread, self._has_trained = get_ident(), True
+        if not self._window.is_inside:  # within a backward it may be autograd's own thread that steps
+            self.thread, self._has_trained = get_ident(), True
         self._touch()
         if signature([optimizer] if self._count == 1 else self.optimizers) != self.tracked.size:
             self._retrack()

@@ -117,12 +117,12 @@ class Overrides:
                 if id(lr) in tensors:
                     continue  # groups may share one
                 tensors.add(id(lr))
-                before = lr.clone()
+                scaled.append(Scaled(group, lr.clone(), lr, lr._version + 1))  # noqa: SLF001  # noted first, as below
                 lr.mul_(factor)  # in place: compiled and captured steps hold this very tensor
-                scaled.append(Scaled(group, before, lr, lr._version))  # noqa: SLF001
             elif lr is not None:
-                group["lr"] = put = lr * factor
-                scaled.append(Scaled(group, lr, put))
+                put = lr * factor
+                scaled.append(Scaled(group, lr, put))  # before it is written: Ctrl+C may stand between the two
+                group["lr"] = put
 
     def restore_lr(self, key: int) -> None:
         """After the step: exactly what the schedule wrote. Nothing to do where nothing was scaled."""

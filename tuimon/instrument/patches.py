@@ -30,7 +30,7 @@ from torch import Tensor
 from tuimon.instrument.clipping import is_unscaled
 from tuimon.instrument.ending import witnessed
 from tuimon.instrument.feeds import Feeds
-from tuimon.instrument.hooks import hidden, tokens_of_batch
+from tuimon.instrument.hooks import hidden
 from tuimon.instrument.measure import Probe
 
 Seeker = Callable[[Any], None]
@@ -81,15 +81,12 @@ def _watching() -> list[Watcher]:
 
 
 def _here(refs: tuple[weakref.ref[Watcher], ...]) -> list[Watcher]:
-    """Who of these watches what this thread does: where several threads train, each has its own."""
-    if len(refs) == 1:
-        only = refs[0]()
-        return [] if only is None else [only]
-    me, found = threading.get_ident(), [watcher for ref in refs if (watcher := ref()) is not None]
-    mine = [watcher for watcher in found if watcher.probe.thread == me]
-    if mine:
-        return mine
-    return found
+    """Who of these watches what this thread does. A thread that trains nothing attached is nobody's.
+
+    [Read from a second thread, gradients that autograd is writing crash the process.]
+    """
+    me = threading.get_ident()
+    return [watcher for ref in refs if (watcher := ref()) is not None and watcher.probe.thread == me]
 
 
 def _unscaled(root: Tensor) -> Tensor:
@@ -208,11 +205,13 @@ def _next(original: Callable[..., Any]) -> Callable[..., Any]:
         batch = original(self)
         waited = time.perf_counter() - began
         if watchers:
-            tokens = tokens_of_batch(batch)
             for watcher in watchers:
-                watcher.probe.saw_batch(waited, tokens)
-                if watcher.probe.model.training and not watcher.is_ending_data:
+                if watcher.is_ending_data:
+                    watcher.feeds.reads_elsewhere = True
+                elif watcher.probe.model.training:
                     watcher.feeds.gave(self)
+                if watcher.probe.model.training:
+                    watcher.probe.saw_batch(waited, batch)
         return batch
 
     return __next__

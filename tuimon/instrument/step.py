@@ -27,8 +27,8 @@ def guarded(method: _F) -> _F:
         self.inside = True
         self.entered = time.perf_counter()
         differentiates = torch.is_grad_enabled()
-        torch._C._set_grad_enabled(False)  # noqa: SLF001  # torch.no_grad() around it costs 3 us, seven times a step
         try:
+            torch._C._set_grad_enabled(False)  # noqa: SLF001  # torch.no_grad() around it costs 3 us, seven times a step
             if self.off:  # looked at again: whoever closes from another thread sets it, then waits for `inside` to end
                 return stand_in(self, *args, **kwargs)
             return method(self, *args, **kwargs)

@@ -7,12 +7,15 @@ scalar root the loss is not measured; it is never 0 by default. Roots scaled by 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from tuimon.instrument.tracked import Tracked, local
+
+_NONE: Final = -1
+"""The graph that autograd works on where it works on none."""
 
 
 class Window:
@@ -30,6 +33,8 @@ class Window:
 
     def begin(self, tracked: Tracked, tensors: Any, grads: Any, unscale: Callable[[Tensor], Tensor]) -> None:
         """A backward starts; `unscale` gives the value that was meant by a root that came out of a GradScaler."""
+        if self._depth and torch._C._current_graph_task_id() == _NONE:  # noqa: SLF001  # nobody else knows
+            self._depth = 0  # Ctrl+C stood between the beginning and the end of one
         self._depth += 1
         if self._depth > 1:
             return  # re-entrant checkpointing runs backward inside backward
@@ -39,7 +44,7 @@ class Window:
     @property
     def is_inside(self) -> bool:
         """Whether a backward is under way: optimizers may step in hooks that it calls."""
-        return self._depth > 0
+        return self._depth > 0 and torch._C._current_graph_task_id() != _NONE  # noqa: SLF001
 
     def abandon(self) -> None:
         """That backward raised."""

@@ -160,9 +160,19 @@ def attend(started: Started, following: Following, err: TextIO, clock: Callable[
         told = error.args[0] if error.args else signal.SIGINT
         say("ending the run", err)
     finally:
-        status = started.end()
+        status = _end(started)
     following.poll()
     return Ended(status, int(told))
+
+
+def _end(started: Started) -> int:
+    """End it, however often somebody presses Ctrl+C meanwhile: the second time it is killed."""
+    try:
+        with told_to_go():
+            return started.end()
+    except KeyboardInterrupt:
+        with ignoring():
+            return started.end(stop_s=0.0, terminate_s=0.5)
 
 
 def reaches(diagnosis: Diagnosis, fail_on: Severity) -> bool:
@@ -174,6 +184,18 @@ def reaches(diagnosis: Diagnosis, fail_on: Severity) -> bool:
 def print_json(body: Mapping[str, Any], out: TextIO) -> None:
     """The final object."""
     print(json.dumps(body, indent=1, allow_nan=False), file=out, flush=True)
+
+
+@contextmanager
+def ignoring() -> Iterator[None]:
+    """Nothing interrupts."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if is_main else None
+    try:
+        yield
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
