@@ -129,6 +129,11 @@ def _waiting_row(rule: NotEvaluated, *, chosen: bool) -> Line:
             Span(rule.rule, "strong" if chosen else "dim"), dim(f", needs {', '.join(rule.needs)}"))
 
 
+def _page(frame: Frame, rows: int) -> int:
+    """Entries that are shown at a time."""
+    return max(1, rows if frame.incidents else rows - 1)
+
+
 def list_lines(frame: Frame, look: Look, width: int, height: int) -> list[Line]:
     """The page of the list that holds the choice, one line an entry."""
     listed = entries(frame)
@@ -137,7 +142,7 @@ def list_lines(frame: Frame, look: Look, width: int, height: int) -> list[Line]:
         step = frame.facts.step
         head = [(Span("  ● ", "ok"), Span(f"Nothing found in {steps(step)} steps.")) if step else
                 (Span("  ◌ ", "dim"), Span("Nothing judged yet."))]
-    size = max(1, height - len(head))
+    size = _page(frame, height)
     first = look.row // size * size
     when = max([13, *(len(_when(view)) for view in frame.incidents)])
     longest = max((cell_len(view.incident.layer or "") for view in frame.incidents), default=0)
@@ -149,11 +154,15 @@ def list_lines(frame: Frame, look: Look, width: int, height: int) -> list[Line]:
     ]
 
 
-def _counts(frame: Frame) -> str:
+def _counts(frame: Frame, look: Look, rows: int) -> str:
     standing = sum(view.incident.state == "open" for view in frame.incidents)
     parts = [f"{standing} open", f"{len(frame.incidents) - standing} over"]
     if frame.unlooked:
         parts.append(f"{len(frame.unlooked)} rules could not look")
+    listed, size = len(entries(frame)), _page(frame, rows)
+    first = look.row // size * size
+    if listed > size:
+        parts.insert(0, f"{first + 1}–{min(listed, first + size)} of {listed}")
     return " · ".join(parts)
 
 
@@ -215,15 +224,15 @@ def _manual_lines(slug: str) -> list[Line]:
     return lines
 
 
-def _advice(frame: Frame, view: IncidentView) -> list[Line]:
+def _advice(frame: Frame, view: IncidentView) -> list[tuple[Span, str]]:
+    """Mark and words of each piece of advice."""
     incident = view.incident
-    rows: list[Line] = [(strong(f"{i}  "), Span(f"{one[:1].upper()}{one[1:]}."))
-                        for i, one in enumerate(incident.next, 1)]
+    rows = [(strong(f"{i}  "), f"{one[:1].upper()}{one[1:]}.") for i, one in enumerate(incident.next, 1)]
     if incident.rescue_helps and incident.state == "open" and incident.severity != "info" and frame.is_live:
         target = frame.facts.target
         back = "the initial weights" if target is None else f"step {steps(target)} (healthy)"
-        rows.append((key("r"), Span(f"  goes back to {back}, lr x0.1, clip 1.0.")))
-    return rows or [say("Nothing to do.", "dim")]
+        rows.append((key("r  "), f"goes back to {back}, lr x0.1, clip 1.0."))
+    return rows or [(dim("–  "), "Nothing to do.")]
 
 
 def text_lines(frame: Frame, entry: Entry | None, width: int, *, numbers: bool) -> list[Line]:
@@ -242,8 +251,15 @@ def text_lines(frame: Frame, entry: Entry | None, width: int, *, numbers: bool) 
         lines = [say(entry.incident.why), *_event(frame, entry), say(_course(entry), "dim")]
         if numbers and entry.incident.evidence:
             lines += [(), *number_lines(entry)]
-        lines += [*_titled("What to do", *_advice(frame, entry)), *_manual_lines(entry.incident.rule)]
+        advice = [row for mark, words in _advice(frame, entry) for row in _hung(mark, words, min(width, PROSE))]
+        lines += [*_titled("What to do", *advice), *_manual_lines(entry.incident.rule)]
     return [row for line in lines for row in _wrapped(line, min(width, PROSE))]
+
+
+def _hung(mark: Span, words: str, width: int) -> list[Line]:
+    """The words wrapped beside their mark."""
+    rows = _wrapped(say(words), max(1, width - len(mark.text)))
+    return [(mark if i == 0 else Span(" " * len(mark.text)), *row) for i, row in enumerate(rows)]
 
 
 def _wrapped(line: Line, width: int) -> list[Line]:
@@ -282,7 +298,7 @@ def draw_list(frame: Frame, look: Look, width: int, height: int, glyphs: GlyphSe
     """The list in its box."""
     columns, rows = inside(width, height, framed=framed)
     lines = list_lines(frame, look, min(columns, ROW), rows)
-    return _boxed(lines, "incidents", _counts(frame), None, (width, height), glyphs, framed=framed)
+    return _boxed(lines, "incidents", _counts(frame, look, rows), None, (width, height), glyphs, framed=framed)
 
 
 def draw_text(frame: Frame, look: Look, width: int, height: int, glyphs: GlyphSet, *, framed: bool) -> Picture:
@@ -305,7 +321,7 @@ def draw_numbers(frame: Frame, look: Look, width: int, height: int, glyphs: Glyp
         ended = entry.incident.resolved_step
         legend = f"┊ began at {steps(entry.incident.onset_step)}" + (f"   ╎ over at {steps(ended)}" if ended else "")
         lines.append((dim(legend + ("   ╌ limit" if entry.curve and entry.curve.limit is not None else "")),))
-    return _boxed(lines, "numbers", "", None, (width, height), glyphs, framed=True)
+    return _boxed(lines, "evidence", "", None, (width, height), glyphs, framed=True)
 
 
 def curve_spec(frame: Frame, look: Look, glyphs: GlyphSet) -> tuple[ChartSpec, XAxis]:

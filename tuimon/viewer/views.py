@@ -187,8 +187,9 @@ class Facts:
 
     name: str = "run"
     step: int = 0
-    lr: float | None = None
-    loss: float | None = None
+    lr: float | None = field(default=None, compare=False)
+    loss: float | None = field(default=None, compare=False)
+    """Not compared, as NaN is never equal to itself: a change comes with a new `revision`."""
     target: int | None = None
     """Step a rescue goes back to; None: the initial weights."""
     clips: bool | None = None

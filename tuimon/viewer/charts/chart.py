@@ -130,7 +130,7 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
     _draw_y_axis(canvas, place, y, in_band, glyphs, labelled=any(bool(np.isfinite(s.low).any()) for s in visible))
     draw_x_axis(canvas, place, x, glyphs, " · ".join(band.word for band in spec.bands if band.word))
     draw_marks(canvas, place, spec.marks, x, glyphs)
-    _draw_levels(canvas, place, spec.levels, visible, x, y, glyphs)
+    _draw_levels(canvas, place, spec.levels, visible, spec.marks, x, y, glyphs)
     _draw_lines(canvas, place, visible, x, y, glyphs)
     return canvas.picture()
 
@@ -246,11 +246,12 @@ def _draw_bands(canvas: Canvas, place: Area, bands: tuple[Band, ...], y: YAxis) 
 
 
 def _draw_levels(
-    canvas: Canvas, place: Area, levels: tuple[Level, ...], series: list[Series], x: XAxis, y: YAxis, glyphs: GlyphSet,
+    canvas: Canvas, place: Area, levels: tuple[Level, ...], series: list[Series], marks: tuple[VMark, ...], x: XAxis,
+    y: YAxis, glyphs: GlyphSet,
 ) -> None:
     """Dashed lines across the rows of their values; a level that the axis does not hold is left out.
 
-    The word stands at the left end, or at the right one where only that is free of data.
+    The word stands at the first place from the left that is free of data, or nowhere.
     """
     a_cell, a_row = (x.last - x.first + 1) / place.width, (y.high - y.low) / place.height
     for level in levels:
@@ -259,14 +260,14 @@ def _draw_levels(
             continue
         row = place.top + min(place.height - 1, int((y.high - at) / (y.high - y.low) * place.height))
         canvas.line(place.left, row, place.width, glyphs.level, level.role)
-        words = f" {fit(level.word, place.width // 2, glyphs.ellipsis)} "
-
-        def is_free(first: float, cells: int = cell_len(words) + 2, at: float = at) -> bool:
-            near = [one.between(first, first + cells * a_cell) for one in series]
-            return not any(bool(((y.units(s.low) < at + a_row) & (y.units(s.high) > at - a_row)).any()) for s in near)
-
-        left = is_free(x.first) or not is_free(x.last - (cell_len(words) + 2) * a_cell)
-        canvas.put(place.left + 1 if left else place.left + place.width - 1 - cell_len(words), row, words, level.role)
+        words = f" {level.word} "
+        cells = cell_len(words) + 2
+        near = [one.steps[(y.units(one.low) < at + a_row) & (y.units(one.high) > at - a_row)] for one in series]
+        taken = np.floor((np.concatenate([*near, [m.step for m in marks]]) - x.first) / a_cell)
+        starts = range(0, place.width - cells + 1, 2)
+        free = next((at for at in starts if not ((taken >= at) & (taken < at + cells)).any()), None)
+        if level.word and free is not None:
+            canvas.put(place.left + free + 1, row, words, level.role)
 
 
 _BAND_ROLE: Final[Mapping[Ground, Role]] = {"none": "axis", "usual": "band-usual", "healthy": "band-healthy"}
