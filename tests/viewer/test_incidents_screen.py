@@ -27,9 +27,10 @@ async def test_i_shows_what_was_found_with_why_numbers_curve_and_advice_and_esc_
         await p.until("✖ Exploding gradients")
         await p.pilot.press("i")
         text = await p.until(lambda t: "▸" in t and has_charts(t))
-        for words in ("incidents", "Exploding gradients", "critical", "since 20", "found at", "usual", "┊", "esc back"):
+        for words in ("incidents", "Exploding gradients", "critical", "since 20", "found at", "usual", "limit", "esc back"):
             assert words in text
-        seen = text
+        await p.pilot.press("down")
+        seen = await p.until(lambda t: "┊" in t and "└ ✖" in chosen(t))
         for _ in range(8):
             await p.pilot.press("pagedown")
             seen += p.text
@@ -85,8 +86,8 @@ async def test_an_incident_that_ends_while_it_is_looked_at_stays_chosen_and_says
         assert "still open" in text
         run.rescue().go(80, snapshots=False)
         text = await p.until(lambda t: "Exploding gradients" in chosen(t) and "over" in chosen(t))
-        assert re.search(r"over at\s+step \d+|over at step", " ".join(text.split()))
-        assert "╎" in text
+        assert "still open" not in text
+        assert re.search(r"╎ over at \d+", text)
 
 
 async def test_a_healthy_run_says_that_nothing_was_found_and_what_could_not_look():
@@ -116,7 +117,7 @@ async def test_what_is_found_while_the_screen_is_open_appears_and_is_chosen():
 
 async def test_a_frame_that_says_nothing_new_changes_no_row():
     async with panel(synthetic.exploding(alive=False)) as p:
-        await p.until("✖ Exploding gradients" if False else "Died")
+        await p.until("Died")
         await p.pilot.press("i")
         await p.until(lambda t: "▸" in t and has_charts(t))
         p.app.screen.show_frame(p.app.current)
@@ -156,7 +157,7 @@ async def test_the_help_lists_the_keys_of_this_screen_and_closes_onto_it():
         await p.until(lambda t: "onset of an incident" not in t and "Nothing found" in t)
 
 
-@pytest.mark.parametrize("key", ["q", "ctrl+c", "ctrl+q"])
+@pytest.mark.parametrize("key", ["q", "ctrl+q"])
 async def test_leaving_from_here_asks_the_owner_once(key):
     async with panel(synthetic.healthy(), owner=True) as p:
         await p.until("Healthy")
@@ -186,7 +187,7 @@ async def test_the_charts_are_up_to_date_and_fit_when_the_person_comes_back():
         await p.until("310/600")
 
 
-@pytest.mark.parametrize("size", [(1, 1), (20, 5), (39, 10), (40, 10), (60, 16), (80, 20), (99, 31), (100, 28), (300, 90)])
+@pytest.mark.parametrize("size", [(1, 1), (39, 10), (40, 10), (99, 31), (100, 28), (300, 90)])
 async def test_every_size_shows_the_choice_or_says_that_it_is_too_small(size):
     async with panel(synthetic.exploding(), (120, 40)) as p:
         await p.until("✖ Exploding gradients")

@@ -195,7 +195,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("end", ("k",), "k", "end the run at its next step boundary", lambda _: "end",
            lambda _: Order("stop", {}), _ask_end, 1, "run", "charts"),
     Action("incidents", ("i",), "i", "incidents: what was found, the curve that shows it, what to do, its manual page",
-           lambda _: "incidents", weight=1, place="charts"),
+           lambda _: "incidents", weight=2, place="charts"),
     Action("panel", ("1", "2", "3", "4"), "1-4", "choose a chart; again: show it large, and back", lambda _: "charts",
            weight=1, place="charts"),
     Action("next_chart", ("tab",), "tab", "choose the next chart", lambda _: "next", place="charts"),
