@@ -131,7 +131,7 @@ def resume(options: DemoOptions, model: nn.Module, optimizer: Optimizer, schedul
     from tuimon.instrument.checkpoints import Checkpoints
     from tuimon.instrument.resume import resume as go_on
 
-    found = go_on(Checkpoints(Path(options.run_dir) / "checkpoints"), model, [optimizer], [scheduler])
+    found = go_on(Checkpoints(Path(options.run_dir) / "checkpoints"), model, optimizer, scheduler=scheduler)
     for line in found.notes:
         print(line, file=sys.stderr)
     return found
