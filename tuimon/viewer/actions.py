@@ -186,7 +186,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
            _pause_order, _ask_pause, 2, "run"),
     Action("hold", ("x",), "x", "emergency stop: hold the run at its next step boundary", lambda _: "hold",
            lambda _: Order("hold", {}), _ask_hold, 2, "run"),
-    Action("rescue", ("r",), "r", "hold, restore last healthy snapshot, lr x0.1, clip 1.0, go on",
+    Action("rescue", ("r",), "r", "hold, restore healthy snapshot, lr x0.1, clip 1.0, go on",
            lambda _: "rescue", _rescue_order, _ask_rescue, 2, "run"),
     Action("checkpoint", ("c",), "c", "write a checkpoint to disk now", lambda _: "checkpoint",
            lambda _: Order("checkpoint", {}), _ask_checkpoint, 1, "run"),
