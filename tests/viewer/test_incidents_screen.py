@@ -125,6 +125,14 @@ async def test_a_frame_that_says_nothing_new_changes_no_row():
                 and view.size.area] == [0] * 6
 
 
+async def test_a_frame_that_comes_the_moment_the_screen_opens_is_shown():
+    async with panel(synthetic.exploding(alive=False)) as p:
+        await p.until("Died")
+        await p.app.run_action("incidents")
+        p.app._front.show_frame(p.app.current)
+        await p.until("▸")
+
+
 async def test_a_rescue_can_be_asked_for_from_here_and_the_refusal_of_another_is_said_here():
     async with panel(synthetic.exploding()) as p:
         await p.until("✖ Exploding gradients")

@@ -122,15 +122,18 @@ class Tuimon(App[str]):
         """Show the keys."""
         self.push_screen(help_screen(self._front.PLACE, self._ink, self._glyphs))
 
-    def action_incidents(self) -> None:
+    async def action_incidents(self) -> None:
         """Show what was found, until the person goes back."""
         from tuimon.viewer.screens.incidents import Incidents
 
-        self._front = Incidents(self._frame, self._ink, self._glyphs)
-        self.push_screen(self._front, lambda _: self._back_to_charts())
+        screen = Incidents(self._frame, self._ink, self._glyphs)
+        await self.push_screen(screen)   # a frame may come at once
+        self._front = screen
 
-    def _back_to_charts(self) -> None:
+    async def action_back(self) -> None:
+        """Back to the charts."""
         self._front = self._overview
+        await self.pop_screen()
         self._overview.show_frame(self._frame)
 
     def action_picture(self) -> None:

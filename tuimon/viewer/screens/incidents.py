@@ -111,7 +111,3 @@ class Incidents(Screen[None]):
         page = max(1, rows - 1)
         self._look = self._look.read(-page if which == 0 else page, count, rows)
         self._show()
-
-    def action_back(self) -> None:
-        """Back to the charts."""
-        self.dismiss(None)

@@ -6,7 +6,7 @@ from textual.binding import Binding, BindingType
 
 from tuimon.viewer.actions import Action, Place, actions_at
 
-_OF_THE_APP = ("help", "leave", "picture", "incidents")
+_OF_THE_APP = ("help", "leave", "picture", "incidents", "back")
 _OF_ONE_KEY = ("panel", "choose", "read")
 """Their keys differ: the action is told which one it was."""
 
