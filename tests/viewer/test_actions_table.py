@@ -9,7 +9,7 @@ import pytest
 
 from tuimon.control.commands import Command, check
 from tuimon.control.states import STATES, Refuse, outcome
-from tuimon.viewer.actions import ACTIONS, actions_markdown, find, footer
+from tuimon.viewer.actions import ACTIONS, actions_at, actions_markdown, find, footer
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.story import Overrides
@@ -71,8 +71,9 @@ def test_a_rescue_under_way_is_not_asked_for_again():
     assert find("rescue").refusal(frame(rescuing=True)) == "a rescue is under way"
 
 
-def test_no_key_is_bound_twice_and_names_are_unique():
-    keys = [key for action in ACTIONS for key in action.keys]
+@pytest.mark.parametrize("place", ["charts", "incidents"])
+def test_no_key_is_bound_twice_on_a_screen_and_names_are_unique(place):
+    keys = [key for action in actions_at(place) for key in action.keys]
     assert len(keys) == len(set(keys))
     assert len({action.name for action in ACTIONS}) == len(ACTIONS)
 

@@ -307,14 +307,14 @@ async def test_a_demo_that_has_ended_is_left_without_a_question():
         assert p.app.return_value == "leave"
 
 
-async def test_help_lists_every_key_of_the_table():
-    from tuimon.viewer.actions import ACTIONS
+async def test_help_lists_every_key_of_the_screen():
+    from tuimon.viewer.actions import actions_at
 
     async with panel(synthetic.healthy()) as p:
         await p.until("Healthy")
         await p.pilot.press("question_mark")
         text = await p.until("onset of an incident")
-        for action in ACTIONS:
+        for action in actions_at("charts"):
             assert action.help in text
         await p.pilot.press("escape")
         await p.until(lambda t: "onset of an incident" not in t)

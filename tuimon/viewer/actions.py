@@ -15,6 +15,9 @@ from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.lines import Line, Span, dim, measured, plain_factor, rate, say
 from tuimon.viewer.views import Frame
 
+Place = Literal["charts", "incidents"]
+"""The screens on which keys work."""
+
 RESCUE_SCALE: Final = 0.1
 RESCUE_CLIP: Final = 1.0
 RESCUE_WARMUP: Final = 20
@@ -56,6 +59,8 @@ class Action:
     weight: int = 0
     """Footer importance: 0 never, 1 where there is room, 2 always."""
     group: Literal["run", "look"] = "look"
+    place: Place | None = None
+    """The screen on which it works; None: on all."""
 
     def refusal(self, frame: Frame) -> str | None:
         """Why it cannot be done now, or None."""
@@ -181,27 +186,37 @@ ACTIONS: Final[tuple[Action, ...]] = (
            _pause_order, _ask_pause, 2, "run"),
     Action("hold", ("x",), "x", "emergency stop: hold the run at its next step boundary", lambda _: "hold",
            lambda _: Order("hold", {}), _ask_hold, 2, "run"),
-    Action("rescue", ("r",), "r", "hold, restore the last healthy snapshot, lr x0.1, clip 1.0, go on",
+    Action("rescue", ("r",), "r", "hold, restore healthy snapshot, lr x0.1, clip 1.0, go on",
            lambda _: "rescue", _rescue_order, _ask_rescue, 2, "run"),
     Action("checkpoint", ("c",), "c", "write a checkpoint to disk now", lambda _: "checkpoint",
            lambda _: Order("checkpoint", {}), _ask_checkpoint, 1, "run"),
     Action("undo", ("u",), "u", "undo the overrides of a rescue", lambda _: "undo",
            lambda _: Order("undo-overrides", {}), _ask_undo, 1, "run"),
     Action("end", ("k",), "k", "end the run at its next step boundary", lambda _: "end",
-           lambda _: Order("stop", {}), _ask_end, 1, "run"),
+           lambda _: Order("stop", {}), _ask_end, 1, "run", "charts"),
+    Action("incidents", ("i",), "i", "incidents: what was found, its curve, what to do, its manual",
+           lambda _: "incidents", weight=2, place="charts"),
     Action("panel", ("1", "2", "3", "4"), "1-4", "choose a chart; again: show it large, and back", lambda _: "charts",
-           weight=1),
-    Action("next_chart", ("tab",), "tab", "choose the next chart", lambda _: "next"),
-    Action("log_axis", ("y",), "y", "logarithmic or linear axis for the chosen chart", lambda _: "log", weight=1),
-    Action("smoother", ("plus", "equals_sign"), "+", "smooth the chosen chart more", lambda _: "smooth"),
-    Action("rougher", ("minus",), "-", "smooth the chosen chart less", lambda _: "rough"),
+           weight=1, place="charts"),
+    Action("next_chart", ("tab",), "tab", "choose the next chart", lambda _: "next", place="charts"),
+    Action("log_axis", ("y",), "y", "logarithmic or linear axis for the chosen chart", lambda _: "log", weight=1,
+           place="charts"),
+    Action("smoother", ("plus", "equals_sign"), "+", "smooth the chosen chart more", lambda _: "smooth",
+           place="charts"),
+    Action("rougher", ("minus",), "-", "smooth the chosen chart less", lambda _: "rough", place="charts"),
+    Action("choose", ("up", "down", "k", "j"), "↑↓", "among incidents: the one above, the one below (or k, j)",
+           lambda _: "choose", weight=2, place="incidents"),
+    Action("read", ("pageup", "pagedown"), "pgdn", "among incidents: read on; pgup reads back", lambda _: "more",
+           weight=2, place="incidents"),
+    Action("back", ("escape", "i"), "esc", "from the incidents back to the charts", lambda _: "back", weight=2,
+           place="incidents"),
     Action("picture", ("ctrl+s",), "ctrl+s", "save this screen as an SVG picture in the current directory",
            lambda _: "picture"),
     Action("help", ("question_mark", "h"), "?", "this help", lambda _: "help", weight=2),
     Action("leave", ("q", "ctrl+c"), "q", "leave this screen (training goes on; demo and run ask)", lambda _: "quit",
            weight=2),
 )
-"""Every key of the overview, in the order of footer and help."""
+"""Every key, in the order of footer and help."""
 
 
 def find(name: str) -> Action:
@@ -209,10 +224,15 @@ def find(name: str) -> Action:
     return next(action for action in ACTIONS if action.name == name)
 
 
-def footer(frame: Frame, *, wide: bool) -> tuple[Line, ...]:
+def actions_at(place: Place) -> tuple[Action, ...]:
+    """The keys of one screen."""
+    return tuple(action for action in ACTIONS if action.place in (None, place))
+
+
+def footer(frame: Frame, *, wide: bool, place: Place = "charts") -> tuple[Line, ...]:
     """The footer's entries in this state: what cannot be done now is dim."""
     entries: list[Line] = []
-    for action in ACTIONS:
+    for action in actions_at(place):
         urgent = action.name == "end" and _is_waiting(frame)
         if action.weight < (1 if wide else 2) and not urgent:
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -23,6 +23,9 @@ from tuimon.viewer.screens.overview import Overview
 from tuimon.viewer.screens.quit import END, LEAVE, ask_to_quit
 from tuimon.viewer.theme import PALETTES, Ink, depth_of
 from tuimon.viewer.views import Frame
+
+if TYPE_CHECKING:
+    from tuimon.viewer.screens.incidents import Incidents
 
 TTY_EVERY = 5.0
 """Seconds between two looks at the terminal."""
@@ -69,6 +72,7 @@ class Tuimon(App[str]):
         self._ink = Ink(palette, depth_of(self.console.color_system, os.environ))
         self._frame = empty_frame(name, "waiting for the run to be read")
         self._overview = Overview(self._frame, self._ink, glyphs)
+        self._front: Overview | Incidents = self._overview
         self._source = feed(lambda: self.post_message(self.FrameReady()))
 
     @property
@@ -96,14 +100,14 @@ class Tuimon(App[str]):
         frame = self._source.take()
         if frame is not None and self.is_running:
             self._frame = frame
-            self._overview.show_frame(frame)
+            self._front.show_frame(frame)
 
     def action_act(self, name: str) -> None:
         """Ask, and if the answer is yes, submit: the key path of every order in the table."""
         action, frame = find(name), self._frame
         refusal = action.refusal(frame)
         if refusal is not None:
-            self._overview.flash(f"{action.word(frame)}: {refusal}")
+            self._front.flash(f"{action.word(frame)}: {refusal}")
             return
         if action.order is None or action.question is None:
             return
@@ -116,7 +120,21 @@ class Tuimon(App[str]):
 
     def action_help(self) -> None:
         """Show the keys."""
-        self.push_screen(help_screen(self._ink, self._glyphs))
+        self.push_screen(help_screen(self._front.PLACE, self._ink, self._glyphs))
+
+    async def action_incidents(self) -> None:
+        """Show what was found, until the person goes back."""
+        from tuimon.viewer.screens.incidents import Incidents
+
+        screen = Incidents(self._frame, self._ink, self._glyphs)
+        await self.push_screen(screen)   # a frame may come at once
+        self._front = screen
+
+    async def action_back(self) -> None:
+        """Back to the charts."""
+        self._front = self._overview
+        await self.pop_screen()
+        self._overview.show_frame(self._frame)
 
     def action_picture(self) -> None:
         """Save what is on the screen, and say where."""
@@ -126,15 +144,15 @@ class Tuimon(App[str]):
         try:
             path = save(self.export_screenshot(title="tuimon"), facts.name, facts.step, Path.cwd())
         except OSError as error:
-            self._overview.flash(f"picture: it could not be saved here: {error.strerror or error}")
+            self._front.flash(f"picture: it could not be saved here: {error.strerror or error}")
         else:
-            self._overview.flash(f"picture: saved as {path.name} in {path.parent}", seconds=6.0)
+            self._front.flash(f"picture: saved as {path.name} in {path.parent}", seconds=6.0)
 
     def action_leave(self) -> None:
         """Detach; the owner of a live run is asked first."""
         if not self._owner or not self._frame.is_live:
             self.exit(LEAVE)
-        elif len(self.screen_stack) <= 2:
+        elif not isinstance(self.screen, Confirm):
             self.push_screen(ask_to_quit(self._frame, self._ink, self._glyphs), self._left)
 
     def _left(self, answer: str | None) -> None:

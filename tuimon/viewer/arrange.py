@@ -12,7 +12,7 @@ from typing import Final
 
 from rich.cells import cell_len
 
-from tuimon.viewer.actions import ACTIONS, footer
+from tuimon.viewer.actions import ACTIONS, Place, footer
 from tuimon.viewer.charts.format import percent
 from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
@@ -30,7 +30,7 @@ ROLES: Final[dict[Tone, Role]] = {
 _ASCII: Final = str.maketrans({
     "●": "+", "◆": "i", "▲": "!", "✖": "X", "◌": "?", "◐": "~", "◼": "#", "‖": "=", "✓": "+", "✝": "X", "▸": ">",
     "↺": "<", "▪": "o", "┊": ":", "→": ">", "–": "-", "·": "-", "…": "~", "━": "=", "─": "-", "┃": "|", "│": "|",
-    "×": "x", "±": "~",
+    "×": "x", "±": "~", "└": "`", "↑": "^", "↓": "v", "╎": ";", "╌": "-",
 })
 
 
@@ -42,16 +42,22 @@ def ascii_of(text: str) -> str:
 def paint(lines: Sequence[Line], width: int, height: int, glyphs: GlyphSet) -> Picture:
     """The lines as a picture of exactly that size; too long ones are cut with an ellipsis."""
     canvas = Canvas(width, height)
-    for y, line in enumerate(lines[:height]):
-        x, left = 0, width
+    put_lines(canvas, lines, 0, 0, width, height, glyphs)
+    return canvas.picture()
+
+
+def put_lines(canvas: Canvas, lines: Sequence[Line], at_x: int, at_y: int, width: int, height: int,
+              glyphs: GlyphSet) -> None:
+    """The lines on a part of a canvas; too long ones are cut with an ellipsis."""
+    for y, line in enumerate(lines[:height], at_y):
+        x, left = at_x, width
         for text, tone in line:
             words = ascii_of(text) if glyphs.name == "ascii" else text
             room = words if cell_len(words) <= left else fit(words, left, glyphs.ellipsis)
             x = canvas.put(x, y, room, ROLES[tone])
-            left = width - x
+            left = at_x + width - x
             if left <= 0 or room != words:
                 break
-    return canvas.picture()
 
 
 def _length(line: Iterable[Span]) -> int:
@@ -168,13 +174,13 @@ def events(frame: Frame, width: int, height: int) -> list[Line]:
     return rows
 
 
-def footer_keys(frame: Frame, width: int, height: int) -> list[Line]:
+def footer_keys(frame: Frame, width: int, height: int, *, place: Place = "charts") -> list[Line]:
     """The keys, from the table of actions."""
     del height
     if frame.flash:
         return [(Span(f" {frame.flash}", "warning"),)]
     for wide in (True, False):
-        entries = footer(frame, wide=wide)
+        entries = footer(frame, wide=wide, place=place)
         runs = {a.shown for a in ACTIONS if a.group == "run"}
         line: list[Span] = [Span(" ")]
         for i, entry in enumerate(entries):

@@ -181,6 +181,7 @@ def build_frame(sources: Sources) -> Frame:
         header=_header(sources, state), badges=badges, verdict=told.wide, narrow=told.narrow, tone=told.tone,
         charts=_charts(sources, state), heat=sources.heat, marks=_marks(story, sources.diagnosis),
         events=_diary(sources), about=about(leading), state=state, is_live=state in LIVE, facts=facts,
+        incidents=sources.incidents, unlooked=sources.diagnosis.not_evaluated,
         revision=sources.revision, problem=sources.problem, last=sources.last)
 
 

@@ -29,6 +29,7 @@ from tuimon.record.segments import LogReader, segment_paths
 from tuimon.record.status import settled
 from tuimon.viewer.charts.axes import XAxis, is_wide
 from tuimon.viewer.frame import build_frame, effective_state
+from tuimon.viewer.incidents import Proofs
 from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.lines import lapse
 from tuimon.viewer.story import Request, Story, tell
@@ -94,6 +95,7 @@ class Reading:
         self._log: LogReader | None = None
         self._history = History()
         self._layers = LayerStrip(None)
+        self._proofs = Proofs()
         self._judge: Judge = Silent()
         self._diagnosis = Diagnosis.nothing()
         self._asked: dict[str, Request] = {}
@@ -172,6 +174,7 @@ class Reading:
                 return False
             table = self._info.table if self._info is not None else None
             self._log, self._history, self._layers = LogReader(self.run.metrics), History(table), LayerStrip(table)
+            self._proofs = Proofs()
             self._judge = self._judge_for(self.rules, self._info)
         first, rows = self._sign is None, 0
         polls = 0
@@ -214,6 +217,7 @@ class Reading:
                          if name in history.names}
         self._wide = frozenset(name for name, thin in self._columns.items() if is_wide(thin.low, thin.high))
         self._layers.update(history)
+        self._proofs.update(self._diagnosis, history, self._layers)
         times = history.series("step_time").values[-RECENT:]
         times = times[np.isfinite(times)]
         self._step_time = float(np.median(times)) if len(times) else None
@@ -291,8 +295,8 @@ class Reading:
             age=mono - self._fresh if self._fresh is not None else 0.0,
             silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,
             trend=self._trend, columns=self._columns, wide=self._wide, last=int(self._x.last),
-            heat=self._layers.view(diagnosis), rules=self.rules, revision=self._revision, problem=problem, now=now,
-            console=clean(str(self.run.console), 200))
+            heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
+            revision=self._revision, problem=problem, now=now, console=clean(str(self.run.console), 200))
 
     @property
     def is_live(self) -> bool:

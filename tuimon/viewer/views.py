@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from tuimon.control.states import State
-from tuimon.diagnosis.model import Diagnosis, Severity
+from tuimon.diagnosis.model import Diagnosis, Incident, NotEvaluated, Severity
 from tuimon.viewer.lines import Line, Tone
 from tuimon.viewer.story import EventLine, Overrides, Request, Story
 
@@ -109,6 +109,35 @@ class HeatView:
 
 
 @dataclass(frozen=True, slots=True)
+class CurveView:
+    """The stretch of a curve that convicts an incident."""
+
+    title: str
+    """What is plotted, in words: "grad norm"."""
+    log: bool
+    first: int
+    """Step at the left end."""
+    last: int
+    """Step at the right end; it grows in steps while the incident is open."""
+    limit: float | None
+    """What the curve crossed; None where the test was not about a point of this curve."""
+    columns: Thin = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentView:
+    """One incident with its place among the others and its proof. Its texts are clean."""
+
+    key: tuple[str, int, int]
+    """Rule, step of detection, and how many equal ones stand before it: the same for as long as it is listed."""
+    incident: Incident
+    depth: int
+    """0 for what nothing else explains; a sign stands one deeper than its cause, and after it."""
+    curve: CurveView | None
+    """None where nothing that it speaks of was recorded."""
+
+
+@dataclass(frozen=True, slots=True)
 class MarkView:
     """A moment, in every chart."""
 
@@ -138,6 +167,10 @@ class Frame:
     state: State
     is_live: bool
     facts: Facts
+    incidents: tuple[IncidentView, ...] = ()
+    """Open ones first, each cause before its signs."""
+    unlooked: tuple[NotEvaluated, ...] = ()
+    """Rules that could not look."""
     last: int = 1
     """Right end of the x axis; it grows in steps, so that charts do not jump."""
     revision: int = 0
@@ -154,8 +187,9 @@ class Facts:
 
     name: str = "run"
     step: int = 0
-    lr: float | None = None
-    loss: float | None = None
+    lr: float | None = field(default=None, compare=False)
+    loss: float | None = field(default=None, compare=False)
+    """Not compared, as NaN is never equal to itself: a change comes with a new `revision`."""
     target: int | None = None
     """Step a rescue goes back to; None: the initial weights."""
     clips: bool | None = None
@@ -203,6 +237,7 @@ class Sources:
     """Metrics whose values span too many decades for a linear axis."""
     last: int = 1
     heat: HeatView = HeatView()
+    incidents: tuple[IncidentView, ...] = ()
     rules: Rules = "tuimon"
     revision: int = 0
     problem: str = ""

@@ -42,6 +42,16 @@ class VMark:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """A value with a meaning: a dashed line under the data, its word at the left end."""
+
+    at: float
+    """Data units, finite."""
+    word: str
+    role: Role = "mark"
+
+
+@dataclass(frozen=True, slots=True)
 class ChartSpec:
     """All that a chart says, apart from its axes."""
 
@@ -62,6 +72,14 @@ class ChartSpec:
     """Whether isolated wild values are cut off (and marked) rather than flatten the rest."""
     focused: bool = False
     """Whether the frame is drawn as the selected one."""
+    levels: tuple[Level, ...] = ()
+    """Their values have a place on the y axis."""
+
+    @property
+    def extent(self) -> tuple[Series, ...]:
+        """What the y axis has to hold: the series, and each level as one more where they begin."""
+        starts = [one.steps[0] for one in self.series if len(one)]
+        return (*self.series, *(Series.of((min(starts),), (level.at,)) for level in self.levels if starts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +117,7 @@ def area(width: int, height: int, gutter: int = LABEL + 2) -> Area:
 def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: GlyphSet = BRAILLE) -> Picture:
     """The chart in exactly `width` x `height` cells (at least 1 x 1); what does not fit is left out, the data last.
 
-    `y` comes from `axes.fit(previous, spec.series, x, log=spec.log, robust=spec.robust)`.
+    `y` comes from `axes.fit(previous, spec.extent, x, log=spec.log, robust=spec.robust)`.
     """
     canvas = Canvas(width, height)
     place = area(canvas.width, canvas.height)
@@ -112,6 +130,7 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
     _draw_y_axis(canvas, place, y, in_band, glyphs, labelled=any(bool(np.isfinite(s.low).any()) for s in visible))
     draw_x_axis(canvas, place, x, glyphs, " · ".join(band.word for band in spec.bands if band.word))
     draw_marks(canvas, place, spec.marks, x, glyphs)
+    _draw_levels(canvas, place, spec.levels, visible, spec.marks, x, y, glyphs)
     _draw_lines(canvas, place, visible, x, y, glyphs)
     return canvas.picture()
 
@@ -224,6 +243,31 @@ def _draw_bands(canvas: Canvas, place: Area, bands: tuple[Band, ...], y: YAxis) 
         if ground != "none":
             canvas.ground(place.left, place.top + row, place.width, ground)
     return rows
+
+
+def _draw_levels(
+    canvas: Canvas, place: Area, levels: tuple[Level, ...], series: list[Series], marks: tuple[VMark, ...], x: XAxis,
+    y: YAxis, glyphs: GlyphSet,
+) -> None:
+    """Dashed lines across the rows of their values; a level that the axis does not hold is left out.
+
+    The word stands at the first place from the left that is free of data, or nowhere.
+    """
+    a_cell, a_row = (x.last - x.first + 1) / place.width, (y.high - y.low) / place.height
+    for level in levels:
+        at = y.unit(level.at)
+        if not y.low <= at <= y.high:
+            continue
+        row = place.top + min(place.height - 1, int((y.high - at) / (y.high - y.low) * place.height))
+        canvas.line(place.left, row, place.width, glyphs.level, level.role)
+        words = f" {level.word} "
+        cells = cell_len(words) + 2
+        near = [one.steps[(y.units(one.low) < at + a_row) & (y.units(one.high) > at - a_row)] for one in series]
+        taken = np.floor((np.concatenate([*near, [m.step for m in marks]]) - x.first) / a_cell)
+        starts = range(0, place.width - cells + 1, 2)
+        free = next((at for at in starts if not ((taken >= at) & (taken < at + cells)).any()), None)
+        if level.word and free is not None:
+            canvas.put(place.left + free + 1, row, words, level.role)
 
 
 _BAND_ROLE: Final[Mapping[Ground, Role]] = {"none": "axis", "usual": "band-usual", "healthy": "band-healthy"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tuimon.viewer.actions import ACTIONS
+from tuimon.viewer.actions import Place, actions_at
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, say
 from tuimon.viewer.screens.confirm import Answer, Confirm
@@ -18,7 +18,7 @@ READING: Final[tuple[Line, ...]] = (
 )
 
 
-def help_screen(ink: Ink, glyphs: GlyphSet) -> Confirm:
-    """A dialog with one answer."""
-    rows = tuple((Span(f"{action.shown:>6}  ", "key"), Span(action.help)) for action in ACTIONS)
+def help_screen(place: Place, ink: Ink, glyphs: GlyphSet) -> Confirm:
+    """A dialog with one answer: the keys of that screen."""
+    rows = tuple((Span(f"{action.shown:>6}  ", "key"), Span(action.help)) for action in actions_at(place))
     return Confirm("Keys", (*rows, *READING), (Answer("q", "back", None),), ink, glyphs)

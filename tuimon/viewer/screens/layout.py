@@ -45,3 +45,28 @@ def divide(width: int, height: int, layers: int) -> Division:
     if charts < 4:   # a chart of three rows says nothing that a sparkline does not say
         verdict, charts = verdict + max(0, charts), 0
     return Division("compact", gap, verdict, sparks, heat, 2 if two else 1, 1, charts)
+
+
+@dataclass(frozen=True, slots=True)
+class Shelves:
+    """How the incidents divide a terminal, by its size only: nothing moves while they are looked at."""
+
+    kind: Literal["beside", "below", "tiny"]
+    """Where the curve stands, seen from the words."""
+    listed: int = 0
+    """Rows of the list, its box or heading included."""
+    curve: int = 0
+    numbers: int = 0
+    """Rows of the box of numbers; 0: they stand among the words."""
+
+
+def shelve(width: int, height: int) -> Shelves:
+    """The division of a terminal of that size."""
+    if width < LEAST[0] or height < LEAST[1]:
+        return Shelves("tiny")
+    if width >= FULL_COLUMNS and height >= 28:
+        listed = max(7, height // 4)
+        numbers = 7
+        return Shelves("beside", listed, height - 2 - listed - numbers, numbers)
+    listed = 5 if height >= 20 else 3
+    return Shelves("below", listed, 8 if height >= 22 else 0)

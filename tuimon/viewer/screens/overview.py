@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Grid
 from textual.screen import Screen
-from textual.timer import Timer
 
 from tuimon.viewer import arrange
-from tuimon.viewer.actions import ACTIONS
+from tuimon.viewer.actions import Place
 from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.screens.keys import bindings
 from tuimon.viewer.screens.layout import Division, divide
 from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import Frame
+from tuimon.viewer.widgets.footer import Footer
 from tuimon.viewer.widgets.words import Words
 
 if TYPE_CHECKING:
@@ -27,22 +28,11 @@ if TYPE_CHECKING:
     from tuimon.viewer.widgets.spark import SparkPanel
 
 
-def bindings() -> list[BindingType]:
-    """The table of actions as Textual bindings."""
-    found: list[BindingType] = []
-    for action in ACTIONS:
-        for i, key in enumerate(action.keys):
-            what = f"panel({i})" if action.name == "panel" else (
-                f"app.act('{action.name}')" if action.order is not None else
-                f"app.{action.name}" if action.name in ("help", "leave", "picture") else action.name)
-            found.append(Binding(key, what, action.help, show=False))
-    return found
-
-
 class Overview(Screen[None]):
     """Header, badges, verdict, charts, layers, events, keys."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings()
+    PLACE: ClassVar[Place] = "charts"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("charts")
     CSS = """
     Overview { layers: base; overflow: hidden; }
     Overview > Words { height: 1; width: 1fr; }
@@ -62,8 +52,6 @@ class Overview(Screen[None]):
         self._frame, self._ink, self._glyphs = frame, ink, glyphs
         self._division: Division | None = None
         self._choice: Choice | None = None
-        self._flash = ""
-        self._flash_timer: Timer | None = None
         self._panels: list[ChartPanel] = []
         self._sparks: SparkPanel | None = None
         self._heat: HeatPanel | None = None
@@ -78,7 +66,7 @@ class Overview(Screen[None]):
         yield words("verdict", arrange.verdict)
         yield Grid(id="charts")
         yield words("events", arrange.events)
-        yield words("footer", arrange.footer_keys)
+        yield Footer("charts", self._frame, self._ink, self._glyphs)
         yield words("small", arrange.too_small)
 
     def on_mount(self) -> None:
@@ -114,24 +102,11 @@ class Overview(Screen[None]):
         self._divide()
         for words in self.query(Words):
             words.tell(frame)
-        self._tell_footer()
         self._plot()
 
     def flash(self, text: str, seconds: float = 3.0) -> None:
-        """Say something in the footer's place for a moment: one row, where a toast would redraw a corner twice."""
-        self._flash = text
-        self._tell_footer()
-        if self._flash_timer is not None:
-            self._flash_timer.stop()
-        self._flash_timer = self.set_timer(seconds, self._end_flash)
-
-    def _end_flash(self) -> None:
-        self._flash, self._flash_timer = "", None
-        self._tell_footer()
-
-    def _tell_footer(self) -> None:
-        frame = replace(self._frame, flash=self._flash) if self._flash else self._frame
-        self.query_one("#footer", Words).tell(frame)
+        """Say something in the footer's place for a moment."""
+        self.query_one(Footer).flash(text, seconds)
 
     @property
     def choice(self) -> Choice | None:

@@ -24,5 +24,5 @@ class ChartPanel(PictureView):
 
     def _paint(self, width: int, height: int) -> Picture:
         spec, x = self._spec, self._x
-        self._y = fit(self._y, spec.series, x, log=spec.log, robust=spec.robust)
+        self._y = fit(self._y, spec.extent, x, log=spec.log, robust=spec.robust)
         return draw(spec, width, height, x, self._y, self.glyphs)

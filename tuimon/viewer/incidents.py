@@ -1,0 +1,147 @@
+"""Incidents as the screen lists them, each with the stretch of curve that convicts it. No I/O."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from tuimon.diagnosis.model import Category, Diagnosis, Incident
+from tuimon.record.chunk import Ints
+from tuimon.record.history import History, Thin, thin
+from tuimon.record.metrics import METRICS
+from tuimon.viewer.charts.axes import XAxis, is_wide
+from tuimon.viewer.layers import LayerStrip
+from tuimon.viewer.text import clean
+from tuimon.viewer.views import CurveView, IncidentView
+
+COLUMNS: Final = 512
+"""Columns that a stretch is thinned to."""
+LEAD: Final = 40
+"""Steps shown before the onset, at least; half of what follows where that is more."""
+LEAD_ROWS: Final = 8
+"""Measurements shown before the onset, at least: what is logged rarely has few steps of its own."""
+_BY_CATEGORY: Final[dict[Category, str]] = {
+    "loss": "loss", "gradients": "grad_norm", "updates": "update_ratio", "numerics": "loss", "layers": "grad_norm",
+    "generalisation": "val_loss", "throughput": "throughput", "activations": "loss",
+}
+_PER_LAYER: Final = ("layer_grad_rms", "layer_grad_norm")
+
+
+def grouped(diagnosis: Diagnosis) -> tuple[tuple[Incident, int], ...]:
+    """Every incident with its depth: open ones first, each cause followed by its signs; then those that are over."""
+    listed: list[tuple[Incident, int]] = []
+    standing = diagnosis.open_incidents
+    by_rule = {incident.rule: incident for incident in reversed(standing)}
+
+    def root(incident: Incident) -> Incident:
+        seen = {incident.rule}
+        while (cause := by_rule.get(incident.cause or "")) is not None and cause.rule not in seen:
+            seen.add(cause.rule)
+            incident = cause
+        return incident
+
+    def put(incident: Incident, depth: int) -> None:
+        if any(incident is known for known, _ in listed):
+            return
+        listed.append((incident, depth))
+        for sign in standing:
+            if sign.cause == incident.rule:
+                put(sign, depth + 1)
+
+    for incident in standing:   # the event with the worst sign first
+        put(root(incident), 0)
+    return (*listed, *((i, 0) for i in diagnosis.incidents if i.state == "resolved"))
+
+
+class Proofs:
+    """The incidents of one run as views; what is over and complete is cut out of the log once."""
+
+    def __init__(self) -> None:
+        self.views: tuple[IncidentView, ...] = ()
+        self._kept: dict[Incident, IncidentView] = {}
+        """Those that cannot change any more."""
+
+    def update(self, diagnosis: Diagnosis, history: History, layers: LayerStrip) -> None:
+        """Take in what was read."""
+        seen: Counter[tuple[str, int]] = Counter()
+        views: list[IncidentView] = []
+        kept: dict[Incident, IncidentView] = {}
+        for incident, depth in grouped(diagnosis):
+            known = self._kept.get(incident)
+            named = (incident.rule, incident.detected_step)
+            key = (*named, seen[named])
+            seen[named] += 1
+            if known is None:
+                known = IncidentView(key, _cleaned(incident), depth, curve(incident, history, layers))
+            elif known.key != key:
+                known = replace(known, key=key)
+            if incident.state == "resolved" and (known.curve is None or known.curve.last <= history.last_step):
+                kept[incident] = known
+            views.append(known)
+        self.views, self._kept = tuple(views), kept
+
+
+def _cleaned(incident: Incident) -> Incident:
+    return replace(
+        incident, layer=None if incident.layer is None else clean(incident.layer, 60), why=clean(incident.why, 800),
+        headline=clean(incident.headline, 80), next=tuple(clean(one, 400) for one in incident.next))
+
+
+def curve(incident: Incident, history: History, layers: LayerStrip) -> CurveView | None:
+    """What the incident's first evidence was measured on, or else what its category is about, around its steps."""
+    for name in (*(e.metric for e in incident.evidence), _BY_CATEGORY[incident.category]):
+        if name in _PER_LAYER:
+            title, found = _layer_stretch(incident, layers)
+        else:
+            title = METRICS[name].label if name in METRICS else name
+            first, last = span(incident, history.last_step, history.series(name).steps)
+            found = (first, last, history.thin(name, first, last, COLUMNS))
+        if found is None or not len(found[2]):
+            continue
+        first, last, columns = found
+        log = name in _PER_LAYER or (name in METRICS and METRICS[name].log_axis) or is_wide(columns.low, columns.high)
+        return CurveView(title, log, first, last, _limit(incident, name, columns), columns)
+    return None
+
+
+def _layer_stretch(incident: Incident, layers: LayerStrip) -> tuple[str, tuple[int, int, Thin] | None]:
+    """Gradient RMS of the incident's layer, from the strip's own rows."""
+    name = clean(incident.layer or "", 60)
+    if layers.steps is None or layers.rms is None or name not in layers.names or not len(layers.steps):
+        return "", None
+    values = layers.rms[:, layers.names.index(name)].astype(np.float64)
+    measured = ~np.isnan(values)   # NaN says that there was no gradient
+    first, last = span(incident, int(layers.steps[-1]), layers.steps)
+    found = thin(layers.steps[measured], values[measured], first, last, COLUMNS)
+    return f"gradient RMS of {name}", (first, last, found)
+
+
+def span(incident: Incident, now: int, steps: Ints) -> tuple[int, int]:
+    """First and last step to show: from some time before the onset to its end, or to now with some room.
+
+    `steps` (n,) are those at which the metric was measured. While the incident stays open the answer changes rarely.
+    """
+    end = now if incident.resolved_step is None else incident.resolved_step
+    after = int(XAxis().grown(max(1, end - incident.onset_step)).last)
+    first = incident.onset_step - max(LEAD, after // 2)
+    before = int(np.searchsorted(steps, incident.onset_step)) - LEAD_ROWS
+    if len(steps):
+        first = min(first, int(steps[max(0, before)]))
+    return max(0, first), incident.onset_step + after
+
+
+def _limit(incident: Incident, name: str, columns: Thin) -> float | None:
+    """The limit, where the number that crossed it is one of this curve: some tests are about its swing or its slope."""
+    said = next((e for e in incident.evidence if e.metric == name), None)
+    if said is None or not math.isfinite(said.limit):
+        return None
+    at = (columns.steps >= incident.onset_step) & np.isfinite(columns.low)
+    if not at.any() or not math.isfinite(said.value):
+        return None
+    low, high = float(columns.low[at].min()), float(columns.high[at].max())
+    room = 0.02 * (high - low)
+    return said.limit if low - room <= said.value <= high + room else None
