@@ -13,7 +13,8 @@ settings.register_profile("steady", deadline=None, derandomize=bool(os.environ.g
 settings.load_profile("steady")
 
 collect_ignore = (
-    [] if importlib.util.find_spec("torch") else ["instrument", "integrations", "demo", "program", "bench"]
+    [] if importlib.util.find_spec("torch") else
+    ["instrument", "integrations", "demo", "program", "bench", "launch/test_launch_script.py"]
 )
 
 

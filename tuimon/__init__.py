@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tuimon.errors import AttachError, CheckpointError, TuimonError, UsageError
     from tuimon.instrument.attach import attach
     from tuimon.instrument.monitor import Monitor
+    from tuimon.instrument.resume import ResumeInfo, resume
     from tuimon.instrument.stopping import TrainingStopped
 
 __version__ = "0.1.0"
@@ -20,6 +21,8 @@ __version__ = "0.1.0"
 _WHERE = {
     "attach": "tuimon.instrument.attach",
     "Monitor": "tuimon.instrument.monitor",
+    "resume": "tuimon.instrument.resume",
+    "ResumeInfo": "tuimon.instrument.resume",
     "TrainingStopped": "tuimon.instrument.stopping",
     "TuimonError": "tuimon.errors",
     "UsageError": "tuimon.errors",
@@ -31,12 +34,14 @@ __all__ = [
     "AttachError",
     "CheckpointError",
     "Monitor",
+    "ResumeInfo",
     "TrainingStopped",
     "TuimonError",
     "UsageError",
     "__version__",
     "attach",
     "integrations",
+    "resume",
 ]
 
 

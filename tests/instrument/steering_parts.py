@@ -172,7 +172,7 @@ class FakeCheckpoints:
     gate: threading.Event = field(default_factory=threading.Event)
     broken: bool = False
 
-    def save(self, captured: Lent, step: int, *, attempt: int, overrides: Mapping[str, Any]) -> Saved:
+    def save(self, captured: Lent, step: int, *, attempt: int, overrides: Mapping[str, Any], **_more: Any) -> Saved:
         assert not captured.released
         assert self.gate.wait(DEADLINE)
         if self.broken:

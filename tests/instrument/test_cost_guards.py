@@ -154,11 +154,12 @@ def test_the_thousandth_step_costs_what_the_fifteenth_does(tmp_path: Path) -> No
 
 
 HERE = Path(tuimon.__file__).parent
-HARMLESS = ("builtins", "collections", "math", "time.perf_counter", "time.time", "torch", "numpy", "enum", "tuimon")
+HARMLESS = ("builtins", "collections", "math", "time.perf_counter", "time.time", "_thread.get_ident", "torch", "numpy", "enum", "tuimon")
 """Where what tuimon calls in a step may come from: nothing that waits, locks, or talks to the system."""
-CALLS = {Loop: 113, Clipping: 136, Scaling: 153}
-"""Functions of tuimon's own that a step runs, one of the first sixteen, which look for labels. What they call costs as
-much again: about 0.1 us each."""
+CALLS = {Loop: 105, Clipping: 122, Scaling: 139}
+"""Functions of tuimon's own that a step runs. What they call costs as much again: about 0.1 us each."""
+USUAL = 20
+"""Steps before an ordinary one: the first sixteen compare all gradients, to see whether a number needs a label."""
 
 
 class Calls:
@@ -195,7 +196,7 @@ def is_ours(frame: FrameType) -> bool:
 def calls_of(kind: type[Loop], layers: int, run_dir: Path) -> Calls:
     loop = kind(layers)
     with tuimon.attach(loop.model, loop.opt, run_dir=run_dir, detail="light", checkpoints="off"):
-        loop.go(BEFORE)
+        loop.go(USUAL)
         with Calls() as calls:
             loop.go(1)
     return calls
@@ -227,14 +228,14 @@ def test_what_python_holds_does_not_grow_with_the_steps(tmp_path: Path) -> None:
     loop = Clipping()
     with tuimon.attach(loop.model, loop.opt, run_dir=tmp_path / "run", detail="light") as monitor:
         held = []
-        for steps in (1300, 300, 300):
+        for steps in (1900, 300, 300):
             loop.go(steps)
             until = time.monotonic() + 20.0
             while time.monotonic() < until and len(monitor._recorder._intake):
                 time.sleep(0.01)
             gc.collect()
             held.append(sys.getallocatedblocks())
-    assert min(held[1] - held[0], held[2] - held[1]) < 150, "a list of what was measured would grow by one a step"
+    assert min(held[1] - held[0], held[2] - held[1]) < 200, "a list of what was measured would grow by one a step"
 
 
 SYSTEM_CALLS = textwrap.dedent("""

@@ -71,7 +71,7 @@ class Run:
         return losses
 
     def resume(self, store, **kw):
-        info = resume(store, self.model, self.optimizer, [self.schedule], self.scaler, **kw)
+        info = resume(store, self.model, self.optimizer, scheduler=[self.schedule], scaler=self.scaler, **kw)
         self.step = info.step
         return info
 
@@ -206,7 +206,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_touched(other, why, tmp
         optimizers.append(torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1))
     before = fingerprint(run)
     with pytest.raises(CheckpointError, match=why) as caught:
-        resume(store, run.model, optimizers, schedules)
+        resume(store, run.model, *optimizers, scheduler=schedules)
     assert "\n" not in str(caught.value)
     after = fingerprint(run)
     assert all(torch.equal(before[0][k], after[0][k]) for k in before[0])
@@ -220,8 +220,16 @@ def test_what_was_not_passed_is_noted(tmp_path):
     interrupted(store, 3, 3, scaled=True)
     run = Run(seed=5)
     info = resume(store, run.model, run.optimizer)
-    assert info.notes == ("the loss scale was not restored: no scaler was passed",
-                          "the schedule was not restored: no schedulers were passed")
+    assert info.notes == (
+        "the loss scale was not restored: no scaler was passed, and none or several were found",)
+    assert run.schedule.last_epoch == 3
+    alone = torch.optim.SGD(run.model.parameters(), 0.1)
+    store_of_sgd = Checkpoints(tmp_path / "sgd")
+    schedule = torch.optim.lr_scheduler.ConstantLR(alone)
+    store_of_sgd.save(capture_copy(TrainingState(run.model, alone, schedulers=[schedule]), 1))
+    fresh = torch.optim.SGD(run.model.parameters(), 0.1)
+    assert resume(store_of_sgd, run.model, fresh).notes == (
+        "the schedule was not restored: no scheduler was passed, and none was found",)
     plain = Run(seed=5)
     store.save(capture_copy(TrainingState(plain.model, plain.optimizer), 1))
     scaled = Run(seed=5, scaled=True)

@@ -196,11 +196,11 @@ def test_the_autopilot_rescues_by_the_same_way_as_a_person_and_signs_as_the_guar
         assert run.seen("incident", change="resolved")
 
 
-def test_the_autopilot_waits_out_warm_up_and_horizon_and_holds_after_five_rescues_in_vain(tmp_path):
+def test_the_autopilot_waits_out_warm_up_and_horizon_and_holds_after_three_rescues_in_vain(tmp_path):
     with rig(tmp_path, _explode_at(100, until_rollback=False), on_critical="rescue") as run, Loop(run, 0.0) as loop:
         held = run.wait("command", verb="hold", outcome="applied")
         applied = [e.step for e in run.seen("command", verb="rescue", outcome="applied")]
-        assert len(applied) == 5
+        assert len(applied) == 3
         gaps = [b - a for a, b in zip(applied, [*applied[1:], held.step], strict=True)]
         assert min(gaps) >= 60
         assert run.steering.state == "held"

@@ -28,6 +28,7 @@ INSTALLS = [c for c in COMMANDS if "-m venv" in c]
 STEPPED = r"step [1-9][\d ]*/"
 """The header's step of how many; event lines speak of steps too, also before the first."""
 DEMOS = [c for c in COMMANDS if " demo " in c and c not in INSTALLS and "--headless" not in c]
+PRINTED = [c for c in COMMANDS if " explain " in c or " curve " in c]
 RUNS = [c for c in COMMANDS if " run " in c]
 
 
@@ -38,10 +39,17 @@ def arguments(command: str) -> list[str]:
 
 
 def test_every_command_is_known_to_a_test():
-    others = {".venv/bin/tuimon watch", ".venv/bin/tuimon runs", ".venv/bin/tuimon diagnose --json",
+    others = {*PRINTED, ".venv/bin/tuimon watch", ".venv/bin/tuimon runs", ".venv/bin/tuimon diagnose --json",
               ".venv/bin/tuimon demo exploding --headless --on-critical rescue", *RUNS}
     assert set(COMMANDS) == {*INSTALLS, *DEMOS, *others}
     assert len(INSTALLS) == 2
+
+
+@pytest.mark.parametrize("command", PRINTED)
+def test_what_only_prints_prints_something_and_succeeds(command):
+    done = subprocess.run(arguments(command), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 10
 
 
 @pytest.mark.parametrize("command", DEMOS)

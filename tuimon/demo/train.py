@@ -136,7 +136,8 @@ def resume(options: DemoOptions, model: nn.Module, optimizer: Optimizer, schedul
     from tuimon.instrument.checkpoints import Checkpoints
     from tuimon.instrument.resume import resume as go_on
 
-    found = go_on(Checkpoints(Path(options.run_dir) / "checkpoints"), model, [optimizer], [scheduler], scaler)
+    found = go_on(Checkpoints(Path(options.run_dir) / "checkpoints"), model, optimizer, scheduler=scheduler,
+                  scaler=scaler)
     for line in found.notes:
         print(line, file=sys.stderr)
     return found

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import shutil
 import sys
 import warnings
 import weakref
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -32,7 +33,9 @@ from tuimon.instrument.autopilot import Policy
 from tuimon.instrument.cadence import DETAILS, Cadence, Detail
 from tuimon.instrument.checkpoints import Checkpoints
 from tuimon.instrument.describe import run_info
+from tuimon.instrument.discovery import Discovery
 from tuimon.instrument.ending import ending
+from tuimon.instrument.feeds import Feeds
 from tuimon.instrument.found import give_way
 from tuimon.instrument.host import capture_copy
 from tuimon.instrument.labels import Label
@@ -45,7 +48,6 @@ from tuimon.instrument.resume import ResumeInfo
 from tuimon.instrument.snapshots import Snapshots
 from tuimon.instrument.state import TrainingState, unwrapped
 from tuimon.instrument.steering import Steering
-from tuimon.instrument.store import Store
 from tuimon.instrument.tracked import device_of, held_by, named_parameters
 from tuimon.instrument.weakly import Weak
 from tuimon.record import claim
@@ -80,12 +82,13 @@ def attach(
 
     model: as it is called in the loop (compiled or wrapped, if it is). optimizers: all that step it; one update is
     complete when the last of them has stepped. scheduler (one or several), scaler, dataloader (its position, where it
-    has a state_dict): for exact checkpoints. run_dir: a directory of one's own, used again for another attempt;
-    default: the one that `tuimon run` (or $TUIMON_RUN_DIR) prepared, else a fresh one under $TUIMON_RUNS. detail:
-    "auto" keeps the measured cost near 1 % of the step, "full" measures everything, "light" the least. checkpoints:
-    "auto" keeps snapshots in memory where they fit in a quarter of what is free; "off" keeps none and writes none.
-    on_critical: what to do about a critical incident when nobody watches: "warn", "hold", "rescue", "stop". resumed:
-    what `resume` returned, where this is a further attempt: steps count on, and a rescue's overrides stay in force.
+    has a state_dict): for exact checkpoints; what is not passed is looked for. run_dir: a directory of one's own, used
+    again for another attempt; default: the one that `tuimon run` (or $TUIMON_RUN_DIR) prepared, else a fresh one under
+    $TUIMON_RUNS. detail: "auto" keeps the measured cost near 1 % of the step, "full" measures everything, "light" the
+    least. checkpoints: "auto" keeps snapshots in memory where they fit in a quarter of what is free; "off" keeps none
+    and writes none. on_critical: what to do about a critical incident when nobody watches: "warn", "hold", "rescue",
+    "stop". resumed: what `resume` returned, where this is a further attempt: steps count on, and a rescue's overrides
+    stay in force.
     AttachError says in one line what was given and what is wanted.
     """
     if len(open_runs()) >= _MANY:
@@ -103,7 +106,8 @@ def attach(
                   total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
     name = name or type(unwrapped(model)).__name__
     device = device_of([p for group in held_by(opts) for p in group])
-    state = TrainingState(model, Weak(opts), scaler=scaler, schedulers=Weak(schedulers))
+    state = TrainingState(model, Weak(opts), scaler=scaler, schedulers=Weak(schedulers),
+                          from_step=resumed.step if resumed else 0)
     overrides = Overrides()
     if resumed is not None and resumed.overrides:
         overrides.load(resumed.overrides)
@@ -144,12 +148,13 @@ def check_options(
 
 def _recorder(info: RunInfo, run_dir: str | os.PathLike[str] | None, undo: ExitStack, **options: Any) -> Recorder:
     """A recorder at work in the run directory; `undo` ends it and removes what was not there before."""
-    run, attempt = _run(info.name, run_dir, undo)
-    info = replace(info, attempt=attempt)
-    try:
-        run.write_info(info)
-    except OSError as error:
-        raise AttachError(f"cannot write to {run.path}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
+    with ExitStack() as taking:
+        run, attempt = _run(info.name, run_dir, undo, taking)
+        info = replace(info, attempt=attempt)
+        try:
+            run.write_info(info)
+        except OSError as error:
+            raise AttachError(f"cannot write to {run.path}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
     recorder = Recorder(run, info, attempt=attempt, context=_context(info), **options)
     recorder.start()
     undo.push(lambda _, error, __: recorder.close(*ending(error, stopping=False)))
@@ -184,14 +189,14 @@ def _join(
     snapshots = _snapshots(recorder, state) if keep == "auto" else None
     if snapshots is not None:
         undo.callback(snapshots.close)
-    store = None
-    if keep == "auto":
-        store = Store(Checkpoints(recorder.run.checkpoints, run=recorder.run.name), dataloader)
+    feeds = Feeds()
     steering = Steering(
-        recorder, overrides, snapshots, store,
+        recorder, overrides, snapshots,
+        Checkpoints(recorder.run.checkpoints, run=recorder.run.name) if keep == "auto" else None,
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
+        discovery=Discovery(state, dataloader, feeds.newest),
     )
-    run = Attached(probe, recorder, steering, state, store, snapshots)
+    run = Attached(probe, recorder, steering, state, feeds, snapshots)
     attached = weakref.ref(run)
     return Monitor(run)
 
@@ -219,18 +224,38 @@ def _context(info: RunInfo) -> Any:
     return context_of(info)
 
 
-def _run(name: str, run_dir: str | os.PathLike[str] | None, undo: ExitStack) -> tuple[RunDir, int]:
-    """The run directory and the number of this attempt in it; `undo` removes what was not there before."""
+@contextmanager
+def _claiming(path: Path) -> Iterator[None]:
+    """One process at a time looks whether a directory is taken and takes it: two at once would both find it free.
+
+    The lock is the kernel's, on the directory itself: it leaves no file, and dies with its process.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # a file system that has no locks
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _run(
+    name: str, run_dir: str | os.PathLike[str] | None, undo: ExitStack, taking: ExitStack
+) -> tuple[RunDir, int]:
+    """The run directory and the number of this attempt in it; `undo` removes what was not there before.
+
+    `taking` is left when the directory says whose it is.
+    """
     try:
         if run_dir is None:
             run = create_run(name)
             undo.callback(shutil.rmtree, run.path, ignore_errors=True)
             return run, 1
         run = RunDir(Path(run_dir).expanduser().absolute())
-        if not run.path.exists():
-            undo.callback(shutil.rmtree, run.path, ignore_errors=True)
+        is_new = not run.path.exists()
         run.path.parent.mkdir(parents=True, exist_ok=True)
         prepare_run(run)
+        taking.enter_context(_claiming(run.path))
         before = run.read_info()
     except OSError as error:
         where = run_dir or "a run directory"
@@ -238,6 +263,8 @@ def _run(name: str, run_dir: str | os.PathLike[str] | None, undo: ExitStack) -> 
     except LogError as error:
         raise AttachError(f"run_dir holds something else: {error}") from None
     if before is None:
+        if is_new:  # and nobody else's by now
+            undo.callback(shutil.rmtree, run.path, ignore_errors=True)
         return run, 1
     mine = before.process.pid == os.getpid()
     if mine and is_recorded(run):

@@ -26,13 +26,14 @@ from torch.utils.hooks import RemovableHandle
 from tuimon.instrument import hooks, patches
 from tuimon.instrument.drift import Drift
 from tuimon.instrument.ending import Ending, ending, last_error
+from tuimon.instrument.feeds import Feeds
 from tuimon.instrument.labels import Label
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.recorder import Recorder, close_recorders
 from tuimon.instrument.snapshots import Snapshots
 from tuimon.instrument.state import TrainingState
 from tuimon.instrument.steering import Steering
-from tuimon.instrument.store import Store
+from tuimon.instrument.stopping import TrainingStopped
 from tuimon.record.chunk import Mark
 
 LAST_ROWS: Final = 2.0
@@ -47,11 +48,11 @@ class Attached:
     """One run from attach to its end."""
 
     def __init__(
-        self, probe: Probe, recorder: Recorder, steering: Steering, state: TrainingState, store: Store | None,
+        self, probe: Probe, recorder: Recorder, steering: Steering, state: TrainingState, feeds: Feeds,
         snapshots: Snapshots | None,
     ) -> None:
         self.probe, self.recorder, self.steering = probe, recorder, steering
-        self._state, self._store, self._snapshots = state, store, snapshots
+        self._state, self.feeds, self._snapshots = state, feeds, snapshots
         self._drift = Drift(state.model, probe.tracked.ids)
         self._steers, self._broke, self.is_over, self._at_boundary = True, False, False, False
         self._told: set[str] = set()
@@ -74,8 +75,8 @@ class Attached:
 
     @property
     def is_ending_data(self) -> bool:
-        """Whether loaders are to yield nothing any more: the second rung of the stop ladder."""
-        return self.should_stop
+        """Whether its loaders are to yield nothing any more: the second rung of the stop ladder."""
+        return self.should_stop and not self.feeds.is_released
 
     def boundary(self) -> None:
         """A step is complete and its row is on the way: commands, snapshots, the stop ladder."""
@@ -90,14 +91,15 @@ class Attached:
         probe, steering = self.probe, self.steering
         if self._state.scaler is None and probe.scaler is not None:
             self._state.scaler = probe.scaler
-        if self._store is not None and self.recorder.mailbox.due <= 0 and steering.state != "starting":
-            self._store.remember()
         began = time.perf_counter()
         try:
             steering.at_boundary(probe.step)
             if probe.unmeasured is None and self._drift.has_begun(probe.tracked.ids):
                 self._say_drift()
-        except Exception as error:  # TrainingStopped and Ctrl+C are no Exceptions: they pass
+        except TrainingStopped:
+            self.feeds.release()
+            raise
+        except Exception as error:  # Ctrl+C is no Exception: it passes
             self._steers, self._broke = False, True
             self.fault("steering", error)
         finally:
@@ -170,7 +172,7 @@ class Attached:
         self.probe.forget()
         self._steers = False
         self.steering.dismiss()
-        if trainer in (None, me):
+        if trainer == me:
             return not (self.probe.inside or self._at_boundary or self._is_stepping())
         until = time.monotonic() + LAST_ROWS
         while (self.probe.inside or self._at_boundary) and time.monotonic() < until:

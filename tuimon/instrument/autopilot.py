@@ -19,7 +19,7 @@ from tuimon.diagnosis.model import Diagnosis
 from tuimon.instrument.guard import HORIZON, Key, keys
 
 Policy = Literal["warn", "hold", "rescue", "stop"]
-MOST: Final = 5
+MOST: Final = 3
 """Rescues before a person has to look: each makes the learning rate ten times smaller."""
 
 

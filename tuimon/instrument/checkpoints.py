@@ -79,12 +79,13 @@ class Checkpoints:
     def save(
         self, captured: Captured, step: int | None = None, *, attempt: int = 1,
         overrides: Mapping[str, Any] | None = None, loader: Any = None, extra: Mapping[str, Any] | None = None,
-        healthy: bool | None = None,
+        healthy: bool | None = None, parts: Mapping[str, str] | None = None,
     ) -> CheckpointInfo:
         """Write a lent copy durably, read it back, prune old ones. Gives the copy back, whatever happens.
 
         `overrides` (lr scale, clip), `loader` (a position) and `extra` come back from `load` as they were given;
-        values that cannot be stored safely are named in the info's `left_out`. `healthy` defaults to what the copy
+        values that cannot be stored safely are named in the info's `left_out`. `parts` says in the manifest what was
+        given, found, or not found. `healthy` defaults to what the copy
         knows of itself.
         """
         try:
@@ -99,7 +100,8 @@ class Checkpoints:
             with _translated("not saved"):
                 info = self._write(body, captured.bytes, Manifest(
                     id="", step=step, attempt=attempt, run=self.run, torch=str(torch.__version__), saved=time.time(),
-                    left_out=tuple(left_out)), healthy=captured.proven if healthy is None else healthy)
+                    left_out=tuple(left_out), parts=dict(parts or {}),
+                ), healthy=captured.proven if healthy is None else healthy)
             with suppress(OSError):  # what was saved is saved; the next save prunes
                 self._prune()
             return info

@@ -26,10 +26,9 @@ class Drift:
 
     def has_begun(self, held: Collection[int]) -> bool:
         """At a boundary: True once, when parameters have been others than the held ones for some boundaries."""
-        if not any(
-            (p := module._parameters.get(name)) is not None and id(p) not in held  # noqa: SLF001
-            for module, name in self._places
-        ):
-            return False
-        self._seen += 1
-        return self._seen == PATIENCE
+        for module, name in self._places:
+            parameter = module._parameters.get(name)  # noqa: SLF001
+            if parameter is not None and id(parameter) not in held:
+                self._seen += 1
+                return self._seen == PATIENCE
+        return False

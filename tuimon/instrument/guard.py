@@ -21,6 +21,9 @@ from tuimon.record.segments import Row, TensorRow
 HORIZON: Final = 40
 """Clean steps that earn a snapshot its health: more than the slowest detector of a dangerous fault needs."""
 
+KNOWN: Final = 64
+"""Snapshots remembered, newest first: far more than are kept."""
+
 Change = Literal["opened", "worsened", "resolved"]
 Key = tuple[str, int, int]
 
@@ -100,6 +103,8 @@ class Health:
         """A snapshot was taken; it has yet to earn its health."""
         self._candidates.append(step)
         self._known.add(step)
+        if len(self._known) > 2 * KNOWN:
+            self._known = set(sorted(self._known)[-KNOWN:])
 
     def gone_after(self, step: int) -> None:
         """Later snapshots exist no more (a rollback, or voided)."""

@@ -28,7 +28,15 @@ class Voided:
     after_step: int
 
 
-Letter = Command | Earned | Voided
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a command had to wait for is there: it can be obeyed now."""
+
+    command: str
+    """Its id."""
+
+
+Letter = Command | Earned | Voided | Ready
 
 
 class Mailbox:

@@ -9,7 +9,8 @@ import os
 import re
 import stat
 from collections import Counter, OrderedDict
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final
@@ -48,6 +49,8 @@ class Manifest:
     """Bytes of state.pt."""
     left_out: tuple[str, ...] = ()
     """Values that could not be stored safely, by their place."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """What it holds besides weights and optimizers, and whether that was given or found; a label."""
 
     def holding(self, sha256: str, size: int) -> Manifest:
         """With the digest and size of state.pt."""
@@ -60,6 +63,8 @@ class Manifest:
     def encode(self) -> bytes:
         """JSON with one digest over all other fields, byte for byte reproducible."""
         fields = {"schema": SCHEMA, **asdict(self), "left_out": list(self.left_out)}
+        if not self.parts:
+            del fields["parts"]  # as those wrote it that had none
         fields["check"] = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
         return json.dumps(fields, sort_keys=True, indent=1).encode() + b"\n"
 

@@ -7,9 +7,9 @@ first error; `unmeasured` then stands in. With no override in force nothing that
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -18,13 +18,14 @@ from torch.optim import Optimizer
 
 from tuimon.instrument import rows
 from tuimon.instrument.cadence import Cadence
+from tuimon.instrument.clipping import Clipping
 from tuimon.instrument.labels import CAPTURED, Labels, Say
 from tuimon.instrument.outbox import Outbox, Sink, as_logged
-from tuimon.instrument.overrides import Overrides, clip_coefficient
+from tuimon.instrument.overrides import Overrides
 from tuimon.instrument.rows import Finished
 from tuimon.instrument.sheet import Sheet
 from tuimon.instrument.step import Step, WatchedClosure, closure_in, guarded
-from tuimon.instrument.tracked import Tracked, device_of, held_by, local, signature
+from tuimon.instrument.tracked import Tracked, device_of, held_by, signature
 from tuimon.instrument.transfer import on_host
 from tuimon.instrument.unmeasured import Unmeasured
 from tuimon.instrument.updates import Updates
@@ -40,16 +41,16 @@ class Probe:
         table_size: int, tokens_per_step: int | None = None, from_step: int = 0,
         on_fault: Callable[[str, Exception], None], on_label: Say,
     ) -> None:
-        self.model, self.optimizers = model, Weak(optimizers)
-        self.overrides, self.cadence = overrides, cadence
+        self.model, self.optimizers, self._count = model, Weak(optimizers), len(optimizers)
+        self.overrides, self.cadence, self._clipping = overrides, cadence, Clipping(overrides)
         self.outbox = Outbox(sink, cadence, table_size)
         self._on_fault, self._tokens_per_step = on_fault, tokens_per_step
         self.off = self.inside = False
+        self.thread, self._has_trained = get_ident(), False
+        """The thread that trains, as its ident; until it has been seen, the one that attached."""
         self.unmeasured: Unmeasured | None = None
         """What stands in once measuring has failed; None before, and when the run is no longer attached."""
         self.labels = Labels(on_label, has_tokens=any(isinstance(m, nn.Embedding) for m in model.modules()))
-        self.thread: int | None = None
-        """The thread that trains, as its ident; None until it has been seen."""
         self.cost = self.entered = self._extra = self._held = 0.0
         self._step = from_step
         self._scaler: Any = None
@@ -78,7 +79,7 @@ class Probe:
         return (self._scaler if self.unmeasured is None else self.unmeasured.scaler) or self._scaler
 
     def _open(self, step: int) -> Step:
-        several = [False] * len(self.optimizers)
+        several = [False] * self._count
         return Step(self._ring.take(), self.cadence.wants_all(step), self.cadence.wants_vectors(step),
                     several.copy(), several.copy(), [False] * len(self.tracked))
 
@@ -97,8 +98,8 @@ class Probe:
     @guarded
     def saw_input(self, tokens: int) -> None:
         """A forward pass with gradients begins on `tokens` tokens."""
-        if self.thread is None:
-            self.thread = threading.get_ident()
+        if not self._has_trained:
+            self.thread, self._has_trained = get_ident(), True
         self._touch()
         self._now.tokens += tokens
 
@@ -125,8 +126,9 @@ class Probe:
         elif not self._capturing() and self._window.end(self.tracked, stepped=self._stepped_within):
             if self.labels.looks:
                 self.labels.left = self.tracked.grad_marks()
+            self._clipping.is_done = False
             if not (self._now.evaluated or self._stepped_within):
-                self._now.measured = [False] * len(self.optimizers)
+                self._now.measured = [False] * self._count
         if not self._stepped_within or self._window.is_inside:
             return False
         self._stepped_within = False
@@ -154,17 +156,20 @@ class Probe:
         self._touch()
         self._compare()
         now, asked = self._now, on_host(max_norm)
-        now.limit = self.overrides.limit(asked)
-        now.script_clips, self.overrides.script_clip = True, asked
+        self.overrides.script_clip = asked
         if not now.evaluated:
             if norm_type == 2 and self._sheet.is_global_norm(now, total, parameters, ids):
                 self._sheet.note(now, rows.TOTAL, total)
-                now.measured = [True] * len(self.optimizers)
+                now.measured = [True] * self._count
             else:
                 for k, (first, last) in enumerate(self.tracked.spans):
                     if not now.measured[k] and any(id(p) in ids for p in self.tracked.params[first:last]):
                         self._sheet.measure(now, k)
-        return max_norm if now.limit == asked else now.limit
+        now.limit = asked
+        if self.overrides.clip is not None:
+            max_norm = self._clipping.lowered(self.tracked, ids, max_norm, asked, norm_type)
+            now.limit = on_host(max_norm)
+        return max_norm
 
     # -- the optimizer step
 
@@ -175,9 +180,9 @@ class Probe:
         if self._capturing():
             self.labels.state(CAPTURED)
             return None
-        self.thread = threading.get_ident()
+        self.thread, self._has_trained = get_ident(), True
         self._touch()
-        if signature(self.optimizers) != self.tracked.size:
+        if signature([optimizer] if self._count == 1 else self.optimizers) != self.tracked.size:
             self._retrack()
         now = self._now
         closure, replaced = closure_in(args, kwargs)
@@ -204,28 +209,24 @@ class Probe:
             self._sheet.measure(now, k)
             if isinstance(scale, Tensor):
                 self._sheet.divide(now, k, scale)
-        if self.overrides.clip is not None and not now.script_clips:
-            self._clip(k, self._sheet.grads[now.slot])
+        if self.overrides.clip is not None:
+            self._clip(k)
 
-    def _clip(self, k: int, norms: Tensor) -> None:
-        """Clip the k-th optimizer's gradients ourselves, by a coefficient that never leaves the device."""
-        first, last = self.tracked.spans[k]
-        limit = self.overrides.clip
-        if limit is None or first == last:
-            return
-        coefficient = clip_coefficient(torch.linalg.vector_norm(norms[first:last]), limit)
-        for parameter in self.tracked.params[first:last]:
-            if parameter.grad is not None:
-                grad = local(parameter.grad)
-                grad.mul_(coefficient.to(grad.device, non_blocking=True))
-        self._now.limit = limit
+    def _clip(self, k: int) -> None:
+        self._clipping.clip(k, self._now, self._sheet, self.optimizers, inside=self._window.is_inside)
         self.labels.left = self.tracked.grad_marks()
+
+    @guarded
+    def evaluating(self, k: int) -> None:
+        """The closure of the k-th optimizer is about to run: it finds the learning rate as its schedule wrote it."""
+        self.overrides.restore_lr(k)
+        self._clipping.is_done = False
 
     @guarded
     def evaluated(self, k: int) -> None:
         """The closure of the k-th optimizer has run: its gradients exist only here."""
         now = self._now
-        norms = self._sheet.grads[now.slot]
+        self.overrides.scale_lr(k, self.optimizers[k], self._step + 1)
         if not now.evaluated:
             self._compare(k)
             if not now.measured[k]:
@@ -233,13 +234,9 @@ class Probe:
             now.evaluated = True
             if self._window.close(self._sheet.heads[now.slot][rows.LOSS]):
                 now.head.add(rows.LOSS)
-        elif self.overrides.clip is not None:
-            first, last = self.tracked.spans[k]
-            norms = self._sheet.grads[self._ring.scratch]
-            self.tracked.grad_norms(first, last, norms[first:last])
         self._window.forget()
-        if self.overrides.clip is not None and not now.script_clips:
-            self._clip(k, norms)
+        if self.overrides.clip is not None:
+            self._clip(k)
 
     @guarded
     def after_step(self, k: int) -> bool:
@@ -249,7 +246,7 @@ class Probe:
         now, optimizer = self._now, self.optimizers[k]
         if k == 0:
             self._read_lr(optimizer)
-        self.overrides.restore_lr(k, optimizer)
+        self.overrides.restore_lr(k)
         if now.everything and now.stepped[k]:
             began = time.perf_counter()
             first, last = self.tracked.spans[k]
@@ -261,7 +258,7 @@ class Probe:
         return self._finish_after(k)
 
     def _finish_after(self, k: int) -> bool:
-        is_last = k == len(self.optimizers) - 1
+        is_last = k == self._count - 1
         if self._window.is_inside:  # the tensors of the other optimizers are still being worked on
             self._stepped_within = self._stepped_within or is_last
             return False
@@ -270,12 +267,8 @@ class Probe:
         return is_last
 
     def _read_lr(self, optimizer: Optimizer) -> None:
-        now = self._now
-        lr, scheduled = optimizer.param_groups[0].get("lr"), self.overrides.scheduled_lr(0, optimizer)
-        now.lr, now.lr_scheduled = on_host(lr), on_host(scheduled)
-        if isinstance(lr, Tensor) and now.lr is None:
-            self._sheet.note(now, rows.LR, lr)
-            self._sheet.note(now, rows.LR_SCHEDULED, scheduled)
+        scheduled = self.overrides.scheduled_lr(0, optimizer)
+        self._sheet.note_lr(self._now, optimizer.param_groups[0].get("lr"), scheduled)
 
     # -- GradScaler
 
@@ -290,7 +283,7 @@ class Probe:
             return
         self._touch()
         now = self._now
-        self._scaler_stepped, self._scaler = False, scaler
+        self._scaler_stepped, self._scaler, self._clipping.scalers[k] = False, scaler, scaler
         scale = scaler._scale  # noqa: SLF001  # get_scale() would read it on the host
         now.skipped = now.skipped or 0.0
         if isinstance(scale, Tensor):
@@ -330,6 +323,7 @@ class Probe:
         if not now.evaluated and self._window.close(self._sheet.heads[now.slot][rows.LOSS]):
             now.head.add(rows.LOSS)
         self._window.forget()
+        self._clipping.is_done = False
         if now.everything:
             self.tracked.param_norms(self._sheet.weights[now.slot])
             self._extra += time.perf_counter() - clock
@@ -348,8 +342,7 @@ class Probe:
         self._began, self._held = time.perf_counter(), 0.0
         here = self._began - self.entered
         if took is not None:
-            extra = self._extra if now.everything else None
-            self.cadence.learn(took, max(0.0, self.cost + here - self._extra), extra)
+            self.cadence.learn(took, max(0.0, self.cost + here - self._extra), self._extra if now.everything else None)
         self.cost, self._extra = -here, 0.0
         self._now = self._open(self._step + 2)
         self._step += 1  # last: whoever counts on after an error begins here
@@ -361,12 +354,11 @@ class Probe:
     def _retrack(self) -> None:
         """A parameter group was added, parameters were replaced, or the model has moved."""
         before = self._now
-        device = device_of([p for group in held_by(self.optimizers) for p in group])
-        if device != self._device:
-            self._device, self._window = device, Window(device)
+        self._device, was = device_of([p for group in held_by(self.optimizers) for p in group]), self._device
+        self._window = self._window if was == self._device else Window(self._device)
         self._track()
         self._now = self._open(self._step + 1)
-        for name in ("limit", "script_clips", "skipped", "tokens", "batch_tokens", "waited", "logged", "late"):
+        for name in ("limit", "skipped", "tokens", "batch_tokens", "waited", "logged", "late"):
             setattr(self._now, name, getattr(before, name))
 
     def begins_late(self) -> None:
@@ -392,8 +384,7 @@ class Probe:
     def shut(self) -> None:
         """Measure nothing any more, and leave the optimizers as their schedules want them."""
         self.forget()
-        for k, optimizer in self.optimizers.living():
-            self.overrides.restore_lr(k, optimizer)
+        self.overrides.restore_all()
 
     def forget(self) -> None:
         """Do nothing any more, at once: the run is not attached, or this is a forked child."""
@@ -401,11 +392,8 @@ class Probe:
 
     def give_up(self, error: Exception) -> None:
         """Switch measuring off; what is called from here on, `unmeasured` answers."""
-        if self.off:
-            return  # closed from elsewhere in the midst of it
-        step = self._step
         self.shut()
         self.unmeasured = Unmeasured(
-            self.optimizers, self.overrides, step, capturing=self._capturing, on_fault=self._on_fault,
+            self.optimizers, self.overrides, self._step, capturing=self._capturing, on_fault=self._on_fault,
         )
         self._on_fault("measure", error)

@@ -1,8 +1,9 @@
 """What tuimon changes in an optimizer step while a rescue is in force: a learning rate multiplier and a norm limit.
 
 The multiplier is applied before the step and undone after it, so that the scheduler always finds the learning rate
-it wrote: a plain edit of group["lr"] is overwritten by LambdaLR, OneCycle and all of Hugging Face's schedules. With
-nothing in force nothing is touched: not one operation more, bit for bit.
+it wrote: a plain edit of group["lr"] is overwritten by LambdaLR, OneCycle and all of Hugging Face's schedules. While a
+closure runs it is undone as well, for a schedule may live there; a rate that somebody wrote during the step stands.
+With nothing in force nothing is touched: not one operation more, bit for bit. The norm limit is `clipping`'s.
 """
 
 from __future__ import annotations
@@ -10,15 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tuimon.errors import UsageError
-
-_CLIP_EPS: Final = 1e-6
-"""As torch.nn.utils.clip_grad_norm_ has it, so that our clipping is theirs to the bit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +30,34 @@ class InForce:
     warmup_steps: int = 0
 
 
+@dataclass(slots=True)
+class Scaled:
+    """A learning rate that is multiplied for the length of a step."""
+
+    group: dict[str, Any]
+    scheduled: Any
+    """What the schedule wrote."""
+    put: Any
+    """What stands there meanwhile: a number of ours, or the schedule's own tensor."""
+    version: int = 0
+    """Of that tensor; changes when anybody writes to it."""
+
+    def restore(self) -> None:
+        """What the schedule wrote, to the bit, unless it has written again."""
+        if self.group.get("lr") is not self.put:
+            return
+        if not isinstance(self.put, Tensor):
+            self.group["lr"] = self.scheduled
+        elif self.put._version == self.version:  # noqa: SLF001  # comparing values would synchronise
+            self.put.copy_(self.scheduled)
+
+
 class Overrides:
     """The overrides of one attached run. Used on the training thread only."""
 
     def __init__(self) -> None:
         self._now = InForce()
-        self._scheduled: dict[int, list[Any]] = {}
+        self._scaled: dict[int, list[Scaled]] = {}
         self.script_clip: float | None = None
         """Norm limit that the script itself last asked for; None while it has not clipped."""
 
@@ -83,46 +103,42 @@ class Overrides:
         done = step - now.warmup_from
         return now.lr_scale * min(1.0, max(1, done) / now.warmup_steps)
 
-    def limit(self, asked: float | None) -> float | None:
-        """The norm limit at a place where the script asks for `asked` (None: it does not clip): never looser."""
-        clip = self._now.clip
-        if clip is None or asked is None:
-            return asked if clip is None else clip
-        return min(asked, clip)
-
     def scale_lr(self, key: int, optimizer: torch.optim.Optimizer, step: int) -> None:
         """Before the step of the optimizer known as `key`: multiply, remembering what the schedule says."""
-        self.restore_lr(key, optimizer)  # the step before raised half-way
+        self.restore_lr(key)  # the step before raised half-way
         factor = self.factor(step)
         if factor == 1.0:
             return
-        scheduled: list[Any] = []
+        scaled = self._scaled[key] = []
+        tensors: set[int] = set()
         for group in optimizer.param_groups:
             lr = group.get("lr")
             if isinstance(lr, Tensor):
-                scheduled.append(lr.clone())
+                if id(lr) in tensors:
+                    continue  # groups may share one
+                tensors.add(id(lr))
+                before = lr.clone()
                 lr.mul_(factor)  # in place: compiled and captured steps hold this very tensor
-            else:
-                scheduled.append(lr)
-                if lr is not None:
-                    group["lr"] = lr * factor
-        self._scheduled[key] = scheduled
+                scaled.append(Scaled(group, before, lr, lr._version))  # noqa: SLF001
+            elif lr is not None:
+                group["lr"] = put = lr * factor
+                scaled.append(Scaled(group, lr, put))
 
-    def restore_lr(self, key: int, optimizer: torch.optim.Optimizer) -> None:
+    def restore_lr(self, key: int) -> None:
         """After the step: exactly what the schedule wrote. Nothing to do where nothing was scaled."""
-        scheduled = self._scheduled.pop(key, None)
-        if scheduled is None:
-            return
-        for group, before in zip(optimizer.param_groups, scheduled, strict=False):
-            if isinstance(before, Tensor):
-                group["lr"].copy_(before)
-            elif before is not None:
-                group["lr"] = before
+        for scaled in self._scaled.pop(key, ()):
+            scaled.restore()
+
+    def restore_all(self) -> None:
+        """The same for every optimizer: a step that raised half-way may have left its rate behind."""
+        for key in list(self._scaled):
+            self.restore_lr(key)
 
     def scheduled_lr(self, key: int, optimizer: torch.optim.Optimizer) -> Any:
         """What the schedule says for the first group, also while a step is under way."""
-        scheduled = self._scheduled.get(key)
-        return scheduled[0] if scheduled else optimizer.param_groups[0].get("lr")
+        group = optimizer.param_groups[0]
+        scaled = next((s for s in self._scaled.get(key, ()) if s.group is group), None)
+        return group.get("lr") if scaled is None else scaled.scheduled
 
     def state(self) -> dict[str, Any]:
         """For checkpoints: plain values."""
@@ -134,8 +150,3 @@ class Overrides:
         """Put in force what `state` gave."""
         self.set(lr_scale=float(state["lr_scale"]), clip=state["clip"], warmup_from=state["warmup_from"],
                  warmup_steps=int(state["warmup_steps"]))
-
-
-def clip_coefficient(norm: Tensor, limit: float) -> Tensor:
-    """min(1, limit / norm) on the norm's device, as clip_grad_norm_ computes it; never read on the host."""
-    return torch.clamp(limit / (norm + _CLIP_EPS), max=1.0)

@@ -27,7 +27,9 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
+from tuimon.instrument.clipping import is_unscaled
 from tuimon.instrument.ending import witnessed
+from tuimon.instrument.feeds import Feeds
 from tuimon.instrument.hooks import hidden, tokens_of_batch
 from tuimon.instrument.measure import Probe
 
@@ -41,6 +43,10 @@ class Watcher(Protocol):
     @property
     def probe(self) -> Probe:
         """Its instrument."""
+
+    @property
+    def feeds(self) -> Feeds:
+        """Where its data come from."""
 
     @property
     def is_ending_data(self) -> bool:
@@ -71,16 +77,18 @@ def _is_wanted() -> bool:
 
 
 def _watching() -> list[Watcher]:
-    return [] if torch.compiler.is_compiling() else _here()
+    return [] if torch.compiler.is_compiling() else _here(_watchers)
 
 
-def _here() -> list[Watcher]:
-    """Who watches what this thread does: where several threads train, each has its own."""
-    found = [watcher for ref in _watchers if (watcher := ref()) is not None]
-    if len(found) > 1:
-        me = threading.get_ident()
-        if any(watcher.probe.thread == me for watcher in found):
-            return [watcher for watcher in found if watcher.probe.thread in (None, me)]
+def _here(refs: tuple[weakref.ref[Watcher], ...]) -> list[Watcher]:
+    """Who of these watches what this thread does: where several threads train, each has its own."""
+    if len(refs) == 1:
+        only = refs[0]()
+        return [] if only is None else [only]
+    me, found = threading.get_ident(), [watcher for ref in refs if (watcher := ref()) is not None]
+    mine = [watcher for watcher in found if watcher.probe.thread == me]
+    if mine:
+        return mine
     return found
 
 
@@ -98,7 +106,7 @@ def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
     def begin(tensors: Any, grad_tensors: Any) -> list[Watcher]:
         for seeker in _seekers:
             seeker(tensors)
-        watchers = _here()
+        watchers = _here(_watchers)
         for watcher in watchers:
             watcher.probe.backward_begins(tensors, grad_tensors, _unscaled)
         return watchers
@@ -180,7 +188,7 @@ def _scaler_step(original: Callable[..., Any]) -> Callable[..., Any]:
         if not found or not self.is_enabled():
             return original(self, optimizer, *args, **kwargs)
         for watcher, k in found:
-            watcher.probe.scaler_begins(k, self, unscaled=_is_unscaled(self, optimizer))
+            watcher.probe.scaler_begins(k, self, unscaled=is_unscaled(self, optimizer))
         result = original(self, optimizer, *args, **kwargs)
         for watcher, k in found:
             if watcher.probe.scaler_ended(k):
@@ -190,17 +198,11 @@ def _scaler_step(original: Callable[..., Any]) -> Callable[..., Any]:
     return step
 
 
-def _is_unscaled(scaler: Any, optimizer: Any) -> bool:
-    """Whether unscale_ has been called; read without creating the scaler's entry."""
-    state = dict.get(scaler._per_optimizer_states, id(optimizer)) or {}  # noqa: SLF001  # there is no public word for it
-    return getattr(state.get("stage"), "name", "") == "UNSCALED"
-
-
 def _next(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def __next__(self: Any) -> Any:  # noqa: N807  # it stands for exactly that
         watchers = _watching()
-        if any(w.is_ending_data and w.probe.model.training for w in watchers):
+        if any(w.is_ending_data and w.probe.model.training and w.feeds.ends(self) for w in watchers):
             raise StopIteration
         began = time.perf_counter()
         batch = original(self)
@@ -209,6 +211,8 @@ def _next(original: Callable[..., Any]) -> Callable[..., Any]:
             tokens = tokens_of_batch(batch)
             for watcher in watchers:
                 watcher.probe.saw_batch(waited, tokens)
+                if watcher.probe.model.training and not watcher.is_ending_data:
+                    watcher.feeds.gave(self)
         return batch
 
     return __next__
@@ -250,6 +254,9 @@ def watch(watcher: Watcher) -> None:
     global _watchers  # noqa: PLW0603  # a patched function is process-wide state
     with _changing:
         _install()
+        for other in _watching():
+            if other.is_ending_data:
+                other.feeds.release()
         _watchers = (*_watchers, weakref.ref(watcher))
 
 

@@ -128,8 +128,34 @@ class CheckpointInfo(Protocol):
 class Checkpoints(Protocol):
     """Checkpoints on disk."""
 
-    def save(self, captured: Any, step: int, *, attempt: int, overrides: Mapping[str, Any]) -> CheckpointInfo:
+    def save(
+        self, captured: Any, step: int, *, attempt: int, overrides: Mapping[str, Any], loader: Any,
+        parts: Mapping[str, str],
+    ) -> CheckpointInfo:
         """Write what was captured, durable on return; called on a background thread. OSError or CheckpointError."""
+
+
+class Discovery(Protocol):
+    """What a checkpoint needs besides weights and optimizers. `look` may run on any thread."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether to look first; it may take a tenth of a second."""
+
+    def look(self) -> None:
+        """Find it."""
+
+    def settle(self) -> None:
+        """Before a capture."""
+
+    def forget(self) -> None:
+        """After it."""
+
+    def position(self) -> Any:
+        """Where the data stand; None where nobody can tell."""
+
+    def parts(self) -> Mapping[str, str]:
+        """What was given, found, or not found, in words."""
 
 
 class Judge(Protocol):

@@ -14,12 +14,19 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.optim import LBFGS
 
 from tuimon.errors import CheckpointError
 from tuimon.instrument.state import Plain, TrainingState, copied, local
 
 _FLAGS: Final = frozenset({"foreach", "fused", "capturable", "differentiable"})
 """How this process computes, not what: never overwritten by another process's choice."""
+_SCHEDULED: Final = frozenset({
+    "lr", "initial_lr", "max_lr", "min_lr", "base_lr", "swa_lr", "betas", "momentum", "max_momentum", "base_momentum",
+    "weight_decay", "dampening", "eps", "alpha",
+})
+"""What schedules and people set in a group. They go on over a rollback; other numbers there (schedule-free optimizers
+and Prodigy count in their groups) belong to the optimizer."""
 _LOOSE: Final = ("cache/", "pending/")
 _ONES: Final = frozenset({"mu_product", "mu"})
 _RATES: Final = frozenset({"step_size", "eta"})
@@ -104,9 +111,45 @@ def plan(state: TrainingState, tensors: Mapping[str, Tensor], plain: Plain, *, h
         _plan_optimizer(found, state, i, saved, tensors, parameters)
         if hyper:
             _plan_groups(found, state, i, saved["groups"], parameters)
-    if state.scaler is not None and state.scaler.is_enabled() and plain["scaler"] is not None:
-        found.scaler = (state.scaler, scaler_numbers(tensors, plain["scaler"]))
+        else:
+            _plan_counters(found, state.optimizers[i], saved["groups"])
+    scaled = plain["scaler"] if hyper else plain["scaler"] or state.scaler_plain()
+    if state.scaler is not None and state.scaler.is_enabled() and scaled is not None:
+        numbers = scaler_numbers(tensors, scaled)
+        found.scaler = (state.scaler, numbers if hyper else _plan_pending(found, live, tensors, numbers))
     return found
+
+
+def _plan_pending(found: Plan, live: Mapping[str, Tensor], saved: Mapping[str, Tensor], numbers: Plain) -> Plain:
+    """The loss scale such that it is right after the update() that the loop calls, or does not call, from here.
+
+    A rollback inside GradScaler.step is followed by the update() of the step that was given up: it must find what the
+    step of the snapshot had found, or an overflow long undone would halve the scale.
+    """
+    here, there = ({k: t for k, t in of.items() if k.startswith("pending/")} for of in (live, saved))
+    for key, tensor in here.items():
+        if key in there:
+            found.copies.append((tensor, there[key]))
+        else:
+            found.fills.append((tensor, 0.0))
+    if here and not there:
+        return {**numbers, "growth": numbers["growth"] - 1}  # update() adds 1
+    return settled(saved, numbers) if there and not here else numbers
+
+
+def _plan_counters(found: Plan, optimizer: Any, saved: list[Plain]) -> None:
+    """What the optimizer itself keeps in its groups."""
+    for group, there in zip(optimizer.param_groups, saved, strict=False):
+        for key, value in there["values"].items():
+            mine = group.get(key)
+            if key in _FLAGS or key in _SCHEDULED:
+                continue
+            if isinstance(value, Tensor) and isinstance(mine, Tensor) and _fits(mine, value):
+                found.copies.append((local(mine), value))
+            elif not isinstance(value, int | float | str | None):
+                continue
+            elif isinstance(mine, Tensor) or mine != value:
+                found.groups.append((group, key, value))
 
 
 def _is_firm(key: str) -> bool:
@@ -167,6 +210,9 @@ def _plan_optimizer(
 ) -> None:
     """Numbers and lists in optimizer state; tensors that the live optimizer does not hold (yet)."""
     optimizer = state.optimizers[index]
+    kind = type(optimizer).__name__
+    if saved.get("kind", kind) != kind:
+        raise CheckpointError(f"not of this run: optimizer {index} was {saved['kind']} there and is {kind} here")
     groups = {id(p): g for g in optimizer.param_groups for p in g["params"]}
     here = {(h.parameter, h.name): h for h in state.held() if h.optimizer == index}
     for held in here.values():
@@ -217,10 +263,13 @@ def _plan_groups(
 ) -> None:
     names = {id(p): n for n, p in parameters.items()}
     groups = state.optimizers[index].param_groups
-    if [[names.get(id(p), "") for p in g["params"]] for g in groups] != [g["params"] for g in saved]:
+    here, there = [[names.get(id(p), "") for p in g["params"]] for g in groups], [g["params"] for g in saved]
+    if not isinstance(state.optimizers[index], LBFGS):  # its history is of all parameters in their order
+        here, there = list(map(sorted, here)), list(map(sorted, there))
+    if here != there:
         raise CheckpointError(f"not of this run: optimizer {index} groups its parameters differently")
-    for group, there in zip(groups, saved, strict=True):
-        for key, value in there["values"].items():
+    for group, kept in zip(groups, saved, strict=True):
+        for key, value in kept["values"].items():
             mine = group.get(key)
             if key in _FLAGS:
                 continue
@@ -256,8 +305,16 @@ def settled(tensors: Mapping[str, Tensor], numbers: Plain) -> Plain:
 
 
 def _put_scaler(scaler: Any, numbers: Plain) -> None:
-    """In place where its tensors exist; torch fills them and keeps the numbers for when they do not."""
-    scaler.load_state_dict({
-        "scale": numbers["scale"], "_growth_tracker": numbers["growth"], "growth_factor": numbers["growth_factor"],
-        "backoff_factor": numbers["backoff_factor"], "growth_interval": numbers["growth_interval"],
-    })
+    """In place where its tensors exist; else it keeps the numbers until they do."""
+    inner = vars(scaler)
+    if inner["_scale"] is None:
+        scaler.load_state_dict({
+            "scale": numbers["scale"], "_growth_tracker": numbers["growth"], "growth_factor": numbers["growth_factor"],
+            "backoff_factor": numbers["backoff_factor"], "growth_interval": numbers["growth_interval"],
+        })
+        return
+    inner["_scale"].fill_(numbers["scale"])
+    inner["_growth_tracker"].fill_(numbers["growth"])
+    scaler.set_growth_factor(numbers["growth_factor"])
+    scaler.set_backoff_factor(numbers["backoff_factor"])
+    scaler.set_growth_interval(numbers["growth_interval"])

@@ -1,22 +1,35 @@
-"""Going on from a checkpoint in another process, exactly: weights, optimizer, schedule, loss scale, random generators.
+"""Going on from a checkpoint in another process, exactly: weights, optimizer, schedule, loss scale, data, randomness.
 
 Everything is checked against the run before anything of it is touched.
 """
 
 from __future__ import annotations
 
+import gc
+import logging
+import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from tuimon.errors import CheckpointError
+from tuimon.errors import CheckpointError, UsageError
+from tuimon.instrument.arguments import unwrap
 from tuimon.instrument.checkpoints import CheckpointInfo, Checkpoints
+from tuimon.instrument.discovery import only_loader, only_scaler, schedules_of
+from tuimon.instrument.manifest import ID, MANIFEST
 from tuimon.instrument.restoring import Plan, plan, scaler_numbers, settled
 from tuimon.instrument.state import Plain, TrainingState, set_random_state
+from tuimon.record.rundir import RunDir
+from tuimon.record.runs import find_run
+
+_LOG = logging.getLogger("tuimon")
+Source = str | os.PathLike[str] | Checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +46,38 @@ class ResumeInfo:
     overrides: Mapping[str, Any]
     """What was in force: lr scale, clip. `attach(..., resumed=...)` puts them back in force."""
     loader: Any
-    """Position of the data loader as it was given, or None."""
+    """Position of the data loader as it gave it, or None."""
     extra: Mapping[str, Any]
     notes: tuple[str, ...] = ()
     """Lines for a person: newer checkpoints that were damaged, things that could not be restored."""
+    run_dir: Path | None = None
+    """The run that wrote it: attach(run_dir=...) records the new attempt there."""
 
 
 def resume(
-    checkpoints: Checkpoints, model: nn.Module, optimizers: Optimizer | Sequence[Optimizer],
-    schedulers: Iterable[Any] = (), scaler: Any = None, id: str | None = None,  # noqa: A002  # the word users see
+    source: Source, model: nn.Module, *optimizers: Any, scheduler: Any = None, scaler: Any = None,
+    dataloader: Any = None, id: str | None = None,  # noqa: A002  # the word users see
 ) -> ResumeInfo:
-    """Put a freshly built run where the newest sound checkpoint (or `id`) left it.
+    """Put a freshly built run where the newest sound checkpoint of `source` left it: call it before the first step.
 
-    A damaged newest one is passed over for an older one, and `notes` says so; one that does not fit this model is
-    not. Call it before the first step; then the run continues bit for bit like the one that wrote it, provided its
-    data do. CheckpointError, in one line, and nothing touched, where that cannot be.
+    source: a run's name (or its beginning), a run directory, or one checkpoint's directory. model and optimizers as
+    `attach` takes them. scheduler (one or several), scaler and dataloader are looked for where they are not passed; a
+    StatefulDataLoader goes back to its position. id: one checkpoint of the run instead of the newest.
+    A newest one that is damaged, or whose weights are not finite, is passed over for an older one, and `notes` says
+    so; one that does not fit this model is not. Then the run goes on bit for bit like the one that wrote it, provided
+    its data do. CheckpointError, in one line, and nothing touched, where that cannot be; RunNotFound where `source`
+    is nothing.
     """
-    state = TrainingState(model, optimizers, scaler, schedulers)
+    if not optimizers or not isinstance(model, nn.Module):
+        raise UsageError("resume wants (source, model, optimizer, ...): a run or a checkpoint, then what attach takes")
+    opts = tuple(unwrap(o) for o in optimizers)
+    strange = next((o for o in opts if not isinstance(o, Optimizer)), None)
+    if strange is not None:
+        raise UsageError(f"resume wants torch optimizers after the model, not a {type(strange).__name__}")
+    checkpoints, named = _open(source)
     notes: list[str] = []
-    body, info = _load(checkpoints, id, notes)
+    body, info = _load(checkpoints, id or named, notes)
+    state = _state(model, opts, scheduler, scaler, body["plain"])
     try:
         work = _plan(state, body["tensors"], body["plain"], notes)
     except CheckpointError as error:
@@ -60,10 +86,32 @@ def resume(
         raise CheckpointError(f"checkpoint {info.id}: its contents are not a training state") from error
     work.apply()
     _put_schedules(state, body["plain"])
+    _put_data(dataloader, body.get("loader"), notes)
     set_random_state(body["plain"]["random"])
     notes.extend(f"not restored: {place}" for place in info.left_out)
     return ResumeInfo(info.step, info.id, info.attempt, info.sha256, info.healthy, body.get("overrides") or {},
-                      body.get("loader"), body.get("extra") or {}, tuple(notes))
+                      body.get("loader"), body.get("extra") or {}, tuple(notes), _run_of(checkpoints))
+
+
+def _open(source: Source) -> tuple[Checkpoints, str | None]:
+    """The checkpoints of `source`, and the one that it names, if it names one."""
+    if isinstance(source, Checkpoints):
+        return source, None
+    path = Path(source).expanduser().absolute()
+    if ID.fullmatch(path.name) and (path.is_dir() or path.parent.is_dir()) and os.sep in str(source):
+        return Checkpoints(path.parent), path.name
+    if (path / MANIFEST).is_file():
+        raise CheckpointError(f"{path.name!r:.80} is not a checkpoint id: a checkpoint keeps the name it was given")
+    if (path / "checkpoints").is_dir():
+        return Checkpoints(path / "checkpoints"), None
+    if path.is_dir() and any(ID.fullmatch(name) for name in os.listdir(path)):
+        return Checkpoints(path), None
+    return Checkpoints(find_run(os.fspath(source)).checkpoints), None
+
+
+def _run_of(checkpoints: Checkpoints) -> Path | None:
+    folder = checkpoints.directory.absolute().parent
+    return folder if RunDir(folder).run_json.is_file() else None
 
 
 def _load(checkpoints: Checkpoints, wanted: str | None, notes: list[str]) -> tuple[dict[str, Any], CheckpointInfo]:
@@ -71,13 +119,49 @@ def _load(checkpoints: Checkpoints, wanted: str | None, notes: list[str]) -> tup
         body = checkpoints.load(wanted)
         return body, next(i for i in checkpoints.list() if i.id == wanted)
     for info in reversed(checkpoints.list()):
-        try:
-            if not info.problem:
-                return checkpoints.load(info.id), info
+        if info.problem:
             notes.append(f"passed over {info.id}: {info.problem}")
+            continue
+        try:
+            body = checkpoints.load(info.id)
         except CheckpointError as error:
             notes.append(f"passed over: {error}")
+            continue
+        broken = next((k for k, t in body["tensors"].items() if k.startswith("param/") and not _is_finite(t)), None)
+        if broken is None:
+            return body, info
+        notes.append(f"passed over {info.id}: {broken} is not finite")
     raise CheckpointError(f"no sound checkpoint in {checkpoints.directory}" + "".join(f"; {n}" for n in notes[-1:]))
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex()) or bool(torch.isfinite(tensor).all())
+
+
+def _state(model: nn.Module, optimizers: tuple[Any, ...], scheduler: Any, scaler: Any, plain: Plain) -> TrainingState:
+    """What there is to put back, with what was not passed looked for where the checkpoint has it."""
+    schedules = list(scheduler) if isinstance(scheduler, list | tuple) else [] if scheduler is None else [scheduler]
+    wanted = scheduler is None and bool(plain.get("schedulers")), scaler is None and bool(plain.get("scaler"))
+    if any(wanted):
+        gc.collect()  # what is only waiting to be collected is not in use
+    schedules = schedules_of(optimizers) if wanted[0] else schedules
+    scaler = only_scaler() if wanted[1] else scaler
+    kinds = plain.get("kinds")
+    if isinstance(kinds, list) and len(kinds) == len(schedules):
+        schedules = _in_order(schedules, kinds)
+    return TrainingState(model, optimizers, scaler, schedules)
+
+
+def _in_order(schedules: list[Any], kinds: list[str]) -> list[Any]:
+    """As the checkpoint has them; as they came where that cannot be."""
+    left, found = list(schedules), []
+    for kind in kinds:
+        mine = next((s for s in left if type(s).__name__ == kind), None)
+        if mine is None:
+            return schedules
+        left.remove(mine)
+        found.append(mine)
+    return found
 
 
 def _plan(state: TrainingState, tensors: Mapping[str, Any], plain: Plain, notes: list[str]) -> Plan:
@@ -87,15 +171,24 @@ def _plan(state: TrainingState, tensors: Mapping[str, Any], plain: Plain, notes:
         numbers = settled(tensors, scaler_numbers(tensors, numbers))
     if scaled != (numbers is not None):
         notes.append("the loss scale starts anew: the checkpoint has none" if scaled else
-                     "the loss scale was not restored: no scaler was passed")
+                     "the loss scale was not restored: no scaler was passed, and none or several were found")
     saved = plain["schedulers"]
     if bool(saved) != bool(state.schedulers):
-        notes.append("the schedule was not restored: no schedulers were passed" if saved else
+        notes.append("the schedule was not restored: no scheduler was passed, and none was found" if saved else
                      "the schedule starts anew: the checkpoint has none")
-    elif len(saved) != len(state.schedulers) or len(saved) != len(plain["due"]):
-        raise CheckpointError(f"not of this run: it holds {len(saved)} schedules, the run has {len(state.schedulers)}")
+    else:
+        _check_schedules(state, saved, plain)
     own = {k: t for k, t in tensors.items() if not k.startswith(("scaler/", "pending/"))}
     return plan(state, own, {**plain, "scaler": numbers}, hyper=True)
+
+
+def _check_schedules(state: TrainingState, saved: list[Plain], plain: Plain) -> None:
+    here = [type(s).__name__ for s in state.schedulers]
+    if len(saved) != len(here) or len(saved) != len(plain["due"]):
+        raise CheckpointError(f"not of this run: it holds {len(saved)} schedules, the run has {len(here)}")
+    kinds = plain.get("kinds", here)
+    if kinds != here:
+        raise CheckpointError(f"not of this run: its schedule is {', '.join(kinds)} there and {', '.join(here)} here")
 
 
 def _put_schedules(state: TrainingState, plain: Plain) -> None:
@@ -108,3 +201,19 @@ def _put_schedules(state: TrainingState, plain: Plain) -> None:
             warnings.simplefilter("ignore")  # "step() before optimizer.step()": the update was in another process
             for _ in range(due):
                 schedule.step()
+
+
+def _put_data(loader: Any, position: Any, notes: list[str]) -> None:
+    """Put the loader back, and have it make its iterator: that draws a random number, so it comes before those do."""
+    if position is None:
+        return
+    loader = only_loader() if loader is None else loader
+    if not hasattr(loader, "load_state_dict"):
+        notes.append("the data were not put back: no loader with load_state_dict was passed, and none or several found")
+        return
+    try:
+        loader.load_state_dict(position)
+        loader.state_dict()
+    except Exception as error:  # somebody else's loader
+        _LOG.debug("the loader's position", exc_info=True)
+        notes.append(f"the data were not put back: {type(error).__name__}: {' '.join(str(error).split())[:200]}")

@@ -1,15 +1,32 @@
-"""A checkpoint on command: captured at the boundary, written in the background, answered when it is durable."""
+"""A checkpoint on command: captured at the boundary, written in the background, answered when it is durable.
+
+The first one first needs a look for what the script did not pass. In the background, with the capture at the boundary
+after it; at once where training stands still, where its script asks, or where the run is being stopped.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tuimon.control.commands import Command
 from tuimon.instrument.errands import Errands
-from tuimon.instrument.protocols import Captured, Checkpoints, Overrides
+from tuimon.instrument.mailbox import Ready
+from tuimon.instrument.protocols import Captured, Checkpoints, Discovery, Overrides
 from tuimon.instrument.recorder import Recorder
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One boundary's state on its way to the disk."""
+
+    captured: Captured
+    step: int
+    overrides: Mapping[str, Any]
+    loader: Any
+    parts: Mapping[str, str]
 
 
 class Saving:
@@ -17,49 +34,81 @@ class Saving:
 
     def __init__(
         self, recorder: Recorder, store: Checkpoints | None, capture: Callable[[int], Captured] | None,
-        overrides: Overrides, errands: Errands,
+        overrides: Overrides, errands: Errands, discovery: Discovery | None = None,
     ) -> None:
         self._recorder, self._store, self._capture = recorder, store, capture
-        self._overrides, self._errands = overrides, errands
+        self._overrides, self._errands, self._discovery = overrides, errands, discovery
+        self._looking: dict[str, Command] = {}
+        """Commands that wait for a look."""
 
-    def save(self, command: Command, step: int) -> str:
+    def looks_first(self, command: Command) -> bool:
+        """Whether the command has to wait for a look in the background; `Ready` says when it is over."""
+        discovery = self._discovery
+        if discovery is None or self._store is None or not discovery.is_due or command.who.origin == "script":
+            return False
+        self._looking[command.id] = command
+        self._errands.send(lambda: self._look(discovery, command.id))
+        return True
+
+    def _look(self, discovery: Discovery, command: str) -> None:
+        discovery.look()
+        self._recorder.mailbox.post(Ready(command))
+
+    def waiting(self, command: str | None = None) -> list[Command]:
+        """Commands, or this one, whose wait is over; empty where nobody waits."""
+        ids = list(self._looking) if command is None else [command]
+        return [found for name in ids if (found := self._looking.pop(name, None)) is not None]
+
+    def save(self, command: Command, step: int, *, looked: bool = False) -> str:
         """Begin; "" if begun, else why not. Training thread; raises what capturing raises."""
         store = self._store
         if store is None:
             return "checkpoints are switched off for this run"
         if self._capture is None:
             return "nothing can be captured: no snapshots are kept for this run"
-        captured, now = self._capture(step), self._overrides.in_force
-        overrides = {"lr_scale": now.lr_scale, "clip": now.clip, "warmup_from": now.warmup_from,
-                     "warmup_steps": now.warmup_steps}
-        self._errands.send(lambda: self._write(store, captured, command, step, overrides))
+        taken = self._take(self._capture, step, looked=looked)
+        self._errands.send(lambda: self._write(store, taken, command))
         return ""
 
     def release(self) -> None:
         """After the end: keep no way to the model."""
-        self._capture = self._store = None
+        self._capture = self._store = self._discovery = None
 
-    def _write(
-        self, store: Checkpoints, captured: Captured, command: Command, step: int, overrides: Mapping[str, Any]
-    ) -> None:
-        begun = time.monotonic()
+    def _take(self, capture: Callable[[int], Captured], step: int, *, looked: bool) -> Taken:
+        now, discovery = self._overrides.in_force, self._discovery
+        overrides = {"lr_scale": now.lr_scale, "clip": now.clip, "warmup_from": now.warmup_from,
+                     "warmup_steps": now.warmup_steps}
+        if discovery is None:
+            return Taken(capture(step), step, overrides, None, {})
+        if discovery.is_due and not looked:
+            discovery.look()
+        discovery.settle()
         try:
-            info = store.save(captured, step, attempt=self._recorder.attempt, overrides=overrides)
+            return Taken(capture(step), step, overrides, discovery.position(), discovery.parts())
+        finally:
+            discovery.forget()
+
+    def _write(self, store: Checkpoints, taken: Taken, command: Command) -> None:
+        begun, step = time.monotonic(), taken.step
+        try:
+            info = store.save(taken.captured, step, attempt=self._recorder.attempt, overrides=taken.overrides,
+                              loader=taken.loader, parts=taken.parts)
         except Exception as error:
             why = " ".join(str(error).split())[:300] or type(error).__name__
-            self._say(command, step, begun, outcome="failed", why=why)
+            self._say(command, step, begun, taken.parts, outcome="failed", why=why)
             self._recorder.answer(command, step, "refused", why)
         else:
-            self._say(command, step, begun, id=info.id, bytes=info.bytes, sha256=info.sha256, outcome="saved")
+            self._say(command, step, begun, taken.parts, id=info.id, bytes=info.bytes, sha256=info.sha256,
+                      outcome="saved")
             self._recorder.answer(command, step, "applied", f"saved as {info.id}")
         finally:
-            captured.release()
+            taken.captured.release()
 
     def _say(
-        self, command: Command, step: int, begun: float, *, outcome: str, id: str = "", bytes: int = 0,  # noqa: A002  # the names of the event's fields
-        sha256: str = "", why: str = "",
+        self, command: Command, step: int, begun: float, parts: Mapping[str, str], *, outcome: str,
+        id: str = "", bytes: int = 0, sha256: str = "", why: str = "",  # noqa: A002  # the names of the event's fields
     ) -> None:
         self._recorder.event(
             "checkpoint", step, id=id, command=command.id, snapshot_step=step, bytes=bytes,
-            seconds=time.monotonic() - begun, sha256=sha256, outcome=outcome, why=why,
+            seconds=time.monotonic() - begun, sha256=sha256, outcome=outcome, why=why, parts=dict(parts),
         )

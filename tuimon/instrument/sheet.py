@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from tuimon.instrument import rows
 from tuimon.instrument.step import Step
 from tuimon.instrument.tracked import Tracked, local
-from tuimon.instrument.transfer import Ring
+from tuimon.instrument.transfer import Ring, on_host
 
 
 class Sheet:
@@ -18,13 +19,20 @@ class Sheet:
 
     def __init__(self, tracked: Tracked, device: torch.device) -> None:
         tensors = len(tracked)
-        self._tracked, self.ring = tracked, Ring(rows.HEAD + 3 * tensors, device)
+        self.tracked, self.ring = tracked, Ring(rows.HEAD + 3 * tensors, device)
         self.grads, self.weights, self.changes = (
             [row[rows.HEAD + i * tensors:rows.HEAD + (i + 1) * tensors] for row in self.ring.rows] for i in range(3)
         )
         """Per row, (P,) norms."""
         self.heads = [list(row[:rows.HEAD].unbind()) for row in self.ring.rows]
         """Per row, 0-dim tensors."""
+
+    def note_lr(self, now: Step, lr: Any, scheduled: Any) -> None:
+        """The learning rate in force, and the one that the schedule asked for; a device's tensors stay there."""
+        now.lr, now.lr_scheduled = on_host(lr), on_host(scheduled)
+        if isinstance(lr, Tensor) and now.lr is None:
+            self.note(now, rows.LR, lr)
+            self.note(now, rows.LR_SCHEDULED, scheduled)
 
     def note(self, now: Step, index: int, value: Tensor) -> None:
         """Write a number of the head."""
@@ -33,7 +41,7 @@ class Sheet:
 
     def is_global_norm(self, now: Step, total: Tensor, parameters: Sequence[Tensor], ids: set[int]) -> bool:
         """Whether clipping `parameters`, of these ids, has just computed our number as `total`, at no cost of ours."""
-        tracked = self._tracked
+        tracked = self.tracked
         return (
             not now.vectors and tracked.full_precision and not hasattr(total, "to_local")
             and tracked.ids <= ids
@@ -42,15 +50,15 @@ class Sheet:
 
     def measure(self, now: Step, k: int) -> None:
         """Write the gradient norms of the k-th optimizer's tensors, as they are now."""
-        first, last = self._tracked.spans[k]
+        first, last = self.tracked.spans[k]
         if first < last:
-            now.seen[first:last] = self._tracked.grad_norms(first, last, self.grads[now.slot][first:last])
+            now.seen[first:last] = self.tracked.grad_norms(first, last, self.grads[now.slot][first:last])
         now.measured[k] = True
         now.head.discard(rows.TOTAL)
 
     def divide(self, now: Step, k: int, scale: Tensor) -> None:
         """Those norms were of gradients that are `scale` times too large."""
-        first, last = self._tracked.spans[k]
+        first, last = self.tracked.spans[k]
         if rows.TOTAL in now.head:
             self.heads[now.slot][rows.TOTAL].div_(scale)
         else:
@@ -58,5 +66,5 @@ class Sheet:
 
     def send(self, now: Step) -> None:
         """Queue the row on its way to the host."""
-        tensors = len(self._tracked)
+        tensors = len(self.tracked)
         self.ring.send(now.slot, rows.HEAD + tensors * (3 if now.everything else 1 if any(now.seen) else 0))

@@ -233,6 +233,7 @@ class Snapshots:
         finally:
             self._spare.append(before)
         self.void_after(step)
+        del self._spare[max(0, self.capacity - len(self._slots)):]
         return slot.view()
 
     def _verify(self, slot: _Slot) -> None:

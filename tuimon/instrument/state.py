@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from tuimon.errors import CheckpointError
 from tuimon.instrument.weakly import Weak
@@ -106,13 +107,15 @@ class TrainingState:
 
     def __init__(
         self, model: nn.Module, optimizers: Optimizer | Sequence[Optimizer], scaler: Any = None,
-        schedulers: Iterable[Any] = (),
+        schedulers: Iterable[Any] = (), from_step: int = 0,
     ) -> None:
+        """`from_step`: the step at which this process began."""
         self.model = unwrapped(model)
         self.optimizers: Sequence[Optimizer] = (optimizers,) if isinstance(optimizers, Optimizer) else optimizers
         self.scaler = scaler
         self.schedulers = schedulers
-        self._origin: tuple[int, tuple[int, ...]] | None = None
+        self._from_step = from_step
+        self._begun = {id(s): _moves(s) for s in self.schedulers}
 
     @property
     def schedulers(self) -> tuple[Any, ...]:
@@ -194,7 +197,7 @@ class TrainingState:
                 {"params": [names.get(id(p), "") for p in g["params"]],
                  "values": {k: copied(v) for k, v in g.items() if k != "params"}}
                 for g in o.param_groups],
-             "tensors": {}, "state": {}}
+             "kind": type(o).__name__, "tensors": {}, "state": {}}
             for o in self.optimizers
         ]
         for held in self.held():
@@ -204,11 +207,14 @@ class TrainingState:
             else:
                 mine["state"].setdefault(held.parameter, {})[held.name] = copied(held.value)
         return {
-            "optimizers": optimizers, "scaler": self._scaler_plain(), "random": random_state(),
-            "schedulers": [copied(s.state_dict()) for s in self.schedulers], "due": self._due(step),
+            "optimizers": optimizers, "scaler": self.scaler_plain(), "random": random_state(),
+            "schedulers": [copied(s.state_dict()) for s in self.schedulers],
+            "due": [self._due(s, step) for s in self.schedulers],
+            "kinds": [type(s).__name__ for s in self.schedulers],
         }
 
-    def _scaler_plain(self) -> Plain | None:
+    def scaler_plain(self) -> Plain | None:
+        """The GradScaler's numbers as it begins with; a snapshot older than our first sight of it goes back to them."""
         scaler = self.scaler
         if scaler is None or not scaler.is_enabled():
             return None
@@ -217,19 +223,30 @@ class TrainingState:
                 "growth_factor": scaler.get_growth_factor(), "backoff_factor": scaler.get_backoff_factor(),
                 "growth_interval": scaler.get_growth_interval()}
 
-    def _due(self, step: int) -> list[int]:
-        """Per schedule, how many step() calls of the loop belong to `step` but come after its boundary: 0 or 1.
+    def _due(self, schedule: Any, step: int) -> int:
+        """How many step() calls of the loop belong to `step` but come after its boundary: 0 or 1.
 
-        At a boundary a schedule that is stepped after every update has moved once less than the optimizer, counted
-        from the first look, which is before the first step. A run that goes on from here in another process must
-        make that call, or its learning rate lags by one step. Loops that step otherwise (per epoch) are left alone.
+        At a boundary a schedule that is stepped after every update has moved once less than the optimizer. A run that
+        goes on from here in another process must make that call, or its learning rate lags by one step. Loops that
+        step otherwise (per epoch, before the update) are left alone, and so is a schedule whose step() wants a number.
         """
-        epochs = tuple(int(getattr(s, "last_epoch", 0)) for s in self.schedulers)
-        if self._origin is None or len(self._origin[1]) != len(epochs):
-            self._origin = (step, epochs)
-        first, begun = self._origin
-        behind = step - first - 1
-        return [int(behind >= 1 and now - then == behind) for now, then in zip(epochs, begun, strict=True)]
+        if isinstance(schedule, ReduceLROnPlateau):
+            return 0
+        now, behind = _moves(schedule), step - self._from_step - 1
+        if now is None or behind < 1:
+            return 0
+        begun = self._begun.get(id(schedule))
+        if begun is not None:
+            return int(now == begun + behind)
+        fresh = now - getattr(schedule, "_step_count", now + 1) + 1  # found late: it began with the run
+        return int(now in (fresh + behind, step - 1))
+
+
+def _moves(schedule: Any) -> int | None:
+    """How often a schedule has moved; None where it does not say."""
+    inner = getattr(schedule, "_schedulers", ())  # a ChainedScheduler's count
+    found = getattr(schedule, "last_epoch", None if not inner else getattr(inner[0], "last_epoch", None))
+    return found if isinstance(found, int) else None
 
 
 def random_state() -> Plain:

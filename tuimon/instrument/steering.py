@@ -15,8 +15,8 @@ from tuimon.control.commands import Command
 from tuimon.control.states import WAITING, Apply, Refuse, State, Verb, outcome
 from tuimon.instrument.ending import StopLadder
 from tuimon.instrument.errands import Errands
-from tuimon.instrument.mailbox import Earned, Letter
-from tuimon.instrument.protocols import Captured, Checkpoints, Overrides, Snapshots
+from tuimon.instrument.mailbox import Earned, Letter, Ready
+from tuimon.instrument.protocols import Captured, Checkpoints, Discovery, Overrides, Snapshots
 from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.rescue import put_back, rescue, say_override, target
 from tuimon.instrument.saving import Saving
@@ -51,16 +51,20 @@ class Steering:
     def __init__(
         self, recorder: Recorder, overrides: Overrides, snapshots: Snapshots | None, checkpoints: Checkpoints | None, *,
         every: int = EVERY, settle: Callable[[], None] | None = None,
-        copy: Callable[[int], Captured] | None = None,
+        copy: Callable[[int], Captured] | None = None, discovery: Discovery | None = None,
     ) -> None:
-        """`settle` hands over measurements still on the device, `copy` captures for a checkpoint without snapshots."""
+        """With what it needs of others.
+
+        settle: hands over measurements still on the device. copy: captures for a checkpoint without snapshots.
+        discovery: finds what belongs into one and was not passed.
+        """
         self._recorder, self._overrides, self._every = recorder, overrides, every
         self._snapshots, self._settle = snapshots, settle
         self._mailbox, self._situation = recorder.mailbox, recorder.situation
         self._ladder = StopLadder()
         self._errands = Errands()
         self._saving = Saving(
-            recorder, checkpoints, copy if snapshots is None else self._lend, overrides, self._errands,
+            recorder, checkpoints, copy if snapshots is None else self._lend, overrides, self._errands, discovery,
         )
         self._warming: tuple[str, int] | None = None
         self._earning: set[int] = set()
@@ -101,12 +105,18 @@ class Steering:
 
     def close(self) -> bool:
         """Wait for checkpoints that are being written; whether they are. Before the recorder is closed."""
+        self._refuse_what_waits()
         return self._errands.close(SAVING)
 
     def leave(self, state: str, error: str | None) -> None:
         """The run is over, after what is being saved. Waits for nothing and takes no lock."""
+        self._refuse_what_waits()
         recorder = self._recorder
         self._errands.leave(lambda: recorder.end(state, error))
+
+    def _refuse_what_waits(self) -> None:
+        for command in self._saving.waiting():
+            self._recorder.answer(command, self._situation.step, "refused", "the run has ended")
 
     def release(self) -> None:
         """After the end: keep no way to the model."""
@@ -156,6 +166,8 @@ class Steering:
     def _take(self, letter: Letter, step: int) -> None:
         if isinstance(letter, Command):
             self._obey(letter, step)
+        elif isinstance(letter, Ready):
+            self._save_what_waits(step, letter.command)
         elif self._snapshots is None:
             return
         elif isinstance(letter, Earned):
@@ -205,12 +217,25 @@ class Steering:
         """The state table does it all."""
         return Done()
 
-    def _stop(self, _command: Command, _step: int) -> Result:
+    def _stop(self, _command: Command, step: int) -> Result:
+        self._save_what_waits(step)
         return Done("" if self._ladder.stop() else "already stopping")
 
     def _save(self, command: Command, step: int) -> Result:
+        if self.state not in WAITING and self._saving.looks_first(command):
+            return Later()
         why = self._saving.save(command, step)
         return Refuse(why) if why else Later()
+
+    def _save_what_waits(self, step: int, command: str | None = None) -> None:
+        """Checkpoints, or this one, that were put off until somebody had looked for schedules."""
+        for found in self._saving.waiting(command):
+            try:
+                why = self._saving.save(found, step, looked=command is not None)
+            except Exception as error:
+                why = f"{type(error).__name__}: {error}"[:300]
+            if why:
+                self._recorder.answer(found, step, "refused", why)
 
     def _lend(self, step: int) -> Captured:
         """This boundary's state, for a checkpoint; it stays a snapshot like others."""

@@ -33,7 +33,8 @@ def guarded(method: _F) -> _F:
                 return stand_in(self, *args, **kwargs)
             return method(self, *args, **kwargs)
         except Exception as error:
-            self.give_up(error)
+            if not self.off:  # else it was closed from elsewhere in the midst of it
+                self.give_up(error)
             return stand_in(self, *args, **kwargs)
         finally:
             torch._C._set_grad_enabled(differentiates)  # noqa: SLF001
@@ -64,7 +65,6 @@ class Step:
     head: set[int] = field(default_factory=set)
     moved: list[tuple[int, int]] = field(default_factory=list)
     limit: float | None = None
-    script_clips: bool = False
     skipped: float | None = None
     evaluated: bool = False
     """A closure has run: loss and gradients are those of its first evaluation, before the weights moved."""
@@ -89,18 +89,22 @@ class Step:
 class Watching(Protocol):
     """Who looks at the gradients of a closure."""
 
+    def evaluating(self, k: int) -> Any:
+        """The k-th optimizer's closure is about to run."""
+
     def evaluated(self, k: int) -> Any:
-        """The k-th optimizer's closure has run."""
+        """It has run."""
 
 
 class WatchedClosure:
-    """A step's closure, and a look at the gradients after it."""
+    """A step's closure, with the schedule's learning rate while it runs and a look at the gradients after it."""
 
     def __init__(self, probe: Watching, k: int, closure: Callable[[], Any]) -> None:
         self._probe, self._k, self._closure = probe, k, closure
 
     def __call__(self) -> Any:
         """Evaluate."""
+        self._probe.evaluating(self._k)
         result = self._closure()
         self._probe.evaluated(self._k)
         return result

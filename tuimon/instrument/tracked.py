@@ -163,7 +163,10 @@ class Tracked:
 
 def signature(optimizers: Sequence[Optimizer]) -> int:
     """Changes when the optimizers hold other parameters, or they moved: a group added, one replaced, model.to()."""
-    held = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    held: list[Tensor] = []
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            held += group["params"]
     return hash((tuple(map(id, held)), held[0].device, held[0].dtype) if held else ())
 
 
