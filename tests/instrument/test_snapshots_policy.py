@@ -151,7 +151,7 @@ def test_whatever_happens_there_is_a_way_back(script, slots):
             if snapshots.promote(number):
                 healthy = max(number, healthy or 0)
         else:
-            snapshots.void_after(number)
+            snapshots.void_after(max(number, healthy or 0))  # what has earned its health lies before any onset
             healthy = snapshots.healthy.step if snapshots.healthy else None
         assert len(snapshots.steps) <= slots
         assert list(snapshots.steps) == sorted(set(snapshots.steps))
