@@ -125,3 +125,9 @@ def test_a_break_that_cannot_be_built_is_refused_in_one_line(setting, value):
     with pytest.raises(UsageError, match=setting) as refused:
         create_model_config("tiny", **{setting: value})
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "gpt2"])
+def test_every_scenario_can_be_built_at_every_size(size):
+    for scenario in SCENARIOS.values():
+        create_model_config(size, **{**scenario.model, "vocab_size": 300})

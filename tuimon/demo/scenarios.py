@@ -195,7 +195,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {s.name: s for s in (
         statement="Trains in float16; at step 151 one MLP's weights grow a millionfold: each step overflows.",
         # float16 is six times slower than float32 on a CPU: hence the small model
         clip=1.0, schedule=HEALTHY, half=True, planted=range(151, 152), blows_up=1e6,
-        model={"n_layers": 2, "d_model": 32, "d_ff": 128},
+        model={"n_layers": 2, "d_model": 32, "n_heads": 4, "d_ff": 128},
         fault="a layer's weights are multiplied by a million (planted by this demo)", steps=300, least_steps=190,
     ),
     Scenario(
