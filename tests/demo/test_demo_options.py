@@ -18,7 +18,7 @@ from tuimon.errors import UsageError
 def test_a_demo_without_options_is_a_lively_explosion_on_this_machine():
     options = parse([])
     assert options == DemoOptions()
-    assert (options.scenario, options.total_steps, options.size, options.speed) == ("exploding", 600, "tiny", 12.0)
+    assert (options.scenario, options.total_steps, options.size, options.most_per_second) == ("exploding", 600, "tiny", 12.0)
     assert options.plan.statement.startswith("Learns well for 150 steps")
 
 

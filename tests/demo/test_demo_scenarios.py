@@ -58,8 +58,16 @@ def test_what_is_said_on_screen_is_one_short_line(scenario):
 
 
 def test_names_are_those_of_the_table():
-    assert list(SCENARIOS) == ["healthy", "exploding", "vanishing", "slow"]
+    assert list(SCENARIOS) == ["healthy", "exploding", "vanishing", "slow", "spike", "nan", "bad-batch", "oscillating",
+                               "overfitting", "plateau", "dead-layer", "fp16-collapse", "bad-init"]
     assert all(s.name == name for name, scenario in SCENARIOS.items() for s in (scenario, *scenario.variants.values()))
+
+
+def test_whatever_goes_wrong_is_noted_when_it_begins():
+    silent = {(s.name, s.title) for s in EVERY if s.fault is None}
+    assert silent == {("healthy", SCENARIOS["healthy"].title), ("vanishing", SCENARIOS["vanishing"].title)}
+    assert all(s.fault.endswith("(planted by this demo)") for s in EVERY if s.fault)
+    assert all(s.faulty_from <= s.least_steps <= s.steps for s in EVERY)
 
 
 def test_an_unknown_name_lists_the_known_ones_and_a_foreign_option_says_whose_it_is():

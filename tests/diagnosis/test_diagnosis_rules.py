@@ -55,6 +55,17 @@ def test_non_finite_two_losses_in_a_row_are_critical_one_recovers():
     assert only(run(grad_norm=put(200, math.inf)), "non-finite").severity == "info"
 
 
+def test_a_loss_that_is_nan_has_no_sigmas_and_is_told_in_plain_words():
+    columns, _ = calm(200)
+    columns["loss"][150:] = [math.nan] * 50
+    found = judged(Chunk.of(**columns, param_norm=[1.0] * 150 + [math.nan] * 50))
+    spike = only(found, "loss-spike")
+    assert "NaN sigma" not in spike.why
+    assert "Loss is NaN; its level before was 2" in spike.why
+    assert spike.cause == found.leading.rule == "non-finite"
+    assert "the parameters are NaN" in found.leading.why
+
+
 def test_non_finite_parameters_are_critical_at_once():
     columns, _ = calm(50)
     found = only(judged(Chunk.of(**columns, param_norm=[1.0] * 40 + [math.nan] * 10)), "non-finite")

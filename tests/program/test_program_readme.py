@@ -95,6 +95,12 @@ def test_the_headless_rescue_prints_one_object():
     assert done.returncode == 0
 
 
+def test_every_demo_is_named():
+    from tuimon.demo.scenarios import SCENARIOS
+
+    assert [name for name in SCENARIOS if f"demo {name}" not in README and f"| `{name}` |" not in README] == []
+
+
 def test_the_keys_in_the_readme_are_the_keys_of_the_program():
     from tuimon.viewer.actions import actions_markdown
 

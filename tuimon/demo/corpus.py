@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -99,18 +99,21 @@ class SimpleTextDataset(Dataset[Window]):
 
 
 def create_dataloader(dataset: Dataset[Window], batch_size: int = 16, *, shuffle: bool = True, seed: int = 0,
-                      steps: int | None = None, skip: int = 0, workers: int = 0) -> DataLoader[Window]:
+                      steps: int | None = None, skip: int = 0, workers: int = 0,
+                      arrange: Callable[[list[int]], list[int]] | None = None) -> DataLoader[Window]:
     """Batches of (inputs, targets), each (batch_size, max_seq_len); the same ones for the same seed.
 
     With `steps`, one pass gives exactly that many batches, drawn with replacement, less the first `skip`: a run that
-    goes on from step k sees what it would have seen. Without, one pass is one epoch and the last, short batch is kept.
+    goes on from step k sees what it would have seen. `arrange` may put the numbers of the windows drawn into another
+    order. Without `steps`, one pass is one epoch and the last, short batch is kept.
     """
     if batch_size < 1 or skip < 0 or (steps is not None and steps < skip):
         raise UsageError(f"cannot draw {steps} batches of {batch_size} and skip {skip}")
     generator = torch.Generator().manual_seed(seed)
     if steps is not None:
         size = len(dataset)  # type: ignore[arg-type]  # Dataset leaves __len__ to its children; ours has one
-        order = torch.randint(size, (steps * batch_size,), generator=generator)[skip * batch_size:].tolist()
+        order = torch.randint(size, (steps * batch_size,), generator=generator).tolist()
+        order = (arrange(order) if arrange else order)[skip * batch_size:]
         return DataLoader(dataset, batch_size, sampler=order, num_workers=workers, generator=generator)
     sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)  # type: ignore[arg-type]
     return DataLoader(dataset, batch_size, sampler=sampler, num_workers=workers, generator=generator)

@@ -2,7 +2,9 @@
 
 Pre-norm decoder with learned positions, causal attention through `scaled_dot_product_attention`, and GPT-2's
 initialisation (Radford et al. 2019): normal weights of 0.02, residual projections divided by sqrt(2 n_layers), zero
-biases. `residual=False` and `normalize=False` take out, on purpose, what keeps gradients alive through depth.
+biases. Some settings break it on purpose: `residual=False` and `normalize=False` take out what keeps gradients alive
+through depth, `embed_std` draws the token embedding wider than the rest, `detach_at` cuts the backward pass before that
+block, and with `looks_back=False` a token attends to nothing but itself.
 """
 
 from __future__ import annotations
@@ -58,8 +60,16 @@ def check_config(config: ModelConfig) -> None:
         raise UsageError(f"init_std must be a finite number above 0, not {init_std!r}")
     if config.get("activation", "gelu") not in ACTIVATIONS:
         raise UsageError(f"unknown activation {config['activation']!r}; known: {', '.join(ACTIVATIONS)}")
+    embed_std = config.get("embed_std")
+    is_number = isinstance(embed_std, int | float) and not isinstance(embed_std, bool)
+    if embed_std is not None and not (is_number and 0.0 < embed_std < math.inf):
+        raise UsageError(f"embed_std must be a finite number above 0, or None, not {embed_std!r}")
+    cut = config.get("detach_at")
+    if cut is not None and (isinstance(cut, bool) or not isinstance(cut, int) or not 0 <= cut < config["n_layers"]):
+        raise UsageError(f"detach_at must be the number of a block below {config['n_layers']}, or None, not {cut!r}")
     known = {"vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "max_seq_len", "dropout", "tie_weights",
-             "residual", "normalize", "activation", "init_std"}
+             "residual", "normalize", "activation", "init_std", "embed_std", "detach_at",
+             "looks_back"}
     if unknown := sorted(set(config) - known):
         raise UsageError(f"unknown model setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
 
@@ -83,9 +93,9 @@ class Embedding(nn.Module):
 class Attention(nn.Module):
     """Causal multi-head self-attention, (B, T, C) to (B, T, C)."""
 
-    def __init__(self, d_model: int, n_heads: int, dropout: float) -> None:
+    def __init__(self, d_model: int, n_heads: int, dropout: float, *, looks_back: bool) -> None:
         super().__init__()
-        self.n_heads, self.dropout = n_heads, dropout
+        self.n_heads, self.dropout, self.looks_back = n_heads, dropout, looks_back
         self.qkv = nn.Linear(d_model, 3 * d_model)
         self.proj = nn.Linear(d_model, d_model)
         self.drop = nn.Dropout(dropout)
@@ -94,7 +104,9 @@ class Attention(nn.Module):
         """See the class."""
         B, T, C = x.shape
         q, k, v = (h.view(B, T, self.n_heads, C // self.n_heads).transpose(1, 2) for h in self.qkv(x).split(C, dim=2))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=self.dropout if self.training else 0.0)
+        mask = None if self.looks_back else torch.eye(T, dtype=torch.bool, device=x.device)
+        y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None,
+                                           dropout_p=self.dropout if self.training else 0.0)
         out: Tensor = self.drop(self.proj(y.transpose(1, 2).reshape(B, T, C)))
         return out
 
@@ -119,11 +131,11 @@ class Block(nn.Module):
     """Attention, then MLP, each normalised before and added to the stream, unless told not to."""
 
     def __init__(self, *, d_model: int, n_heads: int, d_ff: int, dropout: float, activation: str, residual: bool,
-                 normalize: bool) -> None:
+                 normalize: bool, looks_back: bool) -> None:
         super().__init__()
         self.residual = residual
         self.norm1 = nn.LayerNorm(d_model) if normalize else nn.Identity()
-        self.attn = Attention(d_model, n_heads, dropout)
+        self.attn = Attention(d_model, n_heads, dropout, looks_back=looks_back)
         self.norm2 = nn.LayerNorm(d_model) if normalize else nn.Identity()
         self.mlp = MLP(d_model, d_ff, dropout, activation)
 
@@ -143,25 +155,30 @@ class GPTModel(nn.Module):
 
     def __init__(self, vocab_size: int, d_model: int = 64, n_heads: int = 4, n_layers: int = 4, d_ff: int = 256,
                  max_seq_len: int = 64, dropout: float = 0.0, *, tie_weights: bool = False, residual: bool = True,
-                 normalize: bool = True, activation: str = "gelu", init_std: float = 0.02) -> None:
+                 normalize: bool = True, activation: str = "gelu", init_std: float = 0.02,
+                 embed_std: float | None = None, detach_at: int | None = None, looks_back: bool = True) -> None:
         super().__init__()
         self.config: ModelConfig = {
             "vocab_size": vocab_size, "d_model": d_model, "n_heads": n_heads, "n_layers": n_layers, "d_ff": d_ff,
             "max_seq_len": max_seq_len, "dropout": dropout, "tie_weights": tie_weights, "residual": residual,
-            "normalize": normalize, "activation": activation, "init_std": init_std,
+            "normalize": normalize, "activation": activation, "init_std": init_std, "embed_std": embed_std,
+            "detach_at": detach_at, "looks_back": looks_back,
         }
         check_config(self.config)
         self.max_seq_len = max_seq_len
         self.embed = Embedding(vocab_size, d_model, max_seq_len, dropout)
         self.blocks = nn.ModuleList(
             Block(d_model=d_model, n_heads=n_heads, d_ff=d_ff, dropout=dropout, activation=activation,
-                  residual=residual, normalize=normalize)
+                  residual=residual, normalize=normalize, looks_back=looks_back)
             for _ in range(n_layers))
         self.norm = nn.LayerNorm(d_model) if normalize else nn.Identity()
         self.head = nn.Linear(d_model, vocab_size, bias=False)
         if tie_weights:
             self.head.weight = self.embed.tokens.weight
+        self.detach_at = detach_at
         self._init_weights(init_std, n_layers, residual=residual)
+        if embed_std is not None:
+            nn.init.normal_(self.embed.tokens.weight, std=embed_std)
 
     def _init_weights(self, std: float, n_layers: int, *, residual: bool) -> None:
         for name, parameter in self.named_parameters():
@@ -178,8 +195,8 @@ class GPTModel(nn.Module):
         if tokens.shape[1] > self.max_seq_len:
             raise UsageError(f"{tokens.shape[1]} tokens do not fit max_seq_len {self.max_seq_len}")
         x = self.embed(tokens)
-        for block in self.blocks:
-            x = block(x)
+        for i, block in enumerate(self.blocks):
+            x = block(x.detach() if i == self.detach_at else x)
         logits: Tensor = self.head(self.norm(x))
         return logits
 

@@ -17,8 +17,6 @@ from tuimon.launch.words import OnCritical, Rules
 Device = Literal["auto", "cpu", "cuda"]
 Size = Literal["tiny", "small", "gpt2"]
 
-DEFAULT_STEPS: Final = 600
-DEFAULT_SPEED: Final = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +26,15 @@ class DemoOptions:
     scenario: str = "exploding"
     seed: int = 1
     steps: int | None = None
-    """None: as many as the run that is resumed, else DEFAULT_STEPS."""
+    """None: as many as the run that is resumed, else the scenario's."""
     device: Device = "auto"
     size: Size = "tiny"
     text: str | None = None
     """A UTF-8 file; None is Python's documentation."""
     lr: float | None = None
     """None: the scenario's."""
-    speed: float = DEFAULT_SPEED
-    """Most steps per second."""
+    speed: float | None = None
+    """Most steps per second; None: the scenario's."""
     headless: bool = False
     on_critical: OnCritical = "warn"
     fail_on: Severity = "critical"
@@ -51,7 +49,12 @@ class DemoOptions:
     @property
     def total_steps(self) -> int:
         """Steps of the whole run."""
-        return DEFAULT_STEPS if self.steps is None else self.steps
+        return self.plan.steps if self.steps is None else self.steps
+
+    @property
+    def most_per_second(self) -> float:
+        """Steps per second that a person can follow, or that were asked for."""
+        return self.plan.speed if self.speed is None else self.speed
 
     @property
     def plan(self) -> Scenario:
@@ -68,7 +71,7 @@ class DemoOptions:
             raise UsageError(f"--seed must be at least 0 and below 2**63, not {self.seed}")
         if self.lr is not None and not 0.0 < self.lr < math.inf:
             raise UsageError(f"--lr must be a finite number above 0, not {self.lr}")
-        if not self.speed > 0.0:
+        if not self.most_per_second > 0.0:
             raise UsageError(f"--speed must be above 0 steps per second, not {self.speed}")
         for name, known in _CHOICES.items():
             if (given := getattr(self, name)) not in known:
@@ -97,14 +100,23 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "rules": get_args(Rules),
 }
 
+
+
+def _told(field: Literal["steps", "speed"]) -> str:
+    """What the scenarios have by themselves: that of the first, and those of the others that differ."""
+    usual, *_ = values = {name: f"{getattr(s, field):g}" for name, s in SCENARIOS.items()}.values()
+    other = {name: v for name, v in zip(SCENARIOS, values, strict=True) if v != usual}
+    return "; ".join([usual, *(f"{name}: {v}" for name, v in other.items())])
+
+
 _HELP: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("--seed", {"type": int, "metavar": "N", "help": "weights and order of the data (1)"}),
-    ("--steps", {"type": int, "metavar": "N", "help": f"length of the run ({DEFAULT_STEPS})"}),
+    ("--steps", {"type": int, "metavar": "N", "help": f"length of the run ({_told('steps')})"}),
     ("--device", {"choices": _CHOICES["device"], "help": "auto: CUDA if there is one; tiny stays on the CPU (auto)"}),
     ("--size", {"choices": _CHOICES["size"], "help": "of the model; gpt2 takes seconds a step without a GPU (tiny)"}),
     ("--text", {"metavar": "FILE", "help": "learn this UTF-8 file instead of Python's documentation"}),
     ("--lr", {"type": float, "metavar": "X", "help": "learning rate instead of the scenario's"}),
-    ("--speed", {"type": float, "metavar": "X", "help": f"most steps per second ({DEFAULT_SPEED:g})"}),
+    ("--speed", {"type": float, "metavar": "X", "help": f"most steps per second ({_told('speed')})"}),
     ("--headless", {"action": "store_true", "help": "no screen: a status line a second, JSON at the end"}),
     ("--on-critical", {"choices": _CHOICES["on_critical"], "help": "what the run does by itself (warn)"}),
     ("--fail-on", {"choices": _CHOICES["fail_on"], "help": "with --headless: exit 3 from this severity up (critical)"}),

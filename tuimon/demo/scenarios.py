@@ -13,6 +13,8 @@ from typing import Any, Final, Literal
 from tuimon.errors import UsageError
 
 Variant = Literal["from_start", "deep"]
+Spoil = Literal["shuffle labels", "foreign tokens", "mask everything"]
+"""What can be wrong with a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +63,48 @@ class Scenario:
     """What is built differently from the chosen size."""
     fault: str | None = None
     """What the script notes in the log at the moment the planted fault begins."""
+    planted: range = range(1, 2)
+    """The steps, counted from 1, at which `spoils` or `blows_up` is done; the first is that of the note."""
+    spoils: Spoil | None = None
+    """What is done to the batches of those steps: see `faults`."""
+    blows_up: float | None = None
+    """What the first MLP's weights are multiplied by at those steps."""
+    sorts: bool = False
+    """Whether the loader, from the first of those steps on, sorts the batches of a shard by difficulty."""
+    masked: bool = False
+    """Whether the loss is a hand-written mean over the tokens that count."""
+    half: bool = False
+    """Whether it trains in float16 with a GradScaler."""
+    few: int | None = None
+    """How many tokens of the text it trains on; None is all but those for validation."""
+    stride: int | None = None
+    """Tokens from one window to the next; None: they do not overlap."""
+    batch: int | None = None
+    """Windows in a batch; None is the size's."""
+    validate_every: int = 50
+    """Steps."""
+    steps: int = 600
+    """Length of the run, where nobody says otherwise."""
+    speed: float = 12.0
+    """Most steps per second, where nobody says otherwise: lively, and slow enough to be read."""
     least_steps: int = 1
     """A shorter run would end before there is anything to see."""
     variants: Mapping[Variant, Scenario] = field(default_factory=dict)
     """The same scenario told differently, by option."""
 
+    @property
+    def faulty_from(self) -> int:
+        """The first step that the planted fault touches."""
+        return self.planted.start if self.schedule.runaway_after is None else self.schedule.runaway_after + 1
+
+
+HEALTHY: Final = Schedule(warmup=20, floor=0.1)
 
 SCENARIOS: Final[dict[str, Scenario]] = {s.name: s for s in (
     Scenario(
         name="healthy", title="a GPT that learns",
         statement="AdamW 3e-4, warm-up, cosine, clipping at 1.0: the loss falls, and nothing else should happen.",
-        clip=1.0, schedule=Schedule(warmup=20, floor=0.1),
+        clip=1.0, schedule=HEALTHY,
     ),
     Scenario(
         name="exploding", title="a schedule bug makes a healthy GPT explode",
@@ -110,6 +143,66 @@ SCENARIOS: Final[dict[str, Scenario]] = {s.name: s for s in (
         statement="Learning rate 1e-8 (the notebook's): gradients are healthy, weights hardly move, no learning.",
         optimizer="Adam", lr=1e-8, betas=(0.9, 0.999), weight_decay=0.0,
         fault="learning rate 1e-8 (planted by this demo)",
+    ),
+    Scenario(
+        name="spike", title="labels slip out of place, and the loss leaps",
+        statement="Learns well for 150 steps; then the labels of 20 batches are shuffled. It should recover by itself.",
+        clip=1.0, schedule=HEALTHY, planted=range(151, 171), spoils="shuffle labels",
+        fault="the labels of 20 batches are shuffled (planted by this demo)", steps=400, least_steps=180,
+    ),
+    Scenario(
+        name="nan", title="one batch without a label turns all into NaN",
+        statement="At step 151 every label of a batch is masked: the hand-written mean loss becomes 0/0. r goes back.",
+        clip=1.0, schedule=HEALTHY, planted=range(151, 152), spoils="mask everything", masked=True,
+        fault="a batch whose labels are all masked (planted by this demo)", steps=400, least_steps=160,
+    ),
+    Scenario(
+        name="bad-batch", title="one batch of noise, and nothing else",
+        statement="Step 151 gets a batch of random tokens. One bad batch is no spike: the run should not mind.",
+        clip=1.0, schedule=HEALTHY, planted=range(151, 152), spoils="foreign tokens",
+        fault="a batch of random tokens (planted by this demo)", steps=300, least_steps=160,
+    ),
+    Scenario(
+        name="oscillating", title="data sorted by difficulty, and the loss swings",
+        statement="From step 151 the loader sorts each 16 batches, easy to hard: the loss swings with that period.",
+        clip=1.0, schedule=HEALTHY, planted=range(151, 152), sorts=True,
+        fault="the loader sorts every 16 batches by difficulty (planted by this demo)", least_steps=400,
+    ),
+    Scenario(
+        name="overfitting", title="a few kB of text, read until known by heart",
+        statement="Trains on 3,000 characters again and again: the training loss falls, the validation loss turns.",
+        lr=1e-3, schedule=Schedule(warmup=20), few=3_000, validate_every=10,
+        fault="3,000 characters are all there is to learn from (planted by this demo)", steps=400, least_steps=150,
+    ),
+    Scenario(
+        name="plateau", title="a mask bug, and nothing left to learn",
+        statement="A mask bug lets each character see only itself: soon it knows all that tells, and the loss stands.",
+        # Measured: noise of 0.9 % of the loss, so that 1,000 steps tell half a percent; flat from about step 1,000, and
+        # three looks half a window apart end at 3,056. With all the text the loss would stay above half of where it
+        # began, which is no-learning. Validated once: on other text an overfitting bigram table would be told first.
+        lr=1e-2, schedule=Schedule(warmup=20), weight_decay=0.0, few=3_000, stride=1, batch=96, validate_every=3_300,
+        model={"n_layers": 1, "d_model": 32, "n_heads": 1, "d_ff": 32, "looks_back": False},
+        fault="each character sees only itself (planted by this demo)", steps=3_300, speed=60.0, least_steps=3_100,
+    ),
+    Scenario(
+        name="dead-layer", title="a detach() cuts half the model off",
+        statement="A detach() stands between blocks 1 and 2: what is before it never learns, and the loss still falls.",
+        clip=1.0, schedule=HEALTHY, model={"detach_at": 2},
+        fault="a detach() between blocks 1 and 2 (planted by this demo)", steps=300, least_steps=30,
+    ),
+    Scenario(
+        name="fp16-collapse", title="float16 overflows, and no loss scale can help",
+        statement="Trains in float16; at step 151 one MLP's weights grow a millionfold: each step overflows.",
+        # float16 is six times slower than float32 on a CPU: hence the small model
+        clip=1.0, schedule=HEALTHY, half=True, planted=range(151, 152), blows_up=1e6,
+        model={"n_layers": 2, "d_model": 32, "n_heads": 4, "d_ff": 128},
+        fault="a layer's weights are multiplied by a million (planted by this demo)", steps=300, least_steps=190,
+    ),
+    Scenario(
+        name="bad-init", title="weights drawn fifty times too large",
+        statement="The embedding keeps PyTorch's std of 1, and the output layer is tied to it: confidently wrong.",
+        clip=1.0, schedule=HEALTHY, model={"embed_std": 1.0, "tie_weights": True},
+        fault="embedding and output layer drawn at a std of 1 (planted by this demo)", steps=300,
     ),
 )}
 

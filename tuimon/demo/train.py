@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 import tuimon
 from tuimon.demo.corpus import SimpleTextDataset, Window, create_dataloader, read_text, split_tokens
+from tuimon.demo.faults import masked_loss, plant, sorting, token_loss
 from tuimon.demo.model import GPTModel, create_model_config
 from tuimon.demo.options import DemoOptions, Device, Size, add_arguments, from_arguments
 from tuimon.demo.scenarios import Scenario
@@ -39,13 +39,12 @@ OPTIMIZERS: Final[dict[str, type[Adam]]] = {"AdamW": AdamW, "Adam": Adam}
 BATCH: Final[dict[str, int]] = {"tiny": 12, "small": 16, "gpt2": 8}
 TOKENS: Final[dict[str, tuple[str, int]]] = {"tiny": ("char", 0), "small": ("bpe", 512), "gpt2": ("bpe", 4096)}
 """Kind and vocabulary of the tokenizer."""
-VALIDATE_EVERY: Final = 50
 VALIDATION_BATCHES: Final = 4
 
 
 def train(options: DemoOptions, *, bare: bool = False) -> list[Tensor]:
     """Train one scenario to its end. The losses, one per step, where `bare`."""
-    scenario, total, batch = options.plan, options.total_steps, BATCH[options.size]
+    scenario, total, batch = options.plan, options.total_steps, options.plan.batch or BATCH[options.size]
     device = choose_device(options.device, options.size)
     if options.size == "tiny":
         torch.set_num_threads(1)  # more threads cost this model more than they give: 20 steps/s become 15
@@ -57,7 +56,7 @@ def train(options: DemoOptions, *, bare: bool = False) -> list[Tensor]:
     tokenizer = create_tokenizer(text, kind, vocab_size)
     config = create_model_config(options.size, **{**scenario.model, "vocab_size": tokenizer.vocab_size})
     parts = split_tokens(tokenizer.encode(text), config["max_seq_len"])
-    train_set = SimpleTextDataset(parts.train, max_seq_len=config["max_seq_len"])
+    train_set = SimpleTextDataset(parts.train[:scenario.few], max_seq_len=config["max_seq_len"], stride=scenario.stride)
     validation_set = SimpleTextDataset(parts.validation, max_seq_len=config["max_seq_len"])
     validation = create_dataloader(validation_set, batch, shuffle=False)
 
@@ -65,38 +64,43 @@ def train(options: DemoOptions, *, bare: bool = False) -> list[Tensor]:
     model = GPTModel(**config).to(device)
     optimizer = create_optimizer(model, scenario, options.lr)
     scheduler = LambdaLR(optimizer, lambda done: scenario.schedule.factor(done + 1, total))
-    resumed = resume(options, model, optimizer, scheduler)
+    scaler = torch.amp.GradScaler(device.type, enabled=scenario.half)  # does nothing unless enabled
+    resumed = resume(options, model, optimizer, scheduler, scaler)
     begin = resumed.step if resumed else 0
-    loader = create_dataloader(train_set, batch, seed=options.seed, steps=total, skip=begin)
+    loader = create_dataloader(train_set, batch, seed=options.seed, steps=total, skip=begin,
+                               arrange=sorting(train_set, batch, scenario.faulty_from) if scenario.sorts else None)
+    loss_of = masked_loss if scenario.masked else token_loss
 
     monitor = Unwatched() if bare else tuimon.attach(
         model, optimizer, scheduler=scheduler, name=options.scenario, run_dir=options.run_dir, total_steps=total,
         tokens_per_step=batch * config["max_seq_len"], vocab_size=tokenizer.vocab_size, on_critical=options.on_critical,
         resumed=resumed)
 
-    faulty_from = (scenario.schedule.runaway_after or 0) + 1
-    pace = Pace(options.speed)
+    pace = Pace(options.most_per_second)
     losses: list[Tensor] = []
     with monitor:
         model.train()
-        for step, (inputs, targets) in enumerate(loader, start=begin + 1):
+        for step, drawn in enumerate(loader, start=begin + 1):
             if monitor.should_stop:
                 break
-            if step == faulty_from and scenario.fault:
+            if step == scenario.faulty_from and scenario.fault:
                 monitor.note(scenario.fault)
+            inputs, targets = plant(scenario, step, drawn, model, options.seed)  # as it is, but at the planted steps
 
-            logits = model(inputs.to(device))
-            loss = F.cross_entropy(logits.flatten(0, 1), targets.to(device).flatten())
+            with torch.autocast(device.type, torch.float16, enabled=scenario.half):
+                loss = loss_of(model(inputs.to(device)), targets.to(device))
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
             if scenario.clip is not None:
+                scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(model.parameters(), scenario.clip)
-            optimizer.step()
+            scaler.step(optimizer)
+            scaler.update()
             scheduler.step()
 
             if bare:
                 losses.append(loss.detach())
-            if step % VALIDATE_EVERY == 0 or step == total:
+            if step % scenario.validate_every == 0 or step == total:
                 monitor.log(val_loss=validate(model, validation, device))
             pace.wait()  # after the step's work: the demo is to be watched
     return losses
@@ -108,7 +112,7 @@ def validate(model: GPTModel, loader: DataLoader[Window], device: torch.device) 
     model.eval()
     total = torch.zeros((), device=device)
     for seen, (inputs, targets) in enumerate(loader, start=1):
-        total += F.cross_entropy(model(inputs.to(device)).flatten(0, 1), targets.to(device).flatten())
+        total += token_loss(model(inputs.to(device)), targets.to(device))
         if seen == VALIDATION_BATCHES:
             break
     model.train()
@@ -122,7 +126,8 @@ def create_optimizer(model: nn.Module, scenario: Scenario, lr: float | None) -> 
                 weight_decay=scenario.weight_decay)
 
 
-def resume(options: DemoOptions, model: nn.Module, optimizer: Optimizer, scheduler: LambdaLR) -> ResumeInfo | None:
+def resume(options: DemoOptions, model: nn.Module, optimizer: Optimizer, scheduler: LambdaLR,
+           scaler: torch.amp.GradScaler) -> ResumeInfo | None:
     """Put everything where the newest good checkpoint of the run left it. None: a fresh run."""
     if options.resume is None:
         return None
@@ -131,7 +136,8 @@ def resume(options: DemoOptions, model: nn.Module, optimizer: Optimizer, schedul
     from tuimon.instrument.checkpoints import Checkpoints
     from tuimon.instrument.resume import resume as go_on
 
-    found = go_on(Checkpoints(Path(options.run_dir) / "checkpoints"), model, optimizer, scheduler=scheduler)
+    found = go_on(Checkpoints(Path(options.run_dir) / "checkpoints"), model, optimizer, scheduler=scheduler,
+                  scaler=scaler)
     for line in found.notes:
         print(line, file=sys.stderr)
     return found

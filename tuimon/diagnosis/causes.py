@@ -31,6 +31,7 @@ _BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "gradient-instability": ("loss-spike", "loss-drift"),
     "early-divergence": ("divergence", "loss-spike", "gradient-instability", "non-finite", "no-learning"),
     "divergence": ("loss-spike", "loss-drift", "non-finite", "no-learning", "plateau"),
+    "non-finite": ("loss-spike", "loss-drift", "gradient-instability", "no-learning", "plateau"),
     "loss-spike": ("loss-drift",),
     "loss-scale-collapse": (*_STILL, "non-finite"),
 }

@@ -23,6 +23,7 @@ Source: reference 2.3; PaLM (arXiv:2204.02311) section 5.1 on skipping batches.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from tuimon.diagnosis.model import Evidence
@@ -101,10 +102,9 @@ class LossSpike(Rule):
         n = episode.numbers
         high = n["peak"] if over else n["current"]
         sigma = (high - n["middle"]) / n["scale"]
-        why = (
-            f"Loss {'reached' if over else 'is'} {number(high)}, {number(sigma)} sigma above its level before "
-            f"({number(n['middle'])})."
-        )
+        above = f", {number(sigma)} sigma above its level before" if math.isfinite(sigma) else "; its level before was"
+        level = f"({number(n['middle'])})" if math.isfinite(sigma) else number(n["middle"])
+        why = f"Loss {'reached' if over else 'is'} {number(high)}{above} {level}."
         evidence = (Evidence("loss", high, n["limit"], n["middle"]),)
         cause = rate_cause(episode)
         if over:

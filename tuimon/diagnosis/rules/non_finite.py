@@ -118,7 +118,8 @@ class NonFinite(Rule):
             "param_norm": "the parameters",
             "update_norm": "the update",
         }
-        what = ", ".join(f"{words[name]} {'was' if over else 'is'} {number(v)}" for name, v in sorted(values.items()))
+        verb = {False: "was", True: "were"} if over else {False: "is", True: "are"}
+        what = ", ".join(f"{words[k]} {verb[k == 'param_norm']} {number(v)}" for k, v in sorted(values.items()))
         where = f", in {episode.layer} first" if episode.layer else ""
         why = f"{what[:1].upper()}{what[1:]} since step {count(episode.onset)}{where}. {rate_cause(episode)}".strip()
         if over:
