@@ -109,6 +109,16 @@ def test_early_divergence_needs_two_rows_above_twice_the_lowest():
     assert not of_rule(run(loss=put(110, 9.0, 9.5)), "early-divergence")
 
 
+def test_the_jumps_of_a_tiny_batch_are_no_divergence():
+    squared = [0.057, 0.081, 0.017, 0.108, 0.548, 0.238, 0.155, 0.257, 0.012]
+    assert not judged(Chunk.of(loss=squared)).incidents
+    rng = np.random.default_rng(0)
+    runs = [judged(Chunk.of(loss=list(np.exp(rng.normal(-2, 0.7, 60))))) for _ in range(200)]
+    assert sum(bool(of_rule(run, "early-divergence")) for run in runs) <= 10
+    steady = [0.05 * 1.3**i for i in range(20)]
+    assert only(judged(Chunk.of(loss=steady)), "early-divergence").detected_step <= 6
+
+
 def test_a_loss_that_starts_high_and_falls_is_no_divergence():
     found = run(loss=lambda column: [v + 20 * math.exp(-i / 15) for i, v in enumerate(column)])
     assert [(i.rule, i.severity) for i in found.incidents] == [("bad-init", "info")]

@@ -67,7 +67,7 @@ def check_optimizers(model: nn.Module, optimizers: Sequence[Any], attached: Any)
             raise AttachError(f"{label} holds no parameter of {type(model).__name__}: give the optimizer of this model "
                               "(made after wrapping or moving it)")
         if any(given is other for other in found[:i]):
-            raise AttachError(f"the same {label} was given twice")
+            raise AttachError(f"the same {label} was given twice; a scheduler goes into scheduler=")
         if given in attached:
             raise AttachError(f"this {label} is attached already: close that monitor first")
     return found
@@ -126,7 +126,7 @@ def check_place(name: Any, run_dir: Any) -> None:
     """Words that a run directory can be made of."""
     if name is not None and not isinstance(name, str):
         raise AttachError(f"name must be a text, or None, not {name!r:.60}")
-    if run_dir is not None and not isinstance(run_dir, str | os.PathLike):
+    if run_dir is not None and not (isinstance(run_dir, str | os.PathLike) and os.fspath(run_dir)):
         raise AttachError(f"run_dir must be a path, or None, not {run_dir!r:.60}")
 
 

@@ -96,7 +96,7 @@ def attach(
         gc.collect()  # a sweep over models that are reference cycles [about 100 ms]
     check_model(model)
     found = give_way(map(unwrap, optimizers))
-    opts = check_optimizers(model, optimizers, [o for run in open_runs() for _, o in run.probe.optimizers.living()])
+    opts = check_optimizers(model, optimizers, _attached(model))
     schedulers = check_others(opts, scheduler, scaler, dataloader, name, run_dir)
     is_claimed = run_dir is None and found is None
     run_dir, launched = (run_dir, None) if run_dir is not None else _launched(found or claim.reserved())
@@ -278,6 +278,14 @@ def _run(
         whose = "another monitor of this script" if mine else f"process {before.process.pid}"
         raise AttachError(f"run_dir is being written by {whose}: give each run a directory of its own")
     return run, before.attempt + 1
+
+
+def _attached(model: nn.Module) -> list[Optimizer]:
+    """The optimizers of all open runs. One of this model that was told to stop is over: a notebook goes on with it."""
+    for run in open_runs():
+        if run.should_stop and run.model is model:
+            run.close()
+    return [optimizer for run in open_runs() for _, optimizer in run.probe.optimizers.living()]
 
 
 def _launched(run_dir: str | Path | None) -> tuple[str | Path | None, Launch | None]:

@@ -20,6 +20,7 @@ import weakref
 from functools import partial
 from typing import Final
 
+from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
@@ -72,6 +73,11 @@ class Attached:
     def is_here(self) -> bool:
         """Whether this process attached it; a forked child inherits the object, not the run."""
         return os.getpid() == self._pid
+
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
+        return self._state.model
 
     @property
     def should_stop(self) -> bool:

@@ -55,7 +55,7 @@ class Probe:
         self.cost = self.entered = self._extra = self._held = 0.0
         self._step = from_step
         self._scaler: Any = None
-        self._scaler_stepped, self._stepped_within = True, False
+        self._scaler_stepped, self._stepped_within, self._closes = True, False, self._count - 1
         self._began: float | None = None
         self._device = device_of([p for group in held_by(optimizers) for p in group])
         self._window = Window(self._device)
@@ -102,7 +102,7 @@ class Probe:
         if not self._has_trained:
             self.thread, self._has_trained = get_ident(), True
         self._touch()
-        self._now.tokens += tokens
+        self._now.tokens += 0 if self._window.is_inside else tokens  # checkpointing computes again what was counted
 
     @guarded
     def saw_batch(self, seconds: float, batch: Any) -> None:
@@ -198,7 +198,7 @@ class Probe:
                 self._updates.begin()
             self._updates.before(*self.tracked.spans[k])
             self._extra += time.perf_counter() - began
-        now.stepped[k] = self._scaler_stepped = True
+        self._scaler_stepped, self._closes = True, now.steps(k, self._closes)
         self.overrides.scale_lr(k, optimizer, self._step + 1)
         return None if closure is None else replaced(WatchedClosure(self, k, closure))
 
@@ -259,7 +259,7 @@ class Probe:
         return self._finish_after(k)
 
     def _finish_after(self, k: int) -> bool:
-        is_last = k == self._count - 1
+        is_last = k == self._closes
         if self._window.is_inside:  # the tensors of the other optimizers are still being worked on
             self._stepped_within = self._stepped_within or is_last
             return False

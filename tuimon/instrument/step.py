@@ -6,11 +6,13 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import torch
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+AGAIN: Final = 8
+"""Repeated steps of some optimizers after which those that have not stepped are not waited for."""
 
 
 def guarded(method: _F) -> _F:
@@ -68,6 +70,8 @@ class Step:
     skipped: float | None = None
     evaluated: bool = False
     """A closure has run: loss and gradients are those of its first evaluation, before the weights moved."""
+    again: int = 0
+    """How often an optimizer stepped that had stepped already."""
     tokens: int = 0
     batch_tokens: int = 0
     waited: float | None = None
@@ -76,6 +80,17 @@ class Step:
     logged: dict[str, Any] = field(default_factory=dict)
     late: bool = False
     """It had begun before it was watched: how long it took and on what is not known."""
+
+    def steps(self, k: int, closes: int) -> int:
+        """The k-th optimizer begins to step; which one completes this step.
+
+        `closes` did so far. One that never steps, while others do again and again, is not waited for.
+        """
+        self.again += self.stepped[k]
+        self.stepped[k] = True
+        if k > closes:
+            return k
+        return closes if self.again < AGAIN else max(i for i, stepped in enumerate(self.stepped) if stepped)
 
     def known(self, tokens_per_step: int | None, took: float | None) -> dict[str, float]:
         """What needs no device."""

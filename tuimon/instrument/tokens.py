@@ -11,20 +11,23 @@ from torch import Tensor
 _INTEGERS: Final = (torch.int64, torch.int32)
 
 
-def tokens_in(*candidates: Any) -> int:
-    """Elements of the first integer tensor; 0 where there is none: pixels and features are not tokens."""
-    for value in candidates:
-        if isinstance(value, Tensor) and value.dtype in _INTEGERS and value.dim() >= 1:
-            return value.numel()
-    return 0
+def tokens_in(named: Any, *candidates: Any) -> int:
+    """Elements of what is named input_ids, else of the first integer tensor of two dimensions or more; 0 without one.
+
+    One-dimensional ones are labels, or the time steps of a diffusion; a batch of pixels or features has no tokens.
+    """
+    if isinstance(named, Tensor):
+        return named.numel()
+    first = next((value for value in candidates if isinstance(value, Tensor)), None)
+    if first is not None and first.is_floating_point():
+        return 0  # what the model reads are no tokens: later integers are labels, masks or edges
+    return next((v.numel() for v in candidates if isinstance(v, Tensor) and v.dtype in _INTEGERS and v.dim() >= 2), 0)
 
 
 def tokens_of_batch(batch: Any) -> int:
-    """The same for what a loader gave; of a dict its "input_ids" if it has them. One-dimensional ones are labels."""
+    """The same for what a loader gave; of a dict its "input_ids" if it has them."""
     if isinstance(batch, Tensor):
-        batch = (batch,)
-    elif isinstance(batch, Mapping):
-        batch = (batch.get("input_ids"), *batch.values())
-    if not isinstance(batch, list | tuple):
-        return 0
-    return tokens_in(*(value for value in batch if isinstance(value, Tensor) and value.dim() >= 2))
+        return tokens_in(None, batch)
+    if isinstance(batch, Mapping):
+        return tokens_in(batch.get("input_ids"), *batch.values())
+    return tokens_in(None, *batch) if isinstance(batch, list | tuple) else 0
