@@ -114,7 +114,7 @@ def test_the_jumps_of_a_tiny_batch_are_no_divergence():
     assert not judged(Chunk.of(loss=squared)).incidents
     rng = np.random.default_rng(0)
     runs = [judged(Chunk.of(loss=list(np.exp(rng.normal(-2, 0.7, 60))))) for _ in range(200)]
-    assert sum(bool(of_rule(run, "early-divergence")) for run in runs) <= 10
+    assert sum(bool(of_rule(run, "early-divergence")) for run in runs) <= 14
     steady = [0.05 * 1.3**i for i in range(20)]
     assert only(judged(Chunk.of(loss=steady)), "early-divergence").detected_step <= 6
 

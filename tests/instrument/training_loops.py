@@ -186,12 +186,12 @@ def clipping(clip: Callable[[nn.Module], Any], **known: float) -> Loop:
 
 
 def by_value(model: nn.Module, opts: Sequence[Optimizer], book: Book, steps: int) -> None:
-    """Clipping by value has no norm limit; what is seen is the norm at the step, after it."""
+    """Clipping by value has no norm limit; the norm is that of before."""
     for i in range(steps):
         loss = loss_of(model, batch(i))
         loss.backward()
-        nn.utils.clip_grad_value_(model.parameters(), 0.01)
         book.gradients()
+        nn.utils.clip_grad_value_(model.parameters(), 0.01)
         book.weights()
         opts[0].step()
         book.stepped(loss=loss.item())

@@ -75,6 +75,10 @@ class Labels:
         if self._strikes >= STRIKES:
             self.state(ASSIGNED if all(mark == -1 for mark in changed) else CHANGED)
 
+    def pardon(self) -> None:
+        """Gradients are about to be changed in a known way: of this step nothing more can be told."""
+        self._is_struck = True
+
     def knows_loss(self) -> None:
         """The script logs its loss itself."""
         self._said.add("loss")

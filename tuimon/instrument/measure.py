@@ -162,14 +162,20 @@ class Probe:
                 self._sheet.note(now, rows.TOTAL, total)
                 now.measured = [True] * self._count
             else:
-                for k, (first, last) in enumerate(self.tracked.spans):
-                    if not now.measured[k] and any(id(p) in ids for p in self.tracked.params[first:last]):
-                        self._sheet.measure(now, k)
-        now.limit = asked
+                self._sheet.measure_some(now, ids)
         if self.overrides.clip is not None:
             max_norm = self._clipping.lowered(self.tracked, ids, max_norm, asked, norm_type)
-            now.limit = on_host(max_norm)
+        now.limit = on_host(max_norm)
         return max_norm
+
+    @guarded
+    def clip_value(self, grads: list[Tensor]) -> None:
+        """Before clip_grad_value_ changes these gradients: take their norms."""
+        ids = self.tracked.holders(grads)
+        if ids and not (self._now.evaluated or self._capturing()):
+            self._touch()
+            self._sheet.measure_some(self._now, ids)
+            self.labels.pardon()
 
     # -- the optimizer step
 
@@ -246,7 +252,7 @@ class Probe:
             return False
         now, optimizer = self._now, self.optimizers[k]
         if k == 0:
-            self._read_lr(optimizer)
+            self._sheet.note_lr(now, optimizer, self.overrides.scheduled_lr(0, optimizer))
         self.overrides.restore_lr(k)
         if now.everything and now.stepped[k]:
             began = time.perf_counter()
@@ -266,12 +272,6 @@ class Probe:
         if is_last:
             self._finish()
         return is_last
-
-    def _read_lr(self, optimizer: Optimizer) -> None:
-        scheduled = self.overrides.scheduled_lr(0, optimizer)
-        self._sheet.note_lr(self._now, optimizer.param_groups[0].get("lr"), scheduled)
-
-    # -- GradScaler
 
     def index_of(self, optimizer: Any) -> int | None:
         """Which of the attached optimizers this is; None for a stranger."""
@@ -302,7 +302,7 @@ class Probe:
         if not now.measured[k]:
             self._sheet.measure(now, k)
         if k == 0:
-            self._read_lr(self.optimizers[0])
+            self._sheet.note_lr(now, self.optimizers[0], self.overrides.scheduled_lr(0, self.optimizers[0]))
         return self._finish_after(k)
 
     # -- the boundary
@@ -314,7 +314,7 @@ class Probe:
         now = self._now
         for k in [k for k, is_done in enumerate(now.measured) if not is_done]:
             self._sheet.measure(now, k)
-        self._read_lr(self.optimizers[0])
+        self._sheet.note_lr(self._now, self.optimizers[0], self.overrides.scheduled_lr(0, self.optimizers[0]))
         self._finish()
         return True
 

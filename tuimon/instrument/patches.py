@@ -3,6 +3,7 @@
     torch.autograd.backward                                  the roots: the loss
     torch.nn.utils.clip_grad._get_total_norm                 whether a norm is the L2 norm
     torch.nn.utils.clip_grad._clip_grads_with_norm_          gradients before clipping; also under names imported early
+    torch.nn.utils.clip_grad._group_tensors_by_device_and_dtype   gradients before clipping by value
     torch.amp.GradScaler.scale, .step                        the unscaled loss; skipped steps
     torch.utils.data.dataloader._BaseDataLoaderIter.__next__ time spent waiting for data; the stop ladder
     sys.exit                                                 the status by which a script leaves
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 import threading
 import time
 import weakref
@@ -161,6 +163,17 @@ def _clip(original: Callable[..., Any]) -> Callable[..., Any]:
     return clip
 
 
+def _grouped(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def grouped(lists: Any, *args: Any, **kwargs: Any) -> Any:
+        if not torch.compiler.is_compiling() and _watchers and sys._getframe(1).f_code.co_name == "clip_grad_value_":  # noqa: SLF001  # clipping by norm groups as well
+            for watcher in _watching():
+                watcher.probe.clip_value(lists[0])
+        return original(lists, *args, **kwargs)
+
+    return grouped
+
+
 def _scale(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def scale(self: Any, outputs: Any) -> Any:
@@ -239,6 +252,7 @@ PATCHES: Final[tuple[Patch, ...]] = (
     Patch("torch.nn.utils", "", "get_total_norm", _total_norm),
     Patch("torch.nn.utils.clip_grad", "", "_clip_grads_with_norm_", _clip),
     Patch("torch.nn.utils", "", "clip_grads_with_norm_", _clip),
+    Patch("torch.nn.utils.clip_grad", "", "_group_tensors_by_device_and_dtype", _grouped),
     Patch("torch.amp.grad_scaler", "GradScaler", "scale", _scale),
     Patch("torch.amp.grad_scaler", "GradScaler", "step", _scaler_step),
     Patch("torch.utils.data.dataloader", "_BaseDataLoaderIter", "__next__", _next),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from tuimon.instrument import rows
 from tuimon.instrument.step import Step
@@ -27,8 +28,9 @@ class Sheet:
         self.heads = [list(row[:rows.HEAD].unbind()) for row in self.ring.rows]
         """Per row, 0-dim tensors."""
 
-    def note_lr(self, now: Step, lr: Any, scheduled: Any) -> None:
+    def note_lr(self, now: Step, optimizer: Optimizer, scheduled: Any) -> None:
         """The learning rate in force, and the one that the schedule asked for; a device's tensors stay there."""
+        lr = optimizer.param_groups[0].get("lr")
         now.lr, now.lr_scheduled = on_host(lr), on_host(scheduled)
         if isinstance(lr, Tensor) and now.lr is None:
             self.note(now, rows.LR, lr)
@@ -55,6 +57,12 @@ class Sheet:
             now.seen[first:last] = self.tracked.grad_norms(first, last, self.grads[now.slot][first:last])
         now.measured[k] = True
         now.head.discard(rows.TOTAL)
+
+    def measure_some(self, now: Step, ids: Collection[int]) -> None:
+        """The same for every optimizer that holds one of these parameters and has not been measured."""
+        for k, (first, last) in enumerate(self.tracked.spans):
+            if not now.measured[k] and any(id(p) in ids for p in self.tracked.params[first:last]):
+                self.measure(now, k)
 
     def divide(self, now: Step, k: int, scale: Tensor) -> None:
         """Those norms were of gradients that are `scale` times too large."""

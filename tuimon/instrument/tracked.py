@@ -97,6 +97,11 @@ class Tracked:
         """Whether any tensor has a gradient."""
         return any(p.grad is not None for p in self.params)
 
+    def holders(self, grads: Sequence[Tensor]) -> set[int]:
+        """The ids of the tracked tensors whose gradients these are."""
+        given = set(map(id, grads))
+        return {id(p) for p in self.params if p.grad is not None and id(p.grad) in given}
+
     def grad_marks(self) -> list[int]:
         """A number per tensor that changes whenever something is added to its gradient; -1 without one."""
         return [-1 if (g := p.grad) is None else id(g) + g._version for p in self.params]  # noqa: SLF001  # the only counter there is
