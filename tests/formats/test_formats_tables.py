@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import os
@@ -10,6 +9,7 @@ import random
 
 import numpy as np
 import pytest
+from squeezed import squeezed
 
 from tuimon.errors import LogError
 from tuimon.formats import Reading, read
@@ -36,8 +36,8 @@ LOSSES = [(1, 3.0), (2, 2.5)]
     '"step","loss"\n"1","3.0"\n"2","2.5"\n', "\ufeffstep,loss\n1,3.0\n2,2.5\n", "\n\nstep,loss\n\n1,3.0\n\n2,2.5\n\n",
     "step,loss,\n1,3.0,\n2,2.5,\n", 'loss,comment,step\n3.0,fine,1\n2.5,"well, fine\nand more",2\n', "step , loss\n 1 , 3.0\n2, 2.5\n",
     "loss\n3.0\n2.5\n", "step,loss,ok\n1,3.0,true\n2,2.5,false\n", "step,loss\n1.0,3.0\n2.0,2.5\n2",
-    "\ufeffstep,loss\n1,3\n2,2.5\n".encode("utf-16"), gzip.compress(b"step,loss\n1,3.0\n2,2.5\n"),
-    gzip.compress(b"step,loss\n1,3.0\n") + gzip.compress(b"2,2.5\n"), "step,loss\n2,2.5\n1,3.0\n", "step,loss\n1,3.0\n2,2.0\n2,3.0\n",
+    "\ufeffstep,loss\n1,3\n2,2.5\n".encode("utf-16"), squeezed(b"step,loss\n1,3.0\n2,2.5\n"),
+    squeezed(b"step,loss\n1,3.0\n") + squeezed(b"2,2.5\n"), "step,loss\n2,2.5\n1,3.0\n", "step,loss\n1,3.0\n2,2.0\n2,3.0\n",
     "step,loss,loss\n1,3.0,9\n2,2.5,9\n", "step,loss\n1,3.0\nstep,loss\n2,2.5\n", '"step",loss\n1,3.0\n"step",loss\n2,2.5\n',
 ])
 def test_a_csv_of_any_dialect_is_read(text, given):
@@ -47,7 +47,7 @@ def test_a_csv_of_any_dialect_is_read(text, given):
 @pytest.mark.parametrize("text", [
     '{"step": 1, "loss": 3.0}\n{"step": 2, "loss": 2.5}\n', '{"loss": 3}\r\n\r\n{"loss": 2.5}', '[{"loss": 3.0}, {"step": 2, "loss": "2.5"}, {"step": 1}]',
     '{"train": {"loss": 3.0}, "step": 1}\n{"train": {"loss": 2.5}, "step": 2}\n', '{"config": {"lr_max": "big"}}\n{"step": 1, "loss": 3.0}\n{"step": 2, "loss": 2.5}\n{"st',
-    gzip.compress(b'{"step": 1, "loss": 3.0}\n{"step": 2, "loss": 2.5}\n'),
+    squeezed(b'{"step": 1, "loss": 3.0}\n{"step": 2, "loss": 2.5}\n'),
 ])
 def test_records_of_any_layout_are_read(text, given):
     expected = [(2, 2.5)] if isinstance(text, str) and text.startswith("[") else LOSSES
@@ -101,7 +101,7 @@ def test_layers_come_as_objects_or_as_columns_on_their_own_cadence(given):
     ("a,b\n1,2\n", "wanted one of loss"), ("g\n1\n", "wanted one of loss"), ("1,2\n3,4\n", "line 1: wanted the names"), ("step,loss\n1,2\n2,abc\n3,1\n", "line 3, column 'loss': 'abc' is not a number"),
     ("step,loss\n1,2\n2\n3,1\n", "line 3: 1 fields, but the header names 2"), ("step,loss\n1,2,3\n", "line 2: 3 fields"), ("step,loss\n1.5,2\n", "line 2, column 'step': a step is a whole"),
     ('step,loss\n1,2\n\n"2",x\n3,3\n', "line 4, column 'loss'"), ("step,loss\n1e300,2\n", "line 2, column 'step'"), ("step,loss\nnan,2\n", "line 2, column 'step'"),
-    (gzip.compress(random.Random(0).randbytes(5000))[:2000] + b"\xff" * 4000, "damaged gzip"), (bytes(range(256)), "binary"),
+    (squeezed(random.Random(0).randbytes(5000))[:2000] + b"\xff" * 4000, "damaged gzip"), (bytes(range(256)), "binary"),
 ])
 def test_a_malformed_csv_gets_one_line_with_place_and_reason(text, says, given):
     path = given(text)
@@ -126,8 +126,8 @@ def test_a_malformed_record_gets_one_line_with_place_and_reason(text, says, give
 
 
 @pytest.mark.parametrize(("text", "left"), [
-    ("step,loss\n1,3.0\n2,2.5\n3", 2), ("step,loss\n1,3.0\n2,2.5\n3,1e", 2), ('step,loss\n"1",3.0\n2,2.5\n3', 2), (gzip.compress(b"step,loss\n" + random.Random(0).randbytes(9000).hex().encode() + b",1\n")[:-900], None),
-    (gzip.compress(("step,loss\n" + "".join(f"{i},{i * 7919 % 1000}\n" for i in range(3000))).encode())[:-400], "some"),
+    ("step,loss\n1,3.0\n2,2.5\n3", 2), ("step,loss\n1,3.0\n2,2.5\n3,1e", 2), ('step,loss\n"1",3.0\n2,2.5\n3', 2), (squeezed(b"step,loss\n" + random.Random(0).randbytes(9000).hex().encode() + b",1\n")[:-900], None),
+    (squeezed(("step,loss\n" + "".join(f"{i},{i * 7919 % 1000}\n" for i in range(3000))).encode())[:-400], "some"),
 ])
 def test_a_file_that_is_still_being_written_loses_its_torn_line_and_says_so(text, left, given):
     if left is None:
@@ -195,7 +195,7 @@ def test_what_is_no_plain_file_is_refused_without_waiting(tmp_path):
 
 
 def test_a_compressed_file_that_promises_gigabytes_is_refused_at_its_first_endless_line(given):
-    packed = gzip.compress(b"step,loss\n" + b"1" * (64 << 20))
+    packed = squeezed(b"step,loss\n" + b"1" * (64 << 20))
     with pytest.raises(LogError, match="line 2: longer than 16 MiB"):
         read(given(packed, "bomb.csv.gz"))
 
