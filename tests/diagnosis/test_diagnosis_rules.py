@@ -116,7 +116,7 @@ def test_the_jumps_of_a_tiny_batch_are_no_divergence():
     runs = [judged(Chunk.of(loss=list(np.exp(rng.normal(-2, 0.7, 60))))) for _ in range(200)]
     assert sum(bool(of_rule(run, "early-divergence")) for run in runs) <= 14
     steady = [0.05 * 1.3**i for i in range(20)]
-    assert only(judged(Chunk.of(loss=steady)), "early-divergence").detected_step <= 6
+    assert only(judged(Chunk.of(loss=steady)), "early-divergence").detected_step <= 9  # five times the start
 
 
 def test_a_loss_that_starts_high_and_falls_is_no_divergence():
