@@ -11,20 +11,9 @@ import pytest
 import torch
 import training_loops as loops
 from torch import nn
-from training_loops import Net, pair
+from training_loops import Net, pair, train
 
 import tuimon
-
-
-def train(model: nn.Module, opt: torch.optim.Optimizer, steps: int, first: int = 0) -> list[float]:
-    losses = []
-    for i in range(first, first + steps):
-        loss = loops.loss_of(model, loops.batch(i))
-        loss.backward()
-        opt.step()
-        opt.zero_grad()
-        losses.append(loss.item())
-    return losses
 
 
 def test_a_thread_that_trains_something_else_is_not_counted_and_harms_nothing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 import training_loops as loops
-from training_loops import Net, pair
+from training_loops import Net, pair, train
 
 import tuimon
 from tuimon.instrument.patches import PATCHES
@@ -38,17 +38,6 @@ def uncollected() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
-
-
-def train(model: torch.nn.Module, opt: torch.optim.Optimizer, steps: int, first: int = 0) -> list[float]:
-    losses = []
-    for i in range(first, first + steps):
-        loss = loops.loss_of(model, loops.batch(i))
-        loss.backward()
-        opt.step()
-        opt.zero_grad()
-        losses.append(loss.item())
-    return losses
 
 
 def events(run_dir: Path) -> list[dict[str, Any]]:

@@ -52,6 +52,18 @@ def loss_of(model: nn.Module, tokens: Tensor) -> Tensor:
     return nn.functional.cross_entropy(model(tokens).flatten(0, 1).float(), tokens.flatten())
 
 
+def train(model: nn.Module, opt: Optimizer, steps: int, first: int = 0) -> list[float]:
+    """A few plain steps on batches from `first` on; their losses."""
+    losses = []
+    for i in range(first, first + steps):
+        loss = loss_of(model, batch(i))
+        loss.backward()
+        opt.step()
+        opt.zero_grad()
+        losses.append(loss.item())
+    return losses
+
+
 @dataclass
 class Book:
     """What is true of each step, by plain arithmetic on everything that the optimizers hold."""

@@ -55,8 +55,6 @@ class Signals:
         self.grad_ewma = Ewma(0.2, 0.0)
         self.loss_drift = Cusum(slack=0.5, limit=15.0)
         """The slow sister of `loss_cusum`: a shift of one sigma within about 27 rows."""
-        self.loss_fall = Cusum()
-        """Of the loss falling away below its baseline."""
         self.ratio_ewma = Ewma(0.1)
         """Of log10 update_ratio: about twenty samples of memory."""
         self.blocks = Blocks()
@@ -104,7 +102,7 @@ class Signals:
         self.window: tuple[float, ...] = ()
         """The last 128 finite losses, when they are just complete (WINDOW_FULL)."""
         self.loss_alarm_row = self.grad_alarm_row = self.update_alarm_row = LONG_AGO
-        for cusum in (self.loss_cusum, self.loss_drift, self.loss_fall):
+        for cusum in (self.loss_cusum, self.loss_drift):
             cusum.clear()
         self.grad_ewma.clear()
 
@@ -230,11 +228,10 @@ class Signals:
             if self.loss_cusum.add(step, z):
                 self.loss_rise = (base.middle, base.scale)
             self.loss_drift.add(step, z)
-            self.loss_fall.add(step, -z)
             self.z_spell = self.z_spell + 1 if z > 3 else 0
             if self.loss_alarm:
                 self.loss_alarm_row = self.attempt_rows
-            stirs = not -3 < z < 2.5 or self.loss_cusum.alarm or self.loss_drift.alarm or self.loss_fall.alarm
+            stirs = not -3 < z < 2.5 or self.loss_cusum.alarm or self.loss_drift.alarm
         if stirs or self._loss_stirs:
             wakes |= STIR
             self._loss_stirs = stirs

@@ -136,15 +136,3 @@ def whole_text(path: str) -> str:
             raise LogError(f"larger than {MAX_WHOLE >> 20} MiB")
         parts.append(piece)
     return b"".join(parts).decode("utf-8-sig", "replace")
-
-
-def whole_bytes(path: str, most: int) -> bytes:
-    """A file's bytes at once. LogError where there are more than `most`."""
-    with os.fdopen(open_file(path), "rb") as file:
-        try:
-            data = file.read(most + 1)
-        except OSError as error:
-            raise LogError(f"cannot be read: {error.strerror}") from None
-    if len(data) > most:
-        raise LogError(f"larger than {most >> 20} MiB")
-    return data

@@ -79,16 +79,16 @@ def _is_wanted() -> bool:
 
 
 def _watching() -> list[Watcher]:
-    return [] if torch.compiler.is_compiling() else _here(_watchers)
+    return [] if torch.compiler.is_compiling() else _here()
 
 
-def _here(refs: tuple[weakref.ref[Watcher], ...]) -> list[Watcher]:
-    """Who of these watches what this thread does. A thread that trains nothing attached is nobody's.
+def _here() -> list[Watcher]:
+    """Who watches what this thread does. A thread that trains nothing attached is nobody's.
 
     [Read from a second thread, gradients that autograd is writing crash the process.]
     """
     me = threading.get_ident()
-    return [watcher for ref in refs if (watcher := ref()) is not None and watcher.probe.thread == me]
+    return [watcher for ref in _watchers if (watcher := ref()) is not None and watcher.probe.thread == me]
 
 
 def _unscaled(root: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def _backward(original: Callable[..., Any]) -> Callable[..., Any]:
     def begin(tensors: Any, grad_tensors: Any) -> list[Watcher]:
         for seeker in _seekers:
             seeker(tensors)
-        watchers = _here(_watchers)
+        watchers = _here()
         for watcher in watchers:
             watcher.probe.backward_begins(tensors, grad_tensors, _unscaled)
         return watchers
