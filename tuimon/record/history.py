@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tuimon.record.chunk import Bools, Chunk, Floats, Ints, Mark, TensorRows
+from tuimon.record.chunk import Bools, Chunk, Floats, Ints, Mark, ProbeRows, TensorRows
 from tuimon.record.tensors import TensorTable
 
 RADIX: Final = 16
@@ -138,6 +138,7 @@ class History:
         self.last_time = 0.0
         self._tracks: dict[str, _Track] = {}
         self._tensors: list[TensorRows] = []
+        self._probes: list[ProbeRows] = []
         self._marks: list[Mark] = []
 
     def extend(self, chunk: Chunk) -> None:
@@ -152,6 +153,8 @@ class History:
                 self._tracks.setdefault(name, _Track()).extend(steps, values)
         if len(chunk.tensors):
             self._tensors.append(chunk.tensors)
+        if len(chunk.probes):
+            self._probes.append(chunk.probes)
         if len(chunk):
             self.last_step, self.last_time = int(chunk.steps[-1]), float(chunk.times[-1])
 
@@ -161,6 +164,7 @@ class History:
         for track in self._tracks.values():
             track.cut(after)
         self._tensors = [t for t in (t.between(-1, after) for t in self._tensors) if len(t)]
+        self._probes = [p for p in (p.between(-1, after) for p in self._probes) if len(p)]
         self._marks = [m for m in self._marks if m.step <= after]
         self.last_step = after
 
@@ -192,6 +196,14 @@ class History:
             return TensorRows.empty(len(self.table) if self.table else 0)
         self._tensors = [TensorRows.join(self._tensors)]
         return self._tensors[0]
+
+    def probe_rows(self) -> ProbeRows:
+        """All probe rows of the newest probe table; what an attempt with other probes measured is left out."""
+        if not self._probes:
+            return ProbeRows.empty()
+        width = self._probes[-1].values.shape[1]
+        self._probes = [ProbeRows.join([p for p in self._probes if p.values.shape[1] == width])]
+        return self._probes[0]
 
     def thin(self, name: str, first: int, last: int, columns: int) -> Thin:
         """The metric between two steps, inclusive, in at most `columns` columns of equal width in steps."""
