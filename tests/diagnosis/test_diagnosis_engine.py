@@ -204,7 +204,10 @@ def test_a_rule_that_cannot_look_says_what_it_waits_for():
     assert left == {"loss-scale-collapse": ("loss_scale",), "overfitting": ("val_loss",),
                     "clip-saturated": ("256 values of grad_norm after the first 100",),
                     "low-precision-stagnation": ("changed",), "not-updating": ("5 measured updates per tensor",),
-                    "plateau": ("700 more values of loss, to tell a plateau from noise",)}
+                    "plateau": ("700 more values of loss, to tell a plateau from noise",),
+                    "attention-collapse": ("attention_logit or attention_entropy (activation probes)",),
+                    "dead-units": ("dead_units (activation probes)",),
+                    "logit-drift": ("logit_scale (activation probes)",)}
 
 
 def test_a_nan_out_of_a_calm_run_leads_and_names_the_layer():
