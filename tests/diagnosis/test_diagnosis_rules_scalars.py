@@ -282,10 +282,10 @@ def test_noise_and_the_descent_are_no_wave():
 # ---------------------------------------------------------------- plateau
 
 
-def flattening(n=6000, noise=0.01, slope=0.0, total=None, lr=None):
+def flattening(n=6000, noise=0.01, slope=0.0, total=None, lr=None, **more):
     rng = np.random.default_rng(1)
     loss = [2 + 3 * math.exp(-i / 200) - slope * i + e for i, e in enumerate(rng.normal(0, noise, n))]
-    columns = {"loss": loss} | ({"lr": lr} if lr else {})
+    columns = {"loss": loss, **more} | ({"lr": lr} if lr else {})
     return judged(Chunk.of(**columns), RunContext(total_steps=total))
 
 
@@ -294,6 +294,19 @@ def test_a_loss_that_has_stopped_falling_is_on_a_plateau():
     assert found.severity == "warning"
     assert 1000 <= found.onset_step <= 2500
     assert only(flattening(), "plateau").severity == "info"
+
+
+def test_a_plateau_says_of_what_kind_it_is():
+    def told(val=lambda i: None, ratio=lambda i: None):
+        columns = {"val_loss": [val(i) if i % 100 == 0 else None for i in range(6000)],
+                   "update_ratio": [ratio(i) if i % 10 == 0 else None for i in range(6000)]}
+        found = only(flattening(total=100_000, **columns), "plateau")
+        return found.headline, found.severity
+    assert told() == ("Loss on a plateau", "warning")
+    assert told(ratio=lambda i: 1e-3) == ("Loss on a plateau: stalled", "warning")
+    assert told(ratio=lambda i: 1e-3 * 10 ** (-i / 800)) == ("Loss on a plateau: standing still", "warning")
+    assert told(val=lambda i: 2.2 + 0.002 * math.sin(i * i), ratio=lambda i: 1e-3) == ("Loss has converged", "info")
+    assert told(val=lambda i: 2.2 + i / 3000, ratio=lambda i: 1e-3)[0] == "Loss on a plateau: stalled"
 
 
 def test_slow_progress_noise_and_a_decayed_learning_rate_are_no_plateau():
