@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from tuimon.record.chunk import Bools, ProbeRows, Vectors
+from tuimon.record.chunk import Bools, Ints, ProbeRows, Vectors
 from tuimon.record.metrics import METRICS
 from tuimon.record.tensors import layer_of
 
@@ -112,6 +112,20 @@ class ProbeLayers:
         for i, step in enumerate(rows.steps.tolist()):
             if found := self.of(rows.values[i], rows.seen[i]):
                 yield step, found
+
+    def series(self, rows: ProbeRows, quantity: str, layer: str) -> tuple[Ints, Vectors]:
+        """Steps and values at which one layer was measured; both empty where it never was, or in another table."""
+        where = self._groups.get(quantity, {}).get(layer, [])
+        if not where or rows.values.shape[1] != self.width:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        seen = rows.seen[:, where]
+        there = seen.any(1)
+        seen, values = seen[there], rows.values[there][:, where]
+        within = QUANTITIES[quantity].within
+        if within == "mean":
+            return rows.steps[there], np.where(seen, values, 0).sum(1) / seen.sum(1).astype(np.float32)
+        pick, least = (np.max, -np.inf) if within == "largest" else (np.min, np.inf)
+        return rows.steps[there], pick(np.where(seen, values, np.float32(least)), axis=1)
 
     def scalars(self, values: Vectors, seen: Bools) -> dict[str, float]:
         """The scalar metrics that go with one row: of each quantity that METRICS has, its worst over the layers.

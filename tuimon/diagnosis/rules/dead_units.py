@@ -15,8 +15,9 @@ experts that are idle for a moment (a layer's experts are averaged); a sample of
 silent.
 
 Rule: 200 steps after the first row or later, in three sampled rows in a row, more than 90 % of a layer's units silent,
-and 20 points more than the median of its first five rows (warning); more than 80 % and so much risen, or more than 90 % from the start (information). Dead is
-not broken by itself: never critical. Silent on the ten healthy labelled runs, one of which reaches 77 %.
+and 20 points more than the median of its first five rows (warning); more than 80 % and so much risen, or more than 90 %
+from the start (information). Dead is not broken by itself: never critical. Silent on the ten healthy labelled runs, one
+of which ends at 77 %.
 
 Source: reference 2.18.
 """
