@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -142,6 +142,14 @@ class Activations:
     def tells(self, row: Sampled, share: float) -> bool:
         """Whether so large a share of silent units says anything yet, and is a share at all."""
         return self.first + SETTLING <= row.step and share <= 1
+
+    def turned(self, quantity: str, layer: str, step: int, is_off: Callable[[float], bool]) -> int:
+        """First step of the unbroken stretch of recent rows that are off, up to now; `step` where that is earlier."""
+        for at, value in reversed(self.recent.get((quantity, layer), ())):
+            if not is_off(value):
+                break
+            step = min(step, at)
+        return step
 
     def wants(self, *quantities: str) -> tuple[str, ...]:
         """What is still missing of the beginning that these are compared with; empty where nothing is."""
