@@ -105,7 +105,8 @@ class Attached:
             self._state.scaler = probe.scaler
         began = time.perf_counter()
         try:
-            self._inquest.attend(probe.step)  # before a rescue voids what it looks at
+            if probe.outbox.batches.suspect is not None:
+                self._inquest.attend(probe.step)  # before a rescue voids what it looks at
             steering.at_boundary(probe.step)
             if probe.unmeasured is None and self._drift.has_begun(probe.tracked.ids):
                 self._say_drift()

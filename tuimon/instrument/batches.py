@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from types import FunctionType
@@ -34,6 +34,10 @@ _PLAIN: Final = (bool, int, float, complex, str, bytes, type(None), torch.dtype,
                  FunctionType, nn.Module)
 
 
+_Autocast = tuple[tuple[str, torch.dtype], ...]
+_NO_AUTOCAST: Final[_Autocast] = ()
+
+
 class _Unkept(Exception):
     """A value that may hold a graph, or no one knows how much."""
 
@@ -46,18 +50,18 @@ class Batch:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     training: bool = True
-    autocast: tuple[tuple[str, torch.dtype], ...] = ()
+    autocast: _Autocast = ()
     """Device types and their lower precision."""
     why: str = ""
     """Why it was not kept; "" where it was."""
     bytes: int = 0
-    tensors: tuple[tuple[Tensor, int], ...] = ()
+    tensors: Sequence[tuple[Tensor, int]] = ()
     """With the count of what was written over them by then."""
 
     @property
     def problem(self) -> str:
         """Why it cannot be used now; "" where it can."""
-        if self.why or all(_version(tensor) == version for tensor, version in self.tensors):
+        if self.why or all(t.is_inference() or t._version == version for t, version in self.tensors):  # noqa: SLF001
             return self.why
         return "the script has written over that batch since"
 
@@ -89,34 +93,30 @@ class Batches:
         self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT)
         self._left, self._is_armed, self._is_off = AUTOPSIES, True, False
 
-    def entered(self, step: int, model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """A forward pass with gradients begins, as part of `step`."""
-        if not self._is_off:
-            autocast = tuple((kind, torch.get_autocast_dtype(kind)) for kind in _DEVICES
-                             if torch.is_autocast_enabled(kind))
-            self._add(self._entered, step, args, kwargs, model.training, autocast)
-
-    def loaded(self, step: int, batch: Any) -> None:
-        """A loader gave a batch to training."""
-        if not self._is_off:
-            self._add(self._loaded, step, (batch,), {})
-
-    def _add(
-        self, kept: deque[Batch], step: int, args: tuple[Any, ...], kwargs: Mapping[str, Any], training: bool = True,
-        autocast: tuple[tuple[str, torch.dtype], ...] = (),
+    def entered(
+        self, step: int, model: nn.Module | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
-        found: list[Tensor] = []
+        """A forward pass with gradients begins, as part of `step`; without a model, a loader gave `args`."""
+        if self._is_off:
+            return
+        kept, training, autocast = self._loaded, True, _NO_AUTOCAST
+        if model is not None:
+            kept, training = self._entered, model.training
+            autocast = tuple([(kind, torch.get_autocast_dtype(kind)) for kind in _DEVICES
+                              if torch.is_autocast_enabled(kind)])
         try:
-            mine, named = _kept(args, found), _kept(dict(kwargs), found)
-            size = sum(t.numel() * t.element_size() for t in found)
-            if size > LIMIT:
-                raise _Unkept(f"that batch has {size >> 20} MB: of more than {LIMIT >> 20} MB nothing is kept")
-            kept.append(Batch(step, mine, named, training, autocast, "", size, tuple((t, _version(t)) for t in found)))
-        except _Unkept as why:
-            kept.append(Batch(step, (), {}, why=str(why)))
+            found: list[tuple[Tensor, int]] = []
+            mine = tuple([_kept(value, found) for value in args])
+            named = {name: _kept(value, found) for name, value in kwargs.items()}
+            size = sum([t.numel() * t.element_size() for t, _ in found])
+            why = f"that batch has {size >> 20} MB, and at most {LIMIT >> 20} MB are kept" if size > LIMIT else ""
+        except _Unkept as error:
+            why = str(error)
         except Exception as error:  # somebody else's classes
-            kept.append(Batch(step, (), {}, why=f"{type(error).__name__} while looking at what went into the model"))
-        while len(kept) > 1 and sum(batch.bytes for batch in kept) > LIMIT:
+            why = f"{type(error).__name__} while looking at what went into the model"
+        kept.append(Batch(step, (), {}, why=why) if why else
+                    Batch(step, mine, named, training, autocast, "", size, found))
+        while len(kept) > 1 and sum([batch.bytes for batch in kept]) > LIMIT:
             kept.popleft()
 
     def judged(self, step: int, values: Mapping[str, float], grad: Vectors | None, seen: Bools | None) -> None:
@@ -134,7 +134,9 @@ class Batches:
             self._is_armed, self._left = False, self._left - 1
             self.suspect = Suspect(step, bad, skipped, _is_steady(self._recent), grad, seen)
             return
-        self._forget(step)
+        for kept in (self._entered, self._loaded):
+            while kept and kept[0].step <= step:
+                kept.popleft()
 
     def of(self, step: int) -> tuple[list[Batch], list[Batch]]:
         """The forward passes of a step, and what its loaders gave."""
@@ -142,9 +144,9 @@ class Batches:
 
     def examined(self) -> None:
         """The autopsy is over."""
-        suspect, self.suspect = self.suspect, None
-        if suspect is not None:
-            self._forget(suspect.step)
+        self.suspect = None
+        self._entered.clear()
+        self._loaded.clear()
         if self._left <= 0:
             self.clear()
 
@@ -153,11 +155,6 @@ class Batches:
         self._is_off, self.suspect = True, None
         self._entered.clear()
         self._loaded.clear()
-
-    def _forget(self, step: int) -> None:
-        for kept in (self._entered, self._loaded):
-            while kept and kept[0].step <= step:
-                kept.popleft()
 
 
 def _is_steady(recent: deque[tuple[float, float]]) -> bool:
@@ -170,25 +167,21 @@ def _is_steady(recent: deque[tuple[float, float]]) -> bool:
     return steady and max(last) - usual <= abs(usual)
 
 
-def _version(tensor: Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version  # noqa: SLF001  # the only counter there is
-
-
-def _kept(value: Any, found: list[Tensor]) -> Any:
+def _kept(value: Any, found: list[tuple[Tensor, int]]) -> Any:
     """The same, safe from changes of containers, with no graph kept alive; its tensors are added to `found`."""
     if isinstance(value, Tensor):
         mine = value.detach() if value.requires_grad else value
-        found.append(mine)
+        found.append((mine, -1 if mine.is_inference() else mine._version))  # noqa: SLF001  # the only counter there is
         return mine
     kind = type(value)
     if kind is dict:
         return {k: _kept(v, found) for k, v in value.items()}
     if kind in (list, tuple):
-        return kind(_kept(v, found) for v in value)
+        return kind([_kept(v, found) for v in value])
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return kind(*(_kept(v, found) for v in value))
+        return kind(*[_kept(v, found) for v in value])
     inside: Any = None
     if isinstance(value, Mapping):
         inside = list(value.values())

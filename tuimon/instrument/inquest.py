@@ -38,7 +38,7 @@ from tuimon.instrument.measure import Probe
 from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.replay import broken, masked, measured, replay, tensors_of
 from tuimon.instrument.snapshots import Snapshots
-from tuimon.instrument.state import TrainingState
+from tuimon.instrument.state import TrainingState, copied
 from tuimon.record.chunk import Mark
 from tuimon.record.files import write_atomically
 
@@ -252,11 +252,12 @@ class Inquest:
         if batch is None or self._send is None:
             recorder.event("autopsy", step, **found.fields())
             return
-        left_out: list[str] = []
-        body = portable({
+        _, loaded = self._probe.outbox.batches.of(found.step)
+        body = copied({
             "format": 1, "step": found.step, "args": batch.args, "kwargs": dict(batch.kwargs),
             "training": batch.training, "autocast": dict(batch.autocast),
-        }, "batch", left_out)
+            "loaded": [one.args[0] for one in loaded if not one.problem],
+        })
         self._send(lambda: _save(recorder, found, body, step))
 
 
@@ -264,11 +265,13 @@ def _save(recorder: Recorder, found: Autopsy, body: Any, step: int) -> None:
     """In the background: the batch, then the event that names it."""
     path = recorder.run.autopsies / f"step-{found.step}.pt"
     try:
+        left_out: list[str] = []
         path.parent.mkdir(mode=0o700, exist_ok=True)
         file = io.BytesIO()
-        torch.save(body, file)
+        torch.save(portable(body, "batch", left_out), file)
         write_atomically(str(path), file.getvalue())
-        found = replace(found, batch=f"{path.parent.name}/{path.name}")
+        notes = (f"not in the file: {', '.join(left_out[:3])}",) if left_out else ()
+        found = replace(found, batch=f"{path.parent.name}/{path.name}", notes=(*found.notes, *notes))
     except Exception as error:
         found = replace(found, notes=(*found.notes, f"the batch was not saved: {one_line(error)}"))
     recorder.event("autopsy", step, **found.fields())
