@@ -116,7 +116,8 @@ class Inquest:
                 found = forward(seen)
                 if seen.raised or found is not None:
                     here = replace(bare, micro=micro, weights_step=weights.step)
-                    return self._in_the_model(here, found, seen, weights), batch
+                    told = self._in_the_model(here, found, seen, weights)
+                    return self._by_labels(told, [batch, *loaded]) if told.place == "loss" else told, batch
             if weights.exact:
                 break
         if not tried:
@@ -196,15 +197,20 @@ class Inquest:
     ) -> Autopsy:
         """The model gives finite values: its labels, its loss, or weights that were others by then."""
         parts = {f"{i}:{name}": t for i, b in enumerate(batches) if not b.problem for name, t in tensors_of(b).items()}
-        label, bad = masked(parts), broken(parts)
-        if label:
-            return replace(bare, place="labels", module=label.partition(":")[2], phase="forward")
+        bad = broken(parts)
         if bad:
             name, span = next(iter(bad.items()))
             return replace(bare, place="batch", module=name.partition(":")[2], phase="forward", went_in=span)
         place, notes = self._blame(suspect, weights, seen, bare.notes)
-        return replace(bare, place=place, phase="forward", notes=notes,
-                       came_out=next(iter(seen.left.values()), None))
+        told = replace(bare, place=place, phase="forward", notes=notes, came_out=next(iter(seen.left.values()), None))
+        return self._by_labels(told, batches)
+
+    @staticmethod
+    def _by_labels(told: Autopsy, batches: list[Batch]) -> Autopsy:
+        """The same, or what explains it: labels of which none counts."""
+        named = (masked(tensors_of(batch)) for batch in batches if not batch.problem)
+        label = next(filter(None, named), "")
+        return replace(told, place="labels", module=label, kind="") if label else told
 
     def _going_back(self, bare: Autopsy, suspect: Suspect, weights: _Weights, batches: list[Batch]) -> Autopsy:
         """The loss was finite and a gradient was not: follow it down."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.grad_mode import _unsafe_preserve_version_counter  # a graph of the script's may count on it
 
 from tuimon.instrument.state import random_state, set_random_state
 
@@ -29,6 +30,8 @@ def lent(model: nn.Module, weights: Mapping[int, Tensor], *, training: bool) -> 
     with ExitStack() as undo:
         undo.callback(set_random_state, random_state())
         undo.callback(_put_back, [_remember(module) for module in model.modules()])
+        for tensor in _tensors(model):
+            undo.enter_context(_unsafe_preserve_version_counter(tensor))
         undo.callback(_give_back, _exchange(model, weights))
         for module in model.modules():
             _strip(module)

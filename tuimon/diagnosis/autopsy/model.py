@@ -188,7 +188,10 @@ def _number(value: Any) -> float | None:
     words = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
     if isinstance(value, str):
         return words.get(value)
-    return None if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    try:
+        return None if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    except OverflowError:
+        return None
 
 
 def _whole(value: Any) -> int:

@@ -92,9 +92,9 @@ def _darkens(sight: Sight) -> bool:
 def _convicted(sights: Sequence[Sight], at: int, left: Mapping[str, Span]) -> Convicted:
     sight = sights[at]
     place = place_of(sight.kind)
-    if not sight.module:  # the model's own code: what it gives may be its loss alone
-        fine = [name for name, span in left.items() if span.is_finite]
-        place = "loss" if fine and not left.get("loss", Span(0, 0)).is_finite else "code"
+    if not sight.module:  # the model's own code: what is bad may be the loss alone, one number beside finite ones
+        bad = [span for span in left.values() if not span.is_finite]
+        place = "loss" if len(bad) < len(left) and all(span.of == 1 for span in bad) else "code"
     elif any(s.module.startswith(f"{sight.module}.") for s in sights) and place not in ("loss", "attention", "norm"):
         place = "code"  # its parts are innocent: what it does between them is not
     return Convicted(place, sight, _around(sights, at))
