@@ -92,7 +92,7 @@ def subject(found: Autopsy) -> str:
         "batch": f"the batch itself ({named})", "labels": f"the labels ({named})", "loss": "the loss itself",
         "weights": f"the weights, since step {count(found.weights_step or 0)}",
         "parameters": f"the weights of {named}", "unknown": f"perhaps {named}" if named else "unknown",
-    }.get(found.place, named)
+    }.get(found.place, named or "the model")
 
 
 def layer(found: Autopsy) -> str | None:
