@@ -176,6 +176,8 @@ class Attached:
             self._hand_over(LAST_ROWS)
             if is_alone:
                 self._inquest.attend(self.probe.step)  # a script that ends at the first NaN
+                if state == "crashed":
+                    self._inquest.attend_unfinished(self.probe.step)
             self.steering.close()
         finally:  # also where somebody pressed Ctrl+C meanwhile
             self.recorder.end(state or ("stopped" if stopping else "finished"), error)

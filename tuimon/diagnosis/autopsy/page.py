@@ -19,7 +19,7 @@ def page(found: Autopsy, width: int, where: str, clean: Callable[[str], str]) ->
     `clean` makes names and notes from outside safe.
     """
     values = " and ".join(f"{_WORDS.get(n, n)} was {number(v)}" for n, v in sorted(found.values.items(), reverse=True))
-    yield f"step {count(found.step)}: {values}"
+    yield f"step {count(found.step)}: {values or 'it did not end'}"
     yield f"first: {clean(subject(found))}"
     yield f"found by: {_how(found)}"
     yield ""
