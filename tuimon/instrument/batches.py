@@ -29,7 +29,8 @@ AUTOPSIES: Final = 3
 """In one run; between two of them it has been finite again."""
 RECENT: Final = 32
 """Finite rows that tell what is usual."""
-_DEVICES: Final = ("cpu", "cuda", "mps", "xpu")
+DEVICES: Final = ("cpu", "cuda", "mps", "xpu")
+"""Types on which autocast may be on."""
 _PLAIN: Final = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, slice, type,
                  FunctionType, nn.Module)
 
@@ -102,7 +103,7 @@ class Batches:
         kept, training, autocast = self._loaded, True, _NO_AUTOCAST
         if model is not None:
             kept, training = self._entered, model.training
-            autocast = tuple([(kind, torch.get_autocast_dtype(kind)) for kind in _DEVICES
+            autocast = tuple([(kind, torch.get_autocast_dtype(kind)) for kind in DEVICES
                               if torch.is_autocast_enabled(kind)])
         try:
             found: list[tuple[Tensor, int]] = []

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tuimon.diagnosis.autopsy.model import Sight, Span
 from tuimon.diagnosis.autopsy.verdict import Replayed
-from tuimon.instrument.batches import Batch
+from tuimon.instrument.batches import DEVICES, Batch
 from tuimon.instrument.isolation import lent
 
 Leaf = tuple[str, Tensor]
@@ -39,12 +39,13 @@ class _Call:
 
 def replay(model: nn.Module, batch: Batch, weights: Mapping[int, Tensor], *, backward: bool = False) -> Replayed:
     """Raises what torch raises where memory does not suffice."""
-    look = _Look(model, backward=backward)
+    look, autocast = _Look(model, backward=backward), dict(batch.autocast)
     with ExitStack() as stack:
         stack.enter_context(lent(model, weights, training=batch.training))
         stack.enter_context(torch.set_grad_enabled(backward))
-        for kind, dtype in batch.autocast:
-            stack.enter_context(torch.autocast(kind, dtype, cache_enabled=not backward))
+        for kind in DEVICES:  # without its cache: that may hold the weights of now
+            if kind in autocast or torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, autocast.get(kind), kind in autocast, cache_enabled=False))
         look.install()
         device = next((t.device for t in model.parameters()), torch.device("cpu"))
         args, kwargs = _moved(batch.args, device), _moved(dict(batch.kwargs), device)

@@ -303,7 +303,7 @@ def _autopsy(story: Story, event: Event) -> Story:
     found = Autopsy.parse(event.fields)
     if found is None:
         return story
-    return _line(story, found.step, "✖", f"first non-finite: {clean(subject(found), LONGEST)}", "warning", mark="event")
+    return _line(story, found.step, "✖", f"first non-finite: {clean(subject(found), LONGEST)}", "warning")
 
 
 def _fault(story: Story, event: Event) -> Story:
