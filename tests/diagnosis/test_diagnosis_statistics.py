@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labelled_curves import calm, layered
 
+from tuimon.diagnosis.baseline import Baseline
 from tuimon.diagnosis.context import context_of
 from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.judging import judge
 from tuimon.diagnosis.layers import Layers
 from tuimon.diagnosis.rates import Rates
-from tuimon.diagnosis.statistics import Baseline, Blocks, Cusum, Ewma, median, robust_scale, slope
+from tuimon.diagnosis.statistics import Blocks, Cusum, Ewma, median, robust_scale, slope
 from tuimon.diagnosis.wording import fold, number, rate
 from tuimon.formats import chunk_of, layers_of, read
 from tuimon.record.chunk import Chunk

@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 
 from tuimon.diagnosis.model import Evidence, RunContext
-from tuimon.diagnosis.rows import BLOCK, UPDATE
+from tuimon.diagnosis.rows import BLOCK
 from tuimon.diagnosis.rule import Episode, Rule, Story
 from tuimon.diagnosis.signals import EARLY, Signals
 from tuimon.diagnosis.wording import count, number, rate
@@ -48,7 +48,7 @@ class LearningRateTooLow(Rule):
     """T114."""
 
     slug, code, category, needs = "learning-rate-too-low", "T114", "updates", ("update_ratio", "loss")
-    wakes = BLOCK | UPDATE
+    wakes = BLOCK
 
     def clear(self) -> None:
         """No state besides the episode."""

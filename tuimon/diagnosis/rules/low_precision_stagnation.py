@@ -35,7 +35,7 @@ class LowPrecisionStagnation(Rule):
     """T203."""
 
     slug, code, category, needs = "low-precision-stagnation", "T203", "numerics", ("changed",)
-    wakes = CHANGED
+    wakes = follows = CHANGED
 
     def clear(self) -> None:
         """No streak."""

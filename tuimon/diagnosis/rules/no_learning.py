@@ -43,7 +43,7 @@ class NoLearning(Rule):
     """T108."""
 
     slug, code, category, needs = "no-learning", "T108", "loss", ("loss",)
-    wakes = BLOCK
+    wakes = follows = BLOCK
 
     def clear(self) -> None:
         """No state besides the episode."""
@@ -71,7 +71,7 @@ class NoLearning(Rule):
         sigma = now.loss_base.scale
         if not math.isfinite(sigma):
             return
-        bound = start - min(means) + 2.33 * sigma * math.sqrt(1 / 3 + 1 / 16)
+        bound = start - now.blocks.lowest + 2.33 * sigma * math.sqrt(1 / 3 + 1 / 16)
         if bound < 0.02 * start and level < 1.1 * start:
             self.open(
                 now,
