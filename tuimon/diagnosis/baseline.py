@@ -83,7 +83,8 @@ class Baseline:
         taken = self._values[size:size + n]
         taken[:] = values
         self._steps[size:size + n] = steps
-        after = np.array([i for i in range(1, n + 1) if (self.count + i) % _stride(self.count + i) == 0], np.int64)
+        counts = np.arange(self.count + 1, self.count + n + 1)
+        after = np.flatnonzero(counts % np.where(counts < KEPT, 8, 16) == 0) + 1
         """How many of the values are in when the baseline is found anew."""
         windows = sliding_window_view(self._values[size - WINDOW:size + n], WINDOW)
         middles, scales = np.full(len(after) + 1, self.middle), np.full(len(after) + 1, self.scale)
@@ -97,8 +98,8 @@ class Baseline:
                 break
             taken[:] = accepted
             first = int(np.searchsorted(after, moved[0], "right"))
-        counts = (self.count + after).tolist()
-        self._foreseen = dict(zip(counts, zip(middles[1:].tolist(), scales[1:].tolist(), strict=True), strict=True))
+        found = zip(middles[1:].tolist(), scales[1:].tolist(), strict=True)
+        self._foreseen = dict(zip((self.count + after).tolist(), found, strict=True))
         return middles[judge], scales[judge]
 
     def pass_over(self, n: int) -> None:

@@ -14,8 +14,8 @@ from typing import Final, Protocol
 import numpy as np
 
 from tuimon.diagnosis.baseline import KEPT, SETTLED, Baseline
-from tuimon.diagnosis.rows import CHANGED, UPDATE
-from tuimon.diagnosis.signals import EARLY, HIGH_UPDATE, LOG2, LOG4, Signals
+from tuimon.diagnosis.rows import UPDATE
+from tuimon.diagnosis.signals import EARLY, FEW_CHANGED, HIGH_UPDATE, LOG2, LOG4, LOG_HIGH_UPDATE, Signals
 from tuimon.diagnosis.statistics import WINDOW, Blocks
 from tuimon.record.chunk import Bools, Chunk, Floats, Ints
 
@@ -25,8 +25,6 @@ SHORTEST: Final = 48
 """Rows for which it is worth while."""
 _SINGLE: Final = ("val_loss",)
 """Columns whose values are taken singly."""
-_ASKED: Final = ((UPDATE, "update_ratio"), (CHANGED, "changed"))
-"""Columns whose values wake whoever asks for them, and the bit that does."""
 
 
 class Measured:
@@ -86,6 +84,7 @@ class Outlook:
                 self.single[found.at] = True
         for name in _SINGLE:
             self._mark(self.single, name)
+        _mark_few(self.measured("changed"), now.few_changed, self.single)
         _mark_moves(self.measured("loss_scale"), now.last_scale, self.single)
 
     def __len__(self) -> int:
@@ -101,10 +100,15 @@ class Outlook:
     def singles(self, asked: int) -> Bools:
         """(n,) the rows that have to be taken by themselves where somebody asks for these bits."""
         found: Bools = self.single.copy()
-        for bit, name in _ASKED:
-            if asked & bit:
-                self._mark(found, name)
+        if asked & UPDATE:
+            self._mark(found, "update_ratio")
         return found
+
+    @property
+    def mean_ratios(self) -> tuple[Ints, Floats] | None:
+        """Rows (m,) in which update_ratio was measured, and its mean of lately (m,) then; None if not foreseen."""
+        found = next((course for course in self._courses if isinstance(course, RatioCourse)), None)
+        return None if found is None else (found.at, found.means)
 
     def _mark(self, rows: Bools, name: str) -> None:
         found = self.measured(name)
@@ -123,6 +127,13 @@ def _mark_moves(column: Measured | None, last: float | None, single: Bools) -> N
     if column is not None:
         before = np.concatenate(([math.nan if last is None else last], column.values[:-1]))
         single[column.at[column.values != before]] = True
+
+
+def _mark_few(column: Measured | None, few: bool, single: Bools) -> None:
+    """Mark where a step changed but few of the weights, or did when it was last measured."""
+    if column is not None:
+        stirs = ~((column.values >= FEW_CHANGED) & (column.values <= 1))
+        single[column.at[_with_next(stirs, few)]] = True
 
 
 def _with_next(stirs: Bools, stirred: bool) -> Bools:
@@ -168,8 +179,8 @@ class LossCourse:
         self._middles, self._scales = now.loss_base.foresee(np.array(column.steps), column.values)
         z = (column.values - self._middles) / self._scales
         self._z: list[float] = z.tolist()
-        self._sums, self._lifts = now.loss_cusum.foresee(self._z)
-        self._drifts, self._drift_lifts = now.loss_drift.foresee(self._z)
+        self._sums, self._lifts = now.loss_cusum.foresee(z)
+        self._drifts, self._drift_lifts = now.loss_drift.foresee(z)
         stirs = ~((z > -3) & (z < 2.5))
         stirs |= (np.array(self._sums) > now.loss_cusum.limit) | (np.array(self._drifts) > now.loss_drift.limit)
         marked = _with_next(stirs, now.loss_stirs)
@@ -248,7 +259,8 @@ class RatioCourse:
         self._column = column
         now.others["update_ratio"].foresee(np.array(column.steps), column.values)
         self._smooth = now.ratio_ewma.foresee([math.log10(max(ratio, 1e-30)) for ratio in column.list])
-        high = (column.values > HIGH_UPDATE) | (np.array(self._smooth) > math.log10(HIGH_UPDATE))
+        self.at, self.means = column.at, np.array(self._smooth)
+        high = (column.values > HIGH_UPDATE) | (self.means > LOG_HIGH_UPDATE)
         single[column.at[_with_next(high, now.update_stirs)]] = True
 
     @staticmethod

@@ -43,6 +43,8 @@ NEAR: Final = 3
 LONG_AGO: Final = -(1 << 40)
 HIGH_UPDATE: Final = 2e-2
 """An update ratio beyond which a step changes the weights too much."""
+FEW_CHANGED: Final = 0.10
+"""Share of the weights below which a step changes but few of them."""
 LOG_HIGH_UPDATE: Final = math.log10(HIGH_UPDATE)
 
 
@@ -118,6 +120,8 @@ class Signals:
         self.last_scale: float | None = None
         self.was_strange = self.loss_stirs = self.grad_stirs = self.update_stirs = False
         """Whether the row before, the value before was out of the ordinary."""
+        self.few_changed = False
+        """Whether the last step that was measured changed but few of the weights."""
         self.filling: list[float] = []
         self.window: tuple[float, ...] = ()
         """The last 128 finite losses, when they are just complete (WINDOW_FULL)."""
@@ -175,8 +179,12 @@ class Signals:
         if validation is not None:
             wakes |= VALIDATION
             self.validations.append((step, validation))
-        if rows.changed[at] is not None:
-            wakes |= CHANGED
+        changed = rows.changed[at]
+        if changed is not None:
+            few = not FEW_CHANGED <= changed <= 1
+            if few or self.few_changed:
+                wakes |= CHANGED
+                self.few_changed = few or self.stands_still
         took = rows.took[at]
         if took is not None and 0 <= took < LEARNABLE and not held:
             self.others["step_time"].learn(step, took)

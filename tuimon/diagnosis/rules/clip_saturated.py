@@ -65,9 +65,9 @@ class ClipSaturated(Rule):
         self.over.append(limit is not None and grad > 2 * limit > 0)
         if now.attempt_rows % LOOK or len(self.norms) < ROWS:
             return
-        top = max(self.norms)
-        cut = sum(self.over) / ROWS
-        ceiling = sum(norm >= 0.995 * top for norm in self.norms) / ROWS
+        norms = np.array(self.norms)
+        top, cut = float(norms.max()), sum(self.over) / ROWS
+        ceiling = int((norms >= 0.995 * top).sum()) / ROWS
         if self.episode:
             n = self.episode.numbers
             n["share"] = cut if n["cut"] else ceiling

@@ -29,7 +29,6 @@ from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rows import BLOCK
 from tuimon.diagnosis.rule import Episode, Rule, Story
 from tuimon.diagnosis.signals import Signals
-from tuimon.diagnosis.statistics import slope
 from tuimon.diagnosis.wording import count, number, rate
 
 ROWS = 200
@@ -107,7 +106,7 @@ class NoLearning(Rule):
         size = max(WINDOW, len(means) // 2)
         if len(means) < size + 4:
             return False
-        rise, error = slope(means[-size:])
+        rise, error = now.blocks.slope(size)
         return abs(rise * size) + 2.33 * error * size < 0.02 * level
 
     def tell(self, episode: Episode, *, over: bool) -> Story:
