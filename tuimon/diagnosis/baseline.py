@@ -179,7 +179,7 @@ def centres(windows: Floats, *, detrend: bool) -> tuple[Floats, Floats]:
         t, squared = centred(windows.shape[1])
         rises = np.array([t @ window for window in windows])  # a product of all at once would round otherwise
         windows = windows - t * (rises / squared)[:, None]
-    rest = np.abs(windows - np.partition(windows, half, axis=1)[:, half, None])
-    spreads = MAD_TO_SIGMA * np.partition(rest, half, axis=1)[:, half]
+        ordered = np.sort(windows, axis=1)
+    spreads = MAD_TO_SIGMA * np.sort(np.abs(windows - ordered[:, half, None]), axis=1)[:, half]
     floors = np.maximum(np.where(quanta < math.inf, quanta, 0.0), 1e-12)
     return middles, np.maximum(np.maximum(spreads, 1e-3 * np.abs(middles)), floors)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -30,17 +31,26 @@ _SINGLE: Final = ("val_loss",)
 class Measured:
     """The values of one column in the rows ahead."""
 
-    __slots__ = ("_before", "_first", "at", "list", "steps", "values")
-
     def __init__(self, chunk: Chunk, name: str, first: int, last: int) -> None:
         there = chunk.present[name][first:last]
         self.at: Ints = np.flatnonzero(there)
         """Rows, counted from `first`, in which it was measured."""
         self.values: Floats = chunk.columns[name][first:last][self.at]
-        self.list: list[float] = self.values.tolist()
-        self.steps: list[int] = chunk.steps[first:last][self.at].tolist()
+        self.steps: Ints = chunk.steps[first:last][self.at]
         n, self._first = last - first, first
         self._before: Sequence[int] = range(n + 1) if len(self.at) == n else [0, *np.cumsum(there).tolist()]
+
+    @cached_property
+    def plain(self) -> list[float]:
+        """The values as plain numbers."""
+        found: list[float] = self.values.tolist()
+        return found
+
+    @cached_property
+    def step_list(self) -> list[int]:
+        """Their steps."""
+        found: list[int] = self.steps.tolist()
+        return found
 
     def within(self, at: int, upto: int) -> tuple[int, int]:
         """Which of the values stand in the rows from `at` to `upto`, the last left out."""
@@ -95,7 +105,7 @@ class Outlook:
         if name not in self._measured and name in self._chunk.columns:
             self._measured[name] = Measured(self._chunk, name, self.first, self.last)
         found = self._measured.get(name)
-        return found if found is not None and found.list else None
+        return found if found is not None and len(found.at) else None
 
     def singles(self, asked: int) -> Bools:
         """(n,) the rows that have to be taken by themselves where somebody asks for these bits."""
@@ -165,8 +175,8 @@ class LrCourse:
         i, j = self._column.within(at, upto)
         if i == j:
             return
-        values = self._column.list
-        now.rates.pass_over(self._column.steps[i:j], values[i:j])
+        values = self._column.plain
+        now.rates.pass_over(self._column.step_list[i:j], values[i:j])
         now.last_lr = values[j - 1]
         now.lr = values[j - 1] if self._column.is_in(upto - 1) else None
 
@@ -176,7 +186,7 @@ class LossCourse:
 
     def __init__(self, now: Signals, column: Measured, single: Bools) -> None:
         self._column = column
-        self._middles, self._scales = now.loss_base.foresee(np.array(column.steps), column.values)
+        self._middles, self._scales = now.loss_base.foresee(column.steps, column.values)
         z = (column.values - self._middles) / self._scales
         self._z: list[float] = z.tolist()
         self._sums, self._lifts = now.loss_cusum.foresee(z)
@@ -199,15 +209,15 @@ class LossCourse:
         i, j = column.within(at, upto)
         if i == j:
             return
-        losses, steps = column.list[i:j], column.steps[i:j]
+        losses, steps = column.plain[i:j], column.step_list[i:j]
         now.loss_rows += j - i
         now.z_spell, now.loss_stirs = 0, False
         if column.is_in(upto - 1):
             now.loss, now.z = losses[-1], self._z[j - 1]
-        lifted = now.loss_cusum.pass_over(self._sums, self._lifts, i, j, column.steps)
+        lifted = now.loss_cusum.pass_over(self._sums, self._lifts, i, j, column.step_list)
         if lifted is not None:
             now.loss_rise = (float(self._middles[lifted]), float(self._scales[lifted]))
-        now.loss_drift.pass_over(self._drifts, self._drift_lifts, i, j, column.steps)
+        now.loss_drift.pass_over(self._drifts, self._drift_lifts, i, j, column.step_list)
         low = min(losses)
         if low < now.lowest:
             now.lowest, now.lowest_step = low, steps[losses.index(low)]
@@ -221,8 +231,8 @@ class GradCourse:
 
     def __init__(self, now: Signals, column: Measured, single: Bools) -> None:
         self._column = column
-        logs = np.array(list(map(math.log, column.list)))  # numpy's rounds otherwise in the last bit
-        middles, _ = now.grad_base.foresee(np.array(column.steps), logs)
+        logs = np.array(list(map(math.log, column.plain)))  # numpy's rounds otherwise in the last bit
+        middles, _ = now.grad_base.foresee(column.steps, logs)
         over = logs - middles
         self._over: list[float] = over.tolist()
         self._smooth = now.grad_ewma.foresee(np.clip(over, -LOG4, LOG4).tolist())
@@ -243,7 +253,7 @@ class GradCourse:
         i, j = self._column.within(at, upto)
         if i == j:
             return
-        grad = self._column.list[j - 1]
+        grad = self._column.plain[j - 1]
         now.grad_climb, now.last_grad = self._climbs[j - 1], grad
         now.grad_rose, now.grad_stirs = None, False
         now.grad_ewma.pass_over(j - i, self._smooth[j - 1])
@@ -257,8 +267,8 @@ class RatioCourse:
 
     def __init__(self, now: Signals, column: Measured, single: Bools) -> None:
         self._column = column
-        now.others["update_ratio"].foresee(np.array(column.steps), column.values)
-        self._smooth = now.ratio_ewma.foresee([math.log10(max(ratio, 1e-30)) for ratio in column.list])
+        now.others["update_ratio"].foresee(column.steps, column.values)
+        self._smooth = now.ratio_ewma.foresee([math.log10(max(ratio, 1e-30)) for ratio in column.plain])
         self.at, self.means = column.at, np.array(self._smooth)
         high = (column.values > HIGH_UPDATE) | (self.means > LOG_HIGH_UPDATE)
         single[column.at[_with_next(high, now.update_stirs)]] = True
@@ -278,7 +288,7 @@ class RatioCourse:
         now.others["update_ratio"].pass_over(j - i)
         now.ratio_ewma.pass_over(j - i, self._smooth[j - 1])
         if self._column.is_in(upto - 1):
-            now.ratio = self._column.list[j - 1]
+            now.ratio = self._column.plain[j - 1]
 
 
 class TookCourse:
@@ -287,7 +297,7 @@ class TookCourse:
     def __init__(self, now: Signals, column: Measured, single: Bools) -> None:
         del single  # nothing of it is out of the ordinary
         self._column = column
-        now.others["step_time"].foresee(np.array(column.steps), column.values)
+        now.others["step_time"].foresee(column.steps, column.values)
 
     @staticmethod
     def is_settled(now: Signals) -> bool:

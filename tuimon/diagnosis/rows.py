@@ -43,7 +43,7 @@ class Rows:
     def __init__(self, chunk: Chunk) -> None:
         self.chunk = chunk
         self._none: Numbers = [None] * len(chunk)
-        self._columns = {name: _listed(chunk, name) for name in WATCHED if name in chunk.columns}
+        self._columns: dict[str, Numbers] = {}
         self.loss, self.grad, self.ratio, self.lr, self.validation, self.took, self.scale, self.changed = (
             self.column(name)
             for name in ("loss", "grad_norm", "update_ratio", "lr", "val_loss", "step_time", "loss_scale",
@@ -68,7 +68,11 @@ class Rows:
 
     def column(self, name: str) -> Numbers:
         """All values of one of WATCHED."""
-        return self._columns.get(name, self._none)
+        found = self._columns.get(name)
+        if found is None:
+            watched = name in WATCHED and name in self.chunk.columns
+            found = self._columns[name] = _listed(self.chunk, name) if watched else self._none
+        return found
 
 
 def _listed(chunk: Chunk, name: str) -> Numbers:

@@ -94,7 +94,7 @@ class ClipSaturated(Rule):
         norms = ahead.measured("grad_norm")
         if norms is not None:
             i, j = norms.within(at, upto)
-            self.norms.extend(norms.list[i:j])
+            self.norms.extend(norms.plain[i:j])
             self.over.extend(self.ahead[i:j])
 
     def tell(self, episode: Episode, *, over: bool) -> Story:

@@ -120,7 +120,7 @@ class LearningRateTooLow(Rule):
         if ratios is not None and self.episode is not None:
             i, j = ratios.within(at, upto)
             if i < j:
-                self.episode.numbers["ratio"] = ratios.list[j - 1]
+                self.episode.numbers["ratio"] = ratios.plain[j - 1]
 
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""

@@ -100,7 +100,7 @@ class LrScheduleFault(Rule):
         found = np.zeros(len(ahead), np.bool_)
         if rates is None:
             return found
-        level = self.settled if self.settled > 0 else self.peak or rates.list[0]
+        level = self.settled if self.settled > 0 else self.peak or rates.plain[0]
         odd = rates.values > LEAP * level
         if self.context.total_steps is not None:
             odd |= rates.values <= FLOOR * np.maximum(self.peak, np.maximum.accumulate(rates.values))
@@ -113,7 +113,7 @@ class LrScheduleFault(Rule):
         if rates is None:
             return
         i, j = rates.within(at, upto)
-        for lr in rates.list[i:j]:
+        for lr in rates.plain[i:j]:
             self.nothing = 0
             self._learn(lr)
 

@@ -95,7 +95,7 @@ class VanishingGradients(Rule):
             return None
         rms = rows.rms
         with np.errstate(all="ignore"):
-            middles = np.median(rms, axis=1)[:, None]
+            middles = np.sort(rms, axis=1)[:, rms.shape[1] // 2, None]
             found = ~np.isfinite(rms) | (rms < 2 * SHARE * middles)
             if self._is_adam():
                 found |= rms < 2 * 10 * float(self.context.eps or 0)
