@@ -41,6 +41,13 @@ class Profiles:
     def __len__(self) -> int:
         return len(self.rms)
 
+    def between(self, i: int, j: int) -> Profiles:
+        """Those from i to j, j left out."""
+        rows, cut = self.rows, slice(i, j)
+        return Profiles(
+            self.rms[cut], TensorRows(rows.steps[cut], rows.grad[cut], rows.update[cut], rows.grad_seen[cut])
+        )
+
     def row(self, i: int) -> Profile:
         """One of them."""
         rows = self.rows

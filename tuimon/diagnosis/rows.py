@@ -77,7 +77,7 @@ class Rows:
 
 def _listed(chunk: Chunk, name: str) -> Numbers:
     values: Numbers = chunk.columns[name].tolist()
-    for i in np.flatnonzero(~chunk.present[name]).tolist():
+    for i in (~chunk.present[name]).nonzero()[0].tolist():
         values[i] = None
     return values
 

@@ -12,6 +12,7 @@ from itertools import accumulate
 
 import numpy as np
 
+from tuimon.diagnosis.baseline import SETTLED
 from tuimon.diagnosis.outlook import SHORTEST, SPAN, Outlook
 from tuimon.diagnosis.rows import ROW
 from tuimon.diagnosis.rule import Rule
@@ -42,7 +43,7 @@ class State:
         self._waiting = 0
         """The first of the per-tensor rows that have not been taken in yet."""
         self._unusual: Sequence[int] | None = None
-        """Per-tensor rows that have to be looked at one by one, those that are waiting among them."""
+        """Per-tensor rows that have to be looked at one by one, as far as somebody was asked."""
         self._steps: list[int] = []
         self._tensor_steps: list[int] = []
 
@@ -50,7 +51,7 @@ class State:
         """Have a stretch of the run at hand, for `take` to walk through."""
         self.signals.load(chunk)
         self._steps, self._tensor_steps = chunk.steps.tolist(), chunk.tensors.steps.tolist()
-        self._outlook, self._look_at = None, 0
+        self._outlook, self._look_at = None, 0 if len(chunk) >= SHORTEST else len(chunk)
         self._waiting, self._unusual = 0, None
 
     def take(self, at: int, end: int, last: int | None) -> None:
@@ -133,22 +134,23 @@ class State:
 
     def _next_unusual(self, upto: int) -> int | None:
         """The first of the per-tensor rows before `upto` at which somebody may have to look."""
-        if self._unusual is None:
-            self._unusual = self._seen_singly()
+        if self._unusual is None or self._waiting > self._unusual[-1]:
+            self._unusual = self._seen_singly(self._waiting, min(self._waiting + SPAN, len(self._tensor_steps)))
         i = bisect_left(self._unusual, self._waiting)
         return self._unusual[i] if i < len(self._unusual) and self._unusual[i] < upto else None
 
-    def _seen_singly(self) -> Sequence[int]:
-        rows = self.signals.profiles
-        if rows is None:
-            return ()
+    def _seen_singly(self, first: int, last: int) -> Sequence[int]:
+        """Of the per-tensor rows first to last those to look at, and `last`: from there on it is asked anew."""
+        if self.signals.profiles is None:
+            return (len(self._tensor_steps),)
+        rows = self.signals.profiles.between(first, last)
         found = np.zeros(len(rows), np.bool_)
         for rule in self._profiling:
             part = rule.unusual(rows)
             if part is None:
-                return range(len(rows))
+                return range(first, last + 1)
             found |= part
-        return np.flatnonzero(found).tolist()  # type: ignore[no-any-return]
+        return [*(first + np.flatnonzero(found)).tolist(), last]
 
     def mark(self, mark: Mark) -> None:
         """Take in a break in the run."""
@@ -161,7 +163,8 @@ class State:
     def _look_ahead(self, at: int) -> Outlook | None:
         """Foresee the rows from here up to one out of which no baseline learns; None where that is not worth while."""
         now, self._outlook, self._singles = self.signals, None, None
-        last = min(at + SPAN, now.rows.next_odd(at))
+        settling = SETTLED - now.attempt_rows
+        last = min(at + (settling if settling > 0 else SPAN), now.rows.next_odd(at))
         if last - at < SHORTEST or now.is_held:
             self._look_at = max(last, at + 1) if last - at < SHORTEST else at + SHORTEST
         else:
