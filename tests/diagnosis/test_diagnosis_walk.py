@@ -118,7 +118,7 @@ def test_each_rule_alone_says_the_same_of_rows_that_are_passed_over(rule):
     assert repr(diagnose(together)) == repr(diagnose(single))
 
 
-def test_of_a_calm_run_one_row_in_ten_is_looked_at_and_rules_are_hardly_called():
+def test_of_a_calm_run_one_row_in_nine_is_looked_at_and_rules_are_hardly_called():
     called = [0, 0]
 
     def counted(rule):
@@ -138,8 +138,7 @@ def test_of_a_calm_run_one_row_in_ten_is_looked_at_and_rules_are_hardly_called()
     columns["loss"] = list(2.0 + np.exp(-np.arange(n) / 3000) + np.random.default_rng(0).normal(0, 0.03, n))
     state = feed(start(layered(4), tuple(map(counted, RULES))), Chunk.of(**columns, tensors=rows))
     assert diagnose(state).verdict == "healthy"
-    print(state.taken_singly / n, called, len(rows))
-    assert state.taken_singly < 0.15 * n
+    assert state.taken_singly < 0.13 * n
     assert called[0] < 0.8 * n          # 4.4 a row where each is taken by itself
     assert called[1] < 0.3 * len(rows)  # 5 a per-tensor row
 
