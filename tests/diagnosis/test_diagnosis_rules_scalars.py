@@ -106,6 +106,12 @@ def test_a_loss_that_falls_by_a_third_out_of_a_quiet_stretch_is_told():
     assert found.severity == "warning"
 
 
+def test_a_loss_that_comes_back_from_where_it_should_not_have_been_has_not_fallen_suddenly():
+    def risen(i, v):
+        return v + (6 * (i - 300) / 40 if 300 <= i < 340 else 6 if 340 <= i < 400 else 0)
+    assert not of_rule(run(loss=lambda c: [risen(i, v) for i, v in enumerate(c)]), "sudden-drop")
+
+
 def test_a_decay_of_the_learning_rate_and_the_first_descent_are_no_sudden_drops():
     drop = lambda c: [v * (0.6 if i >= 400 else 1) for i, v in enumerate(c)]
     decayed = [3e-3] * 398 + [3e-4] * 202

@@ -81,6 +81,8 @@ def tensors(seed: int, rng: np.random.Generator, at: int) -> TensorRows:
         update[at // every * 2 // 2::2, 3] = 0
     elif seed % 5 == 3:
         grad[at // every, 2] = np.inf
+    else:
+        grad[bad, 2] *= 3e-3
     return TensorRows(steps, grad, update, seen)
 
 
@@ -140,7 +142,7 @@ def test_of_a_calm_run_one_row_in_nine_is_looked_at_and_rules_are_hardly_called(
     assert diagnose(state).verdict == "healthy"
     assert state.taken_singly < 0.13 * n
     assert called[0] < 0.8 * n          # 4.4 a row where each is taken by itself
-    assert called[1] < 0.3 * len(rows)  # 5 a per-tensor row
+    assert called[1] < 0.5 * len(rows)  # 5 a per-tensor row
 
 
 @pytest.mark.parametrize("slug", ["plateau", "no-learning", "learning-rate-too-low"])

@@ -1,9 +1,9 @@
 """The engine: a fold of chunks into a diagnosis. Pure; the same whatever the chunks' sizes.
 
 `start` makes a state, `feed` consumes one and hands it on (the state given is not to be used again: what changes in it
-changes in place), `diagnose` reads it. Rows, per-tensor rows and marks are taken in the order in which they happened:
-one by one where a rule wants to look, and those between, at which no rule would, in one go (see `outlook`). Both leave
-the same state, so where the log was cut cannot matter.
+changes in place), `diagnose` reads it. Rows, per-tensor rows, probe rows and marks are taken in the order in which
+they happened: one by one where a rule wants to look, and those between, at which no rule would, in one go (see
+`outlook`). Both leave the same state, so where the log was cut cannot matter.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def placed(steps: Sequence[int], marks: Sequence[Mark]) -> Iterator[tuple[int, M
 def diagnose(state: State) -> Diagnosis:
     """What is judged by now. Does not change the state."""
     now = state.signals
-    if not now.step and not now.tensor_rows:
+    if not now.step and not now.tensor_rows and not now.activations.rows:
         return Diagnosis.nothing()
     order = {rule.slug: i for i, rule in enumerate(state.rules)}
     current = [rule.incident(now) for rule in state.rules if rule.episode]

@@ -16,7 +16,7 @@ import numpy as np
 
 from tuimon.diagnosis.baseline import KEPT, SETTLED, Baseline
 from tuimon.diagnosis.rows import UPDATE
-from tuimon.diagnosis.signals import EARLY, FEW_CHANGED, HIGH_UPDATE, LOG2, LOG4, LOG_HIGH_UPDATE, Signals
+from tuimon.diagnosis.signals import DIP, EARLY, FEW_CHANGED, HIGH_UPDATE, LOG2, LOG4, LOG_HIGH_UPDATE, Signals
 from tuimon.diagnosis.statistics import WINDOW, Blocks
 from tuimon.record.chunk import Bools, Chunk, Floats, Ints
 
@@ -146,9 +146,13 @@ def _mark_few(column: Measured | None, few: bool, single: Bools) -> None:
         single[column.at[_with_next(stirs, few)]] = True
 
 
-def _with_next(stirs: Bools, stirred: bool) -> Bools:
-    """Where something stirs, or did so one value before."""
-    return np.asarray(stirs | np.concatenate(([stirred], stirs[:-1])), np.bool_)
+def _with_next(stirs: Bools, more: int, reach: int = 1) -> Bools:
+    """Where something stirs, or did so up to `reach` values before; the first `more` because of values before those."""
+    found: Bools = stirs.copy()
+    for behind in range(1, reach + 1):
+        found[behind:] |= stirs[:-behind]
+    found[:more] = True
+    return found
 
 
 def _can_foresee(base: Baseline) -> bool:
@@ -271,7 +275,7 @@ class RatioCourse:
         self._smooth = now.ratio_ewma.foresee([math.log10(max(ratio, 1e-30)) for ratio in column.plain])
         self.at, self.means = column.at, np.array(self._smooth)
         high = (column.values > HIGH_UPDATE) | (self.means > LOG_HIGH_UPDATE)
-        single[column.at[_with_next(high, now.update_stirs)]] = True
+        single[column.at[_with_next(high, now.update_stirs, DIP)]] = True
 
     @staticmethod
     def is_settled(now: Signals) -> bool:
@@ -284,7 +288,7 @@ class RatioCourse:
         if i == j:
             return
         now.update_samples += j - i
-        now.update_stirs = False
+        now.update_stirs = 0
         now.others["update_ratio"].pass_over(j - i)
         now.ratio_ewma.pass_over(j - i, self._smooth[j - 1])
         if self._column.is_in(upto - 1):

@@ -30,8 +30,8 @@ ROW every row; STIR something is out of the ordinary, or was in the row before (
 not finite, a skipped step, a loss beyond 2.5 sigma, a gradient beyond twice its usual; EARLY_ROW one of the first 100
 losses; BLOCK, WINDOW_FULL sixteen, 128 more losses are in; UPDATE, VALIDATION update_ratio, val_loss was measured;
 LR the learning rate moved by more than a fifth within one step, or is no positive number; SCALE the GradScaler's scale
-moved; CHANGED, STEEP a step changed less than a tenth of the weights, or by more than 2 % of their size, or did when
-it was last measured.
+moved; CHANGED a step changed less than a tenth of the weights, or did when that was last measured; STEEP a step changed
+the weights by more than 2 % of their size, or one of the last three that were measured did.
 """
 
 Numbers = list[float | None]

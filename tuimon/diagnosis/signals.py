@@ -10,6 +10,7 @@ import math
 from collections import deque
 from typing import Any, Final
 
+from tuimon.diagnosis.activations import Activations
 from tuimon.diagnosis.baseline import Baseline
 from tuimon.diagnosis.layers import Layers, Profile, Profiles
 from tuimon.diagnosis.model import RunContext, Usual
@@ -43,6 +44,8 @@ NEAR: Final = 3
 LONG_AGO: Final = -(1 << 40)
 HIGH_UPDATE: Final = 2e-2
 """An update ratio beyond which a step changes the weights too much."""
+DIP: Final = 3
+"""Update ratios in a row that are not high, and end the stretch of those that are."""
 FEW_CHANGED: Final = 0.10
 """Share of the weights below which a step changes but few of them."""
 LOG_HIGH_UPDATE: Final = math.log10(HIGH_UPDATE)
@@ -54,6 +57,7 @@ class Signals:
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.layers = Layers(context)
+        self.activations = Activations(context.probes)
         self.rates = Rates()
         self.seen: set[str] = set()
         """Columns that have been measured at least once."""
@@ -98,6 +102,7 @@ class Signals:
         self.update_samples = 0
         self.block_full = False
         self.validations.clear()
+        self.activations.clear()
         self._quiet()
         self._held = 0
 
@@ -118,8 +123,10 @@ class Signals:
         self.last_grad = math.nan
         self.last_lr: float | None = None
         self.last_scale: float | None = None
-        self.was_strange = self.loss_stirs = self.grad_stirs = self.update_stirs = False
+        self.was_strange = self.loss_stirs = self.grad_stirs = False
         """Whether the row before, the value before was out of the ordinary."""
+        self.update_stirs = 0
+        """Update ratios more that are of interest because one was high."""
         self.few_changed = False
         """Whether the last step that was measured changed but few of the weights."""
         self.filling: list[float] = []
@@ -234,6 +241,7 @@ class Signals:
             self._clear()
         else:
             self.blocks.forget_after(to_step)
+            self.activations.rollback(to_step)
             self.update_samples = min(self.update_samples, 10)
             self._quiet()
 
@@ -356,7 +364,7 @@ class Signals:
                 if ratio > HIGH_UPDATE:
                     self.update_alarm_row = self.attempt_rows
         wakes = UPDATE | STEEP if stirs or self.update_stirs else UPDATE
-        self.update_stirs = stirs
+        self.update_stirs = DIP if stirs else max(0, self.update_stirs - 1)
         return wakes
 
 

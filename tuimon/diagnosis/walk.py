@@ -7,17 +7,22 @@ what they would have left. A rule is asked which rows it must see; in doubt it n
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 
+from tuimon.diagnosis.activations import Sampled
 from tuimon.diagnosis.baseline import SETTLED
 from tuimon.diagnosis.outlook import SHORTEST, SPAN, Outlook
 from tuimon.diagnosis.rows import ROW
 from tuimon.diagnosis.rule import Rule
 from tuimon.diagnosis.signals import Signals
 from tuimon.record.chunk import Chunk, Mark
+
+ASKED: Final = 64
+"""Per-tensor rows for which rules are asked at once which of them they must see."""
 
 
 class State:
@@ -46,30 +51,43 @@ class State:
         """Per-tensor rows that have to be looked at one by one, as far as somebody was asked."""
         self._steps: list[int] = []
         self._tensor_steps: list[int] = []
+        self._stops: list[int] = []
+        """The row before which each of the per-tensor rows stands, as far as they lie in the stretch that is walked."""
+        self._probing = tuple(rule for rule in rules if type(rule).probes is not Rule.probes)
+        self._samples: deque[Sampled] = deque()
+        """The probe rows that have not been taken in yet."""
 
     def load(self, chunk: Chunk) -> None:
         """Have a stretch of the run at hand, for `take` to walk through."""
         self.signals.load(chunk)
         self._steps, self._tensor_steps = chunk.steps.tolist(), chunk.tensors.steps.tolist()
         self._outlook, self._look_at = None, 0 if len(chunk) >= SHORTEST else len(chunk)
-        self._waiting, self._unusual = 0, None
+        self._waiting, self._unusual, self._stops = 0, None, []
+        self._samples = deque(self.signals.activations.samples(chunk))
 
     def take(self, at: int, end: int, last: int | None) -> None:
-        """Take in the rows from `at` to `end`, `end` left out, and the per-tensor rows up to step `last`; None: all."""
-        tops, first = list(accumulate(self._steps[at:end], max)) if self._tensor_steps else [], at
-        upto = len(self._tensor_steps) if last is None else bisect_right(self._tensor_steps, last)
+        """Take in the rows from `at` to before `end`, and what else was measured up to step `last`; None: all."""
+        place = _Places(self._steps, at, end, last)
+        self._stops += place.of(self._tensor_steps[self._waiting:])
+        sampled = deque(place.of([row.step for row in self._samples]))
         while True:
-            odd = self._next_unusual(upto)
-            until = end if odd is None else first + bisect_right(tops, self._tensor_steps[odd], at - first)
+            odd = self._next_unusual(len(self._stops))
+            stop = end if odd is None else self._stops[odd]
+            until = min(stop, sampled[0]) if sampled else stop
             at = self._walk(at, until)
-            if at < until or self._unusual is None:
-                continue  # somebody wants to see other rows from here on
-            if odd is None:
-                self._pass_profiles(upto)
+            if at < until or self._is_anew():
+                continue
+            self._pass_profiles(bisect_right(self._stops, until) if odd is None or stop > until else odd)
+            if odd is not None and stop == until:
+                if self._waiting == odd:
+                    self.profile(odd)
+            elif self._is_anew():
+                continue
+            elif sampled:
+                sampled.popleft()
+                self.sampled(self._samples.popleft())
+            else:
                 return
-            self._pass_profiles(odd)
-            if self._waiting == odd:
-                self.profile(odd)
 
     def _walk(self, at: int, end: int) -> int:
         """Take in rows up to `end`, or to the first after which somebody wants other per-tensor rows; where that is."""
@@ -77,8 +95,8 @@ class State:
         while at < end:
             upto = self._calm_until(at, end)
             if upto == at or now.stands_still:
-                self._pass_profiles(bisect_left(self._tensor_steps, self._steps[at], self._waiting))
-                if self._unusual is None:
+                self._pass_profiles(bisect_right(self._stops, at, self._waiting))
+                if self._is_anew():
                     break
             if upto > at:
                 assert self._outlook is not None
@@ -89,7 +107,7 @@ class State:
             else:
                 self.row(at, self._steps[at])
                 at += 1
-                if self._unusual is None:
+                if self._is_anew():
                     break
         return at
 
@@ -121,6 +139,13 @@ class State:
                 rule.profile(found, self.signals)
             self.look_around(self._profiling)
 
+    def sampled(self, row: Sampled) -> None:
+        """Look at the next of the probe rows."""
+        self.signals.activations.take(row)
+        for rule in self._probing:
+            rule.probes(row, self.signals)
+        self.look_around(self._probing)
+
     def _pass_profiles(self, upto: int) -> None:
         """Take in the per-tensor rows before `upto`: in one go, but for those of a step that changed nothing."""
         while self._waiting < upto and self.signals.stands_still:
@@ -132,16 +157,20 @@ class State:
                     rule.pass_profiles(self.signals.profiles, self._waiting, upto)
             self._waiting = upto
 
+    def _is_anew(self) -> bool:
+        """Whether somebody may want to see other rows than before."""
+        return self._unusual is None
+
     def _next_unusual(self, upto: int) -> int | None:
         """The first of the per-tensor rows before `upto` at which somebody may have to look."""
         if self._unusual is None or self._waiting > self._unusual[-1]:
-            self._unusual = self._seen_singly(self._waiting, min(self._waiting + SPAN, len(self._tensor_steps)))
+            self._unusual = self._seen_singly(self._waiting, min(self._waiting + ASKED, len(self._tensor_steps)))
         i = bisect_left(self._unusual, self._waiting)
         return self._unusual[i] if i < len(self._unusual) and self._unusual[i] < upto else None
 
     def _seen_singly(self, first: int, last: int) -> Sequence[int]:
         """Of the per-tensor rows first to last those to look at, and `last`: from there on it is asked anew."""
-        if self.signals.profiles is None:
+        if self.signals.profiles is None or first == last:
             return (len(self._tensor_steps),)
         rows = self.signals.profiles.between(first, last)
         found = np.zeros(len(rows), np.bool_)
@@ -199,3 +228,21 @@ class State:
             self._singles = self._singled(ahead)
         i = bisect_left(self._singles, at)
         return min(end, self._singles[i] if i < len(self._singles) else ahead.last)
+
+
+class _Places:
+    """Where between the rows of a stretch stands what was measured beside them: before the first of a later step."""
+
+    def __init__(self, steps: Sequence[int], at: int, end: int, last: int | None) -> None:
+        self._steps, self._at, self._end, self._last = steps, at, end, last
+
+    def of(self, steps: Iterable[int]) -> list[int]:
+        """The row before which each of these stands; those that lie behind the stretch are left out."""
+        found: list[int] = []
+        place = self._at
+        for step in steps:
+            place = bisect_right(self._steps, step, place, self._end)
+            if place == self._end and self._last is not None and step > self._last:
+                break
+            found.append(place)
+        return found

@@ -90,8 +90,8 @@ class VanishingGradients(Rule):
         self._judge(rms, middle, now, row.step)
 
     def unusual(self, rows: Profiles) -> Bools | None:
-        """The first, and those in which a layer comes within twice of a limit, or has no ordinary gradient."""
-        if self.episode is not None or rows.rms.shape[1] < 3:
+        """Those in which a layer comes within twice of a limit or has no gradient; all while levels are learned."""
+        if self.episode is not None or rows.rms.shape[1] < 3 or rows.rows.steps[0] <= SETTLED:
             return None
         rms = rows.rms
         with np.errstate(all="ignore"):
@@ -101,7 +101,7 @@ class VanishingGradients(Rule):
                 found |= rms < 2 * 10 * float(self.context.eps or 0)
             if len(self.early) >= 3:
                 found |= rms < 2 * self._limits(middles)
-        return np.asarray(found.any(1) | (rows.rows.steps <= SETTLED))
+        return np.asarray(found.any(1))
 
     def pass_profiles(self, rows: Profiles, i: int, j: int) -> None:
         """No layer fades."""
