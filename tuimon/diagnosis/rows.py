@@ -10,20 +10,25 @@ from tuimon.record.chunk import Chunk
 
 WATCHED: Final = (
     "loss", "val_loss", "grad_norm", "update_ratio", "lr", "param_norm", "update_norm", "loss_scale", "skipped",
-    "clipped", "changed", "step_time", "data_time", "throughput",
+    "clipped", "changed", "step_time", "data_time", "tokens", "throughput", "memory", "slowest_step_time",
+    "median_step_time", "slowest_rank",
 )
 """Columns that are unrolled for the rules."""
 MUST_BE_FINITE: Final = ("loss", "grad_norm", "param_norm", "update_norm")
 
 ROW, STIR, EARLY_ROW, BLOCK, WINDOW_FULL, UPDATE, VALIDATION, LR, SCALE, CHANGED = (1 << i for i in range(10))
+PACE, MEMORY, RANKS = (1 << i for i in range(10, 13))
 """Why a row may matter to a rule, as bits:
 
 ROW every row; STIR something is out of the ordinary, or was in the row before (so that streaks end): a value that is
 not finite, a skipped step, a loss beyond 2.5 sigma, a gradient beyond twice its usual; EARLY_ROW one of the first 100
 losses; BLOCK, WINDOW_FULL sixteen, 128 more losses are in; UPDATE, VALIDATION update_ratio, val_loss was measured;
 LR the learning rate moved by more than a fifth within one step, or is no positive number; SCALE the GradScaler's scale
-moved; CHANGED the share of weights that a step changed was measured.
+moved; CHANGED the share of weights that a step changed was measured; PACE sixteen more rows were timed; MEMORY, RANKS
+memory, slowest_step_time was measured.
 """
+_RARE: Final = {"changed": CHANGED, "memory": MEMORY, "slowest_step_time": RANKS}
+"""What is measured now and then, and the bit that says so."""
 
 Numbers = list[float | None]
 
@@ -34,11 +39,17 @@ class Rows:
     def __init__(self, chunk: Chunk) -> None:
         self._none: Numbers = [None] * len(chunk)
         self._columns = {name: _listed(chunk, name) for name in WATCHED if name in chunk.columns}
-        self.loss, self.grad, self.ratio, self.lr, self.validation, self.took, self.scale, self.changed = (
+        self.loss, self.grad, self.ratio, self.lr, self.validation, self.took, self.scale = (
             self.column(name)
-            for name in ("loss", "grad_norm", "update_ratio", "lr", "val_loss", "step_time", "loss_scale",
-                         "changed")
+            for name in ("loss", "grad_norm", "update_ratio", "lr", "val_loss", "step_time", "loss_scale")
         )
+        self.waited, self.tokens, self.speed = map(self.column, ("data_time", "tokens", "throughput"))
+        wakes = np.full(len(chunk), ROW)
+        for name, bit in _RARE.items():
+            if name in chunk.columns:
+                wakes |= chunk.present[name] * bit
+        self.wakes: list[int] = wakes.tolist()
+        """Per row, why it may matter, as far as that is only a question of what was measured."""
         strange = np.zeros(len(chunk), np.bool_)
         for name in MUST_BE_FINITE:
             if name in chunk.columns:

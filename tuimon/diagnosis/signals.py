@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from tuimon.diagnosis.layers import Layers, Profile
 from tuimon.diagnosis.model import RunContext, Usual
+from tuimon.diagnosis.pace import SIZE as STRETCH
+from tuimon.diagnosis.pace import Pace
 from tuimon.diagnosis.rates import Rates
-from tuimon.diagnosis.rows import BLOCK, CHANGED, EARLY_ROW, LR, ROW, SCALE, STIR, UPDATE, VALIDATION, WINDOW_FULL, Rows
+from tuimon.diagnosis.rows import BLOCK, EARLY_ROW, LR, PACE, SCALE, STIR, UPDATE, VALIDATION, WINDOW_FULL, Rows
 from tuimon.diagnosis.statistics import READY, WINDOW, Baseline, Blocks, Cusum, Ewma
 from tuimon.record.chunk import Chunk, Mark, TensorRows
 
@@ -37,6 +39,7 @@ class Signals:
         self.context = context
         self.layers = Layers(context)
         self.rates = Rates()
+        self.pace = Pace()
         self.seen: set[str] = set()
         """Columns that have been measured at least once."""
         self.tensor_rows = 0
@@ -123,7 +126,8 @@ class Signals:
         self.attempt_rows += 1
         held = bool(self._holders) and self._held < HOLD
         self._held += 1
-        rows, wakes = self._rows, ROW
+        rows = self._rows
+        wakes = rows.wakes[at]
         lr = self.lr = rows.lr[at]
         if lr is not None:
             self.rates.add(step, lr)
@@ -155,11 +159,14 @@ class Signals:
         if validation is not None:
             wakes |= VALIDATION
             self.validations.append((step, validation))
-        if rows.changed[at] is not None:
-            wakes |= CHANGED
-        took = rows.took[at]
+        took, speed = rows.took[at], rows.speed[at]
         if took is not None and 0 <= took < LEARNABLE and not held:
             self.others["step_time"].learn(step, took)
+        if took is not None or speed is not None:
+            timed = self.pace.filling
+            timed.append((step, took, rows.waited[at], rows.tokens[at], speed))
+            if len(timed) == STRETCH and self.pace.complete():
+                wakes |= PACE
         return wakes
 
     def tensors(self, step: int, rows: TensorRows, i: int) -> Profile | None:
@@ -177,6 +184,7 @@ class Signals:
     def rollback(self, to_step: int) -> None:
         """Be as if `to_step` had been the last row; where that is out of memory, start anew."""
         self._holders.clear()
+        self.pace.clear()
         for base in (self.loss_base, self.grad_base, *self.others.values()):
             base.forget_after(to_step)
         self.ratio_ewma.clear()
