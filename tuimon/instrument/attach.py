@@ -40,6 +40,7 @@ from tuimon.instrument.found import give_way
 from tuimon.instrument.host import capture_copy
 from tuimon.instrument.labels import Label
 from tuimon.instrument.measure import Probe
+from tuimon.instrument.memory import reader_for
 from tuimon.instrument.monitor import Monitor, watching
 from tuimon.instrument.overrides import InForce, Overrides
 from tuimon.instrument.recorder import Recorder, is_recorded
@@ -120,7 +121,8 @@ def attach(
         tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
     )
     with ExitStack() as undo:  # whatever ends this, Ctrl+C too, leaves no thread, no hook and no half a run behind
-        recorder = _recorder(info, run_dir, undo, from_step=first, on_critical=on_critical, controls=controls)
+        recorder = _recorder(info, run_dir, undo, from_step=first, on_critical=on_critical, controls=controls,
+                             memory=reader_for(device))
         try:
             monitor = _join(recorder, state, model, opts, detail, overrides, undo, checkpoints, dataloader)
         except Exception as error:
