@@ -147,7 +147,7 @@ def test_a_leak_is_told_with_its_pace_and_the_step_at_which_memory_has_doubled()
     found = only(leaking(noisy(3e9 + 1e6 * np.maximum(0, T - 400), 0.01)), "memory-growth")
     assert (found.severity, found.state) == ("warning", "open")
     assert 200 <= found.onset_step <= 600
-    assert "in a straight line: 3 GB then, 5." in found.why
+    assert "in a straight line: 3.0 GB then, 5." in found.why
     assert 0.9e9 < (found.evidence[0].value - 3e9) / 2600 * 1000 < 1.1e9
     assert "it will have doubled by step" in found.why
     assert found.detected_step < 1600
@@ -218,6 +218,6 @@ def test_seconds_are_said_to_two_digits(value, words):
     assert seconds(value) == words
 
 
-@pytest.mark.parametrize(("value", "words"), [(999, "999 B"), (1e6, "1 MB"), (3.14e9, "3.1 GB"), (640e6, "640 MB"), (-2.5e9, "-2.5 GB")])
+@pytest.mark.parametrize(("value", "words"), [(999, "999 B"), (1e6, "1.0 MB"), (3.14e9, "3.1 GB"), (640e6, "640 MB"), (-2.5e9, "-2.5 GB")])
 def test_memory_is_said_in_powers_of_ten(value, words):
     assert bytes_(value) == words

@@ -51,11 +51,10 @@ def seconds(value: float) -> str:
 
 
 def bytes_(value: float) -> str:
-    """An amount of memory in powers of ten: 640 MB, 3.1 GB."""
+    """An amount of memory in powers of 1,000: 640 MB, 3.1 GB."""
     if not math.isfinite(value):
         return number(value)
-    size = abs(value)
     for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= 0.9995 * scale:
-            return f"{value / scale:.0f} {unit}" if size >= 99.5 * scale else f"{value / scale:.2g} {unit}"
+        if abs(value) >= 0.9995 * scale:
+            return f"{value / scale:.1f} {unit}" if abs(value) < 9.95 * scale else f"{value / scale:,.0f} {unit}"
     return f"{value:.0f} B"
