@@ -38,23 +38,23 @@ def test_a_run_that_has_become_slower_says_since_when_and_by_how_much():
     found = only(timed(SLOWED, data_time=SLOWED * 0.62), "throughput-drop")
     assert (found.severity, found.state, found.word) == ("info", "open", "slower")
     assert abs(found.onset_step - 1200) <= 3
-    assert found.detected_step - 1200 <= 330
+    assert found.detected_step - 1200 <= 780
     assert found.why.startswith(f"Each step takes 0.41 s since step {found.onset_step:,}, 1.8x its usual 0.23 s; 62 % of it waits for data.")
     assert "workers" in found.next[0]
     assert "what else runs on this machine" in only(timed(SLOWED), "throughput-drop").next[0]
 
 
-def test_twice_the_time_is_a_warning_and_it_is_over_when_the_pace_is_back():
-    found = only(timed(noisy(np.where((T > 1000) & (T < 2000), 0.6, 0.2))), "throughput-drop")
+def test_twice_the_time_for_ten_minutes_is_a_warning_and_it_is_over_when_the_pace_is_back():
+    found = only(timed(noisy(np.where((T > 1000) & (T < 2400), 0.6, 0.2))), "throughput-drop")
     assert (found.severity, found.state) == ("warning", "resolved")
     assert abs(found.onset_step - 1002) <= 3
-    assert 2000 <= found.resolved_step <= 2100
-    assert "Back at its pace since step 2,0" in found.why
+    assert 2400 <= found.resolved_step <= 2500
+    assert "Back at its pace since step 2,4" in found.why
 
 
 @pytest.mark.parametrize("took", [
     np.where(T % 50 == 0, 20.0, 0.2),                         # evaluations and checkpoints
-    np.where((T > 1000) & (T < 1250), 0.4, 0.2),              # a minute and a half of something else
+    np.where((T > 1000) & (T < 1700), 0.4, 0.2),              # four minutes of something else
     np.where(T < 12, 30.0, 0.2),                              # compilation
     np.where(T // 100 % 2 == 0, 0.2, 0.26),                   # breathing
     np.exp(np.random.default_rng(3).normal(-1.6, 0.5, 3000)),
@@ -80,10 +80,10 @@ def test_a_smaller_batch_is_slower_by_token_and_not_by_step():
 
 def test_after_a_change_of_the_batch_a_drop_is_measured_against_the_new_usual():
     tokens = np.where(T < 1000, 8192, 1024)
-    took = noisy(np.select([T < 1000, T < 1800], [0.8, 0.1], 0.25))
+    took = noisy(np.select([T < 1000, T < 1800], [1.6, 0.2], 0.5))
     found = only(timed(took, tokens=tokens), "throughput-drop")
     assert abs(found.onset_step - 1801) <= 3
-    assert "2.5x its usual 0.10 s" in found.why
+    assert "2.5x its usual 0.20 s" in found.why
 
 
 def test_throughput_alone_will_do():
@@ -96,9 +96,9 @@ def test_another_machine_after_a_resume_has_a_pace_of_its_own():
     assert not of_rule(timed(SLOWED, marks=(Mark(1199, "attempt", {"number": 2, "from_step": 1199}),)), "throughput-drop")
 
 
-def test_a_slow_slide_is_told_before_a_step_takes_three_times_as_long():
+def test_a_slow_slide_is_told_before_a_step_takes_four_times_as_long():
     found = only(timed(noisy(0.2 * (1 + T / 1000))), "throughput-drop")
-    assert found.detected_step < 2000
+    assert found.detected_step < 2600
 
 
 # ---------------------------------------------------------------- data-starved
