@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from tuimon.record.chunk import Chunk
+from tuimon.diagnosis.turns import FIFTH
+from tuimon.record.chunk import Bools, Chunk
 
 WATCHED: Final = (
     "loss", "val_loss", "grad_norm", "update_ratio", "lr", "param_norm", "update_norm", "loss_scale", "skipped",
@@ -50,6 +51,12 @@ class Rows:
                 wakes |= chunk.present[name] * bit
         self.wakes: list[int] = wakes.tolist()
         """Per row, why it may matter, as far as that is only a question of what was measured."""
+        turns = np.zeros(len(chunk), np.bool_)
+        for name in ("lr", "tokens"):
+            if name in chunk.columns:
+                turns |= _moved(chunk, name)
+        self.turns: list[bool] = turns.tolist()
+        """Per row, whether learning rate or tokens may just have turned: see `turns`."""
         strange = np.zeros(len(chunk), np.bool_)
         for name in MUST_BE_FINITE:
             if name in chunk.columns:
@@ -62,6 +69,21 @@ class Rows:
     def column(self, name: str) -> Numbers:
         """All values of one of WATCHED."""
         return self._columns.get(name, self._none)
+
+
+def _moved(chunk: Chunk, name: str) -> Bools:
+    """Rows at which a column differs by more than a fifth from the row before that has it, and the next one.
+
+    Of a stretch the first two, as what was before is not known here.
+    """
+    at = np.flatnonzero(chunk.present[name])
+    values = chunk.columns[name][at]
+    with np.errstate(all="ignore"):
+        odd = ~((values[1:] <= FIFTH * values[:-1]) & (values[:-1] <= FIFTH * values[1:]))
+    found = np.zeros(len(chunk), np.bool_)
+    found[at[:2]] = True
+    found[at[1:][odd]] = found[at[2:][odd[:-1]]] = True
+    return found
 
 
 def _listed(chunk: Chunk, name: str) -> Numbers:

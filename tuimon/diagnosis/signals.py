@@ -17,6 +17,7 @@ from tuimon.diagnosis.pace import Pace
 from tuimon.diagnosis.rates import Rates
 from tuimon.diagnosis.rows import BLOCK, EARLY_ROW, LR, PACE, SCALE, STIR, UPDATE, VALIDATION, WINDOW_FULL, Rows
 from tuimon.diagnosis.statistics import READY, WINDOW, Baseline, Blocks, Cusum, Ewma
+from tuimon.diagnosis.turns import Turns
 from tuimon.record.chunk import Chunk, Mark, TensorRows
 
 LOG2: Final = math.log(2.0)
@@ -40,6 +41,7 @@ class Signals:
         self.layers = Layers(context)
         self.rates = Rates()
         self.pace = Pace()
+        self.turns = Turns()
         self.seen: set[str] = set()
         """Columns that have been measured at least once."""
         self.tensor_rows = 0
@@ -68,6 +70,7 @@ class Signals:
 
     def _clear(self) -> None:
         self.attempt_rows = 0
+        self.turns.clear()
         self.loss_rows = 0
         self.first_losses: list[float] = []
         self.loss_start: float | None = None
@@ -104,7 +107,7 @@ class Signals:
         self._filling: list[float] = []
         self.window: tuple[float, ...] = ()
         """The last 128 finite losses, when they are just complete (WINDOW_FULL)."""
-        self.loss_alarm_row = self.grad_alarm_row = self.update_alarm_row = LONG_AGO
+        self.loss_alarm_row = self.grad_alarm_row = self.update_alarm_row = self.turned_row = LONG_AGO
         for cusum in (self.loss_cusum, self.loss_drift):
             cusum.clear()
         self.grad_ewma.clear()
@@ -129,6 +132,8 @@ class Signals:
         rows = self._rows
         wakes = rows.wakes[at]
         lr = self.lr = rows.lr[at]
+        if rows.turns[at]:
+            self._turn(lr, rows.tokens[at])
         if lr is not None:
             self.rates.add(step, lr)
             if lr != self._last_lr:
@@ -175,9 +180,11 @@ class Signals:
         return self.layers.profile(step, rows.grad[i], rows.grad_seen[i], rows.update[i])
 
     def mark(self, mark: Mark) -> None:
-        """A break in the run: an attempt starts anew, a rollback puts baselines back, an override changes nothing."""
+        """A break in the run: an attempt starts anew, a rollback puts baselines back, an override leaves them alone."""
         if mark.kind == "attempt":
             self.rollback(LONG_AGO)
+        elif mark.kind == "override":
+            self.turns.overridden(self.attempt_rows)
         elif mark.kind == "rollback":
             self.rollback(whole(mark.fields.get("to_step"), mark.step))
 
@@ -219,6 +226,22 @@ class Signals:
         return known
 
     # ------------------------------------------------------------------ one channel each
+
+    def _turn(self, lr: float | None, tokens: float | None) -> None:
+        """What is usual of the loss, after another size of the steps also of gradients, is learned anew."""
+        row, last = self.attempt_rows, self._last_lr
+        resized = tokens is not None and self.turns.of_size(row, tokens)
+        turned = lr is not None and last is not None and self.turns.of_rate(row, last, lr, self.rates.peak)
+        if self._holders or not (resized or turned):
+            return
+        self.turned_row, self.z_spell = row, 0
+        self.loss_base.clear()
+        self.loss_cusum.clear()
+        self.loss_drift.clear()
+        if resized:
+            self.grad_base.clear()
+            self.grad_ewma.clear()
+            self.grad_rose = None
 
     def _lr_moves(self, lr: float) -> int:
         last, self._last_lr = self._last_lr, lr

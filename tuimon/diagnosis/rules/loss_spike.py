@@ -18,6 +18,9 @@ Rule: z is the distance from the median of the last 128 losses in robust standar
 the last 64 is below the level before + 3 sigma, else unrecovered. False alarms: 1 in 288,000 healthy steps, which
 recovered.
 
+What is usual is learned anew where the learning rate jumps by more than a fifth within what it has been (a restart, a
+second phase), and where the number of tokens per step does.
+
 Source: reference 2.3; PaLM (arXiv:2204.02311) section 5.1 on skipping batches.
 """
 
