@@ -137,3 +137,43 @@ def test_a_resumed_run_begins_a_little_higher(seed):
 
 def test_validation_below_the_training_loss_is_what_dropout_does():
     assert_silent(loss=learning(0), val_loss=np.where(T % 200 == 199, learning(1, 0.01) - 0.15, np.nan))
+
+
+# ---------------------------------------------------------------- losses that are no likelihood
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_policys_loss_around_zero_is_not_judged_by_what_a_loss_should_do(seed):
+    walk = np.cumsum(np.random.default_rng(seed).normal(0, 0.01, N))
+    for loss in (noise(seed, 0.02) + 0.005 * np.sin(T / 300), noise(seed, 0.05) + walk - 1,
+                 noise(seed, 0.05) * (1 + T / 1000) + 0.5 * (1 - np.exp(-T / 800)) - 0.2):
+        assert {(i.rule, i.severity) for i in found(loss=loss, lr=3e-4 * WARM, grad_norm=norms(seed)).incidents} <= {("loss-spike", "info")}
+
+
+def test_a_negative_log_density_that_leaps_is_told_for_information_and_by_its_gradients():
+    blown = np.minimum(0.5 * np.maximum(0, T - 2000), 40)
+    diagnosis = found(loss=learning(0) - 4 + blown, grad_norm=norms(0) * (1 + blown))
+    assert {"loss-spike": "info", "exploding-gradients": "critical"}.items() <= {i.rule: i.severity for i in diagnosis.open_incidents}.items()
+    assert_silent(loss=learning(0) - 4, grad_norm=norms(0))
+
+
+# ---------------------------------------------------------------- rounded logs
+
+
+def bf16(values):
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.round(mantissa * 256) / 256, exponent)
+
+
+@pytest.mark.parametrize("rounded", [bf16, lambda v: np.round(v, 2)], ids=["bfloat16", "two decimals"])
+@pytest.mark.parametrize("sigma", [0.01, 0.003, 0.0005])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_log_that_is_rounded_more_coarsely_than_its_noise_is_no_spike_no_drift_and_no_wave(seed, sigma, rounded):
+    assert_silent(loss=rounded(learning(seed, sigma) + 0.4), grad_norm=rounded(norms(seed)), lr=3e-4 * WARM)
+
+
+@pytest.mark.parametrize("rounded", [bf16, lambda v: np.round(v, 2)], ids=["bfloat16", "two decimals"])
+def test_a_spike_in_a_rounded_log_is_found_where_it_began(rounded):
+    spiked = learning(0, 0.003) + np.where((T >= 3000) & (T < 3100), 0.3, 0)
+    (spike,) = of_rule(found(loss=rounded(spiked + 0.4)), "loss-spike")
+    assert abs(spike.onset_step - 3001) <= 1

@@ -286,6 +286,14 @@ class Signals:
         return wakes
 
     @property
+    def signed(self) -> bool:
+        """Whether the loss has been negative: no likelihood of classes, but a return, an advantage, a density.
+
+        Such a loss may move as it likes in good health.
+        """
+        return self.lowest < 0
+
+    @property
     def loss_alarm(self) -> bool:
         """Whether the loss is significantly above its baseline: CUSUM over 8, or three in a row beyond 3 sigma."""
         return self.loss_cusum.value > self.loss_cusum.limit or self.z_spell >= 3

@@ -57,7 +57,7 @@ class Baseline:
     about a microsecond a value, and what they say is never more than an eighth of the window old.
     """
 
-    __slots__ = ("_clip", "_detrend", "_limit", "_size", "_steps", "_values", "count", "middle", "scale")
+    __slots__ = ("_clip", "_detrend", "_limit", "_quantum", "_size", "_steps", "_values", "count", "middle", "scale")
 
     def __init__(self, *, detrend: bool = False, clip: float | None = None) -> None:
         self._detrend = detrend
@@ -70,6 +70,8 @@ class Baseline:
         """Know nothing."""
         self._size = 0
         self._limit = math.inf
+        self._quantum = 0.0
+        """The smallest distance of two values that differ, as last seen; 0 before."""
         self.count = 0
         self.middle = math.nan
         """Median; NaN before the first value."""
@@ -128,9 +130,14 @@ class Baseline:
             return
         spread = robust_scale(window, detrend=self._detrend)
         gaps = ordered[1:] - ordered[:-1]
-        quantum = float(np.min(gaps, initial=math.inf, where=gaps > 0))
-        self.scale = max(spread, 1e-3 * abs(self.middle), quantum if quantum < math.inf else 0.0, 1e-12)
-        self._limit = self.middle + (4 * self.scale if self._clip is None else self._clip)
+        quantum = float(np.min(gaps, initial=math.inf, where=gaps > 1e-9 * abs(self.middle)))
+        if quantum < math.inf:
+            self._quantum = quantum
+        self.scale = max(spread, 1e-3 * abs(self.middle), self._quantum, 1e-12)
+        above = 4 * self.scale if self._clip is None else self._clip
+        self._limit = self.middle + above
+        if self._quantum > 0.1 * self.scale:  # a limit off the grid of a rounded log would look like a finer grid
+            self._limit = float(ordered[half]) + math.ceil(above / self._quantum) * self._quantum
 
 
 class Cusum:

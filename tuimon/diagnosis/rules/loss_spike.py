@@ -19,7 +19,8 @@ the last 64 is below the level before + 3 sigma, else unrecovered. False alarms:
 recovered.
 
 What is usual is learned anew where the learning rate jumps by more than a fifth within what it has been (a restart, a
-second phase), and where the number of tokens per step does.
+second phase), and where the number of tokens per step does. For information only where the loss has been negative: such
+losses move in good health.
 
 Source: reference 2.3; PaLM (arXiv:2204.02311) section 5.1 on skipping batches.
 """
@@ -70,7 +71,7 @@ class LossSpike(Rule):
                 self.open(
                     now,
                     now.loss_cusum.rose or now.step,
-                    "warning",
+                    "info" if now.signed else "warning",
                     "high",
                     middle=middle,
                     scale=scale,

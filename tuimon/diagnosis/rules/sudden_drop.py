@@ -10,7 +10,7 @@ What to try: look at the validation loss, which must fall as well; print one bat
 check where the data were resumed.
 
 Confused with: a decay of the learning rate, which lowers the loss within the same time; a loss that comes back from a
-spike or an explosion; a change of the data on purpose; the first descent of a run.
+spike or an explosion; a change of the data on purpose; the first descent of a run; losses that have been negative.
 
 Rule: the mean of the last 16 losses is at least a quarter below each of the three means up to 32 steps earlier, by more
 than six times what the trend before promised and six standard errors; not within the first 200 losses, not while the
@@ -62,7 +62,7 @@ class SuddenDrop(Rule):
         means = now.blocks.means
         if now.loss_rows < ROWS or len(means) < 12 or now.rates.falling or not math.isfinite(now.loss_base.scale):
             return
-        if now.attempt_rows - now.loss_alarm_row <= STAYS:
+        if now.signed or now.attempt_rows - now.loss_alarm_row <= STAYS:
             return  # it comes back from where it should not have been
         if now.attempt_rows - now.turned_row <= TURNED:
             return  # another size of the steps, another phase of the schedule
