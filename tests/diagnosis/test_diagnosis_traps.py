@@ -177,3 +177,9 @@ def test_a_spike_in_a_rounded_log_is_found_where_it_began(rounded):
     spiked = learning(0, 0.003) + np.where((T >= 3000) & (T < 3100), 0.3, 0)
     (spike,) = of_rule(found(loss=rounded(spiked + 0.4)), "loss-spike")
     assert abs(spike.onset_step - 3001) <= 1
+
+
+def test_a_learning_rate_that_the_log_rounds_to_zero_is_none_while_the_loss_falls():
+    assert_silent(loss=learning(0), lr=np.round(3e-5 * WARM, 4), grad_norm=norms(0))
+    (fault,) = of_rule(found(loss=3.0 + noise(0), lr=np.zeros(N)), "lr-schedule-fault")
+    assert (fault.headline, fault.onset_step, fault.detected_step) == ("Learning rate is zero", 1, 200)
