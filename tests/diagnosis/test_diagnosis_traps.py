@@ -183,3 +183,24 @@ def test_a_learning_rate_that_the_log_rounds_to_zero_is_none_while_the_loss_fall
     assert_silent(loss=learning(0), lr=np.round(3e-5 * WARM, 4), grad_norm=norms(0))
     (fault,) = of_rule(found(loss=3.0 + noise(0), lr=np.zeros(N)), "lr-schedule-fault")
     assert (fault.headline, fault.onset_step, fault.detected_step) == ("Learning rate is zero", 1, 200)
+
+
+# ---------------------------------------------------------------- skipped steps
+
+
+@pytest.mark.parametrize("has_column", [True, False])
+def test_the_skips_of_a_scaler_say_nothing_of_gradients_or_updates(has_column):
+    skips = np.isin(T, [*range(12), 900, 2100, 3300])
+    scale = 65536 / 2.0 ** np.cumsum(skips) * np.where(T > 1000, 2, 1)
+    ratio = 2e-3 * np.exp(np.random.default_rng(0).normal(0, 0.05, N))
+    more = {"skipped": skips} if has_column else {}
+    assert_silent(loss=learning(0), grad_norm=np.where(skips, np.inf, norms(0)), loss_scale=scale, update_ratio=np.where(skips, 0 if has_column else ratio, ratio),
+                  lr=3e-4 * WARM, **more)
+
+
+def test_steps_that_were_skipped_do_not_lower_the_update_ratio():
+    skips = T % 30 == 29
+    ratio = np.where(skips, 0, 2e-3)
+    diagnosis = found(loss=4 - T / 4000 + noise(0), loss_scale=np.full(N, 1024.0), skipped=skips, update_ratio=ratio, lr=3e-4 * WARM)
+    assert not of_rule(diagnosis, "learning-rate-too-low")
+    assert diagnosis.usual["update_ratio"].low == pytest.approx(2e-3)

@@ -156,7 +156,7 @@ class Signals:
         self.grad_times = None
         if grad is not None:
             wakes |= self._see_gradient(step, grad, held)
-        ratio = self.ratio = rows.ratio[at]
+        ratio = self.ratio = None if self.skipped else rows.ratio[at]
         if ratio is not None:
             wakes |= UPDATE
             self._see_update(step, ratio, held)
