@@ -338,7 +338,7 @@ def curve_spec(frame: Frame, look: Look, glyphs: GlyphSet) -> tuple[ChartSpec, X
     if incident.resolved_step is not None:
         marks.append(VMark(incident.resolved_step, "rollback", "good"))
     value, limit = next((words[1:3] for e in incident.evidence for words in [evidence_words(e)]
-                         if words[0] == curve.title), ("", ""))
+                         if curve.title in (words[0], f"{words[0]} of {incident.layer}")), ("", ""))
     levels = () if curve.limit is None else (Level(curve.limit, f"limit {limit or number(curve.limit)}", "warning"),)
     # The onset stands in the title, too: another incident is another axis.
     title = f"{curve.title} around step {steps(incident.onset_step)}" + (" · log" if curve.log else "")
