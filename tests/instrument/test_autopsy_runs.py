@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import os
 import random
 import stat
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -263,6 +265,20 @@ def test_weights_that_overflow_float16_are_found_with_those_of_now_since_the_ste
     assert any("float16 ends at 65,504" in note for note in found.notes)
 
 
+def test_where_the_weights_are_exactly_those_of_the_step_no_older_ones_are_asked(tmp_path: Path) -> None:
+    model = loops.Net()
+    opt, scaler = torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu", init_scale=2.0**8)
+    monitor = tuimon.attach(model, opt, run_dir=tmp_path / "run")
+    for i in range(1, BAD + 4):
+        scaler.scale(loops.loss_of(model, loops.batch(i)) * (torch.nan if i == BAD else 1.0)).backward()
+        scaler.step(opt)
+        scaler.update()
+        opt.zero_grad()
+    monitor.close()
+    (found,) = autopsies(monitor.run_dir)
+    assert (found.place, found.weights_step) == ("loss", BAD + 1)
+
+
 def test_a_scaler_that_looks_for_its_scale_is_no_case(tmp_path: Path) -> None:
     model = Net(nn.Identity())
     opt, scaler = torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu")
@@ -387,6 +403,70 @@ def test_weights_gradients_hooks_and_versions_are_those_of_before(tmp_path: Path
     assert same(before[:-2], everything(model)[:-2])
     monitor.close()
     assert len(autopsies(monitor.run_dir)) == 1
+
+
+class Clamped(Between):
+    """Keeps its own weights small, in its forward pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.inner.weight.data.clamp_(-0.01, 0.01)
+        return self.inner(x)
+
+
+def test_a_forward_pass_that_writes_its_own_weights_spoils_no_snapshot(tmp_path: Path) -> None:
+    model = Net(Clamped())
+    opt = torch.optim.AdamW(model.parameters())
+    monitor = tuimon.attach(model, opt, run_dir=tmp_path / "run")
+    snapshots = monitor._ref()._snapshots
+    snapshots.seal(0)
+    for i in range(1, 4):
+        (loops.loss_of(model, loops.batch(i)) * (torch.nan if i == 2 else 1.0)).backward()
+        opt.step()
+        opt.zero_grad()
+    assert snapshots.restore(0).step == 0, "its digest is looked at"
+    monitor.close()
+    (found,) = autopsies(monitor.run_dir)
+    assert (found.place, found.weights_step) == ("weights", 0)
+
+
+def test_what_comes_out_of_a_graph_is_kept_without_it(tmp_path: Path) -> None:
+    before, model = nn.Linear(4, 4), nn.Linear(4, 1)
+    opt = torch.optim.AdamW(model.parameters())
+    monitor = tuimon.attach(model, opt, run_dir=tmp_path / "run")
+    features = before(torch.ones(3, 4))
+    alive = weakref.ref(features)
+    loss = model(features).square().mean()
+    loss.backward()
+    opt.step()
+    del features, loss
+    gc.collect()
+    assert alive() is None
+    assert len(monitor.probe.outbox.batches._entered) == 1
+    monitor.close()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_on_a_device_the_module_is_named_and_the_generators_go_on(tmp_path: Path) -> None:
+    ends = []
+    for attached in (False, True):
+        torch.manual_seed(3)
+        middle = Exponential()
+        model = Net(middle).cuda()
+        opt = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        monitor = tuimon.attach(model, opt, run_dir=tmp_path / "run") if attached else None
+        for i in range(1, BAD + 20):
+            middle.is_wrong = i >= BAD
+            tokens = loops.batch(i).cuda()
+            loops.loss_of(model, tokens).backward()
+            opt.step()
+            opt.zero_grad()
+        ends.append(torch.cuda.get_rng_state())
+        if monitor is not None:
+            monitor.close()
+    (found,) = autopsies(tmp_path / "run")
+    assert (found.step, found.place, found.module) == (BAD, "code", "middle")
+    assert torch.equal(*ends)
 
 
 # -- once, and where it cannot be done
