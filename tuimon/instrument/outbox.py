@@ -33,6 +33,9 @@ class Sink(Protocol):
     def tensors(self, step: int, grad: Any, seen: Any, update: Any) -> None:
         """Its vectors, in the order of the tensor table; `update` is None where it was not measured."""
 
+    def probes(self, step: int, values: Any, seen: Any) -> None:
+        """What its activation probes measured, in the order of the probe table."""
+
 
 def as_logged(value: Any) -> float | Parcel | None:
     """A number, or one on its way; None for what is no number."""
