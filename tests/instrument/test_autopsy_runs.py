@@ -199,3 +199,23 @@ def test_weights_that_went_wrong_gradually_are_not_blamed_on_the_batch(tmp_path:
     (found,) = autopsies(monitor.run_dir)
     assert found.place == "weights"
     assert any("backward order" in note for note in found.notes)
+
+
+def test_a_compiled_model_is_examined_as_it_was_written_and_stays_compiled(tmp_path: Path) -> None:
+    middle = Exponential()
+    model = Net(middle)
+    model.memory = nn.Identity()  # type: ignore[assignment]  # an LSTM breaks the graph
+    run = torch.compile(model, backend="eager")
+    opt = torch.optim.AdamW(model.parameters())
+    monitor = tuimon.attach(run, opt, run_dir=tmp_path / "run")
+    graphs = []
+    for i in range(1, 9):
+        middle.is_wrong = i >= 4
+        run(loops.batch(i)).square().mean().backward()
+        opt.step()
+        opt.zero_grad()
+        graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    monitor.close()
+    (found,) = autopsies(monitor.run_dir)
+    assert (found.step, found.module, found.kind) == (4, "middle", "Exponential")
+    assert graphs[3] == graphs[-1], "looking into it has compiled nothing anew"
