@@ -103,7 +103,10 @@ def single_rows(chunk: Chunk) -> Iterator[Chunk]:
 
 
 def order_of_telling(diagnosis: Diagnosis) -> tuple[Told, ...]:
-    """The root cause of what leads, then what leads, then the rest as listed: each rule once."""
+    """The root cause of what leads, then what leads, then the rest as listed: each rule once.
+
+    A root that is no more than info is not told before an alarm.
+    """
     standing = diagnosis.open_incidents
     by_rule = {incident.rule: incident for incident in standing}
     leading = diagnosis.leading
@@ -113,9 +116,12 @@ def order_of_telling(diagnosis: Diagnosis) -> tuple[Told, ...]:
 
 
 def _root(incident: Incident, by_rule: dict[str, Incident]) -> str:
+    least = min(SEVERITIES.index(incident.severity), SEVERITIES.index("warning"))
     seen = {incident.rule}
-    while incident.cause in by_rule and incident.cause not in seen:
-        incident = by_rule[incident.cause]
+    while (cause := by_rule.get(incident.cause or "")) and cause.rule not in seen:
+        if SEVERITIES.index(cause.severity) < least:
+            break
+        incident = cause
         seen.add(incident.rule)
     return incident.rule
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from textwrap import indent, wrap
 
 from tests.zoo.baselines import OTHERS
@@ -19,9 +20,8 @@ def told(recording: Recording, *, plot: bool = False) -> str:
     said = OURS.listen(recording)
     lines = [*_label(recording), "", *_alarms(said), "", *_tellings(said), ""]
     lines += [*_scored(outcome(recording, said, OURS)), "", *_others(recording), "", *_waiting(recording)]
-    if plot:
-        lines += ["", *_charts(recording)]
-    return "\n".join(lines) + "\n"
+    charts = "".join(f"\n{chart}\n" for chart in _charts(recording)) if plot else ""
+    return "\n".join(chain.from_iterable(wrap(line, 120, subsequent_indent=" " * 15) or [""] for line in lines)) + "\n" + charts
 
 
 def _label(recording: Recording) -> Iterator[str]:
@@ -58,7 +58,8 @@ def _alarm(alarm: Alarm) -> str:
 def _tellings(said: Said) -> Iterator[str]:
     yield "told, first things first"
     for telling in said.tellings:
-        yield f"  from {telling.step:>6}  " + (", ".join(str(t.cause) for t in telling.told) or "nothing")
+        words = (f"{told.cause} in {told.layer}" if told.layer else str(told.cause) for told in telling.told)
+        yield f"  from {telling.step:>6}  " + (", ".join(words) or "nothing")
 
 
 def _scored(of: Outcome) -> Iterator[str]:

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.zoo.judges import OURS, Alarm, Judge, Said, Telling, Told, ours
+from tests.zoo.judges import OURS, Alarm, Judge, Said, Telling, Told, order_of_telling, ours
 from tests.zoo.recording import Label, Recording
 from tests.zoo.score import outcome, related
 from tests.zoo.summary import summary
-from tuimon.diagnosis.model import RunContext
+from tuimon.diagnosis.model import Diagnosis, Incident, RunContext
 from tuimon.record.chunk import Chunk, Mark
 
 SICK = Label("sick", False, ("exploding-gradients",), ("clip-saturated",), 101, "blocks.1", True, 130)
@@ -153,3 +153,19 @@ def test_what_comes_and_goes_within_one_row_is_told_too():
     assert ("outlier-batch",) in [tuple(t.cause for t in telling.told) for telling in found.tellings]
     assert found.tellings[-1].told == ()
     assert not math.isnan(found.alarms[0].onset)
+
+
+def incident(rule: str, severity: str, cause: str | None = None) -> Incident:
+    return Incident(rule, "T1", "loss", severity, "open", 1, 2, None, None, "high", "", "", (), (), "", cause=cause)
+
+
+@pytest.mark.parametrize(("standing", "told"), [
+    ((incident("exploding-gradients", "critical", "lr-schedule-fault"), incident("plateau", "warning"),
+      incident("lr-schedule-fault", "warning")), ("lr-schedule-fault", "exploding-gradients", "plateau")),
+    ((incident("early-divergence", "critical", "bad-init"), incident("bad-init", "info")), ("early-divergence", "bad-init")),
+    ((incident("plateau", "info", "oscillation"), incident("oscillation", "info", "plateau")), ("oscillation", "plateau")),
+    ((incident("loss-drift", "warning", "loss-spike"),), ("loss-drift",)),
+])
+def test_a_root_cause_is_told_first_unless_it_is_less_than_a_warning(standing, told):
+    found = order_of_telling(Diagnosis(9, standing, (), (), {}))
+    assert tuple(one.cause for one in found) == told
