@@ -53,7 +53,7 @@ class Outcome:
     onset_error: int | None = None
     """Steps between the onset that was said and the true one."""
     in_time: bool | None = None
-    """Of a catastrophic fault: found before the run was lost."""
+    """Of a catastrophic fault: found before the run was lost, or in the very step where that is the first faulty one."""
     strange: tuple[Alarm, ...] = ()
     """Warnings or worse after the onset that have nothing to do with the fault."""
 
@@ -103,7 +103,7 @@ def _of_the_fault(label: Label, said: Said, judge: Judge) -> dict[str, object]:
         return {
             "right_at_once": missed, "right_first": missed, "right_among_two": missed,
             "right_layer": False if label.layer and judge.names_causes else None,
-            "in_time": False if label.catastrophic and label.lost is not None else None,
+            "in_time": _in_time(None, label),
             "strange": _strange(label, said),
         }
     at, found = min(alarms, key=lambda pair: pair[0])
@@ -113,10 +113,16 @@ def _of_the_fault(label: Label, said: Said, judge: Judge) -> dict[str, object]:
         "found": found, "found_at": at,
         "delay": None if label.onset is None else at - label.onset,
         "onset_error": None if label.onset is None else abs(right.onset - label.onset),
-        "in_time": at < label.lost if label.catastrophic and label.lost is not None else None,
+        "in_time": _in_time(at, label),
         "strange": _strange(label, said),
         **(_causes(label, stories, _settled(said, at, at)) if judge.names_causes else {}),
     }
+
+
+def _in_time(at: int | None, label: Label) -> bool | None:
+    if not label.catastrophic or label.lost is None:
+        return None
+    return at is not None and (at < label.lost or at == label.lost == label.onset)
 
 
 def _that_count(label: Label, said: Said) -> Iterator[tuple[int, Alarm]]:

@@ -87,6 +87,9 @@ def test_a_run_lost_before_it_was_told_is_not_in_time():
     late = said(alarm("non-finite", 130, critical=130), told=((130, ("non-finite",)),))
     assert outcome(run(SICK), late, OURS).in_time is False
     assert outcome(run(replace(SICK, catastrophic=False, lost=None)), late, OURS).in_time is None
+    assert outcome(run(replace(SICK, onset=130)), late, OURS).in_time is True
+    assert outcome(run(replace(SICK, onset=129, lost=129)), late, OURS).in_time is False
+    assert outcome(run(SICK), said(), OURS).in_time is False
 
 
 def test_of_a_judge_that_names_no_cause_none_is_asked():
