@@ -134,11 +134,11 @@ def diagnose(state: State) -> Diagnosis:
     waiting = tuple(
         NotEvaluated(rule.slug, needs) for rule in state.rules if not rule.episode and (needs := rule.waits_for(now))
     )
-    incidents = (
-        *with_causes(sorted(current, key=lambda i: _telling(i, current, order))),
+    told = (
+        *sorted(current, key=lambda i: _telling(i, current, order)),
         *sorted(past, key=lambda i: (-SEVERITIES.index(i.severity), i.onset_step)),
     )
-    return Diagnosis(now.step, incidents, waiting, _badges(state, current, waiting), now.usual())
+    return Diagnosis(now.step, with_causes(told), waiting, _badges(state, current, waiting), now.usual())
 
 
 def _telling(incident: Incident, current: Sequence[Incident], order: dict[str, int]) -> tuple[int, int, int]:

@@ -19,6 +19,8 @@ from tuimon.record.chunk import Mark
 
 CLEAN: Final = 30
 """Rows back in the usual range after which an incident counts as over."""
+LEFT: Final = 1.5
+"""Times the present learning rate that it had at the onset, from which on it counts as lowered since."""
 TIERS: Final[tuple[Confidence, ...]] = ("low", "medium", "high")
 """Healthy runs show it once per 1e3, 1e4, 1e5 steps."""
 
@@ -157,6 +159,8 @@ class Rule:
         episode = self.episode
         assert episode is not None
         episode.last = now.step
+        if now.lr is not None:
+            episode.numbers["lr_now"] = now.lr
         story = self.tell(episode, over=over)
         return Incident(
             rule=self.slug,
@@ -189,11 +193,13 @@ def rate_cause(episode: Episode) -> str:
 
 def rate_cut(episode: Episode, by: float = 10.0) -> str:
     """The advice to lower the learning rate, with the numbers where they are known."""
-    lr = episode.numbers.get("lr", math.nan)
-    low = episode.numbers.get("lr_low", math.nan)
+    numbers = episode.numbers
+    lr, low = numbers.get("lr_now", numbers.get("lr", math.nan)), numbers.get("lr_low", math.nan)
     if not math.isfinite(lr) or lr <= 0:
         return f"lower the learning rate {by:.0f}x"
-    if math.isfinite(low) and lr / low >= by:
+    if lr <= 1.1 * low and numbers.get("lr", lr) > LEFT * lr:
+        return f"keep the learning rate at {rate(lr)}, where it was before it grew"
+    if lr / low >= by:
         return f"lower the learning rate from {rate(lr)} back to {rate(low)}, where it was before it grew"
     return f"lower the learning rate from {rate(lr)} to {rate(lr / by)}"
 

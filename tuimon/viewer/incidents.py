@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from tuimon.diagnosis.causes import as_events
 from tuimon.diagnosis.model import Category, Diagnosis, Incident
 from tuimon.record.chunk import Ints
 from tuimon.record.history import History, Thin, thin
@@ -31,32 +32,6 @@ _BY_CATEGORY: Final[dict[Category, str]] = {
 _PER_LAYER: Final = ("layer_grad_rms", "layer_grad_norm")
 
 
-def grouped(diagnosis: Diagnosis) -> tuple[tuple[Incident, int], ...]:
-    """Every incident with its depth: open ones first, each cause followed by its signs; then those that are over."""
-    listed: list[tuple[Incident, int]] = []
-    standing = diagnosis.open_incidents
-    by_rule = {incident.rule: incident for incident in reversed(standing)}
-
-    def root(incident: Incident) -> Incident:
-        seen = {incident.rule}
-        while (cause := by_rule.get(incident.cause or "")) is not None and cause.rule not in seen:
-            seen.add(cause.rule)
-            incident = cause
-        return incident
-
-    def put(incident: Incident, depth: int) -> None:
-        if any(incident is known for known, _ in listed):
-            return
-        listed.append((incident, depth))
-        for sign in standing:
-            if sign.cause == incident.rule:
-                put(sign, depth + 1)
-
-    for incident in standing:   # the event with the worst sign first
-        put(root(incident), 0)
-    return (*listed, *((i, 0) for i in diagnosis.incidents if i.state == "resolved"))
-
-
 class Proofs:
     """The incidents of one run as views; what is over and complete is cut out of the log once."""
 
@@ -70,7 +45,7 @@ class Proofs:
         seen: Counter[tuple[str, int]] = Counter()
         views: list[IncidentView] = []
         kept: dict[Incident, IncidentView] = {}
-        for incident, depth in grouped(diagnosis):
+        for incident, depth in as_events(diagnosis.incidents):
             known = self._kept.get(incident)
             named = (incident.rule, incident.detected_step)
             key = (*named, seen[named])
