@@ -12,6 +12,12 @@ from tests.zoo.summary import Rate, Share, Summary, by_kind, summary, summary_js
 
 WIDTH: Final = 120
 NONE: Final = "-"
+LEGEND: Final = (
+    "found: at least a warning after the onset that has to do with the fault; delay: median steps from onset to alarm",
+    "first, in two: the right cause is told first, or among the first two, 64 steps later or at the end; at once: as found",
+    "onset off: median steps between the onset said and the true one; in time: before a catastrophic run was lost",
+    "strange: warnings that have nothing to do with the fault; in alarm: share of healthy steps with an open warning",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +64,12 @@ class Card:
 
     def text(self) -> str:
         """As it is printed."""
-        return "\n\n".join([self.what, *(table.text() for table in self.tables())]) + "\n"
+        return "\n\n".join([self.what, *(table.text() for table in self.tables()), "\n".join(LEGEND)]) + "\n"
 
     def markdown(self) -> str:
         """As it stands in a document."""
-        return "\n\n".join([self.what, *(table.markdown() for table in self.tables())]) + "\n"
+        legend = "\n".join(f"- {line}" for line in LEGEND)
+        return "\n\n".join([self.what, *(table.markdown() for table in self.tables()), legend]) + "\n"
 
     def json(self) -> dict[str, Any]:
         """For machines; the single runs of ours as well."""

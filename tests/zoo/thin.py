@@ -29,10 +29,11 @@ def thinned(recording: Recording) -> Recording:
 
 
 def _less(chunk: Chunk, every: int) -> Chunk:
-    columns = {
-        name: np.where(chunk.present[name], values, 0.0).astype(np.float32).astype(np.float64)
-        for name, values in chunk.columns.items() if name in READ
-    }
+    with np.errstate(over="ignore"):         # what does not fit is judged otherwise, and then kept as it is
+        columns = {
+            name: np.where(chunk.present[name], values, 0.0).astype(np.float32).astype(np.float64)
+            for name, values in chunk.columns.items() if name in READ
+        }
     return replace(
         chunk, times=np.zeros_like(chunk.times), columns=columns,
         present={name: chunk.present[name] for name in columns}, tensors=_sparse(chunk.tensors, every),
