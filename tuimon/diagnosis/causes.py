@@ -14,20 +14,25 @@ from tuimon.diagnosis.model import Incident
 
 _UPSET: Final = ("exploding-gradients", "gradient-instability", "early-divergence", "divergence", "loss-spike",
                  "loss-drift", "non-finite", "loss-scale-collapse", "oscillation")
+_INSIDE: Final = ("attention-collapse", "dead-units", "logit-drift")
+"""What such a run shows inside the model."""
 """What a run that is driven too hard shows."""
 _STILL: Final = ("learning-rate-too-low", "no-learning", "plateau", "not-updating")
 """What a run shows that is not driven at all."""
 
 _BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
-    "lr-schedule-fault": ("learning-rate-too-high", *_UPSET, *_STILL),
-    "bad-init": ("early-divergence", "gradient-instability", "clip-saturated", "oscillation"),
+    "lr-schedule-fault": ("learning-rate-too-high", *_UPSET, *_INSIDE, *_STILL),
+    "bad-init": (*_INSIDE, "early-divergence", "gradient-instability", "clip-saturated", "oscillation"),
     "vanishing-gradients": _STILL,
     "detached-layer": ("no-learning", "plateau"),
     "low-precision-stagnation": _STILL,
     "not-updating": ("learning-rate-too-low", "no-learning", "plateau"),
     "learning-rate-too-low": ("no-learning", "plateau"),
-    "learning-rate-too-high": _UPSET,
-    "exploding-gradients": (*_UPSET, "learning-rate-too-high", "no-learning", "plateau"),
+    "learning-rate-too-high": (*_UPSET, *_INSIDE, "no-learning", "plateau"),
+    "exploding-gradients": (*_UPSET, *_INSIDE, "learning-rate-too-high", "no-learning", "plateau"),
+    "attention-collapse": (*_UPSET, "dead-units", "no-learning", "plateau"),
+    "dead-units": ("no-learning", "plateau"),
+    "logit-drift": ("loss-spike", "loss-drift", "divergence", "non-finite", "loss-scale-collapse"),
     "gradient-instability": ("loss-spike", "loss-drift"),
     "early-divergence": ("divergence", "loss-spike", "gradient-instability", "non-finite", "no-learning"),
     "divergence": ("loss-spike", "loss-drift", "non-finite", "no-learning", "plateau"),

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from tuimon.diagnosis.activations import Sampled
 from tuimon.diagnosis.layers import Profile
 from tuimon.diagnosis.model import Category, Confidence, Evidence, Incident, RunContext, Severity
 from tuimon.diagnosis.rows import ROW
@@ -52,6 +53,12 @@ class Episode:
         return self.clean >= CLEAN
 
 
+    def pause(self, enough: int, *, calm: bool = True) -> bool:
+        """The same for rows that are sampled rarely, of which fewer are enough."""
+        self.clean = self.clean + 1 if calm else 0
+        return calm and self.clean >= enough
+
+
 @dataclass(frozen=True, slots=True)
 class Story:
     """An episode in words."""
@@ -64,13 +71,13 @@ class Story:
 
 
 class Rule:
-    """Base of all rules. `row`, `profile` and `mark` fold; `tell` puts the open episode into words."""
+    """Base of all rules. `row`, `profile`, `probes` and `mark` fold; `tell` puts the open episode into words."""
 
     slug: ClassVar[str]
     code: ClassVar[str]
     category: ClassVar[Category]
     needs: ClassVar[tuple[str, ...]]
-    """Columns without which it cannot look; "tensors" for per-tensor rows."""
+    """Columns without which it cannot look; "tensors" for per-tensor rows, a quantity for activation probes."""
     wakes: ClassVar[int] = ROW
     """Which rows it looks at while nothing is going on (bits of `signals`). With an episode open it sees every row."""
     holds: ClassVar[bool] = False
@@ -94,6 +101,9 @@ class Rule:
 
     def profile(self, row: Profile, now: Signals) -> None:
         """Look at one row of per-layer gradients."""
+
+    def probes(self, row: Sampled, now: Signals) -> None:
+        """Look at one row of activation probes."""
 
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """The episode in words; `over` when it has just ended."""

@@ -340,7 +340,8 @@ def curve_spec(frame: Frame, look: Look, glyphs: GlyphSet) -> tuple[ChartSpec, X
     levels = () if curve.limit is None else (Level(curve.limit, f"limit {number(curve.limit)}", "warning"),)
     # The onset stands in the title, too: another incident is another axis.
     title = f"{curve.title} around step {steps(incident.onset_step)}" + (" · log" if curve.log else "")
-    value = next((words[1] for e in incident.evidence for words in [evidence_words(e)] if words[0] == curve.title), "")
+    value = next((words[1] for e in incident.evidence for words in [evidence_words(e)]
+                  if curve.title in (words[0], f"{words[0]} of {incident.layer}")), "")
     return ChartSpec(
         say_it(title), say_it(value), incident.severity, (Series.thin(curve.columns),), curve.log, marks=tuple(marks),
         levels=levels, robust=False), XAxis(curve.first, curve.last)
