@@ -14,6 +14,8 @@ from tests.zoo.training import Optimize, Training, cosine
 from tuimon.demo.model import GPTModel
 
 STEPS: Final = 600
+VOCABULARIES: Final = {"gpt": data.text_tokens()[1], "gpt-wide": data.text_tokens()[1], "gpt-deep": data.VOCABULARY}
+"""Told to `attach`, as scripts that train a GPT do; the others leave it out."""
 OUTER: Final = ("embed", "position", "head", "decoder", "tokens")
 """In the names of matrices that Muon is not for."""
 
@@ -61,7 +63,7 @@ def base(seed: int, model_name: str = "gpt", optimizer: str = "AdamW", *, steps:
     lr = RATES.get((model_name, optimizer))
     made = optimize or (OPTIMIZERS[optimizer]() if lr is None else OPTIMIZERS[optimizer](lr=lr))
     return Training(seed, model_name, model, task, optimizer, made, steps, cosine(steps), clip=clip,
-                    batch_size=16 if model_name in ("vit", "mlp") else 8)
+                    batch_size=16 if model_name in ("vit", "mlp") else 8, vocabulary=VOCABULARIES.get(model_name))
 
 
 def one_of(seed: int, bases: Iterable[tuple[str, str]], **settings: Any) -> Training:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from tests.zoo.bases import adamw, base, one_of, onset, sgd
+from tests.zoo.bases import adamw, base, one_of, onset
 from tests.zoo.data import Batch, Draw
 from tests.zoo.training import Training, flat
 
@@ -63,16 +63,27 @@ def one_bad_batch(seed: int) -> Training:
     return t
 
 
-def huge_sample(seed: int) -> Training:
-    """One picture in 8-bit units among normalised ones, nothing clips, and SGD takes what comes."""
-    t = base(seed, "vit", "SGD", optimize=sgd(lr=0.1))
+def wrong_unit(seed: int) -> Training:
+    """Some targets of one batch are in another unit, nothing clips, and SGD takes the gradient as it comes."""
+    t = base(seed, "mlp", "SGD", steps=700)
     at = t.onset = onset(seed)
 
     def sees(step: int, draw: Draw, generator: torch.Generator, size: int) -> Batch:
-        images, kinds = draw(generator, size)
-        return images * (255.0 if step == at else 1.0), kinds
+        x, y = draw(generator, size)
+        if step == at:
+            y[:2] *= (100.0, 200.0)[seed % 2]
+        return x, y
 
-    t.sees = sees
+    t.sees, t.schedule = sees, flat()
+    return t
+
+
+def broken_worker(seed: int) -> Training:
+    """From a step on one of several loading processes gives labels that do not belong to its inputs."""
+    t = one_of(seed, (("gpt-deep", "AdamW"), ("lstm", "AdamW"), ("vit", "AdamW"), ("gpt", "AdamW")), steps=700)
+    start, workers = onset(seed), (4, 8, 6)[seed % 3]
+    t.onset = start
+    spoiling(t, lambda step: step >= start and step % workers == 0, shuffled)
     return t
 
 
@@ -119,16 +130,9 @@ def random_labels(seed: int) -> Training:
 
 def sees_only_itself(seed: int) -> Training:
     """A mask bug lets each token see nothing but itself: what that tells is soon learned."""
-    t = base(seed, "gpt", steps=3_300, optimize=adamw(lr=1e-2, weight_decay=0.0), n_layers=1, n_heads=1, d_ff=32,
+    t = base(seed, "gpt", steps=2_600, optimize=adamw(lr=1e-2, weight_decay=0.0), n_layers=1, n_heads=1, d_ff=32,
              looks_back=False)
-    t.schedule, t.batch_size = flat(), 64
-    kept = t.task.draw(torch.Generator().manual_seed(seed), 96)
-
-    def sees(_step: int, _draw: Draw, generator: torch.Generator, size: int) -> Batch:
-        some = torch.randint(96, (size,), generator=generator)
-        return kept[0][some], kept[1][some]
-
-    t.sees = sees
+    t.schedule, t.batch_size = flat(), 48
     return t
 
 
@@ -176,9 +180,9 @@ def creeping_noise(seed: int) -> Training:
 
 def padded_stretch(seed: int) -> Training:
     """A long stretch of padding lets Adam's second moment decay; the first real batches then move far too far."""
-    t = one_of(seed, (("gpt", "AdamW"), ("gpt-deep", "AdamW")), optimize=adamw(lr=1e-2, betas=(0.9, 0.95)))
+    t = one_of(seed, (("gpt", "AdamW"), ("gpt-deep", "AdamW")), optimize=adamw(lr=6e-3, betas=(0.9, 0.95)))
     start = onset(seed)
-    t.onset, t.schedule = start + 120, flat()
+    t.onset, t.schedule = start, flat()
 
     def sees(step: int, draw: Draw, generator: torch.Generator, size: int) -> Batch:
         inputs, targets = draw(generator, size)
@@ -186,4 +190,3 @@ def padded_stretch(seed: int) -> Training:
 
     t.sees = sees
     return t
-

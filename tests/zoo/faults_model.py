@@ -7,6 +7,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from tests.zoo.bases import adamw, base, onset
+from tests.zoo.data import Batch
 from tests.zoo.models import PlainMLP
 from tests.zoo.training import Training, flat
 
@@ -39,7 +40,7 @@ def vanishing(seed: int) -> Training:
 
 def detached(seed: int) -> Training:
     """A detach() between two blocks: what is before it never learns."""
-    at = 1 + seed % 2
+    at = 3 - seed % 2
     t = base(seed, "gpt", steps=400, detach_at=at, n_layers=4)
     t.onset, t.layer = 1, f"blocks.{at - 1}"
     return t
@@ -48,9 +49,25 @@ def detached(seed: int) -> Training:
 def detached_encoder(seed: int) -> Training:
     """The features are computed under no_grad, as if they were a finished backbone's."""
     t = base(seed, "vit", steps=400)
-    cut = seed % 2
+    cut = 2 - seed % 2
     t.model.blocks[cut].register_forward_hook(lambda _module, _args, out: out.detach())
     t.onset, t.layer = 1, f"blocks.{cut}"
+    return t
+
+
+def cut_off_later(seed: int) -> Training:
+    """From a step on the first blocks run under no_grad: a switch for evaluation that was never switched back."""
+    model, cut = (("gpt", 2), ("vit", 2), ("gpt", 1))[seed % 3]
+    t = base(seed, model, **({"n_layers": 4} if model == "gpt" else {}))
+    start = t.onset = onset(seed)
+    t.layer = f"blocks.{cut}"
+    on = [False]
+    t.model.blocks[cut].register_forward_hook(lambda _module, _args, out: out.detach() if on[0] else out)
+
+    def before(step: int, training: Training) -> None:
+        on[0] = step >= start
+
+    t.before = before
     return t
 
 
@@ -68,31 +85,38 @@ def hot_attention(seed: int) -> Training:
 
 
 def dying_units(seed: int) -> Training:
-    """From a step on a penalty with the wrong sign drives the biases of ReLUs down: units die, layer by layer."""
-    t = base(seed, "gpt-deep", mlp="relu")
+    """From a step on activations are to be sparse, and that penalty, which the script does not log, is far too large."""
+    t = base(seed, "gpt-deep", mlp="relu", layers=(4, 6)[seed % 2])
     start = t.onset = onset(seed)
     t.schedule = flat()
+    active: list[torch.Tensor] = []
+    plain: list[torch.Tensor] = []
+    for module in t.model.modules():
+        if isinstance(module, PlainMLP):
+            module.act.register_forward_hook(lambda _module, _args, out: active.append(out.mean()))
 
-    def after_backward(step: int, training: Training) -> None:
-        if step >= start:
-            for module in training.model.modules():
-                if isinstance(module, PlainMLP) and module.fc1.bias.grad is not None:
-                    module.fc1.bias.grad.add_(0.02)
+    def loss(step: int, model: nn.Module, batch: Batch) -> torch.Tensor:
+        active.clear()
+        plain[:] = [t.task.loss(model, batch)]
+        return plain[0] + 100.0 * torch.stack(active).mean() if step >= start else plain[0]
 
-    t.after_backward = after_backward
+    t.loss = loss
+    t.after = lambda _step, _training, monitor: monitor.log(loss=plain[0].detach())
     return t
 
 
 def drifting_logits(seed: int) -> Training:
-    """Nothing holds the logits: a head with a bias, at a high rate, pulled up by a penalty of the wrong sign."""
+    """The penalty that is to hold the logits has the wrong sign from a step on; the script logs the loss without it."""
     t = base(seed, ("gpt-deep", "gpt")[seed % 2], optimize=adamw(weight_decay=0.0))
     start = t.onset = onset(seed)
-    t.schedule = flat()
+    t.steps, t.schedule = start + 250, flat()
+    plain: list[torch.Tensor] = []
 
-    def loss(step: int, model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    def loss(step: int, model: nn.Module, batch: Batch) -> torch.Tensor:
         logits = model(batch[0])
-        plain = nn.functional.cross_entropy(logits.flatten(0, 1), batch[1].flatten())
-        return plain - 1e-3 * logits.logsumexp(-1).square().mean() if step >= start else plain
+        plain[:] = [nn.functional.cross_entropy(logits.float().flatten(0, 1), batch[1].flatten())]
+        return plain[0] + (-3e-2 if step >= start else 1e-4) * logits.logsumexp(-1).square().mean()
 
     t.loss = loss
+    t.after = lambda _step, _training, monitor: monitor.log(loss=plain[0].detach())
     return t

@@ -57,10 +57,9 @@ def longer_windows(seed: int) -> Training:
 
 
 def harder_data(seed: int) -> Training:
-    """A curriculum: clean pictures first, noisy ones from a step on."""
+    """A curriculum: the pictures become noisier as the model learns."""
     t = one_of(seed, (("vit", "AdamW"), ("vit", "SGD")))
-    start = onset(seed)
-    t.sees = lambda step, _draw, generator, size: gratings(generator, size, 0.9 if step >= start else 0.3)
+    t.sees = lambda step, _draw, generator, size: gratings(generator, size, 0.3 + 0.4 * min(1.0, step / 450))
     return t
 
 
@@ -220,3 +219,16 @@ def rounded_losses(seed: int) -> Training:
     t.after = lambda _step, _training, monitor: monitor.log(loss=seen[0].detach().bfloat16())
     return t
 
+
+def fresh_optimizer(seed: int) -> Training:
+    """A resume that restores the weights and not the optimizer: Adam begins anew, and the loss does not mind."""
+    t = one_of(seed, (("gpt", "AdamW"), ("gpt-deep", "AdamW"), ("gpt-wide", "AdamW")))
+    at = onset(seed)
+
+    def before(step: int, training: Training) -> None:
+        if step == at:
+            for optimizer in training.optimizers:
+                optimizer.state.clear()
+
+    t.before = before
+    return t

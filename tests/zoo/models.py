@@ -6,6 +6,8 @@ Plain PyTorch: nothing here knows of tuimon.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -165,7 +167,7 @@ class Plain(nn.Module):
     def __init__(self, inputs: int = 16, outputs: int = 4, d: int = 64, layers: int = 3) -> None:
         super().__init__()
         sizes = [inputs, *[d] * (layers - 1), outputs]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:

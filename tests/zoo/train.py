@@ -10,11 +10,12 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import torch
 
 import tuimon
@@ -29,28 +30,31 @@ LEAST = 16
 """Losses that must stay high for a run to be lost."""
 
 
-def make(kind: str, seed: int, run_root: Path) -> Recording:
+def make(kind: str, seed: int, run_root: Path, kinds: Mapping[str, Kind] = KINDS) -> Recording:
     """Really train it; the run is recorded in `run_root`, in a directory of its own, and stays there."""
-    which = KINDS[kind]
+    which = kinds[kind]
     run_dir = run_root / f"{kind}-{seed}"
     shutil.rmtree(run_dir, ignore_errors=True)
     with _alone():
-        training, losses = _trained(which, seed, run_dir)
+        training = _trained(which, seed, run_dir)
     found = read(run_dir)
+    losses = np.concatenate([chunk.measured("loss")[1] for chunk in found.chunks]).tolist()
     label = Label(kind, which.healthy, which.causes, which.also, training.onset, training.layer or which.layer,
                   which.catastrophic, None if which.healthy else lost(losses, training.onset or 1))
     return Recording(label, seed, training.model_name, training.optimizer_name, found.context, found.chunks)
 
 
-def _trained(kind: Kind, seed: int, run_dir: Path) -> tuple[Training, list[float]]:
+def _trained(kind: Kind, seed: int, run_dir: Path) -> Training:
     training = _built(kind, seed)
     if training.interrupted is None:
-        return training, go(training, run_dir)
-    losses = go(training, run_dir, checkpoints="auto")
+        go(training, run_dir)
+        return training
+    go(training, run_dir, checkpoints="auto")
     again = _built(kind, seed)
     again.interrupted, again.optimizers = None, again.optimize(again.model)
     where = tuimon.resume(run_dir, again.model, *again.optimizers)
-    return again, losses + go(again, run_dir, where)
+    go(again, run_dir, where)
+    return again
 
 
 def _built(kind: Kind, seed: int) -> Training:

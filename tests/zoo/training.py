@@ -45,6 +45,7 @@ class Training:
     """All that is to be trained, and how. A kind begins with a sound one and changes what it is about."""
 
     seed: int
+    """Chooses among what a kind varies."""
     model_name: str
     model: nn.Module
     task: Task
@@ -72,6 +73,7 @@ class Training:
     """The step after which the process ends, to go on from a checkpoint."""
     onset: int | None = None
     layer: str | None = None
+    vocabulary: int | None = None
     optimizers: list[Optimizer] = field(default_factory=list)
     """Those in use; made when the training begins."""
 
@@ -84,7 +86,7 @@ class Stream(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         t = self.training
-        generator = torch.Generator().manual_seed(1_000 * t.seed + self.first)
+        generator = torch.Generator().manual_seed(torch.initial_seed() + self.first)
         for step in range(self.first, t.steps + 1):
             for _ in range(t.accumulate):
                 yield t.sees(step, t.task.draw, generator, t.batch_size)
@@ -108,7 +110,7 @@ def go(training: Training, run_dir: Path, resumed: Any = None, *, checkpoints: s
     first = resumed.step + 1 if resumed else 1
     schedulers = [LambdaLR(o, lambda done: t.schedule(done + 1)) for o in t.optimizers]
     with tuimon.attach(t.model, *t.optimizers, scheduler=schedulers, scaler=t.scaler, run_dir=run_dir, resumed=resumed,
-                       total_steps=t.steps, checkpoints=checkpoints, controls=False) as monitor:
+                       total_steps=t.steps, vocab_size=t.vocabulary, checkpoints=checkpoints, controls=False) as monitor:
         return loop(t, first, schedulers, monitor)
 
 
