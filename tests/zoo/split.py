@@ -25,19 +25,19 @@ PARTS: Final = ("tuning", "score", "small")
 
 HELD_OUT: Final = frozenset({
     "lr-jump-300", "no-warmup-high-lr", "lr-too-high", "log-of-zero", "underflowing-half", "wide-init",
-    "wide-tied-init", "vanishing", "detached", "labels-shuffled-for-a-while", "one-bad-batch", "few-data",
-    "padded-stretch", "leaking", "muon", "sharp-decay", "fine-tuning", "low-rank",
+    "wide-tied-init", "vanishing", "detached", "cut-off-later", "labels-shuffled-for-a-while", "one-bad-batch",
+    "wrong-unit", "few-data", "padded-stretch", "leaking", "muon", "sharp-decay", "fine-tuning", "low-rank",
+    "fresh-optimizer",
 })
 TUNED: Final = frozenset({
     "lr-jump-30", "lr-runaway", "sgd-lr-too-high", "lr-too-low", "epsilon-too-large", "schedule-per-micro-batch",
     "ends-too-early", "group-without-rate", "missing-from-optimizer", "clip-far-too-small", "sum-not-averaged",
-    "sum-reduction", "edge-of-stability", "nothing-counts", "overflowing-half", "no-slope-at-zero", "rounding-away",
-    "no-grad-backbone", "hot-attention", "dying-units", "drifting-logits", "labels-shuffled-for-good",
-    "huge-sample", "sorted-data", "random-labels", "sees-only-itself", "leak", "repeated-data", "creeping-noise",
-    "starved", "slower-steps", "plain-gpt", "plain-others", "plain-sgd", "adafactor", "warm-restarts",
-    "large-batch-edge", "longer-windows", "harder-data", "larger-batch", "idle-experts", "searching-scale",
-    "bfloat-accumulated", "tiny-batches", "resumed", "frozen", "zero-init", "heavy-dropout", "noise-floor",
-    "small-losses", "pauses", "rounded-losses",
+    "sum-reduction", "nothing-counts", "overflowing-half", "no-slope-at-zero", "rounding-away", "no-grad-backbone",
+    "hot-attention", "dying-units", "drifting-logits", "labels-shuffled-for-good", "sorted-data", "broken-worker",
+    "random-labels", "sees-only-itself", "leak", "repeated-data", "creeping-noise", "starved", "slower-steps",
+    "plain-gpt", "plain-others", "plain-sgd", "adafactor", "warm-restarts", "large-batch-edge", "longer-windows",
+    "harder-data", "larger-batch", "idle-experts", "searching-scale", "bfloat-accumulated", "tiny-batches",
+    "resumed", "frozen", "zero-init", "heavy-dropout", "noise-floor", "small-losses", "pauses", "rounded-losses",
 })
 SMALL: Final = (
     "lr-jump-300", "lr-runaway", "no-warmup-high-lr", "sgd-lr-too-high", "lr-too-low", "schedule-per-micro-batch",
