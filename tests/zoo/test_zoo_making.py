@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.zoo.cache import path_of
 from tests.zoo.making import make_all
 from tests.zoo.split import Run
-
-pytest.importorskip("torch")
 
 
 def test_what_is_there_stays_and_what_fails_is_told_by_name(tmp_path, capfd):
