@@ -46,23 +46,23 @@ def detached(seed: int) -> Training:
     return t
 
 
-def detached_encoder(seed: int) -> Training:
-    """The features are computed under no_grad, as if they were a finished backbone's."""
-    t = base(seed, "vit", steps=400)
-    cut = 2 - seed % 2
-    t.model.blocks[cut].register_forward_hook(lambda _module, _args, out: out.detach())
-    t.onset, t.layer = 1, f"blocks.{cut}"
+def no_grad_backbone(seed: int) -> Training:
+    """The features are computed under no_grad, as if they were those of a finished backbone: the head alone learns."""
+    layers = (3, 4)[seed % 2]
+    t = base(seed, "vit", steps=400, layers=layers)
+    t.model.blocks[layers - 1].register_forward_hook(lambda _module, _args, out: out.detach())
+    t.onset, t.layer = 1, f"blocks.{layers - 1}"
     return t
 
 
 def cut_off_later(seed: int) -> Training:
     """From a step on the first blocks run under no_grad: a switch for evaluation that was never switched back."""
-    model, cut = (("gpt", 2), ("vit", 2), ("gpt", 1))[seed % 3]
-    t = base(seed, model, **({"n_layers": 4} if model == "gpt" else {}))
+    cut = (2, 4, 3)[seed % 3]
+    t = base(seed, "gpt", n_layers=4) if cut < 4 else base(seed, "gpt-deep")
     start = t.onset = onset(seed)
-    t.layer = f"blocks.{cut}"
+    t.layer = f"{'layers' if cut == 4 else 'blocks'}.{cut}"
     on = [False]
-    t.model.blocks[cut].register_forward_hook(lambda _module, _args, out: out.detach() if on[0] else out)
+    t.model.get_submodule(t.layer).register_forward_hook(lambda _module, _args, out: out.detach() if on[0] else out)
 
     def before(step: int, training: Training) -> None:
         on[0] = step >= start

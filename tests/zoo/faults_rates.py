@@ -35,7 +35,7 @@ def lr_jump(times: float) -> Callable[[int], Training]:
 
 def lr_runaway(seed: int) -> Training:
     """The sign of an exponential decay is wrong: from a step on the rate grows by 5 % a step."""
-    t = one_of(seed, (("gpt", "AdamW"), ("encoder", "AdamW"), ("gpt-deep", "Adafactor"), ("vit", "AdamW")))
+    t = one_of(seed, (("gpt", "AdamW"), ("encoder", "AdamW"), ("gpt-wide", "AdamW"), ("vit", "AdamW")))
     start = t.onset = onset(seed)
     t.steps, t.schedule = start + 200, lambda step: flat()(step) * 1.05 ** min(140, max(0, step - start + 1))
     return t
@@ -97,8 +97,8 @@ def ends_too_early(seed: int) -> Training:
 
 
 def group_without_rate(seed: int) -> Training:
-    """A rule for the rates of groups gives one block a rate of zero."""
-    prefix, model = (("blocks.1", "gpt"), ("layers.2", "gpt-deep"), ("blocks.0", "vit"))[seed % 3]
+    """A rule for the rates of layers knows not of one of them, and gives it a rate of zero."""
+    prefix, model = (("embed", "gpt"), ("lm_head", "gpt-deep"), ("embed_tokens", "gpt-deep"))[seed % 3]
 
     def made(model: nn.Module) -> list[Optimizer]:
         still = [p for n, p in model.named_parameters() if n.startswith(prefix + ".")]

@@ -94,7 +94,7 @@ KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in (
     _fault("wide-tied-init", faults_model.wide_tied_init, ("bad-init",), BLAST),
     _fault("vanishing", faults_model.vanishing, ("vanishing-gradients",), ("detached-layer", *STANDSTILL)),
     _fault("detached", faults_model.detached, ("detached-layer",), ("not-updating",)),
-    _fault("no-grad-backbone", faults_model.detached_encoder, ("detached-layer",), ("not-updating",)),
+    _fault("no-grad-backbone", faults_model.no_grad_backbone, ("detached-layer",), ("not-updating",)),
     _fault("cut-off-later", faults_model.cut_off_later, ("detached-layer",), ("not-updating",)),
     _fault("hot-attention", faults_model.hot_attention, ("attention-collapse", "learning-rate-too-high"), BLAST),
     _fault("dying-units", faults_model.dying_units, ("dead-units",), BLAST),
