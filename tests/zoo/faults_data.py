@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 
 from tests.zoo.bases import adamw, base, one_of, onset
 from tests.zoo.data import Batch, Draw
 from tests.zoo.training import Training, flat
+from tuimon.record.chunk import Chunk
 
 Spoil = Callable[[Batch, torch.Generator], Batch]
 
@@ -25,6 +27,19 @@ def noise(batch: Batch, generator: torch.Generator) -> Batch:
     most = int(batch[0].max()) + 1
     both = torch.randint(most, (batch[0].shape[0], batch[0].shape[1] + 1), generator=generator)
     return both[:, :-1], both[:, 1:]
+
+
+def turning_point(chunks: Sequence[Chunk]) -> int:
+    """The step of the lowest validation loss."""
+    steps, values = (np.concatenate(parts) for parts in zip(*(c.measured("val_loss") for c in chunks), strict=True))
+    return int(steps[values.argmin()])
+
+
+def levelling(chunks: Sequence[Chunk]) -> int:
+    """The first step from which on 50 losses are as low, within half a percent, as the last thousand."""
+    steps, values = (np.concatenate(parts) for parts in zip(*(c.measured("loss") for c in chunks), strict=True))
+    means = np.convolve(values, np.full(50, 0.02), "valid")
+    return int(steps[np.argmax(means <= 1.005 * values[-1000:].mean())])
 
 
 def spoiling(t: Training, when: Callable[[int], bool], spoil: Spoil) -> None:
@@ -116,7 +131,7 @@ def few_data(seed: int) -> Training:
         some = torch.randint(96, (size,), generator=generator)
         return kept[0][some], kept[1][some]
 
-    t.sees, t.validate_every, t.schedule = sees, 20, flat()
+    t.sees, t.validate_every, t.schedule, t.begins = sees, 20, flat(), turning_point
     return t
 
 
@@ -132,7 +147,7 @@ def sees_only_itself(seed: int) -> Training:
     """A mask bug lets each token see nothing but itself: what that tells is soon learned."""
     t = base(seed, "gpt", steps=2_600, optimize=adamw(lr=1e-2, weight_decay=0.0), n_layers=1, n_heads=1, d_ff=32,
              looks_back=False)
-    t.schedule, t.batch_size = flat(), 48
+    t.schedule, t.batch_size, t.begins = flat(), 48, levelling
     return t
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from tests.zoo.bases import adamw, base, one_of, onset, sgd
-from tests.zoo.data import Batch, gratings
+from tests.zoo.data import LETTERS, Batch, Draw, gratings
 from tests.zoo.training import Training, flat
 
 
@@ -103,14 +103,22 @@ class Adapter(nn.Module):
 
 
 def low_rank(seed: int) -> Training:
-    """LoRA on a trained model: the base is frozen, B begins at zero."""
+    """LoRA: a trained model is taught the same language in another alphabet; the base is frozen, B begins at zero."""
     t = base(seed, "gpt-deep", steps=400)
     pretrained(t)
     t.model.requires_grad_(False)
     for layer in t.model.layers:
-        layer.self_attn.q_proj, layer.self_attn.v_proj = (
-            Adapter(layer.self_attn.q_proj), Adapter(layer.self_attn.v_proj))
-    t.optimize = lambda model: [AdamW([p for p in model.parameters() if p.requires_grad], lr=(1e-3, 3e-3)[seed % 2])]
+        for part, name in ((layer.self_attn, "q_proj"), (layer.self_attn, "v_proj"), (layer.mlp, "up_proj"),
+                           (layer.mlp, "down_proj")):
+            setattr(part, name, Adapter(getattr(part, name)))
+    t.optimize = lambda model: [AdamW([p for p in model.parameters() if p.requires_grad], lr=(3e-3, 5e-3)[seed % 2])]
+
+    def sees(_step: int, draw: Draw, generator: torch.Generator, size: int) -> Batch:
+        inputs, targets = draw(generator, size)
+        return (torch.where(inputs < LETTERS, (inputs + 1) % LETTERS, inputs),
+                torch.where(targets < LETTERS, (targets + 1) % LETTERS, targets))
+
+    t.sees = sees
     return t
 
 
@@ -180,7 +188,7 @@ def heavy_dropout(seed: int) -> Training:
 
 def noise_floor(seed: int) -> Training:
     """Easy data, learned early: a long calm at what noise leaves."""
-    t = one_of(seed, (("vit", "AdamW"), ("mlp", "AdamW")), steps=1200)
+    t = one_of(seed, (("vit", "AdamW"), ("mlp", "AdamW")), steps=1200, optimize=adamw(lr=1e-3))
     if t.model_name == "vit":
         t.sees = lambda _step, _draw, generator, size: gratings(generator, size, 0.3)
     return t

@@ -98,7 +98,7 @@ KINDS: Final[dict[str, Kind]] = {kind.name: kind for kind in (
     _fault("cut-off-later", faults_model.cut_off_later, ("detached-layer",), ("not-updating",)),
     _fault("hot-attention", faults_model.hot_attention, ("attention-collapse", "learning-rate-too-high"), BLAST),
     _fault("dying-units", faults_model.dying_units, ("dead-units",), BLAST),
-    _fault("drifting-logits", faults_model.drifting_logits, ("logit-drift",), BLAST),
+    _fault("drifting-logits", faults_model.drifting_logits, ("logit-drift",), BLAST, catastrophic=True),
     # -- the data
     _fault("labels-shuffled-for-a-while", faults_data.labels_shuffled_for_a_while, ("loss-spike",), SHAKEN),
     _fault("labels-shuffled-for-good", faults_data.labels_shuffled_for_good, ("divergence", "loss-spike"),

@@ -39,6 +39,8 @@ def make(kind: str, seed: int, run_root: Path, kinds: Mapping[str, Kind] = KINDS
         training = _trained(which, seed, run_dir)
     found = read(run_dir)
     losses = np.concatenate([chunk.measured("loss")[1] for chunk in found.chunks]).tolist()
+    if training.begins is not None:
+        training.onset = training.begins(found.chunks)
     label = Label(kind, which.healthy, which.causes, which.also, training.onset, training.layer or which.layer,
                   which.catastrophic, None if which.healthy else lost(losses, training.onset or 1))
     return Recording(label, seed, training.model_name, training.optimizer_name, found.context, found.chunks)

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import tuimon
 from tests.zoo.data import Batch, Draw, Task
+from tuimon.record.chunk import Chunk
 
 Optimize = Callable[[nn.Module], list[Optimizer]]
 Schedule = Callable[[int], float]
@@ -72,6 +73,9 @@ class Training:
     interrupted: int | None = None
     """The step after which the process ends, to go on from a checkpoint."""
     onset: int | None = None
+    """The first faulty step, where it is planted."""
+    begins: Callable[[Sequence[Chunk]], int] | None = None
+    """Reads it from the log, where the fault comes by itself."""
     layer: str | None = None
     vocabulary: int | None = None
     optimizers: list[Optimizer] = field(default_factory=list)
