@@ -22,7 +22,6 @@ from tuimon.instrument.clipping import Clipping
 from tuimon.instrument.labels import CAPTURED, Labels, Say
 from tuimon.instrument.outbox import Outbox, Sink, as_logged
 from tuimon.instrument.overrides import Overrides
-from tuimon.instrument.rows import Finished
 from tuimon.instrument.sheet import Sheet
 from tuimon.instrument.step import Step, WatchedClosure, closure_in, guarded
 from tuimon.instrument.tokens import tokens_of_batch
@@ -332,13 +331,8 @@ class Probe:
         took = None if self._began is None else clock - self._began
         values = now.known(self._tokens_per_step, took)
         self.labels.finished(loss=rows.LOSS in now.head or "loss" in now.logged, tokens="tokens" in values)
-        done = Finished(
-            step=self._step + 1, time=time.time(), slot=now.slot, head=now.head, seen=now.seen, weights=now.everything,
-            moved=now.moved, moved_all=all(now.stepped) and self._updates.covers_all, vectors=now.vectors,
-            values=values, held=self._held, logged=now.logged,
-        )
-        if now.slot == self._ring.scratch:  # the ring was full: only what the host knows
-            done.head, done.seen, done.weights, done.moved = set(), [False] * len(self.tracked), False, []
+        done = now.finished(self._step + 1, values, held=self._held, covers_all=self._updates.covers_all,
+                            is_lost=now.slot == self._ring.scratch)
         self.outbox.post(done, self._ring, self.tracked)
         self._began, self._held = time.perf_counter(), 0.0
         here = self._began - self.entered
@@ -359,8 +353,7 @@ class Probe:
         self._window = self._window if was == self._device else Window(self._device)
         self._track()
         self._now = self._open(self._step + 1)
-        for name in ("limit", "skipped", "tokens", "batch_tokens", "waited", "logged", "late"):
-            setattr(self._now, name, getattr(before, name))
+        before.goes_on_in(self._now)
 
     def begins_late(self) -> None:
         """The step under way had begun before anybody watched."""
