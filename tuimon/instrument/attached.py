@@ -169,6 +169,7 @@ class Attached:
             if is_alone:
                 for handle in self._hooks:
                     handle.remove()
+                self.probe.sampling.leave()
             self.probe.shut()
             self._hand_over(LAST_ROWS)
             self.steering.close()

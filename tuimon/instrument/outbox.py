@@ -19,6 +19,7 @@ from tuimon.instrument.cadence import Cadence
 from tuimon.instrument.rows import Finished
 from tuimon.instrument.tracked import Tracked
 from tuimon.instrument.transfer import Parcel, Ring, on_host
+from tuimon.record.probes import summary
 
 _POLL: float = 0.002
 
@@ -39,7 +40,7 @@ class Sink(Protocol):
 def as_logged(value: Any) -> float | Parcel | None:
     """A number, or one on its way; None for what is no number."""
     if isinstance(value, Tensor):
-        return Parcel(value) if value.numel() == 1 and not value.is_complex() else None
+        return Parcel(value.reshape(())) if value.numel() == 1 and not value.is_complex() else None
     return on_host(value)
 
 
@@ -82,7 +83,7 @@ class Outbox:
         waiting = self._waiting
         while waiting:
             done, ring, tracked = waiting[0]
-            if not (done.sealed and ring.has_arrived(done.slot) and _have_arrived(done.logged)):
+            if not (done.sealed and ring.has_arrived(done.slot) and _have_arrived(done)):
                 return
             waiting.popleft()
             self._hand_over(done, ring, tracked)
@@ -90,6 +91,10 @@ class Outbox:
     def _hand_over(self, done: Finished, ring: Ring, tracked: Tracked) -> None:
         row, tensors = ring.read(done.slot), len(tracked)
         values = rows.scalars(row, tensors, done)
+        if done.sample is not None:
+            probed = done.sample.read()
+            self._sink.probes(done.step, *probed)
+            values.update(summary(done.sample.entries, *probed))
         values.update({n: v.value() if isinstance(v, Parcel) else v for n, v in done.logged.items()})
         seconds = self._device_seconds(ring, done)
         if seconds is not None:
@@ -116,7 +121,9 @@ class Outbox:
         return None if seconds is None else max(0.0, seconds - done.held)
 
 
-def _have_arrived(logged: dict[str, Any]) -> bool:
-    return all(not isinstance(value, Parcel) or value.has_arrived() for value in logged.values())
+def _have_arrived(done: Finished) -> bool:
+    if done.sample is not None and not done.sample.numbers.has_arrived():
+        return False
+    return all(not isinstance(value, Parcel) or value.has_arrived() for value in done.logged.values())
 
 

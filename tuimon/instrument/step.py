@@ -99,7 +99,9 @@ class Step:
         for name in ("limit", "skipped", "tokens", "batch_tokens", "waited", "logged", "late"):
             setattr(other, name, getattr(self, name))
 
-    def finished(self, step: int, values: dict[str, float], *, held: float, covers_all: bool, is_lost: bool) -> Finished:
+    def finished(
+        self, step: int, values: dict[str, float], *, held: float, covers_all: bool, is_lost: bool
+    ) -> Finished:
         """What goes on its way to the log; where the ring was full (`is_lost`) only what the host knows."""
         return Finished(
             step=step, time=time.time(), slot=self.slot, head=set() if is_lost else self.head,
