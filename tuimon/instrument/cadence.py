@@ -125,6 +125,9 @@ class Cadence:
             self._extra = _mean(self._extra, extra)
             if self._adapts:
                 self._early_left -= extra
+        if self._adapts and self._probe > 0:
+            needed = _power_of_two(self._probe / (PROBES_SHARE * self._step), PROBES_SPARSEST)
+            self.probes_every = max(PROBES_DENSEST, needed)
         if self._adapts and self._extra > 0:
             left = max(BUDGET * self._step - self._always - self._probe / self.probes_every, SPARE * self._step)
             self.stride = _power_of_two(self._extra / left, SPARSEST)
@@ -135,9 +138,6 @@ class Cadence:
         self._probe = seconds if self._probed <= 2 else _mean(self._probe, seconds)
         if self._adapts:
             self._probes_early_left -= seconds
-            if self._step > 0:
-                needed = _power_of_two(self._probe / (PROBES_SHARE * self._step), PROBES_SPARSEST)
-                self.probes_every = max(PROBES_DENSEST, needed)
 
 
 def _mean(so_far: float, value: float) -> float:

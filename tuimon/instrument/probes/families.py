@@ -161,9 +161,9 @@ def _measures(module: nn.Module, family: Family, parts: list[nn.Module]) -> tupl
     size, count, fewer = _said(module, SIZES, int), _said(module, COUNTS, int), _said(module, FEWER, int)
     if family.cut == "apart":
         if size is None or out % size:
-            if count is None and out >= width_in(parts[0]):
+            if out % (count or 1) or (count is None and out >= width_in(parts[0])):
                 return None
-            size = out // count if count else out  # a module of one head says nothing of heads
+            size = out // (count or 1)  # a module of one head says nothing of heads
         if not size or out % size or width_out(parts[1]) % size:
             return None
         heads = out // size, width_out(parts[1]) // size
@@ -172,8 +172,8 @@ def _measures(module: nn.Module, family: Family, parts: list[nn.Module]) -> tupl
     elif out % 3:
         return None
     else:
-        size = size if size and count == out // 3 // size else out // 3 // count if count else 0
-        if not size or out // 3 % size:
+        size = size if size and count == out // 3 // size else out // 3 // (count or out)
+        if not size or out // 3 % size or out // 3 // size != count:
             return None
         heads = out // 3 // size, out // 3 // size
     return (size, heads) if heads[1] and heads[0] % heads[1] == 0 else None

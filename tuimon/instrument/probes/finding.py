@@ -163,10 +163,14 @@ def _units(name: str, module: nn.Module) -> list[Place]:
         widens = bool(active) or width_in(down) > width_out(down)
         if any((widens and width_in(up) == width_out(down)) or any(j < a < i for a in active) for j, up in before):
             found.append(Units(_joined(name, n), down, given=True, exactly=hard))
-    if not found and len(linear) == len(active) == 1 and width_out(linear[0][2]) > width_in(linear[0][2]):
+    if not found and len(linear) == len(active) == 1 and linear[0][0] < active[0] and _widens(linear[0][2]):
         n, activation = children[active[0]]
         found.append(Units(_joined(name, n), activation, given=False, exactly=hard))
     return found
+
+
+def _widens(module: nn.Module) -> bool:
+    return width_out(module) > width_in(module)
 
 
 def is_activation(module: nn.Module | None) -> bool:

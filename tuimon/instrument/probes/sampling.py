@@ -163,7 +163,7 @@ class Sampling:
         sample = self._complete() if self._spent else None
         self.aside, self._spent, self._outside = self._outside, 0.0, 0.0
         self._uncalled += 1
-        self.is_due = bool(self._readings) and self._cadence.wants_probes(step + 1)
+        self.is_due = bool(self._readings) and (self.is_due or self._cadence.wants_probes(step + 1))
         return sample
 
     def _complete(self) -> Sample | None:
