@@ -199,6 +199,7 @@ def _diagnose(args: argparse.Namespace) -> int:
 
     from tuimon.diagnosis.model import SEVERITIES
     from tuimon.formats.judged import find, judged
+    from tuimon.formats.told import told
     from tuimon.viewer.text import clean
 
     sources, missing = find(args.runs)
@@ -219,29 +220,14 @@ def _diagnose(args: argparse.Namespace) -> int:
         for one in found:
             print(json.dumps(one.json(), indent=1 if single else None, allow_nan=False))
     elif single:
-        _print_words(found[0])
+        for line in told(found[0]):
+            print(clean(line))
     elif found:
         _print_table([("log", "verdict", "steps", "since", "what"), *(_row(one) for one in found)])
     limit = SEVERITIES.index(args.fail_on)
     if any(SEVERITIES.index(i.severity) >= limit for one in found for i in one.diagnosis.open_incidents):
         return 3
     return 2 if unread else 0
-
-
-def _print_words(one: Judged) -> None:
-    from tuimon.viewer.text import clean
-
-    steps = one.diagnosis.steps
-    state = "" if one.reading.state == "unknown" else f" ({one.reading.state})"
-    print(f"{one.diagnosis.verdict} after {steps} {'step' if steps == 1 else 'steps'}{state}")
-    for note in one.reading.notes:
-        print(f"note: {clean(note)}")
-    for i in one.diagnosis.incidents:
-        because = f" (because of {i.cause})" if i.cause else ""
-        since = f"since step {i.onset_step}{because}"
-        print(f"{i.code} {i.severity} {i.state}, {since}: {clean(i.headline)}. {clean(i.why)}")
-    for metric, text in one.reading.labels:
-        print(f"note on {clean(metric)}: {clean(text)}")
 
 
 def _row(one: Judged) -> tuple[str, ...]:

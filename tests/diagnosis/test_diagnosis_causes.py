@@ -57,9 +57,10 @@ def test_of_two_that_may_cause_each_other_the_one_told_first_is_the_cause():
     assert causes(*reversed(told)) == {"learning-rate-too-high": None, "exploding-gradients": "learning-rate-too-high"}
 
 
-def test_what_is_over_causes_nothing():
-    over = dataclasses.replace(incident("exploding-gradients", 100), state="resolved")
-    assert causes(over, incident("loss-spike", 101))["loss-spike"] is None
+def test_what_is_over_explains_what_began_while_it_lasted_and_nothing_later():
+    over = dataclasses.replace(incident("exploding-gradients", 100, state="resolved"), resolved_step=150)
+    assert causes(over, incident("loss-spike", 101))["loss-spike"] == "exploding-gradients"
+    assert causes(over, incident("loss-spike", 151))["loss-spike"] is None
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.slug)

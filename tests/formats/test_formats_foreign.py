@@ -231,9 +231,10 @@ def test_directories_without_logs_and_links_in_circles_are_survived(tmp_path):
 
 
 def test_every_metric_of_the_vocabulary_is_read_under_its_own_name(tmp_path):
-    (tmp_path / "all.csv").write_text(",".join(METRICS) + "\n" + ",".join(str(i) for i in range(len(METRICS))) + "\n")
+    told = {name: 0.5 if name in ("attention_entropy", "dead_units") else float(i) for i, name in enumerate(METRICS)}
+    (tmp_path / "all.csv").write_text(",".join(told) + "\n" + ",".join(map(str, told.values())) + "\n")
     (chunk,) = read(tmp_path / "all.csv").chunks
-    assert {name: float(v[0]) for name, v in chunk.columns.items()} == {name: float(i) for i, name in enumerate(METRICS)}
+    assert {name: float(v[0]) for name, v in chunk.columns.items()} == told
 
 
 def field(number: int, value: bytes) -> bytes:

@@ -15,7 +15,7 @@ from tuimon.record.chunk import Chunk, Mark, ProbeRows
 from tuimon.record.history import History
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.metrics import METRICS
-from tuimon.record.probes import QUANTITIES, ProbeEntry, ProbeRow, summary
+from tuimon.record.probes import QUANTITIES, ProbeEntry, ProbeLayers, ProbeRow
 from tuimon.record.rundir import RunInfo, create_run
 from tuimon.record.segments import LogReader, LogWriter, Row, segment_paths
 
@@ -146,9 +146,21 @@ def test_the_scalars_of_a_probe_row_are_the_worst_over_modules_and_only_what_was
     table = [ProbeEntry(f"blocks.{i}", q) for q in ("attention_logit", "attention_entropy", "dead_units") for i in (0, 1)]
     values = np.array([3.0, 9.0, 0.4, 0.2, 0.1, math.nan], np.float32)
     seen = np.array([True, True, True, True, False, False])
-    assert summary(table, values, seen) == pytest.approx({"attention_logit": 9.0, "attention_entropy": 0.2})
-    assert math.isnan(summary(table, values, ~seen | seen)["dead_units"])
-    assert summary([ProbeEntry("x", "of_tomorrow")], np.ones(1, np.float32), np.ones(1, np.bool_)) == {}
+    grouped = ProbeLayers(table)
+    assert grouped.scalars(values, seen) == pytest.approx({"attention_logit": 9.0, "attention_entropy": 0.2})
+    assert math.isnan(grouped.scalars(values, ~seen | seen)["dead_units"])
+    assert ProbeLayers([ProbeEntry("x", "of_tomorrow")]).scalars(np.ones(1, np.float32), np.ones(1, np.bool_)) == {}
+
+
+def test_the_modules_of_one_layer_speak_for_it_together_and_idle_experts_do_not_kill_it():
+    table = ProbeLayers([
+        *(ProbeEntry(f"layers.0.experts.{i}", "dead_units") for i in range(4)),
+        ProbeEntry("layers.0.self_attn", "attention_logit"), ProbeEntry("layers.0.cross_attn", "attention_logit"),
+        ProbeEntry("", "logit_scale"),
+    ])
+    values = np.array([1.0, 0.0, 0.0, 0.0, 3.0, 90.0, 5.5], np.float32)
+    assert table.of(values, np.ones(7, np.bool_)) == {
+        "dead_units": {"layers.0": 0.25}, "attention_logit": {"layers.0": 90.0}, "logit_scale": {"": 5.5}}
 
 
 def test_the_codes_of_metrics_stay_where_logs_have_them():

@@ -11,6 +11,7 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tuimon.diagnosis.causes import as_events
 from tuimon.diagnosis.model import Diagnosis, Evidence, Incident, NotEvaluated
 from tuimon.record.chunk import Chunk, TensorRows
 from tuimon.record.history import History
@@ -29,7 +30,7 @@ from tuimon.viewer.dossier import (
 )
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.glyphs import ASCII, BRAILLE
-from tuimon.viewer.incidents import LEAD_ROWS, Proofs, curve, grouped, span
+from tuimon.viewer.incidents import LEAD_ROWS, Proofs, curve, span
 from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.reading import Reading
@@ -78,19 +79,23 @@ def test_a_cause_stands_before_its_signs_and_what_is_over_comes_last():
     nan = incident("non-finite", cause="exploding-gradients")
     alone = incident("throughput-drop", severity="warning")
     over = incident("loss-spike", 40, resolved_step=90)
-    found = grouped(diagnosis(exploding, nan, schedule, alone, over))
+    found = as_events((exploding, nan, schedule, alone, over))
     assert [(i.rule, depth) for i, depth in found] == [
         ("lr-schedule-fault", 0), ("exploding-gradients", 1), ("non-finite", 2), ("throughput-drop", 0), ("loss-spike", 0)]
 
 
 def test_causes_that_explain_each_other_in_a_ring_are_each_listed_once():
     a, b = incident("divergence", cause="loss-spike"), incident("loss-spike", cause="divergence")
-    assert sorted(i.rule for i, _ in grouped(diagnosis(a, b))) == ["divergence", "loss-spike"]
+    assert sorted(i.rule for i, _ in as_events((a, b))) == ["divergence", "loss-spike"]
 
 
-def test_a_sign_whose_cause_is_over_stands_for_itself():
-    sign, over = incident("loss-spike", cause="divergence"), incident("divergence", resolved_step=250)
-    assert [depth for _, depth in grouped(diagnosis(sign, over))] == [0, 0]
+def test_a_sign_stands_below_a_cause_that_was_going_on_when_it_began_and_else_for_itself():
+    sign = incident("loss-spike", cause="divergence")
+    over = incident("divergence", resolved_step=250)
+    assert as_events((sign, over)) == ((over, 0), (sign, 1))
+    before = incident("divergence", 100, resolved_step=150)
+    assert as_events((sign, before)) == ((sign, 0), (before, 0))
+    assert as_events((sign, before, over)) == ((over, 0), (sign, 1), (before, 0))
 
 
 def test_the_stretch_begins_before_the_onset_and_holds_the_end():

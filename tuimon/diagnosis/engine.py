@@ -1,16 +1,18 @@
 """The engine: a fold of chunks into a diagnosis. Pure; the same whatever the chunks' sizes.
 
 `start` makes a state, `feed` consumes one and hands it on (the state given is not to be used again: what changes in it
-changes in place), `diagnose` reads it. Rows, per-tensor rows and marks are taken one by one in the order in which they
-happened; nothing looks at a chunk as a whole, so where the log was cut cannot matter.
+changes in place), `diagnose` reads it. Rows, per-tensor rows, probe rows and marks are taken one by one in the order in
+which they happened; nothing looks at a chunk as a whole, so where the log was cut cannot matter.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from tuimon.diagnosis.activations import Sampled
 from tuimon.diagnosis.causes import with_causes
 from tuimon.diagnosis.model import (
     CATEGORIES,
@@ -56,6 +58,13 @@ class State:
         if called:
             self.look_around()
 
+    def sampled(self, row: Sampled) -> None:
+        """Look at the next row of activation probes."""
+        self.signals.activations.take(row)
+        for rule in self.rules:
+            rule.probes(row, self.signals)
+        self.look_around()
+
     def look_around(self) -> None:
         """See whether anybody wants every row from here on."""
         self.busy = any(rule.episode is not None or rule.attending for rule in self.rules)
@@ -76,17 +85,22 @@ def feed(state: State, chunk: Chunk) -> State:
     now.load(chunk)
     steps = chunk.steps.tolist()
     tensor_steps = chunk.tensors.steps.tolist()
+    samples = deque(now.activations.samples(chunk))
     at = 0
     for position, mark in [*placed(steps, chunk.marks), (len(steps), None)]:
         for i in range(at, position):
             at_step = steps[i]
             while tensor_steps and tensor_steps[0] < at_step:
                 _profile(state, chunk, tensor_steps)
+            while samples and samples[0].step < at_step:
+                state.sampled(samples.popleft())
             state.row(i, at_step)
         at = position
         last = math.inf if mark is None else mark.step
         while tensor_steps and tensor_steps[0] <= last:
             _profile(state, chunk, tensor_steps)
+        while samples and samples[0].step <= last:
+            state.sampled(samples.popleft())
         if mark is not None:
             for rule in state.rules:
                 rule.mark(mark, now)
@@ -126,7 +140,7 @@ def placed(steps: Sequence[int], marks: Sequence[Mark]) -> Iterator[tuple[int, M
 def diagnose(state: State) -> Diagnosis:
     """What is judged by now. Does not change the state."""
     now = state.signals
-    if not now.step and not now.tensor_rows:
+    if not now.step and not now.tensor_rows and not now.activations.rows:
         return Diagnosis.nothing()
     order = {rule.slug: i for i, rule in enumerate(state.rules)}
     current = [rule.incident(now) for rule in state.rules if rule.episode]
@@ -134,11 +148,11 @@ def diagnose(state: State) -> Diagnosis:
     waiting = tuple(
         NotEvaluated(rule.slug, needs) for rule in state.rules if not rule.episode and (needs := rule.waits_for(now))
     )
-    incidents = (
-        *with_causes(sorted(current, key=lambda i: _telling(i, current, order))),
+    told = (
+        *sorted(current, key=lambda i: _telling(i, current, order)),
         *sorted(past, key=lambda i: (-SEVERITIES.index(i.severity), i.onset_step)),
     )
-    return Diagnosis(now.step, incidents, waiting, _badges(state, current, waiting), now.usual())
+    return Diagnosis(now.step, with_causes(told), waiting, _badges(state, current, waiting), now.usual())
 
 
 def _telling(incident: Incident, current: Sequence[Incident], order: dict[str, int]) -> tuple[int, int, int]:

@@ -80,7 +80,7 @@ class Incident:
     rescue_helps: bool = False
     """Whether going back, a smaller learning rate and clipping treat it; what dies with depth they do not."""
     cause: str | None = None
-    """Slug of the open incident that brought it about, as far as is known."""
+    """Slug of the incident that brought it about, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True)

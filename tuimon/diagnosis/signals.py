@@ -10,6 +10,7 @@ import math
 from collections import deque
 from typing import Any, Final
 
+from tuimon.diagnosis.activations import Activations
 from tuimon.diagnosis.layers import Layers, Profile
 from tuimon.diagnosis.model import RunContext, Usual
 from tuimon.diagnosis.rates import Rates
@@ -36,6 +37,7 @@ class Signals:
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.layers = Layers(context)
+        self.activations = Activations(context.probes)
         self.rates = Rates()
         self.seen: set[str] = set()
         """Columns that have been measured at least once."""
@@ -77,6 +79,7 @@ class Signals:
         self.update_samples = 0
         self.block_full = False
         self.validations.clear()
+        self.activations.clear()
         self._quiet()
         self._held = 0
 
@@ -186,6 +189,7 @@ class Signals:
             self._clear()
         else:
             self.blocks.forget_after(to_step)
+            self.activations.rollback(to_step)
             self.update_samples = min(self.update_samples, 10)
             self._quiet()
 

@@ -20,6 +20,11 @@ def number(value: float) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(size)))}f}"
 
 
+def percent(share: float) -> str:
+    """A share of 0 to 1 in percent, without the sign: 98, 12, 2.6, 0.4."""
+    return f"{100 * share:.0f}" if share >= 0.1 else f"{100 * share:.1f}" if share >= 0.001 else number(100 * share)
+
+
 def rate(value: float) -> str:
     """A learning rate as people write it: 3e-2, 2.5e-4."""
     if not math.isfinite(value) or value == 0:

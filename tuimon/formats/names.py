@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from tuimon.record.metrics import METRICS
+from tuimon.record.probes import QUANTITIES
 
 STEP: Final = "step"
 TIME: Final = "time"
@@ -38,14 +39,39 @@ ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "data_time": ("data_time", "data_loading_time"),
     "tokens": ("tokens", "tokens_per_step"),
     "throughput": ("throughput", "tokens_per_second", "tokens_per_sec", "tok_per_sec"),
+    "attention_logit": (
+        "attention_logit", "max_attention_logit", "max_attn_logit", "attention_logit_max", "max_logit", "maxlogit",
+    ),
+    "attention_entropy": ("attention_entropy", "attn_entropy", "mean_attention_entropy"),
+    "dead_units": ("dead_units", "dead_share", "dead_fraction", "dead_unit_fraction", "dead_neuron_fraction"),
+    "logit_scale": ("logit_scale", "logsumexp", "mean_logsumexp", "log_z"),
 }
-"""Metric -> plain names, the most telling first. Every name of the vocabulary is its own first alias."""
+"""Metric -> plain names, the most telling first. Every name of the vocabulary is its own first alias.
 
-NESTED: Final = {
-    "layer_grad_norm": "layer_grad_norm", "g": "layer_grad_norm",
-    "layer_update_ratio": "layer_update_ratio", "upd": "layer_update_ratio",
+A number called "entropy" is not taken for one of attention: in reinforcement learning it is the policy's.
+"""
+
+PER_LAYER: Final[dict[str, tuple[str, ...]]] = {
+    "layer_grad_norm": ("g",),
+    "layer_update_ratio": ("upd",),
+    "layer_attention_logit": (
+        "attention_logit", "max_attention_logit", "max_attn_logit", "layer_max_attention_logit", "max_logit",
+        "maxlogit", "layer_max_logit", "layer_maxlogit",
+    ),
+    "layer_attention_entropy": (
+        "attention_entropy", "attn_entropy", "entropy", "ent", "layer_attn_entropy", "layer_entropy",
+    ),
+    "layer_dead_units": (
+        "dead_units", "dead_share", "dead_fraction", "dead", "layer_dead_share", "layer_dead_fraction", "layer_dead",
+    ),
+    "layer_activation_rms": ("activation_rms", "act_rms", "layer_act_rms"),
 }
-"""Columns that hold an object {layer: value} in each row -> the name that they are known by."""
+"""Columns that hold an object {layer: value} (or a list, a value per layer) in each row -> what others call them."""
+NESTED: Final = {alias: name for name, aliases in PER_LAYER.items() for alias in (name, *aliases)}
+KINDS: Final = {"layer_grad_norm": "grad", "grad_2.0_norm": "grad", "layer_update_ratio": "update"} | {
+    name: name.removeprefix("layer_") for name in PER_LAYER if name.removeprefix("layer_") in QUANTITIES
+}
+"""What a flat column of each of these names measures: "grad", "update", or a quantity of the activation probes."""
 
 _RANKS: Final[dict[str, tuple[str, int]]] = {
     **{name: (name, 0) for name in METRICS},
@@ -55,7 +81,7 @@ _EVALUATION: Final = frozenset({"val", "valid", "validation", "eval", "evaluatio
 _FAR: Final = 100
 """Rank of a name that is known only by its last part."""
 _ODD: Final = re.compile(r"[^a-z0-9_]+")
-_LAYER: Final = re.compile(r"^(?:(layer_grad_norm|grad_2\.0_norm)|(layer_update_ratio))[/.](.{1,200})$", re.DOTALL)
+_LAYER: Final = re.compile(rf"^({'|'.join(map(re.escape, KINDS))})[/.](.{{1,200}})$", re.DOTALL)
 LONGEST: Final = 200
 """Characters of a column name that are looked at."""
 
@@ -82,11 +108,9 @@ def metric_of(raw: str) -> tuple[str, int] | None:
 
 
 def layer_of_column(raw: str) -> tuple[str, str] | None:
-    """("grad" or "update", layer) of a flat per-layer column such as "layer_grad_norm/blocks.0"; or None."""
+    """Kind and layer of a flat per-layer column such as "layer_grad_norm/blocks.0"; or None."""
     found = _LAYER.match(raw)
-    if not found or found.group(3) == "total":
-        return None
-    return ("grad" if found.group(1) else "update"), found.group(3)
+    return None if not found or found.group(2) == "total" else (KINDS[found.group(1)], found.group(2))
 
 
 def some(names: Iterable[str], count: int = 6) -> str:

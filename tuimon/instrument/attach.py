@@ -87,11 +87,11 @@ def attach(
     complete when the last of them has stepped. scheduler (one or several), scaler, dataloader (its position, where it
     has a state_dict): for exact checkpoints; what is not passed is looked for. run_dir: a directory of one's own, used
     again for another attempt; default: the one that `tuimon run` (or $TUIMON_RUN_DIR) prepared, else a fresh one under
-    $TUIMON_RUNS. detail: "auto" keeps the measured cost near 1 % of the step, "full" measures everything, "light" the
-    least. checkpoints: "auto" keeps snapshots in memory where they fit in a quarter of what is free; "off" keeps none
-    and writes none. on_critical: what to do about a critical incident when nobody watches: "warn", "hold", "rescue",
-    "stop". resumed: what `resume` returned, where this is a further attempt: steps count on, and a rescue's overrides
-    stay in force.
+    $TUIMON_RUNS. vocab_size: how many tokens it chooses among; read off the output layer where not said. detail: "auto"
+    keeps the measured cost near 1 % of the step, "full" measures everything, "light" the least. checkpoints: "auto"
+    keeps snapshots in memory where they fit in a quarter of what is free; "off" keeps none and writes none.
+    on_critical: what to do about a critical incident when nobody watches: "warn", "hold", "rescue", "stop". resumed:
+    what `resume` returned, where this is a further attempt: steps count on, and a rescue's overrides stay in force.
     AttachError says in one line what was given and what is wanted.
     """
     if len(open_runs()) >= _MANY:

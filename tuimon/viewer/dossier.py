@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import takewhile
 from typing import Final
 
 from rich.cells import cell_len
@@ -182,15 +183,16 @@ def _course(view: IncidentView) -> str:
 
 
 def _event(frame: Frame, view: IncidentView) -> list[Line]:
-    """What brought it about, or what else it shows itself by."""
-    incident, standing = view.incident, [v.incident for v in frame.incidents if v.incident.state == "open"]
-    if incident.state == "resolved":
-        return []
-    if incident.cause is not None:
-        cause = next((one for one in standing if one.rule == incident.cause), None)
-        return [] if cause is None else [(Span("A sign of: "), Span(cause.headline, "strong"), Span("."))]
-    signs = [one.headline for one in standing if one.cause == incident.rule]
-    return [(Span("Also shows as: "), Span(", ".join(signs)), Span("."))] if signs else []
+    """What brought it about, or what else it shows itself by: they stand above and below it in the list."""
+    listed = frame.incidents
+    at = next((i for i, other in enumerate(listed) if other.key == view.key), len(listed))
+    if view.depth:
+        above = (one for one in reversed(listed[:at]) if one.depth < view.depth)
+        cause = next(above, None)
+        return [] if cause is None else [(Span("A sign of: "), Span(cause.incident.headline, "strong"), Span("."))]
+    below = takewhile(lambda one: one.depth > view.depth, listed[at + 1:])
+    signs = ", ".join(one.incident.headline for one in below)
+    return [(Span("Also shows as: "), Span(signs), Span("."))] if signs else []
 
 
 def evidence_words(evidence: Evidence) -> tuple[str, str, str, str]:
@@ -338,7 +340,8 @@ def curve_spec(frame: Frame, look: Look, glyphs: GlyphSet) -> tuple[ChartSpec, X
     levels = () if curve.limit is None else (Level(curve.limit, f"limit {number(curve.limit)}", "warning"),)
     # The onset stands in the title, too: another incident is another axis.
     title = f"{curve.title} around step {steps(incident.onset_step)}" + (" · log" if curve.log else "")
-    value = next((words[1] for e in incident.evidence for words in [evidence_words(e)] if words[0] == curve.title), "")
+    value = next((words[1] for e in incident.evidence for words in [evidence_words(e)]
+                  if curve.title in (words[0], f"{words[0]} of {incident.layer}")), "")
     return ChartSpec(
         say_it(title), say_it(value), incident.severity, (Series.thin(curve.columns),), curve.log, marks=tuple(marks),
         levels=levels, robust=False), XAxis(curve.first, curve.last)

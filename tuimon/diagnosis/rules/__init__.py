@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from tuimon.diagnosis.rule import Rule
+from tuimon.diagnosis.rules.attention_collapse import AttentionCollapse
 from tuimon.diagnosis.rules.bad_init import BadInit
 from tuimon.diagnosis.rules.clip_saturated import ClipSaturated
+from tuimon.diagnosis.rules.dead_units import DeadUnits
 from tuimon.diagnosis.rules.detached_layer import DetachedLayer
 from tuimon.diagnosis.rules.divergence import Divergence
 from tuimon.diagnosis.rules.early_divergence import EarlyDivergence
@@ -14,6 +16,7 @@ from tuimon.diagnosis.rules.exploding_gradients import ExplodingGradients
 from tuimon.diagnosis.rules.gradient_instability import GradientInstability
 from tuimon.diagnosis.rules.learning_rate_too_high import LearningRateTooHigh
 from tuimon.diagnosis.rules.learning_rate_too_low import LearningRateTooLow
+from tuimon.diagnosis.rules.logit_drift import LogitDrift
 from tuimon.diagnosis.rules.loss_drift import LossDrift
 from tuimon.diagnosis.rules.loss_scale_collapse import LossScaleCollapse
 from tuimon.diagnosis.rules.loss_spike import LossSpike
@@ -43,9 +46,12 @@ RULES: Final[tuple[type[Rule], ...]] = (
     LearningRateTooHigh,
     LearningRateTooLow,
     BadInit,
+    AttentionCollapse,
+    DeadUnits,
     LossSpike,
     GradientInstability,
     LossDrift,
+    LogitDrift,
     Oscillation,
     NoLearning,
     Overfitting,

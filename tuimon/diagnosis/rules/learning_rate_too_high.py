@@ -1,7 +1,7 @@
-"""learning-rate-too-high (T113): each step changes the weights too much, and it shows in the loss or the gradients.
+"""learning-rate-too-high (T113): each step changes the weights too much, and it shows elsewhere.
 
 Symptom: the update ratio |dw|/|w| is above 2e-2, where 1e-4 to 2e-2 is usual, and the loss or the gradient norm
-misbehaves.
+misbehaves, or attention collapses, or units fall silent.
 
 Why it happens: the learning rate is too high for this model, batch and optimizer; a schedule jumped; warm-up is
 missing.
@@ -15,9 +15,10 @@ ratio |g|/|w| says nothing about the learning rate: it is larger when the learni
 
 Rule: the exponentially weighted log10 of the ratio, over twenty samples or more, above 2e-2, or three samples in a
 row above 5e-2; and within 30 steps a loss alarm (CUSUM), a gradient alarm (five times usual, or doubled for long),
-or a loss that swings with period two (lag-1 autocorrelation at most -0.5 in two windows of 128). False alarms:
-reports of the companions, 1 in 288,000 steps, times those with a high ratio. Over when 30 steps have passed without
-a companion: a high ratio alone is borne.
+or a loss that swings with period two (lag-1 autocorrelation at most -0.5 in two windows of 128), or, as of the last
+sampled row, a layer whose attention has collapsed or whose units have fallen silent (see attention-collapse,
+dead-units). False alarms: reports of the companions, 1 in 288,000 steps, times those with a high ratio. Over when 30
+steps have passed without a companion: a high ratio alone is borne.
 
 Source: reference 2.7, with its measured sweep of learning rates.
 """
@@ -61,8 +62,8 @@ class LearningRateTooHigh(Rule):
     def row(self, now: Signals) -> None:
         """High ratio, and a companion."""
         ratio = now.ratio
-        if ratio is not None and now.update_samples > 10:
-            self.strong = self.strong + 1 if ratio > STRONG else 0
+        if ratio is not None:
+            self.strong = self.strong + 1 if ratio > STRONG and now.update_samples > 10 else 0
             if ratio <= HIGH:
                 self.high_since = None
             elif self.high_since is None:
@@ -71,12 +72,11 @@ class LearningRateTooHigh(Rule):
         smooth = now.ratio_ewma.value
         high = (now.ratio_ewma.count >= SAMPLES and smooth > math.log10(HIGH)) or self.strong >= 3
         if self.episode is None:
-            alarm = max(now.loss_alarm_row, now.grad_alarm_row, self.swing_row)
-            if high and now.attempt_rows - alarm <= CLEAN:
+            if high and self._has_companion(now, CLEAN):
                 strong = max(smooth, math.log10(ratio or 1e-30)) > math.log10(STRONG)
                 self.open(
                     now,
-                    self.high_since or now.step,
+                    now.step if self.high_since is None else self.high_since,
                     "warning",
                     "high" if strong else "medium",
                     ratio=10**smooth,
@@ -84,15 +84,21 @@ class LearningRateTooHigh(Rule):
                     usual=self._usual(now),
                     loss_alarm=float(now.attempt_rows - now.loss_alarm_row <= CLEAN),
                     grad_alarm=float(now.attempt_rows - now.grad_alarm_row <= CLEAN),
+                    collapsed=float(bool(now.activations.saturated.lasting())),
+                    dead=float(bool(now.activations.dying.lasting())),
                 )
             return
         n = self.episode.numbers
         if ratio is not None:
             n["ratio"] = ratio
             n["peak"] = max(n["peak"], ratio)
-        alarm = max(now.loss_alarm_row, now.grad_alarm_row, self.swing_row)
-        if self.episode.tick(now.step, calm=not (high and now.attempt_rows - alarm <= NEAR)):
+        if self.episode.tick(now.step, calm=not (high and self._has_companion(now, NEAR))):
             self.close(now)
+
+    def _has_companion(self, now: Signals, rows: int) -> bool:
+        """Whether within so many rows something else went wrong, or inside the model something is."""
+        alarm = max(now.loss_alarm_row, now.grad_alarm_row, self.swing_row)
+        return now.attempt_rows - alarm <= rows or now.activations.is_upset
 
     def _usual(self, now: Signals) -> float:
         base = now.others["update_ratio"]
@@ -114,6 +120,8 @@ class LearningRateTooHigh(Rule):
             for name, words in (
                 ("loss_alarm", "the loss is rising"),
                 ("grad_alarm", "the gradient norm is far above its usual"),
+                ("collapsed", "attention has collapsed"),
+                ("dead", "units have fallen silent"),
             )
             if n[name]
         ] or ["the loss swings from step to step"]

@@ -9,9 +9,9 @@ What to try: a learning rate ten times higher; then watch the update ratio: 1e-3
 transformer.
 
 Confused with: warm-up (excluded while the rate rises), the tail of a decay (excluded below 30 % of the peak),
-fine-tuning, where ratios of 1e-6 to 1e-4 are right and the loss starts low (bands 20 times lower when it starts
-below 60 % of ln V), a plateau, where the ratio is in its band, weight decay alone, which moves weights without
-learning.
+fine-tuning, where ratios of 1e-6 to 1e-4 are right and the loss starts low (bands 20 times lower when it starts below
+60 % of ln V; where V is unknown and it starts below 4, what only the usual band convicts is for information), a
+plateau, where the ratio is in its band, weight decay alone, which moves weights without learning.
 
 Rule: the exponentially weighted log10 of the ratio, over twenty samples or more, below 1e-4, from 200 rows on; and
 (a) the second half of the run so far (its first 100 rows left out: the output bias is learned in them) has improved
@@ -35,6 +35,10 @@ from tuimon.diagnosis.wording import count, number, rate
 LOW = 1e-4
 STRONG = 1e-5
 SAMPLES = 20
+FINE_TUNING = 0.05
+"""What the bands are multiplied by for a model that knows something already."""
+LOW_START = 4.0
+"""First loss below which a model of unknown vocabulary may be one: a byte-level model begins at 5.5."""
 ROWS = 200
 SLOW = 0.1 / 100
 """Share of the loss gained per row up to which progress is slow."""
@@ -73,10 +77,11 @@ class LearningRateTooLow(Rule):
         sign, first, second = creep(now)
         if sign:
             strong = ewma.value < math.log10(STRONG * band(self.context, now))
+            unsure = may_be_tuned(self.context, now) and ewma.value > math.log10(LOW * FINE_TUNING)
             self.open(
                 now,
                 now.blocks.steps[0],
-                "warning",
+                "info" if unsure else "warning",
                 "high" if strong else "medium",
                 ratio=10**ewma.value,
                 first=first,
@@ -115,10 +120,15 @@ class LearningRateTooLow(Rule):
 
 
 def band(context: RunContext, now: Signals) -> float:
-    """1 for training from scratch, 0.05 where the first loss shows a model that already knows something."""
+    """1 for training from scratch, less where the first loss shows a model that already knows something."""
     if context.vocab_size and context.vocab_size > 1 and now.loss_start is not None:
-        return 0.05 if now.loss_start < 0.6 * math.log(context.vocab_size) else 1.0
+        return FINE_TUNING if now.loss_start < 0.6 * math.log(context.vocab_size) else 1.0
     return 1.0
+
+
+def may_be_tuned(context: RunContext, now: Signals) -> bool:
+    """Whether nothing says that this is no fine-tuning."""
+    return not context.vocab_size and now.loss_start is not None and now.loss_start < LOW_START
 
 
 def creep(now: Signals) -> tuple[str, float, float]:

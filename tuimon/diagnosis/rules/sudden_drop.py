@@ -9,12 +9,12 @@ by something else. Sometimes it is real: a model can break through.
 What to try: look at the validation loss, which must fall as well; print one batch with its labels; check the mask;
 check where the data were resumed.
 
-Confused with: a decay of the learning rate, which lowers the loss within the same time; a change of the data on
-purpose; the first descent of a run.
+Confused with: a decay of the learning rate, which lowers the loss within the same time; a loss that comes back from a
+spike or an explosion; a change of the data on purpose; the first descent of a run.
 
 Rule: the mean of the last 16 losses is at least a quarter below each of the three means up to 32 steps earlier, by more
 than six times what the trend before promised and six standard errors; not within the first 200 losses, not while the
-learning rate falls. Over after 256 steps: it then is the new level.
+learning rate falls, not within 256 steps of a loss alarm. Over after 256 steps: it then is the new level.
 
 Source: reference 2.21.
 """
@@ -57,6 +57,8 @@ class SuddenDrop(Rule):
         means = now.blocks.means
         if now.loss_rows < ROWS or len(means) < 12 or now.rates.falling or not math.isfinite(now.loss_base.scale):
             return
+        if now.attempt_rows - now.loss_alarm_row <= STAYS:
+            return  # it comes back from where it should not have been
         before, after = min(means[-5:-2]), means[-1]  # the lowest: one odd batch lifts the mean of its block
         trend = max(0.0, (means[-8] - before) / 5)  # per block, over the five blocks before
         fall = before - after
