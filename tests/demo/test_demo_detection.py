@@ -39,6 +39,7 @@ EXPECTED = {
     "plateau": Expected("plateau", range(200, 1600), 3300),
     "dead-layer": Expected("detached-layer", range(1, 2), 40),
     "fp16-collapse": Expected("loss-scale-collapse", range(151, 153), 160),
+    "attention-collapse": Expected("attention-collapse", range(210, 290), 390),  # in three samples, 16 or 32 steps apart
     "bad-init": Expected("bad-init", range(1, 2), 2),
 }
 
@@ -93,7 +94,7 @@ def test_every_scenario_is_found_for_what_it_is_with_every_seed(name, seed):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", ["spike", "nan", "bad-batch", "oscillating", "fp16-collapse"])
+@pytest.mark.parametrize("name", ["spike", "nan", "bad-batch", "oscillating", "fp16-collapse", "attention-collapse"])
 def test_being_watched_changes_no_bit_past_the_planted_fault_either(name):
     """Ten steps past it; as text, so that NaN is NaN."""
     made = create(name)

@@ -6,6 +6,7 @@ import copy
 import functools
 import gc
 import io
+import itertools
 import weakref
 from collections import Counter
 from pathlib import Path
@@ -343,7 +344,7 @@ def test_auto_samples_densely_at_first_then_as_rarely_as_a_quarter_of_a_percent_
     if cost == 1e-4:
         assert early == [1, *range(16, 257, 16)]
     assert cost * len([n for n in early if n % later]) <= EARLY_SECONDS + cost
-    assert {b - a for a, b in zip(asked, asked[1:], strict=False) if a > 1024} == {later}
+    assert {b - a for a, b in itertools.pairwise(asked) if a > 1024} == {later}
     assert cost / later <= PROBES_SHARE * 0.1 or later == PROBES_SPARSEST
 
 

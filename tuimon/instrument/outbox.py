@@ -19,7 +19,6 @@ from tuimon.instrument.cadence import Cadence
 from tuimon.instrument.rows import Finished
 from tuimon.instrument.tracked import Tracked
 from tuimon.instrument.transfer import Parcel, Ring, on_host
-from tuimon.record.probes import summary
 
 _POLL: float = 0.002
 
@@ -94,7 +93,7 @@ class Outbox:
         if done.sample is not None:
             probed = done.sample.read()
             self._sink.probes(done.step, *probed)
-            values.update(summary(done.sample.entries, *probed))
+            values.update(done.sample.layers.scalars(*probed))
         values.update({n: v.value() if isinstance(v, Parcel) else v for n, v in done.logged.items()})
         seconds = self._device_seconds(ring, done)
         if seconds is not None:

@@ -30,7 +30,7 @@ from tuimon.instrument.probes.readings import Reading
 from tuimon.instrument.state import unwrapped
 from tuimon.instrument.transfer import Parcel
 from tuimon.record.chunk import Bools, Vectors
-from tuimon.record.probes import ProbeEntry
+from tuimon.record.probes import ProbeLayers
 
 UNCALLED: Final = 3
 """Steps in which only a loader was seen before it begins a sample: code that torch.compile makes of a model which it
@@ -66,15 +66,16 @@ class Look:
 class Sample:
     """What the probes of one step measured."""
 
-    entries: Sequence[ProbeEntry]
+    layers: ProbeLayers
+    """The probe table."""
     columns: Sequence[int]
-    """Which of them."""
+    """Which of its entries were measured."""
     numbers: Parcel
     """One for each of those."""
 
     def read(self) -> tuple[Vectors, Bools]:
         """Values and which there are, each (K,); once it has arrived."""
-        values, seen = np.full(len(self.entries), np.nan, np.float32), np.zeros(len(self.entries), np.bool_)
+        values, seen = np.full(self.layers.width, np.nan, np.float32), np.zeros(self.layers.width, np.bool_)
         values[self.columns], seen[self.columns] = self.numbers.values(), True
         return values, seen
 
@@ -87,7 +88,7 @@ class Sampling:
         on_fault: Callable[[str, Exception], None], say: Callable[[str], None],
     ) -> None:
         self._model, self._cadence, self._on_fault, self._say = model, cadence, on_fault, say
-        self.entries = entries_of(tuple(places))
+        self._layers = ProbeLayers(entries_of(tuple(places)))
         self._readings: list[Reading] = []
         for place in places:
             self._readings.append(Reading(place, sum(len(r.place.quantities) for r in self._readings)))
@@ -95,7 +96,8 @@ class Sampling:
         """Whether the step under way is to be sampled and has not begun to be: the one look that others cost."""
         self.is_open = False
         self.aside = 0.0
-        """Seconds that the sample of the step just completed took outside of forward passes; 0 without one."""
+        """Seconds of this thread that the sample of the step just completed took outside of forward passes; 0 without
+        one. The thread's, for what else the machine is doing must not make samples rare."""
         self._spent = self._outside = 0.0
         """Of the step under way, in all and outside."""
         self._handles: list[RemovableHandle] = []
@@ -108,7 +110,7 @@ class Sampling:
         self._was_called = self._was_called or called
         if not (called or (not self._was_called and self._uncalled >= UNCALLED)):
             return
-        began = time.perf_counter()
+        began = time.thread_time()
         self.is_due = False
         try:
             self._open()
@@ -137,7 +139,7 @@ class Sampling:
         """One of the hooked modules was called."""
         if reading.is_done or not (module.training and torch.is_grad_enabled()) or _is_elsewhere():
             return
-        began = time.perf_counter()
+        began = time.thread_time()
         try:
             torch._C._set_grad_enabled(False)  # noqa: SLF001  # as `step.guarded` does
             with _undisturbed():
@@ -149,12 +151,12 @@ class Sampling:
             self._fail(error)
         finally:
             torch._C._set_grad_enabled(True)  # noqa: SLF001
-            self._spent += time.perf_counter() - began
+            self._spent += time.thread_time() - began
 
     def ended(self) -> None:
         """The first backward of the step is over."""
         if self.is_open:
-            began = time.perf_counter()
+            began = time.thread_time()
             self._shut()
             self._took(began)
 
@@ -167,7 +169,7 @@ class Sampling:
         return sample
 
     def _complete(self) -> Sample | None:
-        began = time.perf_counter()
+        began = time.thread_time()
         found, self._found = self._found, {}
         try:
             self._shut()
@@ -175,7 +177,7 @@ class Sampling:
                 self._is_empty()
                 return None
             self._empty = 0
-            sample = Sample(self.entries, list(found), _gathered(list(found.values())))
+            sample = Sample(self._layers, list(found), _gathered(list(found.values())))
             self._took(began)
             self._cadence.learn_probes(self._spent)
         except Exception as error:
@@ -208,7 +210,7 @@ class Sampling:
             reading.forget()
 
     def _took(self, began: float) -> None:
-        seconds = time.perf_counter() - began
+        seconds = time.thread_time() - began
         self._spent += seconds
         self._outside += seconds
 
