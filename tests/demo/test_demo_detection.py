@@ -105,9 +105,9 @@ def test_being_watched_changes_no_bit_past_the_planted_fault_either(name):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", ["nan", "fp16-collapse"])
-def test_where_the_verdict_offers_a_rescue_it_brings_the_run_back(name):
-    options = ["demo", name, "--headless", "--speed", "1000", "--on-critical", "rescue", "--steps", "230"]
+@pytest.mark.parametrize(("name", "steps"), [("nan", 230), ("fp16-collapse", 230), ("attention-collapse", 420)])
+def test_where_the_verdict_offers_a_rescue_it_brings_the_run_back(name, steps):
+    options = ["demo", name, "--headless", "--speed", "1000", "--on-critical", "rescue", "--steps", str(steps)]
     done = subprocess.run([sys.executable, "-m", "tuimon", *options], capture_output=True, text=True)
     body = json.loads(done.stdout)
     assert (done.returncode, body["rescues"]) == (0, 1)

@@ -22,7 +22,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 from torch.utils.data import DataLoader
 
 import tuimon
-from tuimon.instrument.cadence import EARLY_SECONDS, PROBES_DENSEST, PROBES_SHARE, PROBES_SPARSEST, Cadence
+from tuimon.instrument.cadence import PROBES_DENSEST, PROBES_EARLY_SECONDS, PROBES_SHARE, PROBES_SPARSEST, Cadence
 from tuimon.instrument.probes.sampling import EMPTY, Look, Sampling
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -336,16 +336,23 @@ def test_full_light_and_a_device_sample_at_fixed_strides() -> None:
     assert planned(Cadence("full", 9, timed=True, from_step=72), range(73, 91), 0.1, 1.0) == [73, 80, 90]
 
 
-@pytest.mark.parametrize(("cost", "later"), [(1e-4, PROBES_DENSEST), (1e-2, 64), (1.0, PROBES_SPARSEST)])
-def test_auto_samples_densely_at_first_then_as_rarely_as_a_quarter_of_a_percent_asks(cost: float, later: int) -> None:
+@pytest.mark.parametrize(("cost", "later"), [(1e-4, PROBES_DENSEST), (2e-2, 64), (1.0, PROBES_SPARSEST)])
+def test_auto_samples_densely_at_first_then_as_rarely_as_its_share_asks(cost: float, later: int) -> None:
     cadence = Cadence("auto", 9, timed=True)
     asked = planned(cadence, range(1, 5000), 0.1, cost)
     early = [n for n in asked if n <= 256]
     if cost == 1e-4:
         assert early == [1, *range(16, 257, 16)]
-    assert cost * len([n for n in early if n % later]) <= EARLY_SECONDS + cost
+    assert cost * len([n for n in early if n % later]) <= PROBES_EARLY_SECONDS + cost
     assert {b - a for a, b in itertools.pairwise(asked) if a > 1024} == {later}
     assert cost / later <= PROBES_SHARE * 0.1 or later == PROBES_SPARSEST
+
+
+@pytest.mark.parametrize("detail", ["auto", "light"])
+def test_after_a_rollback_activations_are_looked_at_more_often_for_a_while(detail: Any) -> None:
+    cadence = Cadence(detail, 9, timed=False)
+    cadence.look_again(1003)
+    assert planned(cadence, range(1004, 1080), 0.1, 1.0) == list(range(1008, 1065, 8))
 
 
 def test_what_probes_cost_is_part_of_the_overhead_and_left_out_of_what_weights_may_cost() -> None:

@@ -105,6 +105,8 @@ class Attached:
         began = time.perf_counter()
         try:
             steering.at_boundary(probe.step)
+            if steering.has_moved:
+                probe.cadence.look_again(probe.step)
             if probe.unmeasured is None and self._drift.has_begun(probe.tracked.ids):
                 self._say_drift()
         except TrainingStopped:

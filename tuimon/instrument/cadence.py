@@ -14,9 +14,11 @@ Activation probes look at the first step, and then
 
     full     every 10th step
     light    every 128th
-    auto     on the CPU: every 32nd, or more rarely (64th, 128th, ... 1024th) so that they take at most a quarter of a
-             percent of the step, which is taken out of what weights and updates may cost; of the first 256 steps every
-             16th, until that has cost 50 ms. On a device: every 64th.
+    auto     on the CPU: every 32nd, or more rarely (64th, 128th, ... 1024th) so that they take at most 0.4 % of the
+             step, which is taken out of what weights and updates may cost; of the first 256 steps every 16th, until
+             that has cost 100 ms. On a device: every 64th.
+
+and, whatever is planned, at every 8th of the 64 steps that follow a rollback: whether it has helped shows there.
 """
 
 from __future__ import annotations
@@ -40,13 +42,16 @@ FIRST: Final = 8
 """Stride until the first costs are known."""
 ALERT_STEPS: Final = 8
 """Steps measured in full after a non-finite value, to name the layer it came from."""
-PROBES_SHARE: Final = 0.0025
+PROBES_SHARE: Final = 0.004
 """Share of the step that activation probes may take."""
 PROBES_DENSEST: Final = 32
 PROBES_SPARSEST: Final = 1024
 PROBES_ON_DEVICE: Final = 64
 PROBES_EARLY: Final = 256
 """First steps of a run, of which every 16th is sampled."""
+PROBES_EARLY_SECONDS: Final = 0.1
+PROBES_AGAIN: Final = 64
+"""Steps after a rollback, of which every 8th is sampled."""
 _SMOOTH: Final = 0.2
 
 
@@ -78,7 +83,7 @@ class Cadence:
         self._early_left = EARLY_SECONDS
         self.probes_every = {"full": 10, "light": 128, "auto": PROBES_DENSEST if timed else PROBES_ON_DEVICE}[detail]
         self._probes_early_until = from_step + PROBES_EARLY if self._adapts else 0
-        self._probes_early_left = EARLY_SECONDS
+        self._probes_early_left, self._probes_again_until = PROBES_EARLY_SECONDS, 0
         self._probe, self._probed = 0.0, 0
         self._alert_until = 0
         self._step = self._always = self._extra = 0.0
@@ -97,12 +102,18 @@ class Cadence:
         """Whether activations are sampled at this step."""
         if step <= self._probes_early_until and self._probes_early_left > 0 and step % SPARSEST == 0:
             return True
+        if step <= self._probes_again_until and step % FIRST == 0:
+            return True
         return step % self.probes_every == 0 or step == self._first
 
     def alert(self, step: int) -> None:
         """Something non-finite was seen at `step`: look closely for a while."""
         if self.detail != "light":
             self._alert_until = max(self._alert_until, step + ALERT_STEPS)
+
+    def look_again(self, step: int) -> None:
+        """The training state was put back at `step`."""
+        self._probes_again_until = step + PROBES_AGAIN
 
     @property
     def overhead(self) -> float:
