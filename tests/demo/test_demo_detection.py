@@ -40,6 +40,7 @@ EXPECTED = {
     "plateau": Expected("plateau", range(200, 1600), 3300),
     "dead-layer": Expected("detached-layer", range(1, 2), 40),
     "fp16-collapse": Expected("loss-scale-collapse", range(151, 153), 160),
+    "attention-collapse": Expected("attention-collapse", range(210, 290), 390),  # in three samples, 16 or 32 steps apart
     "bad-init": Expected("bad-init", range(1, 2), 2),
 }
 
@@ -94,7 +95,7 @@ def test_every_scenario_is_found_for_what_it_is_with_every_seed(name, seed):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", ["spike", "nan", "bad-batch", "oscillating", "fp16-collapse"])
+@pytest.mark.parametrize("name", ["spike", "nan", "bad-batch", "oscillating", "fp16-collapse", "attention-collapse"])
 def test_being_watched_changes_no_bit_past_the_planted_fault_either(name):
     """Ten steps past it; as text, so that NaN is NaN."""
     made = create(name)
@@ -115,9 +116,9 @@ def test_what_made_the_first_nan_is_named(name, place, module):
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", ["nan", "fp16-collapse"])
-def test_where_the_verdict_offers_a_rescue_it_brings_the_run_back(name):
-    options = ["demo", name, "--headless", "--speed", "1000", "--on-critical", "rescue", "--steps", "230"]
+@pytest.mark.parametrize(("name", "steps"), [("nan", 230), ("fp16-collapse", 230), ("attention-collapse", 420)])
+def test_where_the_verdict_offers_a_rescue_it_brings_the_run_back(name, steps):
+    options = ["demo", name, "--headless", "--speed", "1000", "--on-critical", "rescue", "--steps", str(steps)]
     done = subprocess.run([sys.executable, "-m", "tuimon", *options], capture_output=True, text=True)
     body = json.loads(done.stdout)
     assert (done.returncode, body["rescues"]) == (0, 1)

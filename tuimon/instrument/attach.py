@@ -45,6 +45,8 @@ from tuimon.instrument.measure import Probe
 from tuimon.instrument.memory import reader_for
 from tuimon.instrument.monitor import Monitor, watching
 from tuimon.instrument.overrides import InForce, Overrides
+from tuimon.instrument.probes.finding import Place, entries_of, find
+from tuimon.instrument.probes.sampling import Sampling
 from tuimon.instrument.recorder import Recorder, is_recorded
 from tuimon.instrument.rescue import say_override
 from tuimon.instrument.resume import ResumeInfo
@@ -111,21 +113,21 @@ def attach(
                   total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
     if is_claimed:
         claim.take()  # not before all is checked: a call that is put right still finds it
-    name = name or type(unwrapped(model)).__name__
+    name, first = name or type(unwrapped(model)).__name__, resumed.step if resumed else 0
     device = device_of([p for group in held_by(opts) for p in group])
-    first = resumed.step if resumed else 0
     state = TrainingState(model, Weak(opts), scaler=scaler, schedulers=Weak(schedulers), from_step=first)
     overrides = Overrides()
     if resumed is not None and resumed.overrides:
         overrides.load(resumed.overrides)
+    places = find(model, vocab_size)
     info = run_info(
         model, opts, name=name, attempt=1, device=device, total_steps=total_steps,
-        tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
+        tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls, probes=entries_of(places),
     )
     with ExitStack() as undo:  # whatever ends this, Ctrl+C too, leaves no thread, no hook and no half a run behind
         recorder = _recorder(info, device, run_dir, undo, from_step=first, on_critical=on_critical, controls=controls)
         try:
-            monitor = _join(recorder, state, model, opts, detail, overrides, undo, checkpoints, dataloader)
+            monitor = _join(recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader)
         except Exception as error:
             raise AttachError(f"cannot watch {type(unwrapped(model)).__name__}: {type(error).__name__}: "
                               f"{' '.join(str(error).split()):.200}") from error
@@ -170,7 +172,7 @@ def _recorder(
 
 def _join(
     recorder: Recorder, state: TrainingState, model: nn.Module, optimizers: Sequence[Optimizer], detail: Detail,
-    overrides: Overrides, undo: ExitStack, keep: Keep, dataloader: Any,
+    places: Sequence[Place], overrides: Overrides, undo: ExitStack, keep: Keep, dataloader: Any,
 ) -> Monitor:
     """The parts of one run, connected; the last of them begins to watch."""
     info, from_step = recorder.info, recorder.from_step
@@ -189,9 +191,12 @@ def _join(
         if found is not None:
             found.label(label)
 
+    sampling = Sampling(model, places, cadence, from_step=from_step, on_fault=failed,
+                        say=lambda text: recorder.event("note", recorder.last_step, text=text))
     probe = Probe(
         model, optimizers, overrides=overrides, cadence=cadence, sink=recorder, table_size=len(info.tensors),
-        tokens_per_step=info.tokens_per_step, from_step=from_step, on_fault=failed, on_label=labelled,
+        tokens_per_step=info.tokens_per_step, from_step=from_step, sampling=sampling, on_fault=failed,
+        on_label=labelled,
     )
     snapshots = _snapshots(recorder, state) if keep == "auto" else None
     if snapshots is not None:

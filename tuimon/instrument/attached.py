@@ -108,6 +108,8 @@ class Attached:
             if probe.outbox.batches.suspect is not None:
                 self._inquest.attend(probe.step)  # before a rescue voids what it looks at
             steering.at_boundary(probe.step)
+            if steering.has_moved:
+                probe.cadence.look_again(probe.step)
             if probe.unmeasured is None and self._drift.has_begun(probe.tracked.ids):
                 self._say_drift()
         except TrainingStopped:
@@ -173,6 +175,7 @@ class Attached:
             if is_alone:
                 for handle in self._hooks:
                     handle.remove()
+                self.probe.sampling.leave()
             self.probe.shut()
             self._hand_over(LAST_ROWS)
             if is_alone:

@@ -40,7 +40,7 @@ class Sink(Protocol):
 def as_logged(value: Any) -> float | Parcel | None:
     """A number, or one on its way; None for what is no number."""
     if isinstance(value, Tensor):
-        return Parcel(value) if value.numel() == 1 and not value.is_complex() else None
+        return Parcel(value.reshape(())) if value.numel() == 1 and not value.is_complex() else None
     return on_host(value)
 
 
@@ -85,7 +85,7 @@ class Outbox:
         waiting = self._waiting
         while waiting:
             done, ring, tracked = waiting[0]
-            if not (done.sealed and ring.has_arrived(done.slot) and _have_arrived(done.logged)):
+            if not (done.sealed and ring.has_arrived(done.slot) and _have_arrived(done)):
                 return
             waiting.popleft()
             self._hand_over(done, ring, tracked)
@@ -93,6 +93,10 @@ class Outbox:
     def _hand_over(self, done: Finished, ring: Ring, tracked: Tracked) -> None:
         row, tensors = ring.read(done.slot), len(tracked)
         values = rows.scalars(row, tensors, done)
+        if done.sample is not None:
+            probed = done.sample.read()
+            self._sink.probes(done.step, *probed)
+            values.update(done.sample.layers.scalars(*probed))
         values.update({n: v.value() if isinstance(v, Parcel) else v for n, v in done.logged.items()})
         seconds = self._device_seconds(ring, done)
         if seconds is not None:
@@ -122,7 +126,9 @@ class Outbox:
         return None if seconds is None else max(0.0, seconds - done.held)
 
 
-def _have_arrived(logged: dict[str, Any]) -> bool:
-    return all(not isinstance(value, Parcel) or value.has_arrived() for value in logged.values())
+def _have_arrived(done: Finished) -> bool:
+    if done.sample is not None and not done.sample.numbers.has_arrived():
+        return False
+    return all(not isinstance(value, Parcel) or value.has_arrived() for value in done.logged.values())
 
 

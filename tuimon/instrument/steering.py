@@ -151,6 +151,11 @@ class Steering:
             due.append(self._warming[1])
         return min(due)
 
+    @property
+    def has_moved(self) -> bool:
+        """Whether the last boundary put the training state back to an earlier step."""
+        return self._moved
+
     def _read(self, step: int) -> None:
         while (letter := self._mailbox.next()) is not None:
             self._take(letter, step)
