@@ -22,7 +22,7 @@ RECENT: Final = 20
 """Rows over which growth is judged."""
 LOUD: Final = 100.0
 """Attention logit from which on the softmax is nearly a choice; QK-clip's limit. The bound from norms that is measured
-is 2.0 to 2.7 times the largest logit at initialisation; from logits of 5 on 1.1 times in the median, 1.3 at the 95th
+is 1.9 to 2.1 times the largest logit at initialisation; from logits of 5 on 1.1 times in the median, 1.3 at the 95th
 percentile and 4.8 at most (the demo's GPT at learning rates of 3e-4 to 1e-1, 449 values)."""
 FLAT: Final = 0.05
 """Share of its maximum below which the entropy of an attention has collapsed."""
