@@ -17,6 +17,7 @@ import torch
 import training_loops as loops
 from probing import Layer, Trunk, found_in, tokens
 from test_cost_guards import Ops
+from test_ring_in_flight import on_gpu
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 from torch.utils.data import DataLoader
@@ -373,3 +374,26 @@ def test_a_sampling_of_nothing_is_never_due() -> None:
     assert not sampling.is_due
     assert EMPTY > 1
     assert all(sampling.taken(n) is None and not sampling.is_due for n in range(1, 40))
+
+
+@on_gpu()
+def test_on_cuda_no_sampled_step_synchronises_and_its_numbers_are_those_of_the_cpu(tmp_path: Path) -> None:
+    found = []
+    for device in ("cpu", "cuda"):
+        model, opt = made()
+        model.to(device)
+        batches = [tokens(i).to(device) for i in range(12)]
+        with tuimon.attach(model, opt, run_dir=tmp_path / device, detail="full", checkpoints="off") as monitor:
+            torch.cuda.set_sync_debug_mode("error" if device == "cuda" else "default")
+            try:
+                for batch in batches:
+                    nn.functional.cross_entropy(model(batch).flatten(0, 1), batch.flatten()).backward()
+                    opt.step()
+                    opt.zero_grad()
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+            assert not monitor.probe.off
+        found.append(found_in(monitor.run_dir))
+    for name, steps in found[0].items():
+        assert found[1][name][1] == pytest.approx(steps[1], rel=1e-3)
+        assert sorted(found[1][name]) == [1, 10]
