@@ -92,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     diagnose.add_argument("--rules", choices=("tuimon", "notebook"), default="tuimon", help="whose rules judge")
     diagnose.set_defaults(command=_diagnose)
 
+    autopsy = commands.add_parser("autopsy", help="where the first NaN came from: module, what went in, what to do")
+    autopsy.add_argument("run", nargs="?", metavar="RUN|FILE", help="a run (or the latest live one), or a log")
+    autopsy.add_argument("--json", action="store_true", help="print one JSON object")
+    autopsy.set_defaults(command=_autopsy)
+
     explain = commands.add_parser("explain", help="what a finding means: its manual page")
     explain.add_argument("rule", nargs="?", metavar="RULE", help="slug or code; without one, the list")
     explain.set_defaults(command=_explain)
@@ -242,6 +247,27 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _autopsy(args: argparse.Namespace) -> int:
+    import json
+    import shutil
+
+    from tuimon.diagnosis.autopsy.page import page
+    from tuimon.formats.autopsied import examined
+    from tuimon.viewer.text import clean
+
+    one = examined(args.run)
+    if args.json:
+        print(json.dumps(one.json(), indent=1, allow_nan=False))
+        return 0
+    if not one.found:
+        print(f"{clean(one.reading.name)}: loss and gradients are finite in all {one.steps} steps: nothing to examine")
+    for i, found in enumerate(one.found):
+        print("" if i else clean(one.reading.name))
+        for line in page(found, min(shutil.get_terminal_size((80, 24)).columns, 100), one.where, clean):
+            print(line)
+    return 0
 
 
 def _explain(args: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from tuimon.demo.train import train
 from tuimon.diagnosis.context import context_of
 from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.model import Incident
+from tuimon.formats.autopsied import examined
 from tuimon.launch.process import create
 from tuimon.record.events import EventReader
 from tuimon.record.segments import LogReader
@@ -103,6 +104,16 @@ def test_being_watched_changes_no_bit_past_the_planted_fault_either(name):
     logged = [float(v) for chunk in LogReader(made.metrics).poll() for v in chunk.measured("loss")[1]]
     bare = torch.stack(train(DemoOptions(scenario=name, steps=160, speed=1e9), bare=True)).tolist()
     assert str(logged) == str(bare)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("name", "place", "module"), [("nan", "loss", ""), ("fp16-collapse", "linear", "blocks.0.mlp.fc1")])
+def test_what_made_the_first_nan_is_named(name, place, module):
+    torch.set_num_threads(1)
+    made = create(name)
+    train(DemoOptions(scenario=name, steps=160, speed=1e9, run_dir=str(made.path)))
+    (found,) = examined(str(made.path)).found
+    assert (found.step, found.found_by, found.place, found.module) == (151, "replay", place, module)
 
 
 @pytest.mark.nightly

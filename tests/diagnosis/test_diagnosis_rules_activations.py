@@ -31,7 +31,7 @@ def series(*points: float, layers: int = LAYERS, at: int = 1) -> np.ndarray:
 
 def run(total=None, marks=(), columns=None, seen=None, **quantities: np.ndarray):
     """A calm run of 400 steps with a probe row every ten, judged."""
-    known, _ = calm(ROWS * EVERY)
+    known, _ = calm(max([ROWS, *map(len, quantities.values())]) * EVERY)
     entries = tuple(ProbeEntry(f"blocks.{i}" if values.shape[1] > 1 else "", name)
                     for name, values in quantities.items() for i in range(values.shape[1]))
     values = np.concatenate(list(quantities.values()), 1).astype(np.float32) if quantities else np.zeros((0, 0))
@@ -56,7 +56,9 @@ def test_attention_that_becomes_a_choice_is_told_with_its_layer_and_both_numbers
     found = only(run(attention_logit=LOGITS, attention_entropy=ENTROPIES), "attention-collapse")
     assert (found.severity, found.layer, found.confidence, found.state) == ("warning", "blocks.1", "high", "open")
     first_both = int(np.flatnonzero((LOGITS[:, 1] > 100) & (ENTROPIES[:, 1] < 0.05))[0] + 1) * EVERY
-    assert (found.onset_step, found.detected_step) == (first_both, first_both + 2 * EVERY)
+    left = int(np.flatnonzero((LOGITS[:, 1] > 50) | (ENTROPIES[:, 1] < 0.5))[0] + 1) * EVERY
+    assert (found.onset_step, found.detected_step) == (left, first_both + 2 * EVERY)
+    assert left < first_both
     assert "In blocks.1 attention has an entropy of 1.0 % of its maximum (at first 100 %)" in found.why
     assert "attention logits reach 400 (at first 1.00;" in found.why
     assert [(e.metric, e.limit) for e in found.evidence] == [("attention_logit", 100.0), ("attention_entropy", 0.05)]
@@ -161,11 +163,14 @@ def test_a_level_that_is_large_but_stands_is_none_of_it(scale):
     assert not run(total=5_000, logit_scale=scale).incidents
 
 
-def test_logits_that_stop_growing_are_over():
-    scale = series(5, 5, 90, 90, 90, layers=1)
-    scale[16:, 0] = scale[15, 0] + np.resize([0.0, 1.0, -1.0], ROWS - 16)
-    found = of_rule(run(total=5_000, logit_scale=scale), "logit-drift")
-    assert [i.state for i in found] in ([], ["resolved"])
+def test_logits_that_grow_on_and_on_are_one_incident_and_when_they_stop_it_is_over():
+    grown = 5 * 2 ** (np.arange(80) / 12)
+    still = only(run(total=20_000, logit_scale=grown[:, None]), "logit-drift")
+    assert (still.state, still.severity) == ("open", "warning")
+    stands = np.concatenate((grown[:60], grown[59] + np.resize([0.0, 1.0, -1.0], 50)))
+    over = only(run(total=20_000, logit_scale=stands[:, None]), "logit-drift")
+    assert (over.state, over.onset_step) == ("resolved", still.onset_step)
+    assert "it stands at" in over.why
     drop = series(5, 5, 20, 90, layers=1)
     drop[-1] = 30
     assert only(run(total=5_000, logit_scale=drop), "logit-drift").state == "resolved"

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tuimon.diagnosis.causes import as_events
 from tuimon.diagnosis.model import Diagnosis, Evidence, Incident, NotEvaluated
-from tuimon.record.chunk import Chunk, TensorRows
+from tuimon.record.chunk import Chunk, ProbeRows, TensorRows
 from tuimon.record.history import History
+from tuimon.record.probes import ProbeEntry
 from tuimon.viewer.charts.axes import XAxis, fit
 from tuimon.viewer.charts.chart import ChartSpec, Level, draw
 from tuimon.viewer.charts.series import Series
@@ -105,6 +106,23 @@ def test_the_stretch_begins_before_the_onset_and_holds_the_end():
     assert view.columns.steps[0] >= view.first
     assert float(np.nanmin(view.columns.low)) == 1.0
     assert float(np.nanmax(view.columns.high)) == 50.0
+
+
+def test_what_probes_measured_is_drawn_of_the_incidents_layer_and_else_what_was_logged_of_the_model():
+    silent = float(np.float32(0.95))
+    found = incident("dead-units", 200, layer="blocks.1", category="activations", evidence=(Evidence("dead_units", silent, 0.9, 0.1),))
+    kept = history(dead_units=lambda at: np.where(at < 200, 0.3, silent))
+    of_model = curve(found, kept, NO_LAYERS)
+    assert (of_model.title, float(of_model.columns.high[-1]), of_model.limit) == ("dead units", silent, 0.9)
+    probed = History(None, [ProbeEntry(f"blocks.{i}.mlp", "dead_units") for i in (0, 1)])
+    steps = np.arange(10, 301, 10)
+    shares = np.stack((np.full(30, 0.2), np.where(steps < 200, 0.1, 0.95)), 1).astype(np.float32)
+    probed.extend(Chunk.of(loss=[1.0] * 300, probes=ProbeRows(steps, shares, np.ones((30, 2), np.bool_))))
+    of_layer = curve(found, probed, NO_LAYERS)
+    assert of_layer.title == "dead units of blocks.1"
+    assert of_layer.columns.steps[of_layer.columns.high > 0.9].min() == 200
+    assert of_layer.limit == 0.9
+    assert not of_layer.log
 
 
 def test_what_is_logged_rarely_still_shows_where_it_came_from():

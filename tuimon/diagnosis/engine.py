@@ -39,6 +39,8 @@ class State:
 
     signals: Signals
     rules: tuple[Rule, ...]
+    probing: tuple[Rule, ...]
+    """Those among them that look at activation probes."""
     busy: bool = False
     """Whether some rule wants every row: it has an open episode, or follows something."""
     woken: dict[int, tuple[Rule, ...]] = field(default_factory=dict)
@@ -61,9 +63,9 @@ class State:
     def sampled(self, row: Sampled) -> None:
         """Look at the next row of activation probes."""
         self.signals.activations.take(row)
-        for rule in self.rules:
+        for rule in self.probing:
             rule.probes(row, self.signals)
-        self.look_around()
+            self.busy = self.busy or rule.episode is not None
 
     def look_around(self) -> None:
         """See whether anybody wants every row from here on."""
@@ -76,7 +78,8 @@ class State:
 
 def start(context: RunContext, rules: Sequence[type[Rule]] = RULES) -> State:
     """The state before the first step."""
-    return State(Signals(context), tuple(rule(context) for rule in rules))
+    made = tuple(rule(context) for rule in rules)
+    return State(Signals(context), made, tuple(rule for rule in made if type(rule).probes is not Rule.probes))
 
 
 def feed(state: State, chunk: Chunk) -> State:

@@ -38,6 +38,7 @@ from tuimon.instrument.ending import ending
 from tuimon.instrument.feeds import Feeds
 from tuimon.instrument.found import give_way
 from tuimon.instrument.host import capture_copy
+from tuimon.instrument.inquest import Inquest
 from tuimon.instrument.labels import Label
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.monitor import Monitor, watching
@@ -203,7 +204,8 @@ def _join(
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
         discovery=Discovery(state, dataloader, feeds.newest),
     )
-    run = Attached(probe, recorder, steering, state, feeds, snapshots)
+    inquest = Inquest(probe, state, snapshots, recorder, steering.send if keep == "auto" else None)
+    run = Attached(probe, recorder, steering, state, feeds, snapshots, inquest)
     attached = weakref.ref(run)
     return Monitor(run)
 

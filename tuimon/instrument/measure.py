@@ -95,14 +95,15 @@ class Probe:
             self.outbox.seal()
 
     @guarded
-    def saw_input(self, tokens: int) -> None:
-        """A forward pass with gradients begins on `tokens` tokens."""
+    def saw_input(self, tokens: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A forward pass with gradients begins on `tokens` tokens, with these arguments."""
         if not self._has_trained:
             self.thread, self._has_trained = get_ident(), True
         self._touch()
         if self.sampling.is_due:
             self.sampling.begins(called=True)
         self._now.tokens += 0 if self._window.is_inside else tokens  # checkpointing computes again what was counted
+        self.outbox.batches.entered(self._step + 1, self.model, args, kwargs)
 
     @guarded
     def saw_batch(self, seconds: float, batch: Any) -> None:
@@ -112,6 +113,7 @@ class Probe:
         self._now.batch_tokens += tokens_of_batch(batch)
         if self.sampling.is_due:
             self.sampling.begins(called=False)
+        self.outbox.batches.entered(self._step + 1, None, (batch,), {})
 
     @guarded
     def backward_begins(self, tensors: Any, grads: Any, unscale: Callable[[Tensor], Tensor]) -> None:
@@ -198,8 +200,7 @@ class Probe:
         closure, replaced = closure_in(args, kwargs)
         if closure is None:
             self._look(k, getattr(optimizer, "grad_scale", None))
-        found_inf = getattr(optimizer, "found_inf", None)
-        if isinstance(found_inf, Tensor):
+        if isinstance(found_inf := getattr(optimizer, "found_inf", None), Tensor):
             self._sheet.note(now, rows.FOUND_INF, found_inf)
         if now.everything:
             began = time.perf_counter()
@@ -288,9 +289,8 @@ class Probe:
         self._touch()
         now = self._now
         self._scaler_stepped, self._scaler, self._clipping.scalers[k] = False, scaler, scaler
-        scale = scaler._scale  # noqa: SLF001  # get_scale() would read it on the host
         now.skipped = now.skipped or 0.0
-        if isinstance(scale, Tensor):
+        if isinstance(scale := scaler._scale, Tensor):  # noqa: SLF001  # get_scale() would read it on the host
             self._sheet.note(now, rows.LOSS_SCALE, scale)
             if now.measured[k] and not unscaled:
                 self._sheet.divide(now, k, scale)

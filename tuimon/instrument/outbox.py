@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from tuimon.instrument import rows
+from tuimon.instrument.batches import Batches
 from tuimon.instrument.cadence import Cadence
 from tuimon.instrument.rows import Finished
 from tuimon.instrument.tracked import Tracked
@@ -48,6 +49,8 @@ class Outbox:
 
     def __init__(self, sink: Sink, cadence: Cadence, table_size: int) -> None:
         self._sink, self._cadence, self._table_size = sink, cadence, table_size
+        self.batches = Batches()
+        """What went into the model in the steps that have not been handed over."""
         self._waiting: deque[tuple[Finished, Ring, Tracked]] = deque()
         self._latest: Finished | None = None
         self._last: tuple[Ring, int] | None = None
@@ -105,9 +108,12 @@ class Outbox:
         strange = not (math.isfinite(values.get("loss", 0.0)) and math.isfinite(values.get("grad_norm", 0.0)))
         if strange and not values.get("skipped"):
             self._cadence.alert(done.step)
+        grad, seen = None, None
         if any(done.seen) and (done.vectors or strange):
-            self._sink.tensors(done.step, *rows.vectors(row, tensors, done, tracked.place, self._table_size))
+            grad, seen, update = rows.vectors(row, tensors, done, tracked.place, self._table_size)
+            self._sink.tensors(done.step, grad, seen, update)
         self._sink.row(done.step, done.time, values)
+        self.batches.judged(done.step, values, grad, seen)
         if self._last is not None:
             self._last[0].release(self._last[1])  # kept until now: its event marks where this step began
         self._last = ring, done.slot

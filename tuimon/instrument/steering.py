@@ -14,7 +14,7 @@ from typing import Any, Final
 from tuimon.control.commands import Command
 from tuimon.control.states import WAITING, Apply, Refuse, State, Verb, outcome
 from tuimon.instrument.ending import StopLadder
-from tuimon.instrument.errands import Errands
+from tuimon.instrument.errands import Errand, Errands
 from tuimon.instrument.mailbox import Earned, Letter, Ready
 from tuimon.instrument.protocols import Captured, Checkpoints, Discovery, Overrides, Snapshots
 from tuimon.instrument.recorder import Recorder
@@ -98,6 +98,10 @@ class Steering:
             self._attend(step)
         except Exception as error:  # the outermost frame: a part that breaks switches itself off
             self._break(step, error)
+
+    def send(self, errand: Errand) -> None:
+        """Have it done in the background, before the run is closed."""
+        self._errands.send(errand)
 
     def dismiss(self) -> None:
         """A run that stands still goes on: it is being closed, and nobody could resume it."""

@@ -24,10 +24,10 @@ class Mark:
     """Last completed step when it happened: it stands before the rows with a greater step."""
     kind: str
     """"attempt" (started or resumed), "rollback", "override" (lr scale, clip), "note" (stated by the script),
-    "label" (what a metric of this run means)."""
+    "label" (what a metric of this run means), "autopsy" (where a non-finite value came from)."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """attempt: number, from_step. rollback: to_step. override: lr_scale, clip. note: text.
-    label: metric, text (for a log), brief (for a chart's title)."""
+    label: metric, text (for a log), brief (for a chart's title). autopsy: see `diagnosis.autopsy.model`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
     <run>/launch.json          written by whoever started a demo or a script: before torch is loaded, and when it ended
     <run>/metrics/             see `segments`          <run>/events.jsonl    see `events`
     <run>/commands/            see `control.spool`     <run>/checkpoints/    see `instrument.checkpoints`
+    <run>/autopsy/             the batches of steps that came out non-finite, one each
     <run>/console.log          stdout and stderr of a training process that tuimon started
 
 Directories are 0700 and files 0600 from the moment they exist. Names are labels, never paths.
@@ -131,6 +132,11 @@ class RunDir:
     def checkpoints(self) -> Path:
         """What can be gone back to."""
         return self.path / "checkpoints"
+
+    @property
+    def autopsies(self) -> Path:
+        """Batches of steps that were looked into; made when there is one."""
+        return self.path / "autopsy"
 
     @property
     def console(self) -> Path:

@@ -99,10 +99,10 @@ def _label(name: str) -> str:
 
 def _layer_stretch(incident: Incident, layers: LayerStrip) -> tuple[str, tuple[int, int, Thin] | None]:
     """Gradient RMS of the incident's layer, from the strip's own rows."""
-    name = clean(incident.layer or "", 60)
-    if layers.steps is None or layers.rms is None or name not in layers.names or not len(layers.steps):
+    at = layers.index(incident.layer)
+    if layers.steps is None or layers.rms is None or at is None or not len(layers.steps):
         return "", None
-    values = layers.rms[:, layers.names.index(name)].astype(np.float64)
+    name, values = layers.names[at], layers.rms[:, at].astype(np.float64)
     measured = ~np.isnan(values)   # NaN says that there was no gradient
     first, last = span(incident, int(layers.steps[-1]), layers.steps)
     found = thin(layers.steps[measured], values[measured], first, last, COLUMNS)

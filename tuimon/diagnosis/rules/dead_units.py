@@ -24,7 +24,7 @@ Source: reference 2.18.
 
 from __future__ import annotations
 
-from tuimon.diagnosis.activations import DEAD, EARLY, LASTING, Sampled, Streaks
+from tuimon.diagnosis.activations import DEAD, EARLY, LASTING, RISE, Sampled, Streaks
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rule import Episode, Rule, Story, rate_cause, rate_cut
 from tuimon.diagnosis.signals import Signals
@@ -67,7 +67,8 @@ class DeadUnits(Rule):
             return
         worst = max(dying or found, key=lambda layer: shares.get(layer, 0.0))
         if self.episode is None:
-            self.open(now, min(found.values()), "warning" if dying else "info", "medium", peak=0.0)
+            onset = min(self._onset(layer, since, now) for layer, since in found.items())
+            self.open(now, onset, "warning" if dying else "info", "medium", peak=0.0)
         episode = self.episode
         assert episode is not None
         if dying and episode.severity == "info":
@@ -78,6 +79,11 @@ class DeadUnits(Rule):
         share = shares.get(worst, n.get("share", 0.0))
         n |= {"share": share, "peak": max(n["peak"], share), "began": median(activations.early["dead_units", worst]),
               "layers": float(len(found)), "of": float(len(shares))}
+
+    def _onset(self, layer: str, step: int, now: Signals) -> int:
+        """When the share left what it had been."""
+        usual = median(now.activations.early["dead_units", layer]) + RISE
+        return now.activations.turned("dead_units", layer, step, lambda share: share > usual)
 
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""

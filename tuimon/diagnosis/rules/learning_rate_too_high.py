@@ -18,7 +18,8 @@ row above 5e-2; and within 30 steps a loss alarm (CUSUM), a gradient alarm (five
 or a loss that swings with period two (lag-1 autocorrelation at most -0.5 in two windows of 128), or, as of the last
 sampled row, a layer whose attention has collapsed or whose units have fallen silent (see attention-collapse,
 dead-units). False alarms: reports of the companions, 1 in 288,000 steps, times those with a high ratio. Over when 30
-steps have passed without a companion: a high ratio alone is borne.
+steps have passed without a companion: a high ratio alone is borne. The onset is when the ratio became high; one or two
+samples that are not do not end that stretch.
 
 Source: reference 2.7, with its measured sweep of learning rates.
 """
@@ -37,6 +38,8 @@ from tuimon.diagnosis.wording import count, number, rate
 HIGH = 2e-2
 STRONG = 5e-2
 SAMPLES = 20
+DIP = 3
+"""Samples in a row that are not high, and end the stretch whose first step is the onset."""
 
 
 class LearningRateTooHigh(Rule):
@@ -48,7 +51,7 @@ class LearningRateTooHigh(Rule):
 
     def clear(self) -> None:
         """Nothing high."""
-        self.strong = 0
+        self.strong = self.low = 0
         self.high_since: int | None = None
         self.swings = 0
         self.swing_row = LONG_AGO
@@ -64,9 +67,10 @@ class LearningRateTooHigh(Rule):
         ratio = now.ratio
         if ratio is not None:
             self.strong = self.strong + 1 if ratio > STRONG and now.update_samples > 10 else 0
-            if ratio <= HIGH:
+            self.low = self.low + 1 if ratio <= HIGH else 0
+            if self.low >= DIP:
                 self.high_since = None
-            elif self.high_since is None:
+            elif self.low == 0 and self.high_since is None:
                 self.high_since = now.step
         self._look_for_swing(now)
         smooth = now.ratio_ewma.value
