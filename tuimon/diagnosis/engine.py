@@ -1,18 +1,15 @@
 """The engine: a fold of chunks into a diagnosis. Pure; the same whatever the chunks' sizes.
 
 `start` makes a state, `feed` consumes one and hands it on (the state given is not to be used again: what changes in it
-changes in place), `diagnose` reads it. Rows, per-tensor rows, probe rows and marks are taken one by one in the order in
-which they happened; nothing looks at a chunk as a whole, so where the log was cut cannot matter.
+changes in place), `diagnose` reads it. Rows, per-tensor rows, probe rows and marks are taken in the order in which
+they happened: one by one where a rule wants to look, and those between, at which no rule would, in one go (see
+`outlook`). Both leave the same state, so where the log was cut cannot matter.
 """
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
-from tuimon.diagnosis.activations import Sampled
 from tuimon.diagnosis.causes import with_causes
 from tuimon.diagnosis.model import (
     CATEGORIES,
@@ -27,100 +24,28 @@ from tuimon.diagnosis.model import (
 from tuimon.diagnosis.rule import Rule
 from tuimon.diagnosis.rules import RULES
 from tuimon.diagnosis.signals import Signals
+from tuimon.diagnosis.walk import State
 from tuimon.record.chunk import Chunk, Mark
 
 KEPT = 500
 """Resolved incidents that are kept, the newest."""
 
 
-@dataclass(slots=True)
-class State:
-    """All that the engine knows. Owned by whoever holds it."""
-
-    signals: Signals
-    rules: tuple[Rule, ...]
-    probing: tuple[Rule, ...]
-    """Those among them that look at activation probes."""
-    busy: bool = False
-    """Whether some rule wants every row: it has an open episode, or follows something."""
-    woken: dict[int, tuple[Rule, ...]] = field(default_factory=dict)
-    """Who looks at a row, by why it matters. [Most rows matter to nobody: a tenth of the time.]"""
-
-    def row(self, at: int, step: int) -> None:
-        """Look at the next row."""
-        now = self.signals
-        wakes = now.row(at, step)
-        if self.busy:
-            called = tuple(r for r in self.rules if r.wakes & wakes or r.episode is not None or r.attending)
-        else:
-            found = self.woken.get(wakes)
-            called = self._asked(wakes) if found is None else found
-        for rule in called:
-            rule.row(now)
-        if called:
-            self.look_around()
-
-    def sampled(self, row: Sampled) -> None:
-        """Look at the next row of activation probes."""
-        self.signals.activations.take(row)
-        for rule in self.probing:
-            rule.probes(row, self.signals)
-            self.busy = self.busy or rule.episode is not None
-
-    def look_around(self) -> None:
-        """See whether anybody wants every row from here on."""
-        self.busy = any(rule.episode is not None or rule.attending for rule in self.rules)
-
-    def _asked(self, wakes: int) -> tuple[Rule, ...]:
-        found = self.woken[wakes] = tuple(rule for rule in self.rules if rule.wakes & wakes)
-        return found
-
-
 def start(context: RunContext, rules: Sequence[type[Rule]] = RULES) -> State:
     """The state before the first step."""
-    made = tuple(rule(context) for rule in rules)
-    return State(Signals(context), made, tuple(rule for rule in made if type(rule).probes is not Rule.probes))
+    return State(Signals(context), tuple(rule(context) for rule in rules))
 
 
 def feed(state: State, chunk: Chunk) -> State:
     """Take in a stretch of the run. Consumes `state`."""
-    now = state.signals
-    now.load(chunk)
-    steps = chunk.steps.tolist()
-    tensor_steps = chunk.tensors.steps.tolist()
-    samples = deque(now.activations.samples(chunk))
+    state.load(chunk)
     at = 0
-    for position, mark in [*placed(steps, chunk.marks), (len(steps), None)]:
-        for i in range(at, position):
-            at_step = steps[i]
-            while tensor_steps and tensor_steps[0] < at_step:
-                _profile(state, chunk, tensor_steps)
-            while samples and samples[0].step < at_step:
-                state.sampled(samples.popleft())
-            state.row(i, at_step)
+    for position, mark in [*placed(chunk.steps.tolist(), chunk.marks), (len(chunk), None)]:
+        state.take(at, position, None if mark is None else mark.step)
         at = position
-        last = math.inf if mark is None else mark.step
-        while tensor_steps and tensor_steps[0] <= last:
-            _profile(state, chunk, tensor_steps)
-        while samples and samples[0].step <= last:
-            state.sampled(samples.popleft())
         if mark is not None:
-            for rule in state.rules:
-                rule.mark(mark, now)
-            state.look_around()
-            now.mark(mark)
+            state.mark(mark)
     return state
-
-
-def _profile(state: State, chunk: Chunk, waiting: list[int]) -> None:
-    """Take in the first of the per-tensor rows that are still waiting."""
-    i = len(chunk.tensors) - len(waiting)
-    step = waiting.pop(0)
-    found = state.signals.tensors(step, chunk.tensors, i)
-    if found is not None:
-        for rule in state.rules:
-            rule.profile(found, state.signals)
-        state.look_around()
 
 
 def placed(steps: Sequence[int], marks: Sequence[Mark]) -> Iterator[tuple[int, Mark]]:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from tuimon.diagnosis.activations import Sampled
-from tuimon.diagnosis.layers import Profile
+from tuimon.diagnosis.layers import Profile, Profiles
 from tuimon.diagnosis.model import Category, Confidence, Evidence, Incident, RunContext, Severity
 from tuimon.diagnosis.rows import ROW
 from tuimon.diagnosis.signals import NEAR, Signals
 from tuimon.diagnosis.wording import count, fold, rate
-from tuimon.record.chunk import Mark
+from tuimon.record.chunk import Bools, Mark
+
+if TYPE_CHECKING:
+    from tuimon.diagnosis.outlook import Outlook
 
 CLEAN: Final = 30
 """Rows back in the usual range after which an incident counts as over."""
@@ -79,7 +82,10 @@ class Rule:
     needs: ClassVar[tuple[str, ...]]
     """Columns without which it cannot look; "tensors" for per-tensor rows, a quantity for activation probes."""
     wakes: ClassVar[int] = ROW
-    """Which rows it looks at while nothing is going on (bits of `signals`). With an episode open it sees every row."""
+    """Which rows it looks at while nothing is going on: bits of `rows`."""
+    follows: ClassVar[int] = ROW
+    """Which rows it looks at while an episode is open. One that lasts must not ask for every row without need: the run
+    cannot be taken in stretches then."""
     holds: ClassVar[bool] = False
     """Whether its critical episodes keep the bad stretch out of the baselines."""
     rescue_helps: ClassVar[bool] = False
@@ -96,11 +102,38 @@ class Rule:
     def clear(self) -> None:
         """Forget whatever was building up: the run starts anew."""
 
+    @property
+    def wants(self) -> int:
+        """Which rows it looks at now."""
+        return ROW if self.attending else self.wakes if self.episode is None else self.follows
+
     def row(self, now: Signals) -> None:
         """Look at one row."""
 
+    def singles(self, ahead: Outlook) -> Bools | None:
+        """(n,) which of the rows ahead it must look at, if it wants every row; None: each of them.
+
+        At all others nothing may begin or end: `pass_over` takes them in.
+        """
+        del ahead
+        return None
+
+    def pass_over(self, ahead: Outlook, at: int, upto: int) -> None:
+        """Take in the rows from `at` to `upto`, the last left out, of which `singles` has named none."""
+
     def profile(self, row: Profile, now: Signals) -> None:
         """Look at one row of per-layer gradients."""
+
+    def unusual(self, rows: Profiles) -> Bools | None:
+        """(m,) which rows of per-layer gradients ahead it must look at; None: each of them.
+
+        At all others nothing may begin or end: `pass_profiles` takes them in.
+        """
+        del rows
+        return None
+
+    def pass_profiles(self, rows: Profiles, i: int, j: int) -> None:
+        """Take in the rows i to j of per-layer gradients, j left out, of which `unusual` has named none."""
 
     def probes(self, row: Sampled, now: Signals) -> None:
         """Look at one row of activation probes."""

@@ -47,7 +47,7 @@ class AttentionCollapse(Rule):
     """T301."""
 
     slug, code, category, needs = "attention-collapse", "T301", "activations", ("attention_logit", "attention_entropy")
-    wakes = 0
+    wakes = follows = 0
     rescue_helps = True
 
     def clear(self) -> None:

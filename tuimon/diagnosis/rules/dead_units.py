@@ -38,7 +38,7 @@ class DeadUnits(Rule):
     """T302."""
 
     slug, code, category, needs = "dead-units", "T302", "activations", ("dead_units",)
-    wakes = 0
+    wakes = follows = 0
     rescue_helps = True
 
     def clear(self) -> None:

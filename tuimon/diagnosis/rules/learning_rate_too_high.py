@@ -29,24 +29,21 @@ from __future__ import annotations
 import math
 
 from tuimon.diagnosis.model import Evidence
-from tuimon.diagnosis.rows import STIR, UPDATE, WINDOW_FULL
+from tuimon.diagnosis.rows import STEEP, STIR, WINDOW_FULL
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
-from tuimon.diagnosis.signals import LONG_AGO, NEAR, Signals
+from tuimon.diagnosis.signals import DIP, HIGH_UPDATE, LONG_AGO, NEAR, Signals
 from tuimon.diagnosis.statistics import lag_one, ranked
 from tuimon.diagnosis.wording import count, number, rate
 
-HIGH = 2e-2
 STRONG = 5e-2
 SAMPLES = 20
-DIP = 3
-"""Samples in a row that are not high, and end the stretch whose first step is the onset."""
 
 
 class LearningRateTooHigh(Rule):
     """T113."""
 
     slug, code, category, needs = "learning-rate-too-high", "T113", "updates", ("update_ratio",)
-    wakes = STIR | UPDATE | WINDOW_FULL
+    wakes = STIR | STEEP | WINDOW_FULL
     rescue_helps = True
 
     def clear(self) -> None:
@@ -67,14 +64,14 @@ class LearningRateTooHigh(Rule):
         ratio = now.ratio
         if ratio is not None:
             self.strong = self.strong + 1 if ratio > STRONG and now.update_samples > 10 else 0
-            self.low = self.low + 1 if ratio <= HIGH else 0
+            self.low = self.low + 1 if ratio <= HIGH_UPDATE else 0
             if self.low >= DIP:
                 self.high_since = None
             elif self.low == 0 and self.high_since is None:
                 self.high_since = now.step
         self._look_for_swing(now)
         smooth = now.ratio_ewma.value
-        high = (now.ratio_ewma.count >= SAMPLES and smooth > math.log10(HIGH)) or self.strong >= 3
+        high = (now.ratio_ewma.count >= SAMPLES and smooth > math.log10(HIGH_UPDATE)) or self.strong >= 3
         if self.episode is None:
             if high and self._has_companion(now, CLEAN):
                 strong = max(smooth, math.log10(ratio or 1e-30)) > math.log10(STRONG)
@@ -144,5 +141,6 @@ class LearningRateTooHigh(Rule):
         trial = f", for example {rate(lr / 3)}" if math.isfinite(lr) and lr > 0 and n.get("lr_growth", 1) < 3 else ""
         advice = (rate_cut(episode) + trial, "warm up over 100 steps or more", clip_advice(self.context))
         return Story(
-            "Learning rate too high", why, advice, (Evidence("update_ratio", level, HIGH, n["usual"]),), "too large"
+            "Learning rate too high", why, advice,
+            (Evidence("update_ratio", level, HIGH_UPDATE, n["usual"]),), "too large",
         )

@@ -26,11 +26,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from tuimon.diagnosis.model import Evidence, RunContext
-from tuimon.diagnosis.rows import BLOCK, UPDATE
+from tuimon.diagnosis.outlook import Outlook
+from tuimon.diagnosis.rows import BLOCK
 from tuimon.diagnosis.rule import Episode, Rule, Story
 from tuimon.diagnosis.signals import EARLY, Signals
 from tuimon.diagnosis.wording import count, number, rate
+from tuimon.record.chunk import Bools
 
 LOW = 1e-4
 STRONG = 1e-5
@@ -48,10 +52,13 @@ class LearningRateTooLow(Rule):
     """T114."""
 
     slug, code, category, needs = "learning-rate-too-low", "T114", "updates", ("update_ratio", "loss")
-    wakes = BLOCK | UPDATE
+    wakes = BLOCK
 
     def clear(self) -> None:
-        """No state besides the episode."""
+        """Not low."""
+        self.limit = math.nan
+        self.low = False
+        """Whether the ratio was below it when it was last looked at."""
 
     def waits_for(self, now: Signals) -> tuple[str, ...]:
         """A stretch long enough to see slow progress."""
@@ -65,7 +72,8 @@ class LearningRateTooLow(Rule):
     def row(self, now: Signals) -> None:
         """Low ratio, and slow or no progress; asked whenever sixteen more losses are in."""
         ewma = now.ratio_ewma
-        low = ewma.count >= SAMPLES and ewma.value < math.log10(LOW * band(self.context, now))
+        self.limit = math.log10(LOW * band(self.context, now))
+        low = self.low = ewma.count >= SAMPLES and ewma.value < self.limit
         if self.episode:
             if now.ratio is not None:
                 self.episode.numbers["ratio"] = now.ratio
@@ -91,6 +99,28 @@ class LearningRateTooLow(Rule):
                 limit=LOW * band(self.context, now),
                 recent=now.blocks.means[-1],
             )
+
+    def singles(self, ahead: Outlook) -> Bools | None:
+        """As long as the ratio stays low, none; from where it does not, all."""
+        found = np.zeros(len(ahead), np.bool_)
+        if self.episode is None or self.episode.clean or not self.low:
+            return None
+        if ahead.measured("update_ratio") is not None:
+            if ahead.mean_ratios is None:
+                return None
+            at, means = ahead.mean_ratios
+            high = np.flatnonzero(~(means < self.limit))
+            if len(high):
+                found[at[high[0]]:] = True
+        return found
+
+    def pass_over(self, ahead: Outlook, at: int, upto: int) -> None:
+        """Remember the last ratio."""
+        ratios = ahead.measured("update_ratio")
+        if ratios is not None and self.episode is not None:
+            i, j = ratios.within(at, upto)
+            if i < j:
+                self.episode.numbers["ratio"] = ratios.plain[j - 1]
 
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
@@ -133,14 +163,16 @@ def may_be_tuned(context: RunContext, now: Signals) -> bool:
 
 def creep(now: Signals) -> tuple[str, float, float]:
     """Whether the progress is "steady", "flat" or neither (""), and how much the loss fell in each half of the run."""
-    means, start, sigma = now.blocks.means[EARLY // 16 :], now.loss_start, now.loss_base.scale
-    if len(means) < 6 or start is None or not math.isfinite(sigma):
+    means, start, sigma = now.blocks.means, now.loss_start, now.loss_base.scale
+    skip = EARLY // 16
+    size = len(means) - skip
+    if size < 6 or start is None or not math.isfinite(sigma):
         return "", 0.0, 0.0
-    half = len(means) // 2
-    begin, middle, end = sum(means[:2]) / 2, sum(means[half - 1 : half + 1]) / 2, sum(means[-2:]) / 2
+    half = skip + size // 2
+    begin, middle, end = sum(means[skip : skip + 2]) / 2, sum(means[half - 1 : half + 1]) / 2, sum(means[-2:]) / 2
     first, second = begin - middle, middle - end
     error = sigma / math.sqrt(16)  # each of the two ends is a mean of 32 losses
-    slow = first + second <= SLOW * abs(begin) * 16 * len(means)
+    slow = first + second <= SLOW * abs(begin) * 16 * size
     if slow and second > 3 * error and second >= 0.5 * first > 0:
         return "steady", first, second
     if abs(start - end) + 2.33 * error < 0.02 * abs(start):

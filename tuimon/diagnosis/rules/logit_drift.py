@@ -38,7 +38,7 @@ class LogitDrift(Rule):
     """T303."""
 
     slug, code, category, needs = "logit-drift", "T303", "activations", ("logit_scale",)
-    wakes = 0
+    wakes = follows = 0
 
     def clear(self) -> None:
         """No streak."""

@@ -24,12 +24,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from tuimon.diagnosis.model import Evidence
+from tuimon.diagnosis.outlook import Outlook
 from tuimon.diagnosis.rows import ROW
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, fold, rate
-from tuimon.record.chunk import Mark
+from tuimon.record.chunk import Bools, Mark
 
 SETTLED = 50
 LEAP = 1.5
@@ -66,6 +69,7 @@ class LrScheduleFault(Rule):
         if lr is None:
             return
         if self.episode is None and lr == self.last and self.quiet >= SETTLED and lr > 0 and lr <= 1.01 * self.settled:
+            self.nothing = 0
             return  # the usual case, at the price of one comparison
         usable = math.isfinite(lr) and lr > 0
         self.nothing = 0 if usable else self.nothing + 1
@@ -79,11 +83,39 @@ class LrScheduleFault(Rule):
         elif usable and lr <= FLOOR * self.peak and self._is_early(now):
             self.open(now, now.step, "warning", "medium", kind=2.0, value=lr, limit=FLOOR * self.peak, from_=self.peak)
         if usable:
-            self.quiet = 0 if lr > 1.001 * self.last else self.quiet + 1
-            self.peak = max(self.peak, lr)
-            if self.quiet >= SETTLED and self.episode is None:
-                self.settled = max(self.peak, 0.0)
-            self.last = lr
+            self._learn(lr)
+
+    def _learn(self, lr: float) -> None:
+        self.quiet = 0 if lr > 1.001 * self.last else self.quiet + 1
+        self.peak = max(self.peak, lr)
+        if self.quiet >= SETTLED and self.episode is None:
+            self.settled = self.peak
+        self.last = lr
+
+    def singles(self, ahead: Outlook) -> Bools | None:
+        """Rates that may be a leap above the level, which only rises, or a fall to nothing."""
+        rates = ahead.measured("lr")
+        if self.episode is not None:
+            return None
+        found = np.zeros(len(ahead), np.bool_)
+        if rates is None:
+            return found
+        level = self.settled if self.settled > 0 else self.peak or rates.plain[0]
+        odd = rates.values > LEAP * level
+        if self.context.total_steps is not None:
+            odd |= rates.values <= FLOOR * np.maximum(self.peak, np.maximum.accumulate(rates.values))
+        found[rates.at] = odd
+        return found
+
+    def pass_over(self, ahead: Outlook, at: int, upto: int) -> None:
+        """Learn the level."""
+        rates = ahead.measured("lr")
+        if rates is None:
+            return
+        i, j = rates.within(at, upto)
+        for lr in rates.plain[i:j]:
+            self.nothing = 0
+            self._learn(lr)
 
     def _is_ending(self, now: Signals) -> bool:
         total = self.context.total_steps

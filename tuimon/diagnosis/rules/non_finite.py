@@ -26,15 +26,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from tuimon.diagnosis.autopsy.model import Autopsy
 from tuimon.diagnosis.autopsy.words import advice, layer, sentence
-from tuimon.diagnosis.layers import Profile
+from tuimon.diagnosis.layers import Profile, Profiles
 from tuimon.diagnosis.model import Evidence, RunContext, Severity
 from tuimon.diagnosis.rows import MUST_BE_FINITE, STIR
 from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, number
-from tuimon.record.chunk import Mark
+from tuimon.record.chunk import Bools, Mark
 
 
 class NonFinite(Rule):
@@ -95,6 +97,10 @@ class NonFinite(Rule):
         """Name the layer as soon as its gradients have arrived."""
         if self.episode and self.episode.layer is None and row.step >= self.episode.onset:
             self.episode.layer = self._layer(now)
+
+    def unusual(self, rows: Profiles) -> Bools | None:
+        """None, unless something is going on."""
+        return np.zeros(len(rows), np.bool_) if self.episode is None else None
 
     def mark(self, mark: Mark, now: Signals) -> None:
         """Take in what an autopsy has found."""

@@ -44,7 +44,7 @@ class Oscillation(Rule):
     """T106."""
 
     slug, code, category, needs = "oscillation", "T106", "loss", ("loss",)
-    wakes = WINDOW_FULL
+    wakes = follows = WINDOW_FULL
 
     def clear(self) -> None:
         """No wave seen."""

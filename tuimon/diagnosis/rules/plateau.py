@@ -53,7 +53,7 @@ class Plateau(Rule):
     """T107."""
 
     slug, code, category, needs = "plateau", "T107", "loss", ("loss",)
-    wakes = BLOCK
+    wakes = follows = BLOCK
 
     def clear(self) -> None:
         """No look yet."""
