@@ -30,8 +30,8 @@ def found_in(run_dir: Path) -> Found:
 
 
 def probed(model: nn.Module, forward: Any, run_dir: Path, steps: int = 1, **options: Any) -> Found:
-    """A few steps of SGD on a scalar that `forward` gives, and what was measured."""
-    opt = torch.optim.SGD(model.parameters(), lr=1e-3)
+    """A few steps, that move nothing, on a scalar that `forward` gives; what was measured."""
+    opt = torch.optim.SGD(model.parameters(), lr=0.0)
     with tuimon.attach(model, opt, run_dir=run_dir, checkpoints="off", **{"detail": "full", **options}) as monitor:
         for _ in range(steps):
             forward().backward()

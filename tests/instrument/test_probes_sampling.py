@@ -17,6 +17,7 @@ import torch
 import training_loops as loops
 from probing import Layer, Trunk, found_in, tokens
 from test_cost_guards import Ops
+from test_ring_in_flight import on_gpu
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 from torch.utils.data import DataLoader
@@ -85,8 +86,9 @@ def test_losses_weights_gradients_and_random_numbers_are_bit_for_bit_those_of_a_
 
 
 def test_a_step_is_sampled_at_its_first_pass_with_gradients_in_training_and_at_no_other(tmp_path: Path) -> None:
-    """Micro-batches that follow, evaluation before and in between, and a look without gradients do not count."""
+    """A second pass, micro-batches that follow, evaluation before, and a look without gradients do not count."""
     model, opt = made()
+    expected: dict[int, float] = {}
     with tuimon.attach(model, opt, run_dir=tmp_path / "run", detail="full", checkpoints="off"):
         for n in range(1, 12):
             with torch.no_grad():
@@ -94,6 +96,7 @@ def test_a_step_is_sampled_at_its_first_pass_with_gradients_in_training_and_at_n
             model.eval()
             model(tokens(92)).sum()
             model.train()
+            (loss_of(model, 10 * n) + loss_of(model, 93)).backward()
             for j in range(3):
                 loss_of(model, 10 * n + j).backward()
             if n in (1, 10):
@@ -101,15 +104,15 @@ def test_a_step_is_sampled_at_its_first_pass_with_gradients_in_training_and_at_n
                 handle = model.layers[0].register_forward_hook(lambda _m, _a, out, held=held: held.append(out.detach()))
                 loss_of(model, 10 * n)
                 handle.remove()
-                true = held[0].square().mean().sqrt().item()
-                expected = {1: true} if n == 1 else {**expected, n: true}  # noqa: F821  # bound at n == 1
+                expected[n] = held[0].square().mean().sqrt().item()
             opt.step()
             opt.zero_grad()
     assert found_in(tmp_path / "run")["layers.0", "activation_rms"] == pytest.approx(expected)
 
 
-def save_products(_context: Any, op: Any, *_args: Any, **_kwargs: Any) -> CheckpointPolicy:
-    return CheckpointPolicy.MUST_SAVE if op is torch.ops.aten.mm.default else CheckpointPolicy.PREFER_RECOMPUTE
+def save_all(*_: Any, **__: Any) -> CheckpointPolicy:
+    """Operations of ours that came in between would be taken for the model's."""
+    return CheckpointPolicy.MUST_SAVE
 
 
 class Checkpointed(Trunk):
@@ -126,7 +129,7 @@ class Checkpointed(Trunk):
 
 @pytest.mark.parametrize("how", [
     {"use_reentrant": False}, {"use_reentrant": True},
-    {"use_reentrant": False, "context_fn": functools.partial(create_selective_checkpoint_contexts, save_products)},
+    {"use_reentrant": False, "context_fn": functools.partial(create_selective_checkpoint_contexts, save_all)},
 ], ids=["", "re-entrant", "selective"])
 def test_what_checkpointing_computes_again_counts_once_and_is_not_disturbed(
     how: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -373,3 +376,26 @@ def test_a_sampling_of_nothing_is_never_due() -> None:
     assert not sampling.is_due
     assert EMPTY > 1
     assert all(sampling.taken(n) is None and not sampling.is_due for n in range(1, 40))
+
+
+@on_gpu()
+def test_on_cuda_no_sampled_step_synchronises_and_its_numbers_are_those_of_the_cpu(tmp_path: Path) -> None:
+    found = []
+    for device in ("cpu", "cuda"):
+        model, opt = made()
+        model.to(device)
+        batches = [tokens(i).to(device) for i in range(12)]
+        with tuimon.attach(model, opt, run_dir=tmp_path / device, detail="full", checkpoints="off") as monitor:
+            torch.cuda.set_sync_debug_mode("error" if device == "cuda" else "default")
+            try:
+                for batch in batches:
+                    nn.functional.cross_entropy(model(batch).flatten(0, 1), batch.flatten()).backward()
+                    opt.step()
+                    opt.zero_grad()
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+            assert not monitor.probe.off
+        found.append(found_in(monitor.run_dir))
+    for name, steps in found[0].items():
+        assert found[1][name][1] == pytest.approx(steps[1], rel=1e-3)
+        assert sorted(found[1][name]) == [1, 10]

@@ -14,7 +14,7 @@ Activation probes look at the first step, and then
 
     full     every 10th step
     light    every 128th
-    auto     on the CPU: every 32nd, or more rarely (64th, 128th, ... 1024th) so that they take at most 0.4 % of the
+    auto     on the CPU: every 32nd, or more rarely (64th, 128th, ... 1024th) so that they take at most 0.5 % of the
              step, which is taken out of what weights and updates may cost; of the first 256 steps every 16th, until
              that has cost 100 ms. On a device: every 64th.
 
@@ -23,6 +23,8 @@ and, whatever is planned, at every 8th of the 64 steps that follow a rollback: w
 
 from __future__ import annotations
 
+import statistics
+from collections import deque
 from typing import Final, Literal
 
 Detail = Literal["auto", "full", "light"]
@@ -42,7 +44,7 @@ FIRST: Final = 8
 """Stride until the first costs are known."""
 ALERT_STEPS: Final = 8
 """Steps measured in full after a non-finite value, to name the layer it came from."""
-PROBES_SHARE: Final = 0.004
+PROBES_SHARE: Final = 0.005
 """Share of the step that activation probes may take."""
 PROBES_DENSEST: Final = 32
 PROBES_SPARSEST: Final = 1024
@@ -83,8 +85,9 @@ class Cadence:
         self._early_left = EARLY_SECONDS
         self.probes_every = {"full": 10, "light": 128, "auto": PROBES_DENSEST if timed else PROBES_ON_DEVICE}[detail]
         self._probes_early_until = from_step + PROBES_EARLY if self._adapts else 0
-        self._probes_early_left, self._probes_again_until = PROBES_EARLY_SECONDS, 0
-        self._probe, self._probed = 0.0, 0
+        self._probes_again_until = self._probed = 0
+        self._probe = 0.0
+        self._probe_costs: deque[float] = deque(maxlen=5)
         self._alert_until = 0
         self._step = self._always = self._extra = 0.0
 
@@ -100,7 +103,8 @@ class Cadence:
 
     def wants_probes(self, step: int) -> bool:
         """Whether activations are sampled at this step."""
-        if step <= self._probes_early_until and self._probes_early_left > 0 and step % SPARSEST == 0:
+        is_early = step <= self._probes_early_until and self._probed * self._probe <= PROBES_EARLY_SECONDS
+        if is_early and step % SPARSEST == 0:
             return True
         if step <= self._probes_again_until and step % FIRST == 0:
             return True
@@ -144,11 +148,15 @@ class Cadence:
             self.stride = _power_of_two(self._extra / left, SPARSEST)
 
     def learn_probes(self, seconds: float) -> None:
-        """One sample of activations took `seconds`. The first, which is slow, counts until there is another."""
+        """One sample of activations took `seconds`. The first, which is slow, counts until there is another.
+
+        A median: samples are few, and one in which another process was let in would make the next ones rare.
+        """
         self._probed += 1
-        self._probe = seconds if self._probed <= 2 else _mean(self._probe, seconds)
-        if self._adapts:
-            self._probes_early_left -= seconds
+        if self._probed == 2:
+            self._probe_costs.clear()
+        self._probe_costs.append(seconds)
+        self._probe = statistics.median(self._probe_costs)
 
 
 def _mean(so_far: float, value: float) -> float:

@@ -111,9 +111,9 @@ class Probe:
         self._touch()
         self._now.waited = (self._now.waited or 0.0) + seconds
         self._now.batch_tokens += tokens_of_batch(batch)
-        self.outbox.batches.entered(self._step + 1, None, (batch,), {})
         if self.sampling.is_due:
             self.sampling.begins(called=False)
+        self.outbox.batches.entered(self._step + 1, None, (batch,), {})
 
     @guarded
     def backward_begins(self, tensors: Any, grads: Any, unscale: Callable[[Tensor], Tensor]) -> None:

@@ -68,7 +68,7 @@ class Steering:
         )
         self._warming: tuple[str, int] | None = None
         self._earning: set[int] = set()
-        self._moved = self._is_off = self._is_dismissed = False
+        self.has_moved = self._is_off = self._is_dismissed = False
         self._verbs: dict[Verb, Callable[[Command, int], Result]] = {
             "pause": self._nothing, "resume": self._nothing, "hold": self._nothing, "stop": self._stop,
             "checkpoint": self._save, "rollback": self._roll_back, "set-lr-scale": self._set_lr_scale,
@@ -129,7 +129,7 @@ class Steering:
         self._saving.release()
 
     def _attend(self, step: int) -> None:
-        self._moved = False
+        self.has_moved = False
         if self.state == "starting":
             self._enter("running", step, "first step")
         self._read(step)
@@ -150,11 +150,6 @@ class Steering:
         if self._warming is not None:
             due.append(self._warming[1])
         return min(due)
-
-    @property
-    def has_moved(self) -> bool:
-        """Whether the last boundary put the training state back to an earlier step."""
-        return self._moved
 
     def _read(self, step: int) -> None:
         while (letter := self._mailbox.next()) is not None:
@@ -260,7 +255,7 @@ class Steering:
             return Refuse(str(to_step))
         self._hand_over()
         put_back(self._recorder, self._snapshots, to_step, step)
-        self._moved = True
+        self.has_moved = True
         return Done()
 
     def _rescue(self, command: Command, step: int) -> Result:
@@ -272,7 +267,7 @@ class Steering:
         cut = rescue(self._recorder, self._overrides, self._snapshots, command, to_step, step)
         if isinstance(cut, str):
             return Refuse(cut)
-        self._moved = True
+        self.has_moved = True
         self._end_warmup(step, cut_short=True)
         self._warming = (command.id, step + cut.warmup)
         self._enter("running", step, _by(command))
@@ -319,7 +314,7 @@ class Steering:
     def _snapshot_if_due(self, step: int) -> None:
         """Not while something is wrong, not at a boundary that went back: that state is kept already."""
         snapshots = self._snapshots
-        if snapshots is None or self._is_off or self._moved or step % self._every or not self._situation.is_calm:
+        if snapshots is None or self._is_off or self.has_moved or step % self._every or not self._situation.is_calm:
             return
         if not self._ladder.is_stopping and step not in snapshots.steps:
             self._capture(snapshots, step)

@@ -33,32 +33,30 @@ class Reading:
         """The number of its first quantity in the probe table."""
         self.is_done = False
         self._held: dict[nn.Module, Any] = {}
-
-    @property
-    def modules(self) -> list[nn.Module]:
+        parts = (place.q, place.k, place.module) if isinstance(place, Attention) else (place.module,)
+        self.modules: list[nn.Module] = list(dict.fromkeys(parts))
         """Those to be looked at, each once; the last to be called completes it."""
-        place = self.place
-        if isinstance(place, Attention):
-            return list(dict.fromkeys((place.q, place.k, place.module)))
-        return [place.module]
 
     def forget(self) -> None:
         """Hold nothing of that pass any more."""
         self._held.clear()
         self.is_done = False
 
-    def saw(self, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Values:
-        """One of its modules was called: what is known then, () while it is not complete."""
+    def holds(self, module: nn.Module, output: Any) -> bool:
+        """Whether what this one of its modules gave only has to be kept until the last one is called."""
+        if module is self.modules[-1]:
+            return False
+        self._held[module] = output
+        return True
+
+    def saw(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Values:
+        """The last of its modules was called: what is known then."""
         place = self.place
+        self.is_done = True
         if isinstance(place, Attention):
-            if module is not place.module:
-                self._held[module] = output
-                return ()
             q, k = self._held.get(place.q), self._held.get(place.k)
             self._held.clear()
-            self.is_done = True
             return attention(place, q, k, args, kwargs)
-        self.is_done = True
         if isinstance(place, Packed):
             return packed(place.module, {**dict(zip(_PACKED, args, strict=False)), **kwargs})
         if isinstance(place, Units):

@@ -96,8 +96,7 @@ class Sampling:
         """Whether the step under way is to be sampled and has not begun to be: the one look that others cost."""
         self.is_open = False
         self.aside = 0.0
-        """Seconds of this thread that the sample of the step just completed took outside of forward passes; 0 without
-        one. The thread's, for what else the machine is doing must not make samples rare."""
+        """Seconds that the sample of the step just completed took outside of forward passes; 0 without one."""
         self._spent = self._outside = 0.0
         """Of the step under way, in all and outside."""
         self._handles: list[RemovableHandle] = []
@@ -110,7 +109,7 @@ class Sampling:
         self._was_called = self._was_called or called
         if not (called or (not self._was_called and self._uncalled >= UNCALLED)):
             return
-        began = time.thread_time()
+        began = time.perf_counter()
         self.is_due = False
         try:
             self._open()
@@ -139,11 +138,13 @@ class Sampling:
         """One of the hooked modules was called."""
         if reading.is_done or not (module.training and torch.is_grad_enabled()) or _is_elsewhere():
             return
-        began = time.thread_time()
+        if reading.holds(module, output):
+            return
+        began = time.perf_counter()
         try:
             torch._C._set_grad_enabled(False)  # noqa: SLF001  # as `step.guarded` does
             with _undisturbed():
-                values = reading.saw(module, args, kwargs, output)
+                values = reading.saw(args, kwargs, output)
             for column, value in enumerate(values, start=reading.first):
                 if value is not None:
                     self._found[column] = value
@@ -151,12 +152,12 @@ class Sampling:
             self._fail(error)
         finally:
             torch._C._set_grad_enabled(True)  # noqa: SLF001
-            self._spent += time.thread_time() - began
+            self._spent += time.perf_counter() - began
 
     def ended(self) -> None:
         """The first backward of the step is over."""
         if self.is_open:
-            began = time.thread_time()
+            began = time.perf_counter()
             self._shut()
             self._took(began)
 
@@ -169,7 +170,7 @@ class Sampling:
         return sample
 
     def _complete(self) -> Sample | None:
-        began = time.thread_time()
+        began = time.perf_counter()
         found, self._found = self._found, {}
         try:
             self._shut()
@@ -210,7 +211,7 @@ class Sampling:
             reading.forget()
 
     def _took(self, began: float) -> None:
-        seconds = time.thread_time() - began
+        seconds = time.perf_counter() - began
         self._spent += seconds
         self._outside += seconds
 
