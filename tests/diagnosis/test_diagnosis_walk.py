@@ -32,8 +32,10 @@ def everything(seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray],
     columns["lr"] = [columns["lr"], 3e-3 * np.minimum(1, (t + 1) / 300) * (0.55 + 0.45 * np.cos(np.pi * t / ROWS))][seed % 2]
     columns["loss_scale"], columns["skipped"] = 2.0 ** (10 + t // 700), np.zeros(ROWS)
     columns["changed"], columns["clipped"] = np.full(ROWS, 0.9), np.full(ROWS, (0.3, 1.0)[seed % 2])
+    columns["tokens"] = np.where(t < ROWS - 400, 8192.0, 4096.0)
     present = {name: np.ones(ROWS, np.bool_) for name in columns}
-    for name, every in (("val_loss", 50), ("update_ratio", (1, 8)[seed % 2]), ("changed", 8), ("update_norm", 8)):
+    for name, every in (("val_loss", 50), ("update_ratio", (1, 8)[seed % 2]), ("changed", 8), ("update_norm", 8), ("memory", 20),
+                        ("slowest_step_time", 16), ("median_step_time", 16), ("slowest_rank", 16)):
         present[name] = t % every == every - 1
     return columns, present, rng
 

@@ -7,6 +7,7 @@ over. Owned by its caller, changes in place.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -139,13 +140,13 @@ class Baseline:
             self._size, self.count = kept, count
             self._find()
 
-    def usual(self) -> Usual | None:
-        """5th to 95th percentile of the window; None until ready."""
+    def usual(self, of: Callable[[float], float] = float) -> Usual | None:
+        """5th to 95th percentile of the window, each as `of` makes it of a value learned; None until ready."""
         if not self.ready:
             return None
         ordered = np.sort(self._window())
         n = len(ordered) - 1
-        return Usual(float(ordered[round(0.05 * n)]), float(ordered[round(0.95 * n)]), self.middle)
+        return Usual(of(float(ordered[round(0.05 * n)])), of(float(ordered[round(0.95 * n)])), of(self.middle))
 
     def _shift(self) -> None:
         """Let the oldest go."""

@@ -95,6 +95,9 @@ class Outlook:
                 self._courses.append(course(now, found, self.single))
             else:
                 self.single[found.at] = True
+        sizes = self.measured("tokens")
+        if sizes is not None and now.turns.is_new:
+            self.single[sizes.at[0]] = True
         self._courses.append(PaceCourse(now, self))
         for name in _SINGLE:
             self._mark(self.single, name)

@@ -70,13 +70,19 @@ class Pace:
     def clear(self) -> None:
         """Start anew: what was being collected is dropped."""
         self.filling: list[Timing] = []
-        """Rows on their way to a stretch; whoever appends the sixteenth asks `complete`."""
+        """Rows on their way to a stretch."""
         self.last: Stretch | None = None
         """The stretch that was completed last, and the one before it."""
         self.before: Stretch | None = None
 
-    def complete(self) -> bool:
-        """Asked when `filling` holds SIZE rows: True when they make a stretch, which then is `last`."""
+    def take(self, row: Timing) -> bool:
+        """Take in a row: True when it completes a stretch, which then is `last`."""
+        if row[1] is None and row[4] is None:
+            return False
+        self.filling.append(row)
+        return len(self.filling) == SIZE and self._complete()
+
+    def _complete(self) -> bool:
         self.filling[:] = [row for row in self.filling if is_timed(row)]
         if len(self.filling) < SIZE:
             return False

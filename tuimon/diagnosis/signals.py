@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Any, Final
+from typing import Final
 
 from tuimon.diagnosis.activations import Activations
 from tuimon.diagnosis.baseline import Baseline
 from tuimon.diagnosis.layers import Layers, Profile, Profiles
 from tuimon.diagnosis.model import RunContext, Usual
-from tuimon.diagnosis.pace import SIZE as STRETCH
 from tuimon.diagnosis.pace import Pace
 from tuimon.diagnosis.rates import Rates
 from tuimon.diagnosis.rows import (
@@ -143,8 +142,6 @@ class Signals:
             cusum.clear()
         self.grad_ewma.clear()
 
-    # ------------------------------------------------------------------ moving on
-
     def load(self, chunk: Chunk) -> None:
         """Have the columns of a stretch at hand, for `row` to walk through."""
         self.seen |= {name for name, there in chunk.present.items() if name not in self.seen and there.any()}
@@ -164,8 +161,9 @@ class Signals:
         rows = self.rows
         wakes = rows.wakes[at]
         lr = self.lr = rows.lr[at]
-        if rows.turns[at]:
-            self._turn(lr, rows.tokens[at])
+        tokens = rows.tokens[at]
+        if rows.turns[at] or (tokens is not None and self.turns.is_new):
+            self._turn(lr, tokens)
         if lr is not None:
             self.rates.add(step, lr)
             if lr != self.last_lr:
@@ -201,7 +199,10 @@ class Signals:
             if few or self.few_changed:
                 wakes |= CHANGED
                 self.few_changed = few or self.stands_still
-        return wakes | self._see_time(step, at, held=held)
+        took = rows.took[at]
+        if took is not None and 0 <= took < LEARNABLE and not held:
+            self.others["step_time"].learn(step, took)
+        return wakes | PACE if self.pace.take((step, took, rows.waited[at], tokens, rows.speed[at])) else wakes
 
     def pass_over(self, count: int, at: int, step: int) -> None:
         """Be at a row of the stretch that lies so many further, all of them calm; what was measured is `outlook`'s."""
@@ -234,7 +235,7 @@ class Signals:
         elif mark.kind == "override":
             self.turns.overridden(self.attempt_rows)
         elif mark.kind == "rollback":
-            self.rollback(whole(mark.fields.get("to_step"), mark.step))
+            self.rollback(mark.whole("to_step", mark.step))
 
     def rollback(self, to_step: int) -> None:
         """Be as if `to_step` had been the last row; where that is out of memory, start anew."""
@@ -279,12 +280,9 @@ class Signals:
 
     def usual(self) -> dict[str, Usual]:
         """Where each metric usually is; only those that are known."""
-        found = {"loss": self.loss_base.usual(), **{name: base.usual() for name, base in self.others.items()}}
-        known = {name: usual for name, usual in found.items() if usual is not None}
-        grad = self.grad_base.usual()
-        if grad is not None:
-            known["grad_norm"] = Usual(math.exp(grad.low), math.exp(grad.high), math.exp(grad.median))
-        return known
+        found = {"loss": self.loss_base.usual(), **{name: base.usual() for name, base in self.others.items()},
+                 "grad_norm": self.grad_base.usual(math.exp)}
+        return {name: usual for name, usual in found.items() if usual is not None}
 
     # ------------------------------------------------------------------ one channel each
 
@@ -355,17 +353,6 @@ class Signals:
         """
         return self.lowest < 0
 
-    def _see_time(self, step: int, at: int, *, held: bool) -> int:
-        rows = self.rows
-        took, speed = rows.took[at], rows.speed[at]
-        if took is not None and 0 <= took < LEARNABLE and not held:
-            self.others["step_time"].learn(step, took)
-        if took is None and speed is None:
-            return 0
-        timed = self.pace.filling
-        timed.append((step, took, rows.waited[at], rows.tokens[at], speed))
-        return PACE if len(timed) == STRETCH and self.pace.complete() else 0
-
     @property
     def loss_alarm(self) -> bool:
         """Whether the loss is significantly above its baseline: CUSUM over 8, or three in a row beyond 3 sigma."""
@@ -411,8 +398,3 @@ class Signals:
         wakes = UPDATE | STEEP if stirs or self.update_stirs else UPDATE
         self.update_stirs = DIP if stirs else max(0, self.update_stirs - 1)
         return wakes
-
-
-def whole(value: Any, otherwise: int) -> int:
-    """An integer out of a mark's field; `otherwise` for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else otherwise

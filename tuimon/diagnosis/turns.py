@@ -42,6 +42,11 @@ class Turns:
         self._odd = 0
         """Row of the last batch of another size: where sizes vary all the time, none of them is a turn."""
 
+    @property
+    def is_new(self) -> bool:
+        """Whether it has yet to see how large steps are: then it is asked at the first that says so."""
+        return self._size is None
+
     def overridden(self, row: int) -> None:
         """Somebody has changed the learning rate by hand: what is usual of the loss is still to be held against it."""
         self._moved = row

@@ -29,6 +29,11 @@ class Mark:
     """attempt: number, from_step. rollback: to_step. override: lr_scale, clip. note: text.
     label: metric, text (for a log), brief (for a chart's title). autopsy: see `diagnosis.autopsy.model`."""
 
+    def whole(self, name: str, otherwise: int) -> int:
+        """An integer out of its fields; `otherwise` for what is none."""
+        value = self.fields.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) else otherwise
+
 
 @dataclass(frozen=True, slots=True)
 class TensorRows:
