@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
     explain = commands.add_parser("explain", help="what a finding means: its manual page")
     explain.add_argument("rule", nargs="?", metavar="RULE", help="slug or code; without one, the list")
+    explain.add_argument("--markdown", action="store_true", help="all pages as one Markdown document (docs/rules.md)")
     explain.set_defaults(command=_explain)
 
     curve = commands.add_parser("curve", help="read loss curves: trend, changes, forecast, two verdicts")
@@ -274,8 +275,13 @@ def _explain(args: argparse.Namespace) -> int:
     import shutil
     import textwrap
 
-    from tuimon.diagnosis.manual import page, pages
+    from tuimon.diagnosis.manual import markdown, page, pages
 
+    if args.markdown:
+        if args.rule is not None:
+            raise UsageError(f"--markdown prints all pages: leave out {args.rule!r:.60}")
+        print(markdown(), end="")
+        return 0
     if args.rule is None:
         known = pages()
         wide = max(len(p.slug) for p in known)

@@ -22,9 +22,24 @@ from tuimon.record.probes import ProbeEntry
 ODD = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -1.0, 1e-300, 1e300, 50.0, None])
 
 
+ROWS = 900
+
+
+def slowing(n: int, seed: int) -> dict[str, list]:
+    """From step 501 on a run that waits for data, for one of its ranks, and is slower for it; its memory leaks."""
+    noise, t = np.exp(np.random.default_rng(seed).normal(0, 0.05, n)), np.arange(n)
+    took = noise * np.where(t < 500, 1.0, 2.5)
+    found = {"step_time": took, "data_time": took * np.where(t < 500, 0.05, 0.6), "tokens": np.full(n, 4096.0),
+             "memory": 1e9 + 2e6 * np.maximum(0, t - 330) + 1e6 * noise, "slowest_step_time": took,
+             "median_step_time": noise, "slowest_rank": np.where(t < 500, t % 4, 3)}
+    found["throughput"] = found["tokens"] / took
+    return {name: list(map(float, values)) for name, values in found.items()}
+
+
 def eventful(seed: int = 0) -> Chunk:
-    """A run in which nearly everything happens: explosion, rollback, override, NaN, resume, fading layers."""
-    columns, tensors = calm(420, seed, layers=4)
+    """A run in which nearly everything happens: explosion, rollback, override, NaN, resume, fading layers, slowness."""
+    columns, tensors = calm(ROWS, seed, layers=4)
+    columns |= slowing(ROWS, seed)
     for i in range(180, 200):
         columns["loss"][i] += 0.4 * (i - 179)
         columns["grad_norm"][i] *= 1.6 ** (i - 179)
@@ -59,7 +74,7 @@ def same(a: Diagnosis, b: Diagnosis) -> bool:
 
 
 @settings(max_examples=25)
-@given(st.lists(st.integers(0, 420), max_size=12), st.integers(0, 3))
+@given(st.lists(st.integers(0, ROWS), max_size=12), st.integers(0, 3))
 def test_where_the_log_was_cut_does_not_matter(cuts, seed):
     chunk, context = eventful(seed), PROBED
     whole, pieces = Engine(context), Engine(context)
@@ -68,8 +83,9 @@ def test_where_the_log_was_cut_does_not_matter(cuts, seed):
         pieces.feed(piece)
         assert isinstance(pieces.diagnosis, Diagnosis)
     assert same(whole.diagnosis, pieces.diagnosis)
-    assert len(whole.diagnosis.incidents) >= 4
-    assert {"attention-collapse", "dead-units", "logit-drift"} <= {i.rule for i in whole.diagnosis.incidents}
+    assert len(whole.diagnosis.incidents) >= 8
+    assert {"throughput-drop", "data-starved", "memory-growth", "straggler", "attention-collapse", "dead-units", "logit-drift"} <= {
+        i.rule for i in whole.diagnosis.incidents}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.slug)
@@ -98,8 +114,11 @@ def test_recorded_runs_too_may_be_cut_anywhere(name, cuts):
 @given(st.lists(st.tuples(*[st.one_of(ODD, st.floats(0, 10))] * 4), max_size=80), st.lists(st.integers(0, 80), max_size=5))
 def test_any_values_at_all_are_judged_and_printed(rows, cuts):
     columns = {name: [row[i] for row in rows] for i, name in enumerate(("loss", "grad_norm", "update_ratio", "lr"))}
-    inside = dict.fromkeys(("attention_logit", "attention_entropy", "dead_units", "logit_scale"), columns["loss"])
-    chunk = Chunk.of(list(range(1, len(rows) + 1)), **columns, **inside, grad_param_ratio=columns["update_ratio"])
+    loss, norm, ratio, lr = columns.values()
+    columns |= {"grad_param_ratio": ratio, "step_time": loss, "data_time": norm, "tokens": ratio, "throughput": lr,
+                "memory": loss, "slowest_step_time": loss, "median_step_time": norm, "slowest_rank": ratio}
+    columns |= dict.fromkeys(("attention_logit", "attention_entropy", "dead_units", "logit_scale"), loss)
+    chunk = Chunk.of(list(range(1, len(rows) + 1)), **columns)
     for make in (Engine, NotebookEngine):
         whole, cut = make(RunContext(vocab_size=50)), make(RunContext(vocab_size=50))
         whole.feed(chunk)
@@ -221,6 +240,8 @@ def test_a_rule_that_cannot_look_says_what_it_waits_for():
     assert left == {"loss-scale-collapse": ("loss_scale",), "overfitting": ("val_loss",),
                     "clip-saturated": ("256 values of grad_norm after the first 100",),
                     "low-precision-stagnation": ("changed",), "not-updating": ("5 measured updates per tensor",),
+                    "throughput-drop": ("step_time",), "data-starved": ("data_time", "step_time"),
+                    "memory-growth": ("memory",), "straggler": ("what several ranks log",),
                     "plateau": ("700 more values of loss, to tell a plateau from noise",),
                     "attention-collapse": ("attention_logit or attention_entropy (activation probes)",),
                     "dead-units": ("dead_units (activation probes)",),

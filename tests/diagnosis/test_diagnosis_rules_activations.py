@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from labelled_curves import calm, judged, layered, needs_curves, of_rule, tiny
 
 from tuimon.diagnosis.growth import growth
-from tuimon.diagnosis.manual import PARTS, page
+from tuimon.diagnosis.manual import MEASURED, PARTS, page
 from tuimon.diagnosis.model import RunContext
 from tuimon.record.chunk import Chunk, Mark, ProbeRows
 from tuimon.record.probes import ProbeEntry
@@ -238,7 +238,7 @@ def test_a_learning_rate_that_ruins_attention_is_told_as_one_event():
 def test_each_has_its_page(slug):
     found = page(slug)
     assert found.category == "activations"
-    assert set(found.parts) == set(PARTS)
+    assert set(found.parts) == set(PARTS) - {MEASURED}
 
 
 # ---------------------------------------------------------------------- growth

@@ -120,6 +120,38 @@ def test_each_rule_alone_says_the_same_of_rows_that_are_passed_over(rule):
     assert repr(diagnose(together)) == repr(diagnose(single))
 
 
+APART = {"seen", "rows", "profiles", "disturbances", "_at", "context", "layers", "activations", "ahead", "low", "quiet"}
+"""What holds the stretch itself, or counts on beyond where it matters."""
+
+
+def inside(of: object) -> object:
+    """All that something remembers, as text."""
+    if isinstance(of, Baseline):
+        return of.count, of.middle, of.scale, of.usual()
+    names = [*getattr(type(of), "__slots__", ()), *getattr(of, "__dict__", ())]
+    if names and type(of).__module__.startswith("tuimon"):
+        return {name: inside(getattr(of, name)) for name in names if name not in APART and hasattr(of, name)}
+    return {key: inside(value) for key, value in of.items()} if isinstance(of, dict) else repr(of)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("end", [900, 1100, ROWS])
+def test_signals_and_rules_remember_what_looking_at_every_row_would_have_taught_them(seed, end):
+    columns, present, rng = everything(seed)
+    for kind in (0, 3, 7):
+        upset(columns, 350 + 40 * kind, kind)
+    rows = Chunk(np.arange(1, ROWS + 1), np.zeros(ROWS), columns, present, tensors(seed, rng, ROWS - 40))
+    chunk = next(rows.pieces([end]))
+    together, single = start(layered(4)), start(layered(4))
+    together = feed(together, chunk)
+    for piece in chunk.pieces(list(range(20, end, 20))):
+        single = feed(single, piece)
+    assert together.taken_singly < 0.8 * end
+    assert inside(together.signals) == inside(single.signals)
+    for mine, other in zip(together.rules, single.rules, strict=True):
+        assert inside(mine) == inside(other), mine.slug
+
+
 def test_of_a_calm_run_one_row_in_nine_is_looked_at_and_rules_are_hardly_called():
     called = [0, 0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from steering_parts import ScriptedJudge, diagnosis, incident
 from tuimon.control.commands import Who
 from tuimon.instrument.autopilot import Autopilot
 from tuimon.instrument.ending import ending
-from tuimon.instrument.guard import HORIZON, Guard, Health, changes, chunk_of, keys
+from tuimon.instrument.guard import HORIZON, Guard, Health, changes, chunk_of, is_alarming, keys
 from tuimon.instrument.mailbox import Earned, Mailbox, Voided
 from tuimon.instrument.stopping import TrainingStopped
 from tuimon.record.chunk import Mark
@@ -98,6 +99,14 @@ def test_an_incident_that_was_over_before_costs_nothing_and_neither_does_mere_in
     health.captured(20)
     found = diagnosis(60, incident(onset=5, resolved=19), incident("plateau", onset=25, severity="info"))
     assert health.review(found) == [Earned(20)]
+
+
+def test_a_run_that_is_merely_slow_keeps_its_snapshots():
+    slow = replace(incident("throughput-drop", onset=10, severity="warning"), category="throughput")
+    health = Health()
+    health.captured(20)
+    assert health.review(diagnosis(60, slow)) == [Earned(20)]
+    assert not is_alarming(slow)
 
 
 def test_an_incident_found_late_voids_what_was_captured_since_its_onset_healthy_or_not():

@@ -27,6 +27,7 @@ from tuimon.viewer.dossier import (
     draw_text,
     entries,
     list_lines,
+    number_lines,
     text_lines,
 )
 from tuimon.viewer.frame import empty_frame
@@ -253,6 +254,13 @@ def test_the_key_that_helps_is_offered_only_where_a_rescue_treats_it_and_the_run
     assert not offered(incident(rescue_helps=True), state="finished", is_live=False)
     assert not offered(incident(), **live)
     assert not offered(incident(rescue_helps=True, resolved_step=250), **live)
+
+
+def test_memory_is_said_in_gigabytes_in_the_numbers_and_at_the_limit():
+    evidence = Evidence("memory", 5.6e9, 4.5e9, 3e9)
+    rows = said(number_lines(frame(incident(category="throughput", evidence=(evidence,))).incidents[0]))
+    assert rows.splitlines()[1].startswith("memory ")
+    assert all(words in rows for words in ("5.6 GB", "4.5 GB", "3.0 GB"))
 
 
 def test_a_verdict_of_the_notebook_says_that_it_has_no_page():

@@ -22,6 +22,14 @@ SETTLED: Final = 2 * WINDOW
 """Values from which on the window has its full size."""
 
 
+SAME: Final = 1e-9
+"""Share of the median within which two values count as one: what is left of arithmetic."""
+COARSE: Final = 0.1
+"""Share of the scale above which a log is rounded: a limit off its grid would look like a finer one."""
+Centre = tuple[float, float, float, float]
+"""Median, scale, quantum and limit of a window."""
+
+
 def _stride(count: int) -> int:
     """Every how many values the baseline is found anew."""
     return 1 if count < 64 else 8 if count < KEPT else 16
@@ -36,7 +44,10 @@ class Baseline:
     if foreseen): what they say is never more than an eighth of the window old.
     """
 
-    __slots__ = ("_clip", "_detrend", "_foreseen", "_limit", "_size", "_steps", "_values", "count", "middle", "scale")
+    __slots__ = (
+        "_clip", "_detrend", "_foreseen", "_limit", "_quantum", "_size", "_steps", "_values", "count", "middle",
+        "scale",
+    )
 
     def __init__(self, *, detrend: bool = False, clip: float | None = None) -> None:
         self._detrend = detrend
@@ -50,8 +61,10 @@ class Baseline:
         """Know nothing."""
         self._size = 0
         self._limit = math.inf
-        self._foreseen: dict[int, tuple[float, float]] = {}
-        """Median and scale, by the count at which they will be found."""
+        self._quantum = 0.0
+        """The smallest distance of two values that differ, as last seen; 0 before."""
+        self._foreseen: dict[int, Centre] = {}
+        """What will be found, by the count at which it will."""
         self.count = 0
         self.middle = math.nan
         """Median; NaN before the first value."""
@@ -87,20 +100,22 @@ class Baseline:
         after = np.flatnonzero(counts % np.where(counts < KEPT, 8, 16) == 0) + 1
         """How many of the values are in when the baseline is found anew."""
         windows = sliding_window_view(self._values[size - WINDOW:size + n], WINDOW)
-        middles, scales = np.full(len(after) + 1, self.middle), np.full(len(after) + 1, self.scale)
+        found = np.empty((len(after) + 1, 4))
+        found[0] = self.middle, self.scale, self._quantum, self._limit
         judge = np.searchsorted(after, np.arange(n), "right")
         first = 0
         while first < len(after):
-            middles[first + 1:], scales[first + 1:] = centres(windows[after[first:]], detrend=self._detrend)
-            accepted = np.minimum(values, self._limits(middles, scales)[judge])
+            found[first + 1:] = centres(
+                windows[after[first:]], found[first, 2], detrend=self._detrend, clip=self._clip,
+            )
+            accepted = np.minimum(values, found[judge, 3])
             moved = np.flatnonzero(accepted != taken)  # what is beyond its limit changes the windows that hold it
             if not len(moved):
                 break
             taken[:] = accepted
             first = int(np.searchsorted(after, moved[0], "right"))
-        found = zip(middles[1:].tolist(), scales[1:].tolist(), strict=True)
-        self._foreseen = dict(zip((self.count + after).tolist(), found, strict=True))
-        return middles[judge], scales[judge]
+        self._foreseen = dict(zip((self.count + after).tolist(), map(tuple, found[1:].tolist()), strict=True))
+        return found[judge, 0], found[judge, 1]
 
     def pass_over(self, n: int) -> None:
         """Have learned the next n of the values that were foreseen."""
@@ -154,32 +169,50 @@ class Baseline:
         self.middle = float(ordered[half] if len(ordered) % 2 else 0.5 * (ordered[half - 1] + ordered[half]))
         if self.count < READY:
             return
-        spread = robust_scale(window, detrend=self._detrend)
         gaps = ordered[1:] - ordered[:-1]
-        quantum = float(np.min(gaps, initial=math.inf, where=gaps > 0))
-        self._take(self.middle, max(spread, 1e-3 * abs(self.middle), quantum if quantum < math.inf else 0.0, 1e-12))
+        quantum = float(np.min(gaps, initial=math.inf, where=gaps > SAME * abs(self.middle)))
+        quantum = quantum if quantum < math.inf else self._quantum
+        spread = robust_scale(window, detrend=self._detrend)
+        scale = max(spread, 1e-3 * abs(self.middle), quantum, 1e-12)
+        above = 4 * scale if self._clip is None else self._clip
+        limit = self.middle + above
+        if quantum > COARSE * scale:
+            limit = float(ordered[half]) + math.ceil(above / quantum) * quantum
+        self._take(self.middle, scale, quantum, limit)
 
-    def _take(self, middle: float, scale: float) -> None:
-        self.middle, self.scale = middle, scale
-        self._limit = middle + (4 * scale if self._clip is None else self._clip)
-
-    def _limits(self, middles: Floats, scales: Floats) -> Floats:
-        return middles + (4 * scales if self._clip is None else self._clip)
+    def _take(self, middle: float, scale: float, quantum: float, limit: float) -> None:
+        self.middle, self.scale, self._quantum, self._limit = middle, scale, quantum, limit
 
 
-def centres(windows: Floats, *, detrend: bool) -> tuple[Floats, Floats]:
-    """Median and scale, both (m,), of m windows of an even number of values each: as `Baseline` finds those of one."""
+def centres(windows: Floats, quantum: float, *, detrend: bool, clip: float | None) -> Floats:
+    """Median, scale, quantum and limit, (m, 4), of m windows of an even number of values each, as `_find` finds them.
+
+    quantum: that of the window before the first of these.
+    """
     half = windows.shape[1] // 2
     ordered = np.sort(windows, axis=1)
     middles = 0.5 * (ordered[:, half - 1] + ordered[:, half])
     gaps = ordered[:, 1:] - ordered[:, :-1]
-    gaps[gaps <= 0] = math.inf
-    quanta = gaps.min(axis=1)
+    gaps[~(gaps > SAME * np.abs(middles)[:, None])] = math.inf
+    quanta = _last_known(gaps.min(axis=1), quantum)
+    tops = ordered[:, half]
     if detrend:
         t, squared = centred(windows.shape[1])
         rises = np.array([t @ window for window in windows])  # a product of all at once would round otherwise
         windows = windows - t * (rises / squared)[:, None]
         ordered = np.sort(windows, axis=1)
     spreads = MAD_TO_SIGMA * np.sort(np.abs(windows - ordered[:, half, None]), axis=1)[:, half]
-    floors = np.maximum(np.where(quanta < math.inf, quanta, 0.0), 1e-12)
-    return middles, np.maximum(np.maximum(spreads, 1e-3 * np.abs(middles)), floors)
+    scales = np.maximum(np.maximum(spreads, 1e-3 * np.abs(middles)), np.maximum(quanta, 1e-12))
+    above = 4 * scales if clip is None else np.full(len(scales), clip)
+    limits = middles + above
+    coarse = quanta > COARSE * scales
+    limits[coarse] = tops[coarse] + np.ceil(above[coarse] / quanta[coarse]) * quanta[coarse]
+    return np.stack((middles, scales, quanta, limits), axis=1)
+
+
+def _last_known(values: Floats, before: float) -> Floats:
+    """The values, each that is infinite replaced by the last that is not; `before` where there is none."""
+    known = np.concatenate(([before], values))
+    at = np.maximum.accumulate(np.where(np.isfinite(known), np.arange(len(known)), 0))
+    found: Floats = known[at][1:]
+    return found

@@ -39,6 +39,8 @@ _BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "non-finite": ("loss-spike", "loss-drift", "gradient-instability", "no-learning", "plateau"),
     "loss-spike": ("loss-drift",),
     "loss-scale-collapse": (*_STILL, "non-finite"),
+    "data-starved": ("throughput-drop",),
+    "straggler": ("throughput-drop",),
 }
 CAUSES: Final[Mapping[str, tuple[str, ...]]] = {
     cause: tuple(slug for slug in slugs if slug != cause) for cause, slugs in _BRINGS.items()

@@ -15,6 +15,8 @@ from typing import Final, Protocol
 import numpy as np
 
 from tuimon.diagnosis.baseline import KEPT, SETTLED, Baseline
+from tuimon.diagnosis.pace import SIZE as STRETCH
+from tuimon.diagnosis.pace import is_timed
 from tuimon.diagnosis.rows import UPDATE
 from tuimon.diagnosis.signals import DIP, EARLY, FEW_CHANGED, HIGH_UPDATE, LOG2, LOG4, LOG_HIGH_UPDATE, Signals
 from tuimon.diagnosis.statistics import WINDOW, Blocks
@@ -24,7 +26,7 @@ SPAN: Final = KEPT
 """Rows that are foreseen at once: what a rule's stepping in makes void is soon made up for."""
 SHORTEST: Final = 48
 """Rows for which it is worth while."""
-_SINGLE: Final = ("val_loss",)
+_SINGLE: Final = ("val_loss", "memory", "slowest_step_time")
 """Columns whose values are taken singly."""
 
 
@@ -80,7 +82,8 @@ class Outlook:
         self.steps: list[int] = chunk.steps[first:last].tolist()
         self.single: Bools = np.zeros(last - first, np.bool_)
         """(n,) whether a row has to be taken by itself."""
-        self.single[0] = now.was_strange
+        self.single[now.rows.turns[first:last]] = True
+        self.single[0] |= now.was_strange
         self._chunk = chunk
         self._measured: dict[str, Measured] = {}
         self._courses: list[Course] = []
@@ -92,6 +95,7 @@ class Outlook:
                 self._courses.append(course(now, found, self.single))
             else:
                 self.single[found.at] = True
+        self._courses.append(PaceCourse(now, self))
         for name in _SINGLE:
             self._mark(self.single, name)
         _mark_few(self.measured("changed"), now.few_changed, self.single)
@@ -312,6 +316,29 @@ class TookCourse:
         """Learn it."""
         i, j = self._column.within(at, upto)
         now.others["step_time"].pass_over(j - i)
+
+
+class PaceCourse:
+    """How fast training goes: rows are collected; the one that completes a stretch is single."""
+
+    def __init__(self, now: Signals, ahead: Outlook) -> None:
+        self._first, self._steps = ahead.first, ahead.steps
+        timed = np.zeros(len(ahead), np.bool_)
+        for name in ("step_time", "throughput"):
+            column = ahead.measured(name)
+            if column is not None:
+                timed[column.at] = True
+        at = np.flatnonzero(timed)
+        waiting = now.pace.filling
+        first = STRETCH - 1 - len(waiting)
+        again = first + sum(not is_timed(row) for row in waiting)  # those are dropped when it is asked, and it waits on
+        ahead.single[at[[i for i in (first, *range(again, len(at), STRETCH)) if i < len(at)]]] = True
+
+    def pass_over(self, now: Signals, at: int, upto: int) -> None:
+        """Collect."""
+        rows, steps = now.rows, self._steps[at - self._first:upto - self._first]
+        columns = (column[at:upto] for column in (rows.took, rows.waited, rows.tokens, rows.speed))
+        now.pace.filling += [row for row in zip(steps, *columns, strict=True) if (row[1], row[4]) != (None, None)]
 
 
 _COURSES: Final = (

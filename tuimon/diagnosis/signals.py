@@ -14,6 +14,8 @@ from tuimon.diagnosis.activations import Activations
 from tuimon.diagnosis.baseline import Baseline
 from tuimon.diagnosis.layers import Layers, Profile, Profiles
 from tuimon.diagnosis.model import RunContext, Usual
+from tuimon.diagnosis.pace import SIZE as STRETCH
+from tuimon.diagnosis.pace import Pace
 from tuimon.diagnosis.rates import Rates
 from tuimon.diagnosis.rows import (
     BLOCK,
@@ -21,7 +23,7 @@ from tuimon.diagnosis.rows import (
     EARLY_ROW,
     LEARNABLE,
     LR,
-    ROW,
+    PACE,
     SCALE,
     STEEP,
     STIR,
@@ -31,6 +33,7 @@ from tuimon.diagnosis.rows import (
     Rows,
 )
 from tuimon.diagnosis.statistics import READY, WINDOW, Blocks, Cusum, Ewma
+from tuimon.diagnosis.turns import Turns
 from tuimon.record.chunk import Chunk, Mark
 
 LOG2: Final = math.log(2.0)
@@ -59,6 +62,8 @@ class Signals:
         self.layers = Layers(context)
         self.activations = Activations(context.probes)
         self.rates = Rates()
+        self.pace = Pace()
+        self.turns = Turns()
         self.seen: set[str] = set()
         """Columns that have been measured at least once."""
         self.tensor_rows = 0
@@ -90,6 +95,7 @@ class Signals:
 
     def _clear(self) -> None:
         self.attempt_rows = 0
+        self.turns.clear()
         self.loss_rows = 0
         self.first_losses: list[float] = []
         self.loss_start: float | None = None
@@ -132,7 +138,7 @@ class Signals:
         self.filling: list[float] = []
         self.window: tuple[float, ...] = ()
         """The last 128 finite losses, when they are just complete (WINDOW_FULL)."""
-        self.loss_alarm_row = self.grad_alarm_row = self.update_alarm_row = LONG_AGO
+        self.loss_alarm_row = self.grad_alarm_row = self.update_alarm_row = self.turned_row = LONG_AGO
         for cusum in (self.loss_cusum, self.loss_drift):
             cusum.clear()
         self.grad_ewma.clear()
@@ -155,8 +161,11 @@ class Signals:
         self.attempt_rows += 1
         held = bool(self._holders) and self._held < HOLD
         self._held += 1
-        rows, wakes = self.rows, ROW
+        rows = self.rows
+        wakes = rows.wakes[at]
         lr = self.lr = rows.lr[at]
+        if rows.turns[at]:
+            self._turn(lr, rows.tokens[at])
         if lr is not None:
             self.rates.add(step, lr)
             if lr != self.last_lr:
@@ -179,7 +188,7 @@ class Signals:
         self.grad_times = None
         if grad is not None:
             wakes |= self._see_gradient(step, grad, held)
-        ratio = self.ratio = rows.ratio[at]
+        ratio = self.ratio = None if self.skipped else rows.ratio[at]
         if ratio is not None:
             wakes |= self._see_update(step, ratio, held)
         validation = rows.validation[at]
@@ -192,10 +201,7 @@ class Signals:
             if few or self.few_changed:
                 wakes |= CHANGED
                 self.few_changed = few or self.stands_still
-        took = rows.took[at]
-        if took is not None and 0 <= took < LEARNABLE and not held:
-            self.others["step_time"].learn(step, took)
-        return wakes
+        return wakes | self._see_time(step, at, held=held)
 
     def pass_over(self, count: int, at: int, step: int) -> None:
         """Be at a row of the stretch that lies so many further, all of them calm; what was measured is `outlook`'s."""
@@ -222,9 +228,11 @@ class Signals:
             self.layers.pass_over(self.profiles, i, j)
 
     def mark(self, mark: Mark) -> None:
-        """A break in the run: an attempt starts anew, a rollback puts baselines back, an override changes nothing."""
+        """A break in the run: an attempt starts anew, a rollback puts baselines back, an override leaves them alone."""
         if mark.kind == "attempt":
             self.rollback(LONG_AGO)
+        elif mark.kind == "override":
+            self.turns.overridden(self.attempt_rows)
         elif mark.kind == "rollback":
             self.rollback(whole(mark.fields.get("to_step"), mark.step))
 
@@ -232,6 +240,7 @@ class Signals:
         """Be as if `to_step` had been the last row; where that is out of memory, start anew."""
         self._holders.clear()
         self.disturbances += 1
+        self.pace.clear()
         for base in (self.loss_base, self.grad_base, *self.others.values()):
             base.forget_after(to_step)
         self.ratio_ewma.clear()
@@ -279,6 +288,23 @@ class Signals:
 
     # ------------------------------------------------------------------ one channel each
 
+    def _turn(self, lr: float | None, tokens: float | None) -> None:
+        """What is usual of the loss, after another size of the steps also of gradients, is learned anew."""
+        row, last = self.attempt_rows, self.last_lr
+        resized = tokens is not None and self.turns.of_size(row, tokens)
+        turned = lr is not None and last is not None and self.turns.of_rate(row, last, lr, self.rates.peak)
+        if self._holders or not (resized or turned):
+            return
+        self.turned_row, self.z_spell = row, 0
+        self.disturbances += 1
+        self.loss_base.clear()
+        self.loss_cusum.clear()
+        self.loss_drift.clear()
+        if resized:
+            self.grad_base.clear()
+            self.grad_ewma.clear()
+            self.grad_rose = None
+
     def _lr_moves(self, lr: float) -> int:
         last, self.last_lr = self.last_lr, lr
         if not lr > 0 or not math.isfinite(lr):
@@ -320,6 +346,25 @@ class Signals:
         if not held:
             base.learn(step, loss)
         return wakes
+
+    @property
+    def signed(self) -> bool:
+        """Whether the loss has been negative: no likelihood of classes, but a return, an advantage, a density.
+
+        Such a loss may move as it likes in good health.
+        """
+        return self.lowest < 0
+
+    def _see_time(self, step: int, at: int, *, held: bool) -> int:
+        rows = self.rows
+        took, speed = rows.took[at], rows.speed[at]
+        if took is not None and 0 <= took < LEARNABLE and not held:
+            self.others["step_time"].learn(step, took)
+        if took is None and speed is None:
+            return 0
+        timed = self.pace.filling
+        timed.append((step, took, rows.waited[at], rows.tokens[at], speed))
+        return PACE if len(timed) == STRETCH and self.pace.complete() else 0
 
     @property
     def loss_alarm(self) -> bool:

@@ -207,6 +207,24 @@ class Blocks:
         return tilt / spread, math.sqrt(max(0.0, rest) / max(1, size - 2) / spread)
 
 
+def line(places: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Least-squares slope over places of their own and its standard error; at least three finite values."""
+    x, y = np.asarray(places, np.float64), np.asarray(values, np.float64)
+    x = x - x.mean()
+    spread = float(x @ x)
+    b = float(x @ y) / spread
+    rest = y - y.mean() - b * x
+    return b, math.sqrt(float(rest @ rest) / max(1, len(y) - 2) / spread)
+
+
+def rising(values: Sequence[float]) -> float:
+    """Mann and Kendall's test of a trend: standard deviations above what no trend gives; two values or more."""
+    y = np.asarray(values, np.float64)
+    n = len(y)
+    score = float(np.triu(np.sign(y[None, :] - y[:, None]), 1).sum())
+    return (score - math.copysign(min(1.0, abs(score)), score)) / math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+
+
 def slope(values: Sequence[float]) -> tuple[float, float]:
     """Least-squares slope per item and its standard error; at least three finite values."""
     y = np.asarray(values, np.float64)

@@ -11,7 +11,7 @@ import numpy as np
 from tuimon.diagnosis.model import RunContext
 from tuimon.errors import LogError
 from tuimon.formats.layered import Layers, as_shares, layered, layers_in, probe_rows, probes_in, tensor_rows
-from tuimon.formats.names import STEP, TIME, metric_of, some
+from tuimon.formats.names import STEP, TIME, metric_of, some, unit_of
 from tuimon.formats.table import Column, Table
 from tuimon.record.chunk import Bools, Chunk, Floats, Ints, Mark
 from tuimon.record.metrics import METRICS
@@ -20,6 +20,8 @@ ROWS_PER_CHUNK: Final = 1 << 16
 MOST_ATTEMPTS: Final = 64
 SHORTEST_ATTEMPT: Final = 4
 """Rows between two steps back; where steps go back more often than that, the file is merely unsorted."""
+SMALLEST_PROCESS: Final = 1e6
+"""Bytes that any training process holds: what is less is counted in something else, or a share."""
 MAX_CELLS: Final = 40_000_000
 """Rows times layers."""
 
@@ -53,7 +55,9 @@ def assemble(table: Table) -> Assembled:
     if not keep.any():
         raise LogError("nothing is measured in it yet")
     rows = np.flatnonzero(keep)
-    columns = {name: (table.columns[raw][0][rows], table.columns[raw][1][rows]) for name, raw in chosen.items()}
+    columns = {name: in_base_units(name, raw, (table.columns[raw][0][rows], table.columns[raw][1][rows]), notes)
+               for name, raw in chosen.items()}
+    chosen = {name: raw for name, raw in chosen.items() if columns[name][1].any()}
     where = np.full(table.rows, -1, np.int64)
     where[rows] = np.arange(len(rows))
     by_layer = {key: (where[at], values) for key, (at, values) in table.layers.items()}
@@ -95,6 +99,22 @@ def choose(table: Table, notes: list[str]) -> dict[str, str]:
         if len(good) > 1 and metric_name in METRICS:
             notes.append(f"{metric_name} is read from {good[0][:40]!r}; also there: {some(good[1:], 3)}")
     return {name: chosen[name] for name in (STEP, TIME, *METRICS) if name in chosen}
+
+
+def in_base_units(name: str, raw: str, column: Column, notes: list[str]) -> Column:
+    """A column in the unit of the vocabulary, where its name states another; nothing where it cannot be one."""
+    values, present = column
+    unit = unit_of(raw) if name in METRICS else None
+    if unit is not None and unit[1] != 1:
+        notes.append(f"{name} is read from {raw[:40]!r}, which is in {unit[0]}")
+        return values * unit[1], present
+    if name == "memory" and unit is None and present.any():
+        largest = float(np.max(values, initial=0.0, where=present & np.isfinite(values)))
+        if largest < SMALLEST_PROCESS:
+            notes.append(f"{raw[:40]!r} is left out: up to {largest:g} is no number of bytes; name its unit, as in "
+                         "memory_mb")
+            return values, np.zeros_like(present)
+    return values, present
 
 
 def measured_rows(table: Table, chosen: dict[str, str]) -> Bools:

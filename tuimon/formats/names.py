@@ -39,6 +39,12 @@ ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "data_time": ("data_time", "data_loading_time"),
     "tokens": ("tokens", "tokens_per_step"),
     "throughput": ("throughput", "tokens_per_second", "tokens_per_sec", "tok_per_sec"),
+    "memory": (
+        "memory", "memory_allocated", "gpu_memory_allocated", "cuda_memory_allocated", "gpu_memory", "gpu_mem",
+        "cuda_memory", "rss", "memory_rss", "mem", "peak_memory", "peak_memory_allocated", "max_memory_allocated",
+        "peak_memory_active", "memory_max_active", "memory_reserved", "gpu_memory_reserved", "max_memory_reserved",
+        "peak_memory_reserved", "memory_max_reserved",
+    ),
     "attention_logit": (
         "attention_logit", "max_attention_logit", "max_attn_logit", "attention_logit_max", "max_logit", "maxlogit",
     ),
@@ -48,8 +54,16 @@ ALIASES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Metric -> plain names, the most telling first. Every name of the vocabulary is its own first alias.
 
+In names of what has a unit, the unit may follow: "step_time_ms", "peak_memory (GiB)".
 A number called "entropy" is not taken for one of attention: in reinforcement learning it is the policy's.
 """
+
+UNITS: Final[dict[str, tuple[str, float]]] = {
+    "s": ("s", 1.0), "sec": ("s", 1.0), "seconds": ("s", 1.0), "ms": ("s", 1e-3), "us": ("s", 1e-6),
+    "b": ("B", 1.0), "bytes": ("B", 1.0), "kb": ("B", 1e3), "mb": ("B", 1e6), "gb": ("B", 1e9), "tb": ("B", 1e12),
+    "kib": ("B", 2.0**10), "mib": ("B", 2.0**20), "gib": ("B", 2.0**30), "tib": ("B", 2.0**40),
+}
+"""What may follow a name -> the base unit, and how many of it."""
 
 PER_LAYER: Final[dict[str, tuple[str, ...]]] = {
     "layer_grad_norm": ("g",),
@@ -80,6 +94,7 @@ _RANKS: Final[dict[str, tuple[str, int]]] = {
 _EVALUATION: Final = frozenset({"val", "valid", "validation", "eval", "evaluation", "dev", "test"})
 _FAR: Final = 100
 """Rank of a name that is known only by its last part."""
+_WITH_UNIT: Final = re.compile(rf"^(.+?)_+({'|'.join(UNITS)})_*$")
 _ODD: Final = re.compile(r"[^a-z0-9_]+")
 _LAYER: Final = re.compile(rf"^({'|'.join(map(re.escape, KINDS))})[/.](.{{1,200}})$", re.DOTALL)
 LONGEST: Final = 200
@@ -94,17 +109,36 @@ def metric_of(raw: str) -> tuple[str, int] | None:
     if len(raw) > LONGEST:
         return None
     plain = _ODD.sub("_", raw.strip().lower())
-    if plain in _RANKS:
-        return _RANKS[plain]
+    known = _ranked(plain)
+    if known is not None:
+        return known
     if plain.startswith("lr_"):
         return "lr", _FAR
     head, slash, tail = raw.strip().lower().rpartition("/")
-    found = _RANKS.get(_ODD.sub("_", tail)) if slash else None
+    found = _ranked(_ODD.sub("_", tail)) if slash else None
     if found is None or found[0] in (STEP, TIME):
         return None
     if not _EVALUATION.isdisjoint(re.split(r"[^a-z]+", head)):
         return ("val_loss", _FAR) if found[0] in ("loss", "val_loss") else None
     return found[0], _FAR + found[1]
+
+
+def _ranked(plain: str) -> tuple[str, int] | None:
+    """A plain name in the table, with or without a unit that its metric can have."""
+    if plain in _RANKS:
+        return _RANKS[plain]
+    found = _WITH_UNIT.match(plain)
+    known = _RANKS.get(found.group(1)) if found else None
+    if found is None or known is None or known[0] not in METRICS:
+        return None
+    return known if METRICS[known[0]].unit == UNITS[found.group(2)][0] else None
+
+
+def unit_of(raw: str) -> tuple[str, float] | None:
+    """The unit that the name of a metric's column states, and how many base units it is; None where it states none."""
+    plain = _ODD.sub("_", raw.strip().lower())
+    found = None if plain in _RANKS else _WITH_UNIT.match(plain)
+    return None if found is None else (found.group(2), UNITS[found.group(2)][1])
 
 
 def layer_of_column(raw: str) -> tuple[str, str] | None:

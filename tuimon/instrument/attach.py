@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -41,6 +42,7 @@ from tuimon.instrument.host import capture_copy
 from tuimon.instrument.inquest import Inquest
 from tuimon.instrument.labels import Label
 from tuimon.instrument.measure import Probe
+from tuimon.instrument.memory import reader_for
 from tuimon.instrument.monitor import Monitor, watching
 from tuimon.instrument.overrides import InForce, Overrides
 from tuimon.instrument.probes.finding import Place, entries_of, find
@@ -123,7 +125,7 @@ def attach(
         tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls, probes=entries_of(places),
     )
     with ExitStack() as undo:  # whatever ends this, Ctrl+C too, leaves no thread, no hook and no half a run behind
-        recorder = _recorder(info, run_dir, undo, from_step=first, on_critical=on_critical, controls=controls)
+        recorder = _recorder(info, device, run_dir, undo, from_step=first, on_critical=on_critical, controls=controls)
         try:
             monitor = _join(recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader)
         except Exception as error:
@@ -151,7 +153,9 @@ def check_options(
         raise AttachError(f"resumed must be what resume returned, not {resumed!r:.60}")
 
 
-def _recorder(info: RunInfo, run_dir: str | os.PathLike[str] | None, undo: ExitStack, **options: Any) -> Recorder:
+def _recorder(
+    info: RunInfo, device: torch.device, run_dir: str | os.PathLike[str] | None, undo: ExitStack, **options: Any
+) -> Recorder:
     """A recorder at work in the run directory; `undo` ends it and removes what was not there before."""
     with ExitStack() as taking:
         run, attempt = _run(info.name, run_dir, undo, taking)
@@ -160,7 +164,7 @@ def _recorder(info: RunInfo, run_dir: str | os.PathLike[str] | None, undo: ExitS
             run.write_info(info)
         except OSError as error:
             raise AttachError(f"cannot write to {run.path}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
-    recorder = Recorder(run, info, attempt=attempt, context=_context(info), **options)
+    recorder = Recorder(run, info, attempt=attempt, context=_context(info), memory=reader_for(device), **options)
     recorder.start()
     undo.push(lambda _, error, __: recorder.close(*ending(error, stopping=False)))
     return recorder

@@ -131,6 +131,7 @@ class Attached:
 
     def measuring_failed(self, part: str, error: Exception) -> None:
         """Measuring has switched itself off. Hooks and patches stay: commands are obeyed at step boundaries."""
+        self.probe.outbox.batches.clear()  # no row comes any more that would let them go
         if not self.is_over:
             self.fault(part, error)
 

@@ -23,6 +23,7 @@ from tuimon.instrument.ending import ending, last_error
 from tuimon.instrument.guard import HORIZON, Guard
 from tuimon.instrument.journal import Journal
 from tuimon.instrument.mailbox import Mailbox
+from tuimon.instrument.memory import Memory
 from tuimon.instrument.protocols import Judge
 from tuimon.instrument.queueing import LIMIT, Intake, Note
 from tuimon.instrument.writer import Pace, Situation, Writer, command_fields
@@ -45,7 +46,9 @@ class Recorder:
         self, run: RunDir, info: RunInfo, *, attempt: int, from_step: int, context: RunContext | None = None,
         on_critical: Policy = "warn", controls: bool = True, judge: Callable[[RunContext], Judge] | None = None,
         files: Files = OS, pace: Pace | None = None, horizon: int = HORIZON, limit: int = LIMIT,
+        memory: Callable[[], float] | None = None,
     ) -> None:
+        """`memory` says how many bytes training holds; it is called by the writer thread."""
         self.run, self.info, self.attempt, self.from_step = run, info, attempt, from_step
         self.situation = Situation(from_step)
         self.mailbox = Mailbox()
@@ -66,7 +69,8 @@ class Recorder:
         autopilot = Autopilot(on_critical, self._who, horizon=horizon, attempt=attempt, can_hold=controls)
         self._writer = Writer(
             self._intake, self._journal, Inbox(run.commands, attempt), self.mailbox, self.situation,
-            self._guard(judge, context or RunContext(), horizon), autopilot, controls=controls, pace=pace or Pace(),
+            self._guard(judge, context or RunContext(), horizon), autopilot, Memory(memory), controls=controls,
+            pace=pace or Pace(),
         )
 
     def _guard(self, judge: Callable[[RunContext], Judge] | None, context: RunContext, horizon: int) -> Guard | None:

@@ -8,6 +8,7 @@ are followed down in the same way.
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ def replay(model: nn.Module, batch: Batch, weights: Mapping[int, Tensor], *, bac
     """Raises what torch raises where memory does not suffice."""
     look, autocast = _Look(model, backward=backward), dict(batch.autocast)
     with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # of an LSTM whose weights lie elsewhere, say
         stack.enter_context(lent(model, weights, training=batch.training))
         stack.enter_context(torch.set_grad_enabled(backward))
         for kind in DEVICES:  # without its cache: that may hold the weights of now

@@ -101,23 +101,22 @@ def layer(found: Autopsy) -> str | None:
     return found.module or None if inside else None
 
 
-def span(of: Span | None) -> str:
-    """-3.76 to 3.53; what is not finite is counted."""
+def span(of: Span | None, verb: str) -> str:
+    """-3.76 to 3.53 went in; what is not finite is counted: 3 of 10 values came out NaN or infinite."""
     if of is None:
-        return "nothing measurable"
+        return f"nothing measurable {verb}"
     if of.is_finite:
-        return f"{number(of.low)} to {number(of.high)}"
-    return f"{count(of.bad)} of {count(of.of)} values {'NaN or infinite' if math.isnan(of.low) else 'infinite'}"
+        return f"{number(of.low)} to {number(of.high)} {verb}"
+    return f"{count(of.bad)} of {count(of.of)} values {verb} {'NaN or infinite' if math.isnan(of.low) else 'infinite'}"
 
 
 def sentence(found: Autopsy) -> str:
     """What was found, as one sentence or two."""
-    came, made = span(found.went_in), span(found.came_out)
     if found.found_by == "backward order":
         return f"Backward met the gradient of {found.module} first." if found.module else ""
     replayed = "In a replay of that batch"
     if found.place == "batch":
-        return f"The batch itself is not finite: {found.module} holds {came}."
+        return f"The batch itself is not finite: {span(found.went_in, 'are')} in {found.module}."
     if found.place == "labels":
         return f"{replayed} the model's output is finite, and every label ({found.module}) is -100: none counts."
     if found.place == "loss":
@@ -134,10 +133,10 @@ def sentence(found: Autopsy) -> str:
         return f"{replayed} the weights of {found.module or found.kind} are not finite themselves."
     if found.phase == "backward":
         return (f"{replayed} all values are finite, and {subject(found)} is the first to turn a finite gradient into "
-                f"one that is not: {came} reached it, {made} went on.")
+                f"one that is not: {span(found.went_in, 'reached it')}, {span(found.came_out, 'went on')}.")
     kind = found.came_out.dtype if found.came_out else ""
-    return (f"{replayed} {subject(found)} is the first to make it: {came} went in, "
-            f"{made} came out{f' ({kind})' if kind else ''}.")
+    return (f"{replayed} {subject(found)} is the first to make it: {span(found.went_in, 'went in')}, "
+            f"{span(found.came_out, 'came out')}{f' ({kind})' if kind else ''}.")
 
 
 def advice(found: Autopsy) -> tuple[str, ...]:

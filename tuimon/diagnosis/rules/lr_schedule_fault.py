@@ -10,12 +10,12 @@ What to try: print the schedule before the run; step it once per optimizer step;
 restores.
 
 Confused with: warm-up, warm restarts, which come back to a level that was there before, and a second phase of training
-that is meant to be hotter.
+that is meant to be hotter; a small rate that a log has rounded to zero, which the loss gives away.
 
 Rule: above 1.5 times the highest level at which it had settled (50 steps without rising); or zero, negative or not
-finite for 20 steps in a row outside of the last tenth of the run; or at a thousandth of its peak before 60 % of the
-declared steps. Deterministic: it judges what was asked for, not what came of it. A rate that a rescue or a person has
-overridden is learned anew.
+finite for 20 steps in a row outside of the last tenth of the run (where it has never been anything else for 200, and
+the loss has not fallen by 2 %); or at a thousandth of its peak before 60 % of the declared steps. Deterministic: it
+judges what was asked for, not what came of it. A rate that a rescue or a person has overridden is learned anew.
 
 Source: reference 2.19.
 """
@@ -37,6 +37,8 @@ from tuimon.record.chunk import Bools, Mark
 SETTLED = 50
 LEAP = 1.5
 NOTHING = 20
+EVER = 200
+"""Rows where it has never been anything else."""
 FLOOR = 1e-3
 
 
@@ -75,8 +77,9 @@ class LrScheduleFault(Rule):
         self.nothing = 0 if usable else self.nothing + 1
         if self.episode:
             self._follow(lr, now, self.episode)
-        elif self.nothing >= NOTHING and not self._is_ending(now):
-            self.open(now, now.step - NOTHING + 1, "warning", "high", kind=0.0, value=lr, limit=0.0, from_=self.peak)
+        elif self.nothing >= NOTHING and not self._is_ending(now) and not self._is_rounded(lr, now):
+            self.open(now, now.step - self.nothing + 1, "warning", "high", kind=0.0, value=lr, limit=0.0,
+                      from_=self.peak)
         elif usable and self.settled > 0 and lr > LEAP * self.settled:
             self.open(now, now.step, "warning", "high", kind=1.0, value=lr, limit=LEAP * self.settled,
                       from_=self.settled)
@@ -116,6 +119,12 @@ class LrScheduleFault(Rule):
         for lr in rates.plain[i:j]:
             self.nothing = 0
             self._learn(lr)
+
+    def _is_rounded(self, lr: float, now: Signals) -> bool:
+        """Of a rate that has never been but zero: whether the loss falls all the same, or it is too early to say."""
+        means = now.blocks.means
+        falls = bool(means) and min(means) < 0.98 * means[0]
+        return lr == 0 == self.peak and (self.nothing < EVER or falls)
 
     def _is_ending(self, now: Signals) -> bool:
         total = self.context.total_steps
