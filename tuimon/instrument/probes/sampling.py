@@ -231,7 +231,8 @@ def _is_elsewhere() -> bool:
     """Whether this pass only records what it would do: a CUDA graph under capture, a transform of torch.func."""
     if torch._C._functorch.maybe_current_level() is not None:  # noqa: SLF001  # nobody else knows
         return True
-    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+    is_used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # untyped in torch
+    return bool(is_used and torch.cuda.is_current_stream_capturing())
 
 
 @contextlib.contextmanager
