@@ -92,8 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     diagnose.add_argument("--rules", choices=("tuimon", "notebook"), default="tuimon", help="whose rules judge")
     diagnose.set_defaults(command=_diagnose)
 
+    autopsy = commands.add_parser("autopsy", help="where the first NaN came from: module, what went in, what to do")
+    autopsy.add_argument("run", nargs="?", metavar="RUN|FILE", help="a run (or the latest live one), or a log")
+    autopsy.add_argument("--json", action="store_true", help="print one JSON object")
+    autopsy.set_defaults(command=_autopsy)
+
     explain = commands.add_parser("explain", help="what a finding means: its manual page")
     explain.add_argument("rule", nargs="?", metavar="RULE", help="slug or code; without one, the list")
+    explain.add_argument("--markdown", action="store_true", help="all pages as one Markdown document (docs/rules.md)")
     explain.set_defaults(command=_explain)
 
     curve = commands.add_parser("curve", help="read loss curves: trend, changes, forecast, two verdicts")
@@ -199,6 +205,7 @@ def _diagnose(args: argparse.Namespace) -> int:
 
     from tuimon.diagnosis.model import SEVERITIES
     from tuimon.formats.judged import find, judged
+    from tuimon.formats.told import told
     from tuimon.viewer.text import clean
 
     sources, missing = find(args.runs)
@@ -219,29 +226,14 @@ def _diagnose(args: argparse.Namespace) -> int:
         for one in found:
             print(json.dumps(one.json(), indent=1 if single else None, allow_nan=False))
     elif single:
-        _print_words(found[0])
+        for line in told(found[0]):
+            print(clean(line))
     elif found:
         _print_table([("log", "verdict", "steps", "since", "what"), *(_row(one) for one in found)])
     limit = SEVERITIES.index(args.fail_on)
     if any(SEVERITIES.index(i.severity) >= limit for one in found for i in one.diagnosis.open_incidents):
         return 3
     return 2 if unread else 0
-
-
-def _print_words(one: Judged) -> None:
-    from tuimon.viewer.text import clean
-
-    steps = one.diagnosis.steps
-    state = "" if one.reading.state == "unknown" else f" ({one.reading.state})"
-    print(f"{one.diagnosis.verdict} after {steps} {'step' if steps == 1 else 'steps'}{state}")
-    for note in one.reading.notes:
-        print(f"note: {clean(note)}")
-    for i in one.diagnosis.incidents:
-        because = f" (because of {i.cause})" if i.cause else ""
-        since = f"since step {i.onset_step}{because}"
-        print(f"{i.code} {i.severity} {i.state}, {since}: {clean(i.headline)}. {clean(i.why)}")
-    for metric, text in one.reading.labels:
-        print(f"note on {clean(metric)}: {clean(text)}")
 
 
 def _row(one: Judged) -> tuple[str, ...]:
@@ -258,12 +250,38 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def _autopsy(args: argparse.Namespace) -> int:
+    import json
+    import shutil
+
+    from tuimon.diagnosis.autopsy.page import page
+    from tuimon.formats.autopsied import examined
+    from tuimon.viewer.text import clean
+
+    one = examined(args.run)
+    if args.json:
+        print(json.dumps(one.json(), indent=1, allow_nan=False))
+        return 0
+    if not one.found:
+        print(f"{clean(one.reading.name)}: loss and gradients are finite in all {one.steps} steps: nothing to examine")
+    for i, found in enumerate(one.found):
+        print("" if i else clean(one.reading.name))
+        for line in page(found, min(shutil.get_terminal_size((80, 24)).columns, 100), one.where, clean):
+            print(line)
+    return 0
+
+
 def _explain(args: argparse.Namespace) -> int:
     import shutil
     import textwrap
 
-    from tuimon.diagnosis.manual import page, pages
+    from tuimon.diagnosis.manual import markdown, page, pages
 
+    if args.markdown:
+        if args.rule is not None:
+            raise UsageError(f"--markdown prints all pages: leave out {args.rule!r:.60}")
+        print(markdown(), end="")
+        return 0
     if args.rule is None:
         known = pages()
         wide = max(len(p.slug) for p in known)

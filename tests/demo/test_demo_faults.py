@@ -74,6 +74,20 @@ def test_the_botched_weights_overflow_in_half_precision_and_in_float32_do_not():
         assert not token_loss(model(BATCH[0]), BATCH[1]).isfinite()
 
 
+def test_queries_and_keys_grow_at_each_planted_step_and_values_do_not():
+    scenario = SCENARIOS["attention-collapse"]
+    torch.manual_seed(0)
+    model = GPTModel(**create_model_config("tiny", vocab_size=7))
+    before = [block.attn.qkv.weight.detach().clone() for block in model.blocks]
+    for step in (150, 151, 270, 271):
+        plant(scenario, step, BATCH, model, 1)
+    for block, weight in zip(model.blocks, before, strict=True):
+        queries_and_keys = 2 * block.attn.qkv.in_features
+        grown = block.attn.qkv.weight.detach() / weight
+        assert grown[:queries_and_keys].mean().item() == pytest.approx(1.03 ** 2)
+        assert bool((grown[queries_and_keys:] == 1).all())
+
+
 def test_sorted_shards_hold_the_same_windows_from_easy_to_hard():
     tokens = torch.randint(50, (4000,), generator=torch.Generator().manual_seed(0)) ** 2 // 50
     data = SimpleTextDataset(tokens, max_seq_len=8)

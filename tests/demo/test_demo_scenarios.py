@@ -59,7 +59,7 @@ def test_what_is_said_on_screen_is_one_short_line(scenario):
 
 def test_names_are_those_of_the_table():
     assert list(SCENARIOS) == ["healthy", "exploding", "vanishing", "slow", "spike", "nan", "bad-batch", "oscillating",
-                               "overfitting", "plateau", "dead-layer", "fp16-collapse", "bad-init"]
+                               "overfitting", "plateau", "dead-layer", "fp16-collapse", "attention-collapse", "bad-init"]
     assert all(s.name == name for name, scenario in SCENARIOS.items() for s in (scenario, *scenario.variants.values()))
 
 

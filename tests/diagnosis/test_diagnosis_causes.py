@@ -8,7 +8,7 @@ import pytest
 from labelled_curves import calm, judged
 
 from tuimon.diagnosis.causes import CAUSES, with_causes
-from tuimon.diagnosis.manual import PARTS, page, pages
+from tuimon.diagnosis.manual import MEASURED, PARTS, page, pages
 from tuimon.diagnosis.model import Incident, diagnosis_json
 from tuimon.diagnosis.rules import RULES
 from tuimon.errors import UsageError
@@ -57,18 +57,26 @@ def test_of_two_that_may_cause_each_other_the_one_told_first_is_the_cause():
     assert causes(*reversed(told)) == {"learning-rate-too-high": None, "exploding-gradients": "learning-rate-too-high"}
 
 
-def test_what_is_over_causes_nothing():
-    over = dataclasses.replace(incident("exploding-gradients", 100), state="resolved")
-    assert causes(over, incident("loss-spike", 101))["loss-spike"] is None
+def test_what_is_over_explains_what_began_while_it_lasted_and_nothing_later():
+    over = dataclasses.replace(incident("exploding-gradients", 100, state="resolved"), resolved_step=150)
+    assert causes(over, incident("loss-spike", 101))["loss-spike"] == "exploding-gradients"
+    assert causes(over, incident("loss-spike", 151))["loss-spike"] is None
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.slug)
 def test_every_rule_has_a_whole_manual_page(rule):
     found = page(rule.code.lower())
     assert found.slug == rule.slug
-    assert set(found.parts) == set(PARTS)
+    assert [*found.parts] == [part for part in PARTS if part != MEASURED or part in found.parts]
     assert all(text.endswith(".") for text in found.parts.values())
     assert found.summary
+
+
+def test_what_was_measured_of_false_alarms_is_a_part_of_its_own():
+    assert page("loss-spike").parts[MEASURED] == "1 in 288,000 healthy steps, which recovered."
+    assert page("vanishing-gradients").parts[MEASURED].startswith("No false alarm on 21")
+    assert MEASURED not in page("sudden-drop").parts
+    assert not any("false alarm" in p.parts["Rule"].lower() for p in pages())
 
 
 def test_pages_are_found_by_slug_and_code_and_a_wrong_name_says_what_is_near():

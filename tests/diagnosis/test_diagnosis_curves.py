@@ -38,6 +38,7 @@ def test_the_labels_are_the_ones_that_were_meant():
     ("overfit_6k", "overfitting", 200, 1, 700),
     ("std1", "bad-init", 1, 0, 2),
     ("detach_b2", "detached-layer", 0, 0, 20),
+    ("lr1e-1", "learning-rate-too-high", 0, 0, 300),
 ])
 def test_a_planted_fault_is_found_with_its_onset(name, rule, onset, within, detected_by):
     found = of_rule(judged(*tiny(name)), rule)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,14 +16,30 @@ from tuimon.diagnosis.engine import Engine, diagnose, feed, placed, start
 from tuimon.diagnosis.model import Diagnosis, RunContext, diagnosis_json
 from tuimon.diagnosis.notebook import NotebookEngine
 from tuimon.diagnosis.rules import RULES
-from tuimon.record.chunk import Chunk, Mark, TensorRows
+from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
+from tuimon.record.probes import ProbeEntry
 
 ODD = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -1.0, 1e-300, 1e300, 50.0, None])
 
 
+ROWS = 900
+
+
+def slowing(n: int, seed: int) -> dict[str, list]:
+    """From step 501 on a run that waits for data, for one of its ranks, and is slower for it; its memory leaks."""
+    noise, t = np.exp(np.random.default_rng(seed).normal(0, 0.05, n)), np.arange(n)
+    took = noise * np.where(t < 500, 1.0, 2.5)
+    found = {"step_time": took, "data_time": took * np.where(t < 500, 0.05, 0.6), "tokens": np.full(n, 4096.0),
+             "memory": 1e9 + 2e6 * np.maximum(0, t - 330) + 1e6 * noise, "slowest_step_time": took,
+             "median_step_time": noise, "slowest_rank": np.where(t < 500, t % 4, 3)}
+    found["throughput"] = found["tokens"] / took
+    return {name: list(map(float, values)) for name, values in found.items()}
+
+
 def eventful(seed: int = 0) -> Chunk:
-    """A run in which nearly everything happens: explosion, rollback, override, NaN, resume, fading layers."""
-    columns, tensors = calm(420, seed, layers=4)
+    """A run in which nearly everything happens: explosion, rollback, override, NaN, resume, fading layers, slowness."""
+    columns, tensors = calm(ROWS, seed, layers=4)
+    columns |= slowing(ROWS, seed)
     for i in range(180, 200):
         columns["loss"][i] += 0.4 * (i - 179)
         columns["grad_norm"][i] *= 1.6 ** (i - 179)
@@ -31,12 +48,25 @@ def eventful(seed: int = 0) -> Chunk:
     columns["loss"][300] = columns["loss"][301] = math.nan
     columns["grad_norm"][302] = math.inf
     tensors.grad[24:, 0] *= 1e-6
+    sampled = np.arange(7, 421, 7)
+    late = np.clip((sampled - 60) / 100, 0, 1)[:, None]
+    inside = np.concatenate((  # attention collapses, units fall silent, the output logits drift
+        10 ** (3.2 * late * [0.2, 1]), 10 ** (-2 * late * [0.2, 1]), 0.95 * late * [0.3, 1], 2.0 ** (sampled / 40)[:, None],
+    ), 1).astype(np.float32)
+    inside[[20, 44], 0] = np.nan, np.inf
+    probes = ProbeRows(sampled, inside, np.random.default_rng(seed).random(inside.shape) < 0.95)
     marks = (
         Mark(0, "attempt", {"number": 1, "from_step": 0}), Mark(200, "rollback", {"from_step": 200, "to_step": 170}),
         Mark(200, "override", {"lr_scale": 0.1, "clip": 1.0}), Mark(250, "note", {"text": "hello"}),
         Mark(310, "attempt", {"number": 2, "from_step": 310}),
     )
-    return Chunk.of(tensors=tensors, marks=marks, **columns)
+    return Chunk.of(tensors=tensors, probes=probes, marks=marks, **columns)
+
+
+PROBED = replace(layered(4), probes=tuple(
+    ProbeEntry(*entry) for entry in (
+        ("blocks.0", "attention_logit"), ("blocks.1", "attention_logit"), ("blocks.0", "attention_entropy"),
+        ("blocks.1", "attention_entropy"), ("blocks.0", "dead_units"), ("blocks.1", "dead_units"), ("", "logit_scale"))))
 
 
 def same(a: Diagnosis, b: Diagnosis) -> bool:
@@ -44,21 +74,23 @@ def same(a: Diagnosis, b: Diagnosis) -> bool:
 
 
 @settings(max_examples=25)
-@given(st.lists(st.integers(0, 420), max_size=12), st.integers(0, 3))
+@given(st.lists(st.integers(0, ROWS), max_size=12), st.integers(0, 3))
 def test_where_the_log_was_cut_does_not_matter(cuts, seed):
-    chunk, context = eventful(seed), layered(4)
+    chunk, context = eventful(seed), PROBED
     whole, pieces = Engine(context), Engine(context)
     whole.feed(chunk)
     for piece in chunk.pieces(cuts):
         pieces.feed(piece)
         assert isinstance(pieces.diagnosis, Diagnosis)
     assert same(whole.diagnosis, pieces.diagnosis)
-    assert len(whole.diagnosis.incidents) >= 4
+    assert len(whole.diagnosis.incidents) >= 8
+    assert {"throughput-drop", "data-starved", "memory-growth", "straggler", "attention-collapse", "dead-units", "logit-drift"} <= {
+        i.rule for i in whole.diagnosis.incidents}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.slug)
 def test_each_rule_alone_says_the_same_fed_step_by_step(rule):
-    chunk, context = eventful(), layered(4)
+    chunk, context = eventful(), PROBED
     whole, single = start(context, (rule,)), start(context, (rule,))
     whole = feed(whole, chunk)
     for piece in chunk.pieces(list(range(1, len(chunk)))):
@@ -82,7 +114,11 @@ def test_recorded_runs_too_may_be_cut_anywhere(name, cuts):
 @given(st.lists(st.tuples(*[st.one_of(ODD, st.floats(0, 10))] * 4), max_size=80), st.lists(st.integers(0, 80), max_size=5))
 def test_any_values_at_all_are_judged_and_printed(rows, cuts):
     columns = {name: [row[i] for row in rows] for i, name in enumerate(("loss", "grad_norm", "update_ratio", "lr"))}
-    chunk = Chunk.of(list(range(1, len(rows) + 1)), **columns, grad_param_ratio=columns["update_ratio"])
+    loss, norm, ratio, lr = columns.values()
+    columns |= {"grad_param_ratio": ratio, "step_time": loss, "data_time": norm, "tokens": ratio, "throughput": lr,
+                "memory": loss, "slowest_step_time": loss, "median_step_time": norm, "slowest_rank": ratio}
+    columns |= dict.fromkeys(("attention_logit", "attention_entropy", "dead_units", "logit_scale"), loss)
+    chunk = Chunk.of(list(range(1, len(rows) + 1)), **columns)
     for make in (Engine, NotebookEngine):
         whole, cut = make(RunContext(vocab_size=50)), make(RunContext(vocab_size=50))
         whole.feed(chunk)
@@ -204,7 +240,12 @@ def test_a_rule_that_cannot_look_says_what_it_waits_for():
     assert left == {"loss-scale-collapse": ("loss_scale",), "overfitting": ("val_loss",),
                     "clip-saturated": ("256 values of grad_norm after the first 100",),
                     "low-precision-stagnation": ("changed",), "not-updating": ("5 measured updates per tensor",),
-                    "plateau": ("700 more values of loss, to tell a plateau from noise",)}
+                    "throughput-drop": ("step_time",), "data-starved": ("data_time", "step_time"),
+                    "memory-growth": ("memory",), "straggler": ("what several ranks log",),
+                    "plateau": ("700 more values of loss, to tell a plateau from noise",),
+                    "attention-collapse": ("attention_logit or attention_entropy (activation probes)",),
+                    "dead-units": ("dead_units (activation probes)",),
+                    "logit-drift": ("logit_scale (activation probes)",)}
 
 
 def test_a_nan_out_of_a_calm_run_leads_and_names_the_layer():
@@ -237,6 +278,7 @@ def test_the_first_steps_of_a_storm_are_taken_out_of_the_baseline_again():
     assert judged(Chunk.of(**columns)).usual["grad_norm"] == before
 
 
-def test_tensor_rows_of_another_table_are_left_alone():
+def test_tensor_and_probe_rows_of_another_table_are_left_alone():
     rows = TensorRows(np.arange(10), np.ones((10, 2), np.float32), np.ones((10, 2), np.float32), np.ones((10, 2), np.bool_))
-    assert judged(Chunk.of(loss=[1.0] * 10, tensors=rows), layered(5)).verdict == "healthy"
+    probes = ProbeRows(np.arange(10), np.full((10, 3), 0.99, np.float32), np.ones((10, 3), np.bool_))
+    assert judged(Chunk.of(loss=[1.0] * 10, tensors=rows, probes=probes), replace(PROBED, layers=layered(5).layers)).verdict == "healthy"

@@ -186,12 +186,23 @@ def test_the_notebooks_ratio_is_never_used():
     assert not judged(Chunk.of(**columns, grad_param_ratio=[50.0] * 300)).incidents
 
 
-def slow(n=400, **changes):
+def slow(n=400, vocab=150, **changes):
     columns, _ = calm(n)
     columns["loss"] = [5.0 - 1e-3 * i + e for i, e in enumerate(np.random.default_rng(0).normal(0, 0.01, n))]
     columns["update_ratio"] = [3e-5] * n
     columns["lr"] = [1e-5] * n
-    return judged(Chunk.of(**columns | changes), RunContext(vocab_size=150))
+    return judged(Chunk.of(**columns | changes), RunContext(vocab_size=vocab))
+
+
+def test_small_steps_of_what_may_be_a_fine_tuning_are_for_information():
+    def severity(loss, ratio):
+        found = slow(vocab=None, loss=[v - 3.0 + loss for v in loss_of(5.0)], update_ratio=[ratio] * 400)
+        return [i.severity for i in of_rule(found, "learning-rate-too-low")]
+    def loss_of(start):
+        return [start - 1e-3 * i + e - 2.0 for i, e in enumerate(np.random.default_rng(0).normal(0, 0.01, 400))]
+    assert severity(5.0, 3e-5) == ["warning"]
+    assert severity(2.5, 3e-5) == ["info"]
+    assert severity(2.5, 1e-6) == ["warning"]
 
 
 def test_learning_rate_too_low_needs_slow_and_steady_progress():

@@ -106,6 +106,12 @@ def test_a_loss_that_falls_by_a_third_out_of_a_quiet_stretch_is_told():
     assert found.severity == "warning"
 
 
+def test_a_loss_that_comes_back_from_where_it_should_not_have_been_has_not_fallen_suddenly():
+    def risen(i, v):
+        return v + (6 * (i - 300) / 40 if 300 <= i < 340 else 6 if 340 <= i < 400 else 0)
+    assert not of_rule(run(loss=lambda c: [risen(i, v) for i, v in enumerate(c)]), "sudden-drop")
+
+
 def test_a_decay_of_the_learning_rate_and_the_first_descent_are_no_sudden_drops():
     drop = lambda c: [v * (0.6 if i >= 400 else 1) for i, v in enumerate(c)]
     decayed = [3e-3] * 398 + [3e-4] * 202
@@ -282,10 +288,10 @@ def test_noise_and_the_descent_are_no_wave():
 # ---------------------------------------------------------------- plateau
 
 
-def flattening(n=6000, noise=0.01, slope=0.0, total=None, lr=None):
+def flattening(n=6000, noise=0.01, slope=0.0, total=None, lr=None, **more):
     rng = np.random.default_rng(1)
     loss = [2 + 3 * math.exp(-i / 200) - slope * i + e for i, e in enumerate(rng.normal(0, noise, n))]
-    columns = {"loss": loss} | ({"lr": lr} if lr else {})
+    columns = {"loss": loss, **more} | ({"lr": lr} if lr else {})
     return judged(Chunk.of(**columns), RunContext(total_steps=total))
 
 
@@ -294,6 +300,19 @@ def test_a_loss_that_has_stopped_falling_is_on_a_plateau():
     assert found.severity == "warning"
     assert 1000 <= found.onset_step <= 2500
     assert only(flattening(), "plateau").severity == "info"
+
+
+def test_a_plateau_says_of_what_kind_it_is():
+    def told(val=lambda i: None, ratio=lambda i: None):
+        columns = {"val_loss": [val(i) if i % 100 == 0 else None for i in range(6000)],
+                   "update_ratio": [ratio(i) if i % 10 == 0 else None for i in range(6000)]}
+        found = only(flattening(total=100_000, **columns), "plateau")
+        return found.headline, found.severity
+    assert told() == ("Loss on a plateau", "warning")
+    assert told(ratio=lambda i: 1e-3) == ("Loss on a plateau: stalled", "warning")
+    assert told(ratio=lambda i: 1e-3 * 10 ** (-i / 800)) == ("Loss on a plateau: standing still", "warning")
+    assert told(val=lambda i: 2.2 + 0.002 * math.sin(i * i), ratio=lambda i: 1e-3) == ("Loss has converged", "info")
+    assert told(val=lambda i: 2.2 + i / 3000, ratio=lambda i: 1e-3)[0] == "Loss on a plateau: stalled"
 
 
 def test_slow_progress_noise_and_a_decayed_learning_rate_are_no_plateau():

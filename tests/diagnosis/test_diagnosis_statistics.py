@@ -11,19 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from labelled_curves import calm, layered
 
+from tuimon.diagnosis.baseline import Baseline
 from tuimon.diagnosis.context import context_of
 from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.judging import judge
 from tuimon.diagnosis.layers import Layers
+from tuimon.diagnosis.model import RunContext
 from tuimon.diagnosis.rates import Rates
-from tuimon.diagnosis.statistics import Baseline, Blocks, Cusum, Ewma, median, robust_scale, slope
+from tuimon.diagnosis.statistics import Blocks, Cusum, Ewma, median, robust_scale, slope
 from tuimon.diagnosis.wording import fold, number, rate
 from tuimon.formats import chunk_of, layers_of, read
-from tuimon.record.chunk import Chunk
+from tuimon.record.chunk import Chunk, TensorRows
 from tuimon.record.liveness import identity
 from tuimon.record.rundir import RunInfo, create_run
 from tuimon.record.segments import LogWriter, Row
 from tuimon.record.tensors import TensorEntry
+
+
+def rows_of_tensors(grad):
+    grad = np.asarray(grad, np.float32)
+    return TensorRows(np.arange(1, len(grad) + 1), grad, np.ones_like(grad), ~np.isnan(grad))
 
 
 def learned(values, **options):
@@ -119,12 +126,22 @@ def test_the_learning_rate_tells_its_growth_and_where_it_began():
 
 
 def test_layers_are_measured_in_rms_and_unknown_tables_are_refused():
-    layers, two = Layers(layered(3)), (np.ones(2, np.float32), np.ones(2, np.bool_), np.ones(2, np.float32))
-    found = layers.profile(5, np.array([10, 20, np.nan], np.float32), np.array([True, True, False]), np.ones(3, np.float32))
+    layers, two = Layers(layered(3)), rows_of_tensors([[1, 1]])
+    found = layers.profiles(rows_of_tensors([[10, 20, np.nan]])).row(0)
     assert found.rms[:2].tolist() == [1.0, 2.0]
     assert math.isnan(found.rms[2])
-    assert layers.profile(5, *two) is None
-    assert Layers(layered(0)).profile(5, *two) is None
+    assert layers.profiles(two) is None
+    assert Layers(layered(0)).profiles(two) is None
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.integers(0, 1 << 32))
+def test_a_row_of_layers_is_the_same_alone_and_among_others(sizes, seed):
+    rng = np.random.default_rng(seed)
+    ends = np.cumsum(sizes)
+    layers = Layers(RunContext(layers={f"blocks.{i}": tuple(range(end - n, end)) for i, (n, end) in enumerate(zip(sizes, ends, strict=True))}))
+    grad = np.exp(rng.normal(0, 2, (40, ends[-1])))
+    together = layers.profiles(rows_of_tensors(grad)).rms
+    assert all((layers.profiles(rows_of_tensors(grad[i:i + 1])).rms == together[i]).all() for i in range(40))
 
 
 @pytest.mark.parametrize(("value", "text"), [

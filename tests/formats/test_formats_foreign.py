@@ -17,6 +17,7 @@ import pytest
 from tuimon.errors import LogError
 from tuimon.formats import Reading, only, read, sources
 from tuimon.formats.crc32c import masked_crcs
+from tuimon.formats.names import metric_of
 from tuimon.record.metrics import METRICS
 from tuimon.record.rundir import create_run
 from tuimon.record.segments import LogWriter, Row
@@ -231,9 +232,36 @@ def test_directories_without_logs_and_links_in_circles_are_survived(tmp_path):
 
 
 def test_every_metric_of_the_vocabulary_is_read_under_its_own_name(tmp_path):
-    (tmp_path / "all.csv").write_text(",".join(METRICS) + "\n" + ",".join(str(i) for i in range(len(METRICS))) + "\n")
+    numbers = {name: 0.5 if name in ("attention_entropy", "dead_units") else 1e7 + i for i, name in enumerate(METRICS)}
+    (tmp_path / "all.csv").write_text(",".join(METRICS) + "\n" + ",".join(map(str, numbers.values())) + "\n")
     (chunk,) = read(tmp_path / "all.csv").chunks
-    assert {name: float(v[0]) for name, v in chunk.columns.items()} == {name: float(i) for i, name in enumerate(METRICS)}
+    assert {name: float(v[0]) for name, v in chunk.columns.items()} == numbers
+
+
+@pytest.mark.parametrize(("header", "metric", "value", "read_as"), [
+    ("gpu_mem_gb", "memory", 12.5, 12.5e9), ("peak_memory (GiB)", "memory", 2, 2.0**31), ("memory/max_reserved(GiB)", "memory", 2, 2.0**31),
+    ("rss", "memory", 3e9, 3e9), ("system/memory_bytes", "memory", 12, 12), ("memory_mb", "memory", 640, 640e6),
+    ("step_time_ms", "step_time", 230, 0.23), ("perf/iter_time (s)", "step_time", 0.23, 0.23), ("data_time_us", "data_time", 500, 5e-4),
+])
+def test_a_unit_in_the_name_is_understood(tmp_path, header, metric, value, read_as):
+    (tmp_path / "log.csv").write_text(f"loss,{header}\n1,{value}\n1,{value}\n")
+    reading = read(tmp_path / "log.csv")
+    assert column(reading, metric)[1].tolist() == pytest.approx([read_as, read_as])
+    assert any(header[:20] in note for note in reading.notes) == (value != read_as)
+
+
+@pytest.mark.parametrize("header", ["memory", "gpu_memory"])
+def test_memory_that_can_be_no_bytes_and_states_no_unit_is_left_out_and_said(tmp_path, header):
+    (tmp_path / "log.csv").write_text(f"loss,{header}\n1,12.5\n1,12.6\n")
+    reading = read(tmp_path / "log.csv")
+    assert "memory" not in reading.columns
+    assert all("memory" not in chunk.columns for chunk in reading.chunks)
+    assert f"'{header}' is left out: up to 12.6 is no number of bytes; name its unit, as in memory_mb" in reading.notes
+
+
+@pytest.mark.parametrize("header", ["loss_s", "loss_gb", "memory_ms", "step_time_mb", "memory_percent", "time_s", "gpu.0.memory"])
+def test_a_unit_that_a_metric_cannot_have_makes_another_thing_of_it(header):
+    assert metric_of(header) is None
 
 
 def field(number: int, value: bytes) -> bytes:

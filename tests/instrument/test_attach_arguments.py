@@ -18,7 +18,7 @@ from torch._subclasses import FakeTensorMode
 from training_loops import Net
 
 import tuimon
-from tuimon.instrument.describe import count, summary
+from tuimon.instrument.describe import count, summary, vocabulary
 from tuimon.instrument.patches import PATCHES
 from tuimon.instrument.resume import ResumeInfo
 from tuimon.record.events import EventReader
@@ -266,3 +266,24 @@ def test_a_model_is_summed_up_in_a_few_words() -> None:
     assert summary(Net()) == "Net 2L 8d 696"
     assert summary(nn.Linear(3, 3)) == "Linear 12"
     assert [count(n) for n in (0, 812, 8120, 212_000, 124_439_808, 6.7e9)] == ["0", "812", "8.1k", "0.2M", "124M", "6.7B"]
+
+
+def test_the_vocabulary_is_read_off_a_model_that_predicts_what_it_reads_and_off_no_other() -> None:
+    def net(rows: int, width: int, outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Embedding(rows, width), nn.Linear(width, 64), nn.Linear(64, outputs))
+
+    assert vocabulary(net(97, 16, 97)) == 97
+    assert vocabulary(nn.ModuleList([nn.Embedding(256, 16), nn.Embedding(65, 16), nn.Linear(16, 65)])) == 65
+    assert vocabulary(net(97, 16, 10)) is None  # a classifier
+    assert vocabulary(net(64, 64, 64)) is None  # a projection
+    assert vocabulary(nn.Linear(4, 4)) is None
+    assert vocabulary(nn.Embedding(5, 4)) is None
+
+
+def test_the_vocabulary_that_a_run_was_told_goes_before_what_its_model_looks_like(tmp_path: Path) -> None:
+    for given, known in ((None, 31), (17, 17)):
+        model = nn.Sequential(nn.Embedding(31, 4), nn.Linear(4, 31))
+        with tuimon.attach(model, torch.optim.SGD(model.parameters()), run_dir=tmp_path / str(given), vocab_size=given) as monitor:
+            info = RunDir(monitor.run_dir).read_info()
+        assert info is not None
+        assert info.vocab_size == known

@@ -143,7 +143,7 @@ def test_a_step_has_these_kernels_more_however_deep_the_model_and_no_tensor_but_
 
 def test_auto_never_does_more_in_a_step_than_full_and_never_less_than_light(tmp_path: Path) -> None:
     bare = ops_of(Loop, 2, None, "")[0]
-    for ops in ops_of(Loop, 2, tmp_path / "start", "auto") + ops_of(Loop, 2, tmp_path / "later", "auto", before=70):
+    for ops in ops_of(Loop, 2, tmp_path / "start", "auto", before=17) + ops_of(Loop, 2, tmp_path / "later", "auto", before=70):
         assert ops.kernels - bare.kernels in (ALL, Counter(LOSS) + Counter(NORMS))
 
 
@@ -156,7 +156,7 @@ def test_the_thousandth_step_costs_what_the_fifteenth_does(tmp_path: Path) -> No
 HERE = Path(tuimon.__file__).parent
 HARMLESS = ("builtins", "collections", "math", "time.perf_counter", "time.time", "_thread.get_ident", "sys._getframe", "torch", "numpy", "enum", "tuimon")
 """Where what tuimon calls in a step may come from: nothing that waits, locks, or talks to the system."""
-CALLS = {Loop: 108, Clipping: 127, Scaling: 144}
+CALLS = {Loop: 114, Clipping: 134, Scaling: 151}
 """Functions of tuimon's own that a step runs. What they call costs as much again: about 0.1 us each."""
 USUAL = 20
 """Steps before an ordinary one: the first sixteen compare all gradients, to see whether a number needs a label."""

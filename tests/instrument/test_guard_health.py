@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,16 +14,17 @@ from steering_parts import ScriptedJudge, diagnosis, incident
 from tuimon.control.commands import Who
 from tuimon.instrument.autopilot import Autopilot
 from tuimon.instrument.ending import ending
-from tuimon.instrument.guard import HORIZON, Guard, Health, changes, chunk_of, keys
+from tuimon.instrument.guard import HORIZON, Guard, Health, changes, chunk_of, is_alarming, keys
 from tuimon.instrument.mailbox import Earned, Mailbox, Voided
 from tuimon.instrument.stopping import TrainingStopped
 from tuimon.record.chunk import Mark
 from tuimon.record.rundir import create_run
-from tuimon.record.segments import LogReader, LogWriter, Row, TensorRow
+from tuimon.record.segments import LogReader, LogWriter, ProbeRow, Row, TensorRow
 
 ITEMS = [
     TensorRow(1, np.array([1, math.inf], np.float32), np.array([True, True]), None),
     TensorRow(2, np.array([1, math.nan], np.float32), np.array([True, False]), np.array([0.1, 0.2], np.float32)),
+    ProbeRow(2, np.array([50, math.inf, 0.5], np.float32), np.array([True, True, False])),
     Row(1, 10.0, {"loss": 1.0}), Row(2, 11.0, {"loss": math.nan, "mine": -math.inf}),
     Mark(2, "override", {"lr_scale": 0.1, "clip": None}), Row(3, 12.0, {"mine": 3.0}),
 ]
@@ -30,11 +32,11 @@ ITEMS = [
 
 def test_the_guard_judges_exactly_what_a_reader_of_the_log_would(tmp_path):
     run = create_run("same", tmp_path)
-    writer = LogWriter(run.metrics, attempt=1, from_step=0, tensors=2)
+    writer = LogWriter(run.metrics, attempt=1, from_step=0, tensors=2, probes=3)
     writer.append(ITEMS)
     writer.close()
     (read,) = LogReader(run.metrics).poll()
-    made = chunk_of(ITEMS, 2)
+    made = chunk_of(ITEMS, 2, 3)
     assert made.steps.tolist() == read.steps.tolist()
     assert made.times.tolist() == read.times.tolist()
     assert set(made.columns) == set(read.columns)
@@ -45,6 +47,9 @@ def test_the_guard_judges_exactly_what_a_reader_of_the_log_would(tmp_path):
     np.testing.assert_array_equal(made.tensors.update, read.tensors.update)
     np.testing.assert_array_equal(
         made.tensors.grad[made.tensors.grad_seen], read.tensors.grad[read.tensors.grad_seen])
+    np.testing.assert_array_equal(made.probes.steps, read.probes.steps)
+    np.testing.assert_array_equal(made.probes.values, read.probes.values)
+    np.testing.assert_array_equal(made.probes.seen, read.probes.seen)
     assert made.marks == tuple(m for m in read.marks if m.kind != "attempt")
 
 
@@ -94,6 +99,14 @@ def test_an_incident_that_was_over_before_costs_nothing_and_neither_does_mere_in
     health.captured(20)
     found = diagnosis(60, incident(onset=5, resolved=19), incident("plateau", onset=25, severity="info"))
     assert health.review(found) == [Earned(20)]
+
+
+def test_a_run_that_is_merely_slow_keeps_its_snapshots():
+    slow = replace(incident("throughput-drop", onset=10, severity="warning"), category="throughput")
+    health = Health()
+    health.captured(20)
+    assert health.review(diagnosis(60, slow)) == [Earned(20)]
+    assert not is_alarming(slow)
 
 
 def test_an_incident_found_late_voids_what_was_captured_since_its_onset_healthy_or_not():

@@ -7,6 +7,7 @@ import threading
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from steering_parts import DEADLINE
@@ -14,7 +15,7 @@ from steering_parts import DEADLINE
 from tuimon.instrument import queueing
 from tuimon.instrument.queueing import Intake, Note, thin
 from tuimon.record.chunk import Mark
-from tuimon.record.segments import Row, TensorRow
+from tuimon.record.segments import ProbeRow, Row, TensorRow
 
 
 def _row(step):
@@ -25,9 +26,13 @@ def _vectors(step, size=4):
     return TensorRow(step, np.zeros(size, np.float32), np.ones(size, np.bool_), None)
 
 
+def _probes(step, size=4):
+    return ProbeRow(step, np.zeros(size, np.float32), np.ones(size, np.bool_))
+
+
 def test_what_is_put_is_taken_once_and_in_order():
     intake = Intake()
-    items = [_row(1), Mark(1, "note", {}), _vectors(2), _row(2)]
+    items = [_row(1), Mark(1, "note", {}), _vectors(2), _probes(2), _row(2)]
     for item in items:
         intake.put(item)
     intake.note(Note("note", 1, 0.0, {}))
@@ -38,14 +43,15 @@ def test_what_is_put_is_taken_once_and_in_order():
     assert intake.take() == ([], [], 0)
 
 
-@given(st.lists(st.sampled_from("rtm"), max_size=60))
+@given(st.lists(st.sampled_from("rtpm"), max_size=60))
 def test_thinning_keeps_order_all_marks_the_newest_row_and_counts_what_it_drops(kinds):
-    items = [_row(i) if k == "r" else _vectors(i) if k == "t" else Mark(i, "note", {}) for i, k in enumerate(kinds)]
+    make = {"r": _row, "t": _vectors, "p": _probes, "m": lambda step: Mark(step, "note", {})}
+    items = [make[kind](step) for step, kind in enumerate(kinds)]
     kept, dropped = thin(items, 1000)
     assert len(kept) + dropped == len(items)
     assert [i.step for i in kept] == sorted(i.step for i in kept)
     assert [i for i in kept if isinstance(i, Mark)] == [i for i in items if isinstance(i, Mark)]
-    for kind in (Row, TensorRow):
+    for kind in (Row, TensorRow, ProbeRow):
         of = [i for i in items if isinstance(i, kind)]
         left = [i for i in kept if isinstance(i, kind)]
         assert len(left) <= len(of) // 2 + 2
@@ -67,13 +73,15 @@ def test_a_writer_that_is_stuck_costs_resolution_not_the_beginning_or_the_end():
     assert max(b - a for a, b in pairwise(steps)) <= 1000 // 8
 
 
-def test_vectors_are_bounded_by_their_bytes_not_only_by_their_number(monkeypatch):
+@pytest.mark.parametrize("make", [_vectors, _probes])
+def test_vectors_are_bounded_by_their_bytes_not_only_by_their_number(monkeypatch, make):
     monkeypatch.setattr(queueing, "BYTES", 10_000)
     intake = Intake()
     for step in range(1, 1001):
-        intake.put(_vectors(step, 100))
+        intake.put(make(step, 100))
     taken, _, thinned = intake.take()
-    assert sum(map(queueing.size_of, taken)) <= 10_000
+    held = sum(array.nbytes for item in taken for array in (getattr(item, name, None) for name in ("grad", "values", "seen")) if array is not None)
+    assert 1_000 <= held <= 10_000
     assert len(taken) + thinned == 1000
     assert taken[-1].step == 1000
 

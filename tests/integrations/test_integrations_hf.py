@@ -266,3 +266,13 @@ def test_of_a_model_with_adapters_the_adapters_are_watched_and_the_base_is_named
     table = json.loads((tmp_path / "run" / "run.json").read_text())["tensors"]
     assert [t["trained"] for t in table] == ["lora_" in t["name"] for t in table]
     assert not [e for e in parts.events(tmp_path / "run", "note") if "held by no" in e["text"]]
+
+
+def test_a_batch_of_which_no_label_counts_is_named_by_an_autopsy(hf: Any, tmp_path: Path) -> None:
+    """Autocast inside of the model's forward, a loss of the model's own, batches of the Trainer's loader."""
+    callback = tuimon.integrations.HFCallback(run_dir=tmp_path / "run")
+    trainer = trainer_of(hf, tmp_path, callbacks=[callback], bf16=True, gradient_accumulation_steps=1, max_steps=3)
+    trainer.train_dataset = [{**sample, "labels": torch.full_like(sample["labels"], -100)} for sample in parts.sentences(8)]
+    trainer.train()
+    (found,) = parts.events(tmp_path / "run", "autopsy")
+    assert (found["examined"], found["found_by"], found["place"], found["module"]) == (1, "replay", "labels", "labels")

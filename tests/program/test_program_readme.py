@@ -40,6 +40,7 @@ def arguments(command: str) -> list[str]:
 
 def test_every_command_is_known_to_a_test():
     others = {*PRINTED, ".venv/bin/tuimon watch", ".venv/bin/tuimon runs", ".venv/bin/tuimon diagnose --json",
+              ".venv/bin/tuimon autopsy",
               ".venv/bin/tuimon demo exploding --headless --on-critical rescue", *RUNS}
     assert set(COMMANDS) == {*INSTALLS, *DEMOS, *others}
     assert len(INSTALLS) == 2
@@ -71,6 +72,8 @@ def test_the_one_line_works_in_a_script_and_its_run_can_be_listed_watched_and_ju
     judged = subprocess.run(arguments(".venv/bin/tuimon diagnose --json"), capture_output=True, text=True, env=env)
     body = json.loads(judged.stdout)
     assert (body["schema"], body["steps"], body["state"]) == (1, 200, "finished")
+    examined = subprocess.run(arguments(".venv/bin/tuimon autopsy"), capture_output=True, text=True, env=env)
+    assert "finite in all 200 steps" in examined.stdout
     with Terminal(arguments(".venv/bin/tuimon watch"), 120, 40, env) as terminal:
         terminal.wait_for("finished")
         terminal.press("q")

@@ -14,6 +14,7 @@ from tuimon.record.chunk import Mark
 from tuimon.record.events import EventWriter
 from tuimon.record.liveness import ProcessIdentity, boot_id, identity
 from tuimon.record.log import Row, TensorRow
+from tuimon.record.probes import ProbeEntry, ProbeRow
 from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run
 from tuimon.record.segments import LogWriter
 from tuimon.record.tensors import TensorEntry
@@ -24,6 +25,8 @@ TENSORS = tuple(
     TensorEntry(f"{layer}.{part}.weight", (64, 64), "float32")
     for layer in LAYERS for part in (("attn", "mlp") if layer.startswith("blocks") else ("proj",))
 )
+PROBES = tuple(
+    ProbeEntry(f"blocks.{i}.attn", quantity) for quantity in ("attention_logit", "attention_entropy") for i in range(4))
 
 
 def nobody() -> ProcessIdentity:
@@ -35,13 +38,15 @@ class Run:
     """One synthetic run, written step by step."""
 
     def __init__(self, root: Path | None = None, *, name: str = "exploding", total: int = 600, alive: bool = True,
-                 statement: str = STATEMENT, info: bool = True, seed: int = 0, step_time: float = 0.05) -> None:
+                 statement: str = STATEMENT, info: bool = True, seed: int = 0, step_time: float = 0.05,
+                 probed: bool = False) -> None:
         self.dir: RunDir = create_run("synthetic", root)
         prepare(self.dir.commands)
         self.process = identity() if alive else nobody()
         self.total, self.name, self.step_time = total, name, step_time
         self.dir.write_launch(Launch(name, "exploding", statement, total, seed, time.time(), self.process))
         self.random = np.random.default_rng(seed)
+        self.probes, self.collapses_at = PROBES if probed else (), math.inf
         self.step, self.loss, self.explodes_at, self.scale = 0, 10.8, math.inf, 1.0
         self.recovers_from: tuple[int, float] | None = None
         self.log: LogWriter | None = None
@@ -51,8 +56,8 @@ class Run:
     def attach(self) -> None:
         self.dir.write_info(RunInfo(
             self.name, self.process, started=time.time(), device="cpu", model="GPT 4L 64d 0.2M", optimizer="AdamW",
-            eps=1e-8, total_steps=self.total, vocab_size=50_304, clips=False, tensors=TENSORS))
-        self.log = LogWriter(self.dir.metrics, attempt=1, from_step=0, tensors=len(TENSORS))
+            eps=1e-8, total_steps=self.total, vocab_size=50_304, clips=False, tensors=TENSORS, probes=self.probes))
+        self.log = LogWriter(self.dir.metrics, attempt=1, from_step=0, tensors=len(TENSORS), probes=len(self.probes))
         self.events = EventWriter(self.dir.events, 1)
         self.inbox = Inbox(self.dir.commands, 1)
         self.event("attempt", number=1, from_step=0, pid=self.process.pid, host=self.process.host, device="cpu")
@@ -83,12 +88,20 @@ class Run:
         tensors = TensorRow(step, norms, np.ones(len(TENSORS), np.bool_), np.full(len(TENSORS), 1e-3, np.float32))
         return Row(step, time.time(), values), tensors
 
+    def sample(self) -> ProbeRow:
+        """What the probes measure at this step; after `collapses_at` the third block's attention becomes a choice."""
+        lost = min(1.0, max(0.0, self.step - self.collapses_at) / 60)
+        logits = 8 * np.exp(0.05 * self.random.normal(size=4)) * [1, 1, 200 ** lost, 1]
+        entropies = np.array([0.8, 0.7, 0.6 * (1 - lost) + 0.01, 0.75])
+        values = np.concatenate((logits, entropies)).astype(np.float32)
+        return ProbeRow(self.step, values, np.ones(len(values), np.bool_))
+
     def go(self, count: int, *, snapshots: bool = True) -> Run:
         """Write so many steps."""
-        items: list[Row | TensorRow | Mark] = []
+        items: list[Row | TensorRow | ProbeRow | Mark] = []
         for _ in range(count):
             row, tensors = self.row()
-            items += [tensors, row]
+            items += [tensors, *([self.sample()] if self.probes and self.step % 10 == 0 else []), row]
             if snapshots and self.step % 10 == 0 and self.step >= 40 and self.step < self.explodes_at - 5:
                 self.event("snapshot-healthy", snapshot_step=self.step - 20)
         if items and self.log is not None:
@@ -160,3 +173,9 @@ def exploding(**options: object) -> Run:
 
 def rescued(**options: object) -> Run:
     return exploding(**options).rescue().go(60)
+
+
+def collapsing(**options: object) -> Run:
+    run = Run(name="collapsing", probed=True, **options).go(150)  # type: ignore[arg-type]
+    run.collapses_at = run.step
+    return run.go(150)

@@ -41,7 +41,7 @@ ODD = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(ma
                 st.sampled_from(["held", "restored", "lr", "clip", "warmup", "done", "failed", "applied", "refused", "opened"]))
 FIELDS = ("id", "verb", "outcome", "why", "state", "tick", "loss", "to_step", "proven", "scale", "after", "max_norm", "steps",
           "lr_scale", "clip", "snapshot_step", "after_step", "bytes", "sha256", "change", "onset_step", "headline", "severity",
-          "text", "part", "error", "number", "from_step", "who", "pid", "metric", "brief")
+          "text", "part", "error", "number", "from_step", "who", "pid", "metric", "brief", "examined", "place", "found_by", "module")
 
 
 @given(st.lists(st.builds(lambda kind, step, fields: Event(0, 0.0, 1, step, kind, fields), st.sampled_from(KINDS),
@@ -83,6 +83,12 @@ def test_a_new_attempt_starts_a_new_story_but_keeps_the_diary():
     assert (told.attempt, told.overrides.any, told.healthy, told.state) == (2, False, (), "starting")
     assert [line.text for line in told.lines] == [
         "first", "overrides: lr x0.1, clip 1.0", "healthy snapshot", "attempt 2 goes on from step 10"]
+
+
+def test_an_autopsy_is_told_at_the_step_that_it_looked_into():
+    told = story(event("autopsy", 152, examined=151, place="norm", found_by="replay", module="a\x1b[2J.norm", module_kind="RMSNorm"),
+                 event("autopsy", 152, examined=151, place="of a later version", found_by="replay"))
+    assert [(line.step, line.text) for line in told.lines] == [(151, "first non-finite: a.norm (RMSNorm)")]
 
 
 def test_a_failed_rescue_says_why_and_is_over():

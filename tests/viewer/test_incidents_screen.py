@@ -41,6 +41,18 @@ async def test_i_shows_what_was_found_with_why_numbers_curve_and_advice_and_esc_
         assert has_charts(text)
 
 
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_went_wrong_inside_the_model_has_its_badge_and_the_curve_of_the_layer_that_convicts(size):
+    async with panel(synthetic.collapsing(), size) as p:
+        text = await p.until("✖ Attention has collapsed")
+        assert "✖ ACTIV" in text
+        await p.pilot.press("i")
+        text = await p.until(lambda t: "▸" in t and has_charts(t))
+        assert "blocks.2" in chosen(text)
+        for words in ("attention logit of blocks.2", "limit 1,000", "1,444", "┊"):
+            assert words in text
+
+
 async def test_up_and_down_choose_and_everything_else_follows():
     async with panel(synthetic.exploding()) as p:
         await p.until("✖ Exploding gradients")

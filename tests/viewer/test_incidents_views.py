@@ -11,9 +11,11 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tuimon.diagnosis.causes import as_events
 from tuimon.diagnosis.model import Diagnosis, Evidence, Incident, NotEvaluated
-from tuimon.record.chunk import Chunk, TensorRows
+from tuimon.record.chunk import Chunk, ProbeRows, TensorRows
 from tuimon.record.history import History
+from tuimon.record.probes import ProbeEntry
 from tuimon.viewer.charts.axes import XAxis, fit
 from tuimon.viewer.charts.chart import ChartSpec, Level, draw
 from tuimon.viewer.charts.series import Series
@@ -25,11 +27,12 @@ from tuimon.viewer.dossier import (
     draw_text,
     entries,
     list_lines,
+    number_lines,
     text_lines,
 )
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.glyphs import ASCII, BRAILLE
-from tuimon.viewer.incidents import LEAD_ROWS, Proofs, curve, grouped, span
+from tuimon.viewer.incidents import LEAD_ROWS, Proofs, curve, span
 from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.reading import Reading
@@ -78,19 +81,23 @@ def test_a_cause_stands_before_its_signs_and_what_is_over_comes_last():
     nan = incident("non-finite", cause="exploding-gradients")
     alone = incident("throughput-drop", severity="warning")
     over = incident("loss-spike", 40, resolved_step=90)
-    found = grouped(diagnosis(exploding, nan, schedule, alone, over))
+    found = as_events((exploding, nan, schedule, alone, over))
     assert [(i.rule, depth) for i, depth in found] == [
         ("lr-schedule-fault", 0), ("exploding-gradients", 1), ("non-finite", 2), ("throughput-drop", 0), ("loss-spike", 0)]
 
 
 def test_causes_that_explain_each_other_in_a_ring_are_each_listed_once():
     a, b = incident("divergence", cause="loss-spike"), incident("loss-spike", cause="divergence")
-    assert sorted(i.rule for i, _ in grouped(diagnosis(a, b))) == ["divergence", "loss-spike"]
+    assert sorted(i.rule for i, _ in as_events((a, b))) == ["divergence", "loss-spike"]
 
 
-def test_a_sign_whose_cause_is_over_stands_for_itself():
-    sign, over = incident("loss-spike", cause="divergence"), incident("divergence", resolved_step=250)
-    assert [depth for _, depth in grouped(diagnosis(sign, over))] == [0, 0]
+def test_a_sign_stands_below_a_cause_that_was_going_on_when_it_began_and_else_for_itself():
+    sign = incident("loss-spike", cause="divergence")
+    over = incident("divergence", resolved_step=250)
+    assert as_events((sign, over)) == ((over, 0), (sign, 1))
+    before = incident("divergence", 100, resolved_step=150)
+    assert as_events((sign, before)) == ((sign, 0), (before, 0))
+    assert as_events((sign, before, over)) == ((over, 0), (sign, 1), (before, 0))
 
 
 def test_the_stretch_begins_before_the_onset_and_holds_the_end():
@@ -100,6 +107,23 @@ def test_the_stretch_begins_before_the_onset_and_holds_the_end():
     assert view.columns.steps[0] >= view.first
     assert float(np.nanmin(view.columns.low)) == 1.0
     assert float(np.nanmax(view.columns.high)) == 50.0
+
+
+def test_what_probes_measured_is_drawn_of_the_incidents_layer_and_else_what_was_logged_of_the_model():
+    silent = float(np.float32(0.95))
+    found = incident("dead-units", 200, layer="blocks.1", category="activations", evidence=(Evidence("dead_units", silent, 0.9, 0.1),))
+    kept = history(dead_units=lambda at: np.where(at < 200, 0.3, silent))
+    of_model = curve(found, kept, NO_LAYERS)
+    assert (of_model.title, float(of_model.columns.high[-1]), of_model.limit) == ("dead units", silent, 0.9)
+    probed = History(None, [ProbeEntry(f"blocks.{i}.mlp", "dead_units") for i in (0, 1)])
+    steps = np.arange(10, 301, 10)
+    shares = np.stack((np.full(30, 0.2), np.where(steps < 200, 0.1, 0.95)), 1).astype(np.float32)
+    probed.extend(Chunk.of(loss=[1.0] * 300, probes=ProbeRows(steps, shares, np.ones((30, 2), np.bool_))))
+    of_layer = curve(found, probed, NO_LAYERS)
+    assert of_layer.title == "dead units of blocks.1"
+    assert of_layer.columns.steps[of_layer.columns.high > 0.9].min() == 200
+    assert of_layer.limit == 0.9
+    assert not of_layer.log
 
 
 def test_what_is_logged_rarely_still_shows_where_it_came_from():
@@ -230,6 +254,13 @@ def test_the_key_that_helps_is_offered_only_where_a_rescue_treats_it_and_the_run
     assert not offered(incident(rescue_helps=True), state="finished", is_live=False)
     assert not offered(incident(), **live)
     assert not offered(incident(rescue_helps=True, resolved_step=250), **live)
+
+
+def test_memory_is_said_in_gigabytes_in_the_numbers_and_at_the_limit():
+    evidence = Evidence("memory", 5.6e9, 4.5e9, 3e9)
+    rows = said(number_lines(frame(incident(category="throughput", evidence=(evidence,))).incidents[0]))
+    assert rows.splitlines()[1].startswith("memory ")
+    assert all(words in rows for words in ("5.6 GB", "4.5 GB", "3.0 GB"))
 
 
 def test_a_verdict_of_the_notebook_says_that_it_has_no_page():

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import tuimon.diagnosis.model
 import tuimon.record.chunk
+import tuimon.record.probes
 from tuimon.diagnosis.model import RunContext
 from tuimon.record.chunk import Chunk
 
@@ -93,7 +94,7 @@ def load(path: Path) -> Recording:
 
 # ---------------------------------------------------------------------- values to JSON and back
 
-_MODULES = (tuimon.record.chunk, tuimon.diagnosis.model)
+_MODULES = (tuimon.record.chunk, tuimon.record.probes, tuimon.diagnosis.model)
 
 
 def _pack(value: Any, cells: list[bytes]) -> Any:

@@ -51,6 +51,8 @@ def plant(scenario: Scenario, step: int, batch: Window, model: nn.Module, seed: 
         return batch
     if scenario.blows_up is not None:
         blow_up(model, scenario.blows_up)
+    if scenario.grows is not None:
+        grow_attention(model, scenario.grows)
     if scenario.spoils is None:
         return batch
     return SPOILS[scenario.spoils](*batch, torch.Generator().manual_seed(seed + step))
@@ -90,3 +92,11 @@ def difficulty(dataset: SimpleTextDataset) -> Tensor:
 def blow_up(model: nn.Module, times: float) -> None:
     """Multiply the weights of the first MLP, as a botched merge of checkpoints does."""
     model.get_parameter("blocks.0.mlp.fc1.weight").mul_(times)
+
+
+@torch.no_grad()
+def grow_attention(model: nn.Module, times: float) -> None:
+    """Multiply what gives queries and keys, in every block, as weight decay with the wrong sign does."""
+    for name, parameter in model.named_parameters():
+        if ".attn.qkv." in name:
+            parameter[:2 * len(parameter) // 3].mul_(times)  # queries, keys, values

@@ -64,11 +64,13 @@ class Scenario:
     fault: str | None = None
     """What the script notes in the log at the moment the planted fault begins."""
     planted: range = range(1, 2)
-    """The steps, counted from 1, at which `spoils` or `blows_up` is done; the first is that of the note."""
+    """The steps, counted from 1, at which `spoils`, `blows_up` or `grows` is done; the first is that of the note."""
     spoils: Spoil | None = None
     """What is done to the batches of those steps: see `faults`."""
     blows_up: float | None = None
     """What the first MLP's weights are multiplied by at those steps."""
+    grows: float | None = None
+    """What the weights of all queries and keys are multiplied by at each of those steps."""
     sorts: bool = False
     """Whether the loader, from the first of those steps on, sorts the batches of a shard by difficulty."""
     masked: bool = False
@@ -197,6 +199,16 @@ SCENARIOS: Final[dict[str, Scenario]] = {s.name: s for s in (
         clip=1.0, schedule=HEALTHY, half=True, planted=range(151, 152), blows_up=1e6,
         model={"n_layers": 2, "d_model": 32, "n_heads": 4, "d_ff": 128},
         fault="a layer's weights are multiplied by a million (planted by this demo)", steps=300, least_steps=190,
+    ),
+    Scenario(
+        name="attention-collapse", title="queries and keys grow, and each sees one token",
+        statement="At step 151 weight decay on queries and keys gets the wrong sign: attention ends up on one token.",
+        # Measured on the tiny model: 3 % a step pass a logit of 100 after 75 steps and an entropy of 5 % after 100; the
+        # loss hardly minds, it only stops falling. A learning rate raised 300x on these weights collapses attention as
+        # well, but the gradients explode first. It ends after 120 steps, in which logits grow 1,200-fold: one that goes
+        # on explodes in the end.
+        clip=1.0, schedule=HEALTHY, planted=range(151, 271), grows=1.03,
+        fault="weights of queries and keys grow 3 % a step (planted by this demo)", steps=400, least_steps=340,
     ),
     Scenario(
         name="bad-init", title="weights drawn fifty times too large",

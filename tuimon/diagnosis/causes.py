@@ -1,6 +1,6 @@
 """What brings what about: several rules see one event, and a person should be told of it once. Pure values.
 
-A consequence is named under its cause where the cause is open too and began no later, give or take a few steps: the
+A consequence is named under its cause where the cause was going on when it began, give or take a few steps: the
 detectors' onsets are estimates. Judging is not changed by this, only telling.
 """
 
@@ -14,26 +14,33 @@ from tuimon.diagnosis.model import Incident
 
 _UPSET: Final = ("exploding-gradients", "gradient-instability", "early-divergence", "divergence", "loss-spike",
                  "loss-drift", "non-finite", "loss-scale-collapse", "oscillation")
+_INSIDE: Final = ("attention-collapse", "dead-units", "logit-drift")
+"""What such a run shows inside the model."""
 """What a run that is driven too hard shows."""
 _STILL: Final = ("learning-rate-too-low", "no-learning", "plateau", "not-updating")
 """What a run shows that is not driven at all."""
 
 _BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
-    "lr-schedule-fault": ("learning-rate-too-high", *_UPSET, *_STILL),
-    "bad-init": ("early-divergence", "gradient-instability", "clip-saturated", "oscillation"),
+    "lr-schedule-fault": ("learning-rate-too-high", *_UPSET, *_INSIDE, *_STILL),
+    "bad-init": (*_INSIDE, "early-divergence", "gradient-instability", "clip-saturated", "oscillation"),
     "vanishing-gradients": _STILL,
     "detached-layer": ("no-learning", "plateau"),
     "low-precision-stagnation": _STILL,
     "not-updating": ("learning-rate-too-low", "no-learning", "plateau"),
     "learning-rate-too-low": ("no-learning", "plateau"),
-    "learning-rate-too-high": _UPSET,
-    "exploding-gradients": (*_UPSET, "learning-rate-too-high", "no-learning", "plateau"),
+    "learning-rate-too-high": (*_UPSET, *_INSIDE, "no-learning", "plateau"),
+    "exploding-gradients": (*_UPSET, *_INSIDE, "learning-rate-too-high", "no-learning", "plateau"),
+    "attention-collapse": (*_UPSET, "dead-units", "no-learning", "plateau"),
+    "dead-units": ("no-learning", "plateau"),
+    "logit-drift": ("loss-spike", "loss-drift", "divergence", "non-finite", "loss-scale-collapse"),
     "gradient-instability": ("loss-spike", "loss-drift"),
     "early-divergence": ("divergence", "loss-spike", "gradient-instability", "non-finite", "no-learning"),
     "divergence": ("loss-spike", "loss-drift", "non-finite", "no-learning", "plateau"),
     "non-finite": ("loss-spike", "loss-drift", "gradient-instability", "no-learning", "plateau"),
     "loss-spike": ("loss-drift",),
     "loss-scale-collapse": (*_STILL, "non-finite"),
+    "data-starved": ("throughput-drop",),
+    "straggler": ("throughput-drop",),
 }
 CAUSES: Final[Mapping[str, tuple[str, ...]]] = {
     cause: tuple(slug for slug in slugs if slug != cause) for cause, slugs in _BRINGS.items()
@@ -44,21 +51,61 @@ NEAR: Final = 8
 
 
 def with_causes(told: Sequence[Incident]) -> tuple[Incident, ...]:
-    """The same incidents, in the same order, each with the slug of the open one that brought it about, if any.
+    """The same incidents, in the same order, each with the slug of the one that brought it about, if any.
 
     The order is that in which they are told. Where two may cause each other, the one told first is the cause.
     """
+    able = [(at, incident) for at, incident in enumerate(told) if incident.rule in CAUSES]
     found: list[Incident] = []
     for i, incident in enumerate(told):
-        candidates = [c for c in told if c is not incident and _explains(c, incident)]
-        first = next((c for c in candidates if told.index(c) < i or not _explains(incident, c)), None)
+        candidates = [(at, c) for at, c in able if at != i and explains(c, incident)]
+        first = next((c for at, c in candidates if at < i or not explains(incident, c)), None)
         found.append(replace(incident, cause=first.rule) if first else incident)
     return tuple(found)
 
 
-def _explains(cause: Incident, other: Incident) -> bool:
+def explains(cause: Incident, other: Incident) -> bool:
+    """Whether the one may have brought the other about: it can, began no later, and was going on when that began."""
     return (
-        cause.state == other.state == "open"
-        and other.rule in CAUSES.get(cause.rule, ())
+        other.rule in CAUSES.get(cause.rule, ())
         and cause.onset_step <= other.onset_step + NEAR
+        and (cause.resolved_step is None or cause.resolved_step >= other.onset_step)
     )
+
+
+def as_events(incidents: Sequence[Incident]) -> tuple[tuple[Incident, int], ...]:
+    """Every incident with its depth: each cause followed by its signs, in the order in which they are told.
+
+    One event is one entry of depth 0 with what it shows itself by below it; an event with an open sign stands before
+    those that are over.
+    """
+    causes = [_cause_of(incident, incidents) for incident in incidents]
+    listed: list[tuple[Incident, int]] = []
+    done: set[int] = set()
+
+    def root(at: int) -> int:
+        seen = {at}
+        while (cause := causes[at]) is not None and cause not in seen:
+            seen.add(at := cause)
+        return at
+
+    def put(at: int, depth: int) -> None:
+        if at in done:
+            return
+        done.add(at)
+        listed.append((incidents[at], depth))
+        for sign, cause in enumerate(causes):
+            if cause == at:
+                put(sign, depth + 1)
+
+    for at in range(len(incidents)):  # the event with the worst open sign first: they come in that order
+        put(root(at), 0)
+    return tuple(listed)
+
+
+def _cause_of(incident: Incident, among: Sequence[Incident]) -> int | None:
+    """Where the cause that it names stands; of several of that name the latest that explains it."""
+    if incident.cause is None:
+        return None
+    able = [at for at, c in enumerate(among) if c.rule == incident.cause and explains(c, incident)]
+    return max(able, key=lambda at: among[at].onset_step, default=None)

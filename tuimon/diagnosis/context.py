@@ -17,4 +17,5 @@ def context_of(info: RunInfo) -> RunContext:
         tensor_names=tuple(entry.name for entry in info.tensors),
         tensor_sizes=tuple(entry.numel for entry in info.tensors),
         layers={name: tuple(where) for name, where in info.table.layers().items()},
+        probes=info.probes,
     )

@@ -1,15 +1,14 @@
 """The engine: a fold of chunks into a diagnosis. Pure; the same whatever the chunks' sizes.
 
 `start` makes a state, `feed` consumes one and hands it on (the state given is not to be used again: what changes in it
-changes in place), `diagnose` reads it. Rows, per-tensor rows and marks are taken one by one in the order in which they
-happened; nothing looks at a chunk as a whole, so where the log was cut cannot matter.
+changes in place), `diagnose` reads it. Rows, per-tensor rows, probe rows and marks are taken in the order in which
+they happened: one by one where a rule wants to look, and those between, at which no rule would, in one go (see
+`outlook`). Both leave the same state, so where the log was cut cannot matter.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from tuimon.diagnosis.causes import with_causes
 from tuimon.diagnosis.model import (
@@ -25,44 +24,11 @@ from tuimon.diagnosis.model import (
 from tuimon.diagnosis.rule import Rule
 from tuimon.diagnosis.rules import RULES
 from tuimon.diagnosis.signals import Signals
+from tuimon.diagnosis.walk import State
 from tuimon.record.chunk import Chunk, Mark
 
 KEPT = 500
 """Resolved incidents that are kept, the newest."""
-
-
-@dataclass(slots=True)
-class State:
-    """All that the engine knows. Owned by whoever holds it."""
-
-    signals: Signals
-    rules: tuple[Rule, ...]
-    busy: bool = False
-    """Whether some rule wants every row: it has an open episode, or follows something."""
-    woken: dict[int, tuple[Rule, ...]] = field(default_factory=dict)
-    """Who looks at a row, by why it matters. [Most rows matter to nobody: a tenth of the time.]"""
-
-    def row(self, at: int, step: int) -> None:
-        """Look at the next row."""
-        now = self.signals
-        wakes = now.row(at, step)
-        if self.busy:
-            called = tuple(r for r in self.rules if r.wakes & wakes or r.episode is not None or r.attending)
-        else:
-            found = self.woken.get(wakes)
-            called = self._asked(wakes) if found is None else found
-        for rule in called:
-            rule.row(now)
-        if called:
-            self.look_around()
-
-    def look_around(self) -> None:
-        """See whether anybody wants every row from here on."""
-        self.busy = any(rule.episode is not None or rule.attending for rule in self.rules)
-
-    def _asked(self, wakes: int) -> tuple[Rule, ...]:
-        found = self.woken[wakes] = tuple(rule for rule in self.rules if rule.wakes & wakes)
-        return found
 
 
 def start(context: RunContext, rules: Sequence[type[Rule]] = RULES) -> State:
@@ -72,38 +38,14 @@ def start(context: RunContext, rules: Sequence[type[Rule]] = RULES) -> State:
 
 def feed(state: State, chunk: Chunk) -> State:
     """Take in a stretch of the run. Consumes `state`."""
-    now = state.signals
-    now.load(chunk)
-    steps = chunk.steps.tolist()
-    tensor_steps = chunk.tensors.steps.tolist()
+    state.load(chunk)
     at = 0
-    for position, mark in [*placed(steps, chunk.marks), (len(steps), None)]:
-        for i in range(at, position):
-            at_step = steps[i]
-            while tensor_steps and tensor_steps[0] < at_step:
-                _profile(state, chunk, tensor_steps)
-            state.row(i, at_step)
+    for position, mark in [*placed(chunk.steps.tolist(), chunk.marks), (len(chunk), None)]:
+        state.take(at, position, None if mark is None else mark.step)
         at = position
-        last = math.inf if mark is None else mark.step
-        while tensor_steps and tensor_steps[0] <= last:
-            _profile(state, chunk, tensor_steps)
         if mark is not None:
-            for rule in state.rules:
-                rule.mark(mark, now)
-            state.look_around()
-            now.mark(mark)
+            state.mark(mark)
     return state
-
-
-def _profile(state: State, chunk: Chunk, waiting: list[int]) -> None:
-    """Take in the first of the per-tensor rows that are still waiting."""
-    i = len(chunk.tensors) - len(waiting)
-    step = waiting.pop(0)
-    found = state.signals.tensors(step, chunk.tensors, i)
-    if found is not None:
-        for rule in state.rules:
-            rule.profile(found, state.signals)
-        state.look_around()
 
 
 def placed(steps: Sequence[int], marks: Sequence[Mark]) -> Iterator[tuple[int, Mark]]:
@@ -126,7 +68,7 @@ def placed(steps: Sequence[int], marks: Sequence[Mark]) -> Iterator[tuple[int, M
 def diagnose(state: State) -> Diagnosis:
     """What is judged by now. Does not change the state."""
     now = state.signals
-    if not now.step and not now.tensor_rows:
+    if not now.step and not now.tensor_rows and not now.activations.rows:
         return Diagnosis.nothing()
     order = {rule.slug: i for i, rule in enumerate(state.rules)}
     current = [rule.incident(now) for rule in state.rules if rule.episode]
@@ -134,11 +76,11 @@ def diagnose(state: State) -> Diagnosis:
     waiting = tuple(
         NotEvaluated(rule.slug, needs) for rule in state.rules if not rule.episode and (needs := rule.waits_for(now))
     )
-    incidents = (
-        *with_causes(sorted(current, key=lambda i: _telling(i, current, order))),
+    told = (
+        *sorted(current, key=lambda i: _telling(i, current, order)),
         *sorted(past, key=lambda i: (-SEVERITIES.index(i.severity), i.onset_step)),
     )
-    return Diagnosis(now.step, incidents, waiting, _badges(state, current, waiting), now.usual())
+    return Diagnosis(now.step, with_causes(told), waiting, _badges(state, current, waiting), now.usual())
 
 
 def _telling(incident: Incident, current: Sequence[Incident], order: dict[str, int]) -> tuple[int, int, int]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from tuimon.diagnosis.model import RunContext
-from tuimon.record.chunk import Bools, Floats, Vectors
+from tuimon.record.chunk import Bools, Floats, TensorRows, Vectors
+
+LATELY: Final = 32
+"""Rows that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,30 @@ class Profile:
     """(P,) how far the step moved each tensor, relative to its own norm; NaN where not measured."""
 
 
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """The m rows of per-layer gradient sizes of a stretch."""
+
+    rms: Floats
+    """(m, L), as `Profile.rms`."""
+    rows: TensorRows
+
+    def __len__(self) -> int:
+        return len(self.rms)
+
+    def between(self, i: int, j: int) -> Profiles:
+        """Those from i to j, j left out."""
+        rows, cut = self.rows, slice(i, j)
+        return Profiles(
+            self.rms[cut], TensorRows(rows.steps[cut], rows.grad[cut], rows.update[cut], rows.grad_seen[cut])
+        )
+
+    def row(self, i: int) -> Profile:
+        """One of them."""
+        rows = self.rows
+        return Profile(int(rows.steps[i]), self.rms[i], rows.grad[i], rows.grad_seen[i], rows.update[i])
+
+
 class Layers:
     """The grouping of a run's tensors into layers, and what their gradients have been lately."""
 
@@ -37,25 +65,28 @@ class Layers:
             np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int64) if lengths else np.zeros(0, np.int64)
         )
         sizes = np.array(context.tensor_sizes or [1] * (int(self._order.max(initial=-1)) + 1), np.float64)
-        self._known = len(self._order) > 0 and min(lengths) > 0 and int(self._order.max()) < len(sizes)
+        self._last = int(self._order.max(initial=-1))
+        self._known = len(self._order) > 0 and min(lengths) > 0 and self._last < len(sizes)
         self.tensors = [np.array(where, np.int64) for where in context.layers.values()] if self._known else []
         """Per layer, the indices of its tensors."""
         self._sizes = sizes[self._order] if self._known else np.zeros(0)
-        self.recent: deque[Profile] = deque(maxlen=32)
+        self.recent: deque[Profile] = deque(maxlen=LATELY)
 
-    def profile(self, step: int, grad: Vectors, seen: Bools, update: Vectors) -> Profile | None:
+    def profiles(self, rows: TensorRows) -> Profiles | None:
         """Gradient RMS per layer from L2 norms per tensor; None where the tensors are not those of the context."""
-        if not self._known or len(grad) <= int(self._order.max()):
+        if not self._known or rows.grad.shape[1] <= self._last:
             return None
-        have = seen[self._order]
+        have = rows.grad_seen[:, self._order]
         with np.errstate(all="ignore"):
-            squares = np.where(have, grad[self._order].astype(np.float64) ** 2, 0.0)
-            total = np.add.reduceat(squares, self._starts)
-            count = np.add.reduceat(have * self._sizes, self._starts)
+            squares = np.where(have, rows.grad[:, self._order].astype(np.float64) ** 2, 0.0)
+            total = np.add.reduceat(squares, self._starts, axis=1)
+            count = np.add.reduceat(have * self._sizes, self._starts, axis=1)
             rms = np.where(count > 0, np.sqrt(total / count), np.nan)
-        found = Profile(step, rms, grad, seen, update)
-        self.recent.append(found)
-        return found
+        return Profiles(rms, rows)
+
+    def pass_over(self, rows: Profiles, i: int, j: int) -> None:
+        """Remember the rows i to j, j left out."""
+        self.recent.extend(rows.row(k) for k in range(max(i, j - LATELY), j))
 
     def worst(self, onset: int) -> str | None:
         """The layer whose gradient has grown most against its own usual before `onset`; None where unknown."""

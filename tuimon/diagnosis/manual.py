@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from tuimon.diagnosis.model import Category
 from tuimon.diagnosis.rule import Rule
 from tuimon.diagnosis.rules import RULES
 from tuimon.errors import UsageError
 
-PARTS = ("Symptom", "Why it happens", "What to try", "Confused with", "Rule", "Source")
-"""What every page has, in this order."""
+MEASURED: Final = "False alarms"
+"""The part that a page has only where it was measured: sentences of its Rule that speak of false alarms."""
+PARTS: Final = ("Symptom", "Why it happens", "What to try", "Confused with", "Rule", MEASURED, "Source")
+"""What every page has but for MEASURED, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +63,35 @@ def _page(rule: type[Rule]) -> Page:
         else:
             last = next(reversed(parts))
             parts[last] = f"{parts[last]} {' '.join(paragraph.split())}"
-    return Page(rule.slug, rule.code, rule.category, rule.needs, summary, parts)
+    parts["Rule"], parts[MEASURED] = _measured(parts.get("Rule", ""))
+    ordered = {title: parts[title] for title in PARTS if parts.get(title)}
+    return Page(rule.slug, rule.code, rule.category, rule.needs, summary, ordered)
+
+
+def _measured(rule: str) -> tuple[str, str]:
+    """A rule's text without, and with only, its sentences on false alarms."""
+    sentences = re.split(r"(?<=\.)\s+(?=[A-Z])", rule)
+    told = [s for s in sentences if "false alarm" in s.lower()]
+    said = " ".join(s.removeprefix(MEASURED).removeprefix(":").strip() for s in told)
+    return " ".join(s for s in sentences if s not in told), said
+
+
+def markdown() -> str:
+    """All pages as one Markdown document, one paragraph a line: docs/rules.md."""
+    known = pages()
+    rows = [f"| [{p.code}](#{p.slug}-{p.code.lower()}) | {p.slug} | {p.category} | {', '.join(p.needs)} | "
+            f"{_escaped(p.summary)} |" for p in known]
+    about = ("Printed by `tuimon explain --markdown` from the rules' own docstrings; `tuimon explain RULE` shows one "
+             "page. A rule that lacks what it needs says so and stays silent.")
+    found = [
+        "# What tuimon can find", about,
+        "\n".join(("| code | rule | category | needs | what |", "|---|---|---|---|---|", *rows)),
+    ]
+    for p in known:
+        found += [f"## {p.slug} ({p.code})", f"{_escaped(p.summary[:1].upper() + p.summary[1:])}",
+                  *(f"**{title}.** {_escaped(text[:1].upper() + text[1:])}" for title, text in p.parts.items())]
+    return "\n\n".join(found) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\`*_<>|\[\]~])", r"\\\1", text)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from tuimon.record.probes import ProbeEntry
+
 Severity = Literal["info", "warning", "critical"]
 Confidence = Literal["low", "medium", "high"]
 Category = Literal["loss", "gradients", "updates", "numerics", "layers", "generalisation", "throughput", "activations"]
@@ -45,6 +47,8 @@ class RunContext:
     tensor_sizes: tuple[int, ...] = ()
     layers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Layer name -> indices of its trained tensors, in model order."""
+    probes: tuple[ProbeEntry, ...] = ()
+    """What each value of a probe row is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Incident:
     rescue_helps: bool = False
     """Whether going back, a smaller learning rate and clipping treat it; what dies with depth they do not."""
     cause: str | None = None
-    """Slug of the open incident that brought it about, as far as is known."""
+    """Slug of the incident that brought it about, as far as is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 
 class Rates:
@@ -22,6 +23,11 @@ class Rates:
         self._recent.append((step, value))
         if math.isfinite(value):
             self.peak = max(self.peak, value)
+
+    def pass_over(self, steps: Sequence[int], values: Sequence[float]) -> None:
+        """Take in the finite learning rates of several steps."""
+        self._recent.extend(zip(steps, values, strict=True))
+        self.peak = max(self.peak, *values)
 
     @property
     def warming(self) -> bool:

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from tuimon.diagnosis.layers import Profile
+from tuimon.diagnosis.activations import Sampled
+from tuimon.diagnosis.layers import Profile, Profiles
 from tuimon.diagnosis.model import Category, Confidence, Evidence, Incident, RunContext, Severity
 from tuimon.diagnosis.rows import ROW
 from tuimon.diagnosis.signals import NEAR, Signals
 from tuimon.diagnosis.wording import count, fold, rate
-from tuimon.record.chunk import Mark
+from tuimon.record.chunk import Bools, Mark
+
+if TYPE_CHECKING:
+    from tuimon.diagnosis.outlook import Outlook
 
 CLEAN: Final = 30
 """Rows back in the usual range after which an incident counts as over."""
+LEFT: Final = 1.5
+"""Times the present learning rate that it had at the onset, from which on it counts as lowered since."""
 TIERS: Final[tuple[Confidence, ...]] = ("low", "medium", "high")
 """Healthy runs show it once per 1e3, 1e4, 1e5 steps."""
 
@@ -50,6 +56,12 @@ class Episode:
         return self.clean >= CLEAN
 
 
+    def pause(self, enough: int, *, calm: bool = True) -> bool:
+        """The same for rows that are sampled rarely, of which fewer are enough."""
+        self.clean = self.clean + 1 if calm else 0
+        return calm and self.clean >= enough
+
+
 @dataclass(frozen=True, slots=True)
 class Story:
     """An episode in words."""
@@ -62,15 +74,18 @@ class Story:
 
 
 class Rule:
-    """Base of all rules. `row`, `profile` and `mark` fold; `tell` puts the open episode into words."""
+    """Base of all rules. `row`, `profile`, `probes` and `mark` fold; `tell` puts the open episode into words."""
 
     slug: ClassVar[str]
     code: ClassVar[str]
     category: ClassVar[Category]
     needs: ClassVar[tuple[str, ...]]
-    """Columns without which it cannot look; "tensors" for per-tensor rows."""
+    """Columns without which it cannot look; "tensors" for per-tensor rows, a quantity for activation probes."""
     wakes: ClassVar[int] = ROW
-    """Which rows it looks at while nothing is going on (bits of `signals`). With an episode open it sees every row."""
+    """Which rows it looks at while nothing is going on: bits of `rows`."""
+    follows: ClassVar[int] = ROW
+    """Which rows it looks at while an episode is open. One that lasts must not ask for every row without need: the run
+    cannot be taken in stretches then."""
     holds: ClassVar[bool] = False
     """Whether its critical episodes keep the bad stretch out of the baselines."""
     rescue_helps: ClassVar[bool] = False
@@ -87,11 +102,41 @@ class Rule:
     def clear(self) -> None:
         """Forget whatever was building up: the run starts anew."""
 
+    @property
+    def wants(self) -> int:
+        """Which rows it looks at now."""
+        return ROW if self.attending else self.wakes if self.episode is None else self.follows
+
     def row(self, now: Signals) -> None:
         """Look at one row."""
 
+    def singles(self, ahead: Outlook) -> Bools | None:
+        """(n,) which of the rows ahead it must look at, if it wants every row; None: each of them.
+
+        At all others nothing may begin or end: `pass_over` takes them in.
+        """
+        del ahead
+        return None
+
+    def pass_over(self, ahead: Outlook, at: int, upto: int) -> None:
+        """Take in the rows from `at` to `upto`, the last left out, of which `singles` has named none."""
+
     def profile(self, row: Profile, now: Signals) -> None:
         """Look at one row of per-layer gradients."""
+
+    def unusual(self, rows: Profiles) -> Bools | None:
+        """(m,) which rows of per-layer gradients ahead it must look at; None: each of them.
+
+        At all others nothing may begin or end: `pass_profiles` takes them in.
+        """
+        del rows
+        return None
+
+    def pass_profiles(self, rows: Profiles, i: int, j: int) -> None:
+        """Take in the rows i to j of per-layer gradients, j left out, of which `unusual` has named none."""
+
+    def probes(self, row: Sampled, now: Signals) -> None:
+        """Look at one row of activation probes."""
 
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """The episode in words; `over` when it has just ended."""
@@ -157,6 +202,8 @@ class Rule:
         episode = self.episode
         assert episode is not None
         episode.last = now.step
+        if now.lr is not None:
+            episode.numbers["lr_now"] = now.lr
         story = self.tell(episode, over=over)
         return Incident(
             rule=self.slug,
@@ -189,11 +236,13 @@ def rate_cause(episode: Episode) -> str:
 
 def rate_cut(episode: Episode, by: float = 10.0) -> str:
     """The advice to lower the learning rate, with the numbers where they are known."""
-    lr = episode.numbers.get("lr", math.nan)
-    low = episode.numbers.get("lr_low", math.nan)
+    numbers = episode.numbers
+    lr, low = numbers.get("lr_now", numbers.get("lr", math.nan)), numbers.get("lr_low", math.nan)
     if not math.isfinite(lr) or lr <= 0:
         return f"lower the learning rate {by:.0f}x"
-    if math.isfinite(low) and lr / low >= by:
+    if lr <= 1.1 * low and numbers.get("lr", lr) > LEFT * lr:
+        return f"keep the learning rate at {rate(lr)}, where it was before it grew"
+    if lr / low >= by:
         return f"lower the learning rate from {rate(lr)} back to {rate(low)}, where it was before it grew"
     return f"lower the learning rate from {rate(lr)} to {rate(lr / by)}"
 

@@ -10,24 +10,48 @@ import math
 from collections import deque
 from typing import Any, Final
 
-from tuimon.diagnosis.layers import Layers, Profile
+from tuimon.diagnosis.activations import Activations
+from tuimon.diagnosis.baseline import Baseline
+from tuimon.diagnosis.layers import Layers, Profile, Profiles
 from tuimon.diagnosis.model import RunContext, Usual
+from tuimon.diagnosis.pace import SIZE as STRETCH
+from tuimon.diagnosis.pace import Pace
 from tuimon.diagnosis.rates import Rates
-from tuimon.diagnosis.rows import BLOCK, CHANGED, EARLY_ROW, LR, ROW, SCALE, STIR, UPDATE, VALIDATION, WINDOW_FULL, Rows
-from tuimon.diagnosis.statistics import READY, WINDOW, Baseline, Blocks, Cusum, Ewma
-from tuimon.record.chunk import Chunk, Mark, TensorRows
+from tuimon.diagnosis.rows import (
+    BLOCK,
+    CHANGED,
+    EARLY_ROW,
+    LEARNABLE,
+    LR,
+    PACE,
+    SCALE,
+    STEEP,
+    STIR,
+    UPDATE,
+    VALIDATION,
+    WINDOW_FULL,
+    Rows,
+)
+from tuimon.diagnosis.statistics import READY, WINDOW, Blocks, Cusum, Ewma
+from tuimon.diagnosis.turns import Turns
+from tuimon.record.chunk import Chunk, Mark
 
 LOG2: Final = math.log(2.0)
 LOG4: Final = math.log(4.0)
 EARLY: Final = 100
 """Rows after a start that the early rules were measured on."""
-LEARNABLE: Final = 1e100
-"""Beyond this a value is an overflow in the making and teaches a baseline nothing."""
 HOLD: Final = 256
 """Rows for which an open critical incident keeps the baselines as they were."""
 NEAR: Final = 3
 """Rows within which two channels count as agreeing."""
 LONG_AGO: Final = -(1 << 40)
+HIGH_UPDATE: Final = 2e-2
+"""An update ratio beyond which a step changes the weights too much."""
+DIP: Final = 3
+"""Update ratios in a row that are not high, and end the stretch of those that are."""
+FEW_CHANGED: Final = 0.10
+"""Share of the weights below which a step changes but few of them."""
+LOG_HIGH_UPDATE: Final = math.log10(HIGH_UPDATE)
 
 
 class Signals:
@@ -36,14 +60,20 @@ class Signals:
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.layers = Layers(context)
+        self.activations = Activations(context.probes)
         self.rates = Rates()
+        self.pace = Pace()
+        self.turns = Turns()
         self.seen: set[str] = set()
         """Columns that have been measured at least once."""
         self.tensor_rows = 0
         self.attempt_rows = 0
         """Rows since the run started or was resumed."""
         self.step = 0
-        self._rows = Rows(Chunk.empty())
+        self.disturbances = 0
+        """How often the baselines were kept from learning or put back: what was foreseen before is void."""
+        self.rows = Rows(Chunk.empty())
+        self.profiles: Profiles | None = None
         self._at = 0
         self.skipped = False
         """Whether a GradScaler skipped this step: its gradient tells of the scale, not of training."""
@@ -65,6 +95,7 @@ class Signals:
 
     def _clear(self) -> None:
         self.attempt_rows = 0
+        self.turns.clear()
         self.loss_rows = 0
         self.first_losses: list[float] = []
         self.loss_start: float | None = None
@@ -77,6 +108,7 @@ class Signals:
         self.update_samples = 0
         self.block_full = False
         self.validations.clear()
+        self.activations.clear()
         self._quiet()
         self._held = 0
 
@@ -94,14 +126,19 @@ class Signals:
         """First step of the stretch in which grad_norm has been above twice its median."""
         self.grad_climb = 0
         """Steps in a row that grad_norm has risen."""
-        self._last_grad = math.nan
-        self._last_lr: float | None = None
-        self._last_scale: float | None = None
-        self._was_strange = self._loss_stirs = self._grad_stirs = False
-        self._filling: list[float] = []
+        self.last_grad = math.nan
+        self.last_lr: float | None = None
+        self.last_scale: float | None = None
+        self.was_strange = self.loss_stirs = self.grad_stirs = False
+        """Whether the row before, the value before was out of the ordinary."""
+        self.update_stirs = 0
+        """Update ratios more that are of interest because one was high."""
+        self.few_changed = False
+        """Whether the last step that was measured changed but few of the weights."""
+        self.filling: list[float] = []
         self.window: tuple[float, ...] = ()
         """The last 128 finite losses, when they are just complete (WINDOW_FULL)."""
-        self.loss_alarm_row = self.grad_alarm_row = self.update_alarm_row = LONG_AGO
+        self.loss_alarm_row = self.grad_alarm_row = self.update_alarm_row = self.turned_row = LONG_AGO
         for cusum in (self.loss_cusum, self.loss_drift):
             cusum.clear()
         self.grad_ewma.clear()
@@ -111,11 +148,12 @@ class Signals:
     def load(self, chunk: Chunk) -> None:
         """Have the columns of a stretch at hand, for `row` to walk through."""
         self.seen |= {name for name, there in chunk.present.items() if name not in self.seen and there.any()}
-        self._rows = Rows(chunk)
+        self.rows = Rows(chunk)
+        self.profiles = self.layers.profiles(chunk.tensors) if len(chunk.tensors) else None
 
     def value(self, name: str) -> float | None:
         """What was measured under this name in this row; one of WATCHED."""
-        return self._rows.column(name)[self._at]
+        return self.rows.column(name)[self._at]
 
     def row(self, at: int, step: int) -> int:
         """Move to a row of the stretch that is loaded; why it may matter, as bits."""
@@ -123,19 +161,22 @@ class Signals:
         self.attempt_rows += 1
         held = bool(self._holders) and self._held < HOLD
         self._held += 1
-        rows, wakes = self._rows, ROW
+        rows = self.rows
+        wakes = rows.wakes[at]
         lr = self.lr = rows.lr[at]
+        if rows.turns[at]:
+            self._turn(lr, rows.tokens[at])
         if lr is not None:
             self.rates.add(step, lr)
-            if lr != self._last_lr:
+            if lr != self.last_lr:
                 wakes |= self._lr_moves(lr)
         scale = rows.scale[at]
-        if scale != self._last_scale and scale is not None:
-            self._last_scale, wakes = scale, wakes | SCALE
+        if scale != self.last_scale and scale is not None:
+            self.last_scale, wakes = scale, wakes | SCALE
         strange = rows.strange[at]
-        if strange or self._was_strange:
+        if strange or self.was_strange:
             wakes |= STIR
-            self._was_strange = strange
+            self.was_strange = strange
         self.skipped = strange and self.value("skipped") == 1
         loss = self.loss = rows.loss[at]
         self.z, self.block_full = None, False
@@ -147,36 +188,59 @@ class Signals:
         self.grad_times = None
         if grad is not None:
             wakes |= self._see_gradient(step, grad, held)
-        ratio = self.ratio = rows.ratio[at]
+        ratio = self.ratio = None if self.skipped else rows.ratio[at]
         if ratio is not None:
-            wakes |= UPDATE
-            self._see_update(step, ratio, held)
+            wakes |= self._see_update(step, ratio, held)
         validation = rows.validation[at]
         if validation is not None:
             wakes |= VALIDATION
             self.validations.append((step, validation))
-        if rows.changed[at] is not None:
-            wakes |= CHANGED
-        took = rows.took[at]
-        if took is not None and 0 <= took < LEARNABLE and not held:
-            self.others["step_time"].learn(step, took)
-        return wakes
+        changed = rows.changed[at]
+        if changed is not None:
+            few = not FEW_CHANGED <= changed <= 1
+            if few or self.few_changed:
+                wakes |= CHANGED
+                self.few_changed = few or self.stands_still
+        return wakes | self._see_time(step, at, held=held)
 
-    def tensors(self, step: int, rows: TensorRows, i: int) -> Profile | None:
-        """Take in one row of per-tensor vectors."""
+    def pass_over(self, count: int, at: int, step: int) -> None:
+        """Be at a row of the stretch that lies so many further, all of them calm; what was measured is `outlook`'s."""
+        self.step, self._at = step, at
+        self.attempt_rows += count
+        self._held += count
+        self.skipped = self.was_strange = self.block_full = False
+        self.loss = self.grad = self.ratio = self.lr = self.z = self.grad_times = None
+        self.window = ()
+
+    def profile(self, i: int) -> Profile | None:
+        """Move to one of the per-tensor rows of the stretch that is loaded; None where they are not this run's."""
         self.tensor_rows += 1
-        return self.layers.profile(step, rows.grad[i], rows.grad_seen[i], rows.update[i])
+        if self.profiles is None:
+            return None
+        found = self.profiles.row(i)
+        self.layers.recent.append(found)
+        return found
+
+    def pass_profiles(self, i: int, j: int) -> None:
+        """Have seen the per-tensor rows i to j, j left out, at which nobody looks."""
+        self.tensor_rows += j - i
+        if self.profiles is not None:
+            self.layers.pass_over(self.profiles, i, j)
 
     def mark(self, mark: Mark) -> None:
-        """A break in the run: an attempt starts anew, a rollback puts baselines back, an override changes nothing."""
+        """A break in the run: an attempt starts anew, a rollback puts baselines back, an override leaves them alone."""
         if mark.kind == "attempt":
             self.rollback(LONG_AGO)
+        elif mark.kind == "override":
+            self.turns.overridden(self.attempt_rows)
         elif mark.kind == "rollback":
             self.rollback(whole(mark.fields.get("to_step"), mark.step))
 
     def rollback(self, to_step: int) -> None:
         """Be as if `to_step` had been the last row; where that is out of memory, start anew."""
         self._holders.clear()
+        self.disturbances += 1
+        self.pace.clear()
         for base in (self.loss_base, self.grad_base, *self.others.values()):
             base.forget_after(to_step)
         self.ratio_ewma.clear()
@@ -186,16 +250,28 @@ class Signals:
             self._clear()
         else:
             self.blocks.forget_after(to_step)
+            self.activations.rollback(to_step)
             self.update_samples = min(self.update_samples, 10)
             self._quiet()
 
     def hold(self, who: str, onset: int) -> None:
         """Take the values since `onset` out of the baselines, and keep them as they are until `release`."""
+        self.disturbances += 1
         if not self._holders:
             self._held = 0
         self._holders.add(who)
         for base in (self.loss_base, self.grad_base, *self.others.values()):
             base.forget_after(onset - 1)
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether this step changed no weights by intention: it was skipped, or its learning rate is zero."""
+        return self.skipped or self.lr == 0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody keeps the baselines from learning."""
+        return bool(self._holders)
 
     def release(self, who: str) -> None:
         """Let the baselines learn again."""
@@ -212,8 +288,25 @@ class Signals:
 
     # ------------------------------------------------------------------ one channel each
 
+    def _turn(self, lr: float | None, tokens: float | None) -> None:
+        """What is usual of the loss, after another size of the steps also of gradients, is learned anew."""
+        row, last = self.attempt_rows, self.last_lr
+        resized = tokens is not None and self.turns.of_size(row, tokens)
+        turned = lr is not None and last is not None and self.turns.of_rate(row, last, lr, self.rates.peak)
+        if self._holders or not (resized or turned):
+            return
+        self.turned_row, self.z_spell = row, 0
+        self.disturbances += 1
+        self.loss_base.clear()
+        self.loss_cusum.clear()
+        self.loss_drift.clear()
+        if resized:
+            self.grad_base.clear()
+            self.grad_ewma.clear()
+            self.grad_rose = None
+
     def _lr_moves(self, lr: float) -> int:
-        last, self._last_lr = self._last_lr, lr
+        last, self.last_lr = self.last_lr, lr
         if not lr > 0 or not math.isfinite(lr):
             return LR
         return LR if last is not None and not 0.8 * last <= lr <= 1.2 * last else 0
@@ -232,9 +325,9 @@ class Signals:
             if self.loss_alarm:
                 self.loss_alarm_row = self.attempt_rows
             stirs = not -3 < z < 2.5 or self.loss_cusum.alarm or self.loss_drift.alarm
-        if stirs or self._loss_stirs:
+        if stirs or self.loss_stirs:
             wakes |= STIR
-            self._loss_stirs = stirs
+            self.loss_stirs = stirs
         if not finite:
             return wakes
         if self.loss_start is None:
@@ -246,13 +339,32 @@ class Signals:
         if self.blocks.add(step, loss):
             self.block_full = True
             wakes |= BLOCK
-        self._filling.append(loss)
-        if len(self._filling) == WINDOW:
-            self.window, self._filling = tuple(self._filling), []
+        self.filling.append(loss)
+        if len(self.filling) == WINDOW:
+            self.window, self.filling = tuple(self.filling), []
             wakes |= WINDOW_FULL
         if not held:
             base.learn(step, loss)
         return wakes
+
+    @property
+    def signed(self) -> bool:
+        """Whether the loss has been negative: no likelihood of classes, but a return, an advantage, a density.
+
+        Such a loss may move as it likes in good health.
+        """
+        return self.lowest < 0
+
+    def _see_time(self, step: int, at: int, *, held: bool) -> int:
+        rows = self.rows
+        took, speed = rows.took[at], rows.speed[at]
+        if took is not None and 0 <= took < LEARNABLE and not held:
+            self.others["step_time"].learn(step, took)
+        if took is None and speed is None:
+            return 0
+        timed = self.pace.filling
+        timed.append((step, took, rows.waited[at], rows.tokens[at], speed))
+        return PACE if len(timed) == STRETCH and self.pace.complete() else 0
 
     @property
     def loss_alarm(self) -> bool:
@@ -262,8 +374,8 @@ class Signals:
     def _see_gradient(self, step: int, grad: float, held: bool) -> int:
         if math.isnan(grad):
             return 0
-        self.grad_climb = self.grad_climb + 1 if grad > self._last_grad else 0
-        self._last_grad = grad
+        self.grad_climb = self.grad_climb + 1 if grad > self.last_grad else 0
+        self.last_grad = grad
         base, stirs, wakes = self.grad_base, False, 0
         log = math.log(grad) if 0 < grad < LEARNABLE else math.inf if grad > 0 else -math.inf
         if base.count >= READY:
@@ -279,23 +391,26 @@ class Signals:
             if self.grad_times > 5 or smooth > LOG2:
                 self.grad_alarm_row = self.attempt_rows
             stirs = stirs or smooth > LOG2
-        if stirs or self._grad_stirs:
+        if stirs or self.grad_stirs:
             wakes = STIR
-            self._grad_stirs = stirs
+            self.grad_stirs = stirs
         if math.isfinite(log) and not held:
             base.learn(step, log)
         return wakes
 
-    def _see_update(self, step: int, ratio: float, held: bool) -> None:
-        if not 0 <= ratio < LEARNABLE:
-            return
-        self.update_samples += 1
-        if not held:
-            self.others["update_ratio"].learn(step, ratio)
-        if self.update_samples > 10:  # the first Adam steps have |update| = lr whatever the gradient is
-            self.ratio_ewma.add(math.log10(max(ratio, 1e-30)))
-            if ratio > 2e-2:
-                self.update_alarm_row = self.attempt_rows
+    def _see_update(self, step: int, ratio: float, held: bool) -> int:
+        stirs = not ratio <= HIGH_UPDATE
+        if 0 <= ratio < LEARNABLE:
+            self.update_samples += 1
+            if not held:
+                self.others["update_ratio"].learn(step, ratio)
+            if self.update_samples > 10:  # the first Adam steps have |update| = lr whatever the gradient is
+                stirs = self.ratio_ewma.add(math.log10(max(ratio, 1e-30))) > LOG_HIGH_UPDATE or stirs
+                if ratio > HIGH_UPDATE:
+                    self.update_alarm_row = self.attempt_rows
+        wakes = UPDATE | STEEP if stirs or self.update_stirs else UPDATE
+        self.update_stirs = DIP if stirs else max(0, self.update_stirs - 1)
+        return wakes
 
 
 def whole(value: Any, otherwise: int) -> int:

@@ -1,4 +1,4 @@
-"""Online statistics of one series: robust baseline, CUSUM with its onset, EWMA. Pure folds, one value at a time.
+"""Online statistics of one series: CUSUM with its onset, EWMA, means of blocks. Pure folds, one value at a time.
 
 Measured grounds: reference tables of the design (LM losses are white noise around a slow trend, heavy-tailed, so
 medians and MAD instead of means; persistence instead of single values). Each object is owned by its caller and
@@ -8,129 +8,37 @@ changes in place.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterable, Sequence
+from functools import cache, reduce
+from operator import add
 from typing import Final
 
 import numpy as np
 
-from tuimon.diagnosis.model import Usual
 from tuimon.record.chunk import Floats
 
 READY: Final = 16
 """Values before a baseline says anything."""
 WINDOW: Final = 128
-KEPT: Final = 1024
-"""Accepted values remembered, so that a rollback can put the baseline back to what it was."""
 MAD_TO_SIGMA: Final = 1.4826
 
 
 @cache
-def _centred(n: int) -> tuple[Floats, float]:
+def centred(n: int) -> tuple[Floats, float]:
     """Times of n values around their middle, and the sum of their squares."""
     t = np.arange(n, dtype=np.float64) - (n - 1) / 2
     return t, float(t @ t)
-
-
-def _stride(count: int) -> int:
-    """Every how many values the baseline is found anew."""
-    return 1 if count < 64 else 8 if count < KEPT else 16
 
 
 def robust_scale(values: Floats, *, detrend: bool) -> float:
     """1.4826 x MAD of a window, after taking out its straight line if asked; in the unit of the values."""
     n = len(values)
     if detrend:
-        t, squared = _centred(n)
+        t, squared = centred(n)
         values = values - t * (float(t @ values) / squared)
     half = n // 2
-    middle = np.partition(values, half)[half]
-    return MAD_TO_SIGMA * float(np.partition(np.abs(values - middle), half)[half])
-
-
-class Baseline:
-    """Where a series usually is: median and robust scale of its last 16 to 128 accepted values.
-
-    The window is half of what has been seen, within those limits. Values above `median + clip` are taken in as that
-    limit, so that a spike cannot raise its own baseline, and a genuine shift is absorbed slowly. Median and scale
-    are found anew at each of the first 64 values, then at every eighth, from the 1,024th at every sixteenth [12 us]:
-    about a microsecond a value, and what they say is never more than an eighth of the window old.
-    """
-
-    __slots__ = ("_clip", "_detrend", "_limit", "_size", "_steps", "_values", "count", "middle", "scale")
-
-    def __init__(self, *, detrend: bool = False, clip: float | None = None) -> None:
-        self._detrend = detrend
-        self._clip = clip
-        self._values = np.empty(2 * KEPT)
-        self._steps = np.empty(2 * KEPT, np.int64)
-        self.clear()
-
-    def clear(self) -> None:
-        """Know nothing."""
-        self._size = 0
-        self._limit = math.inf
-        self.count = 0
-        self.middle = math.nan
-        """Median; NaN before the first value."""
-        self.scale = math.nan
-        """Robust standard deviation, never below 1e-3 of the median nor the quantum of the log; NaN until ready."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether there were enough values to judge by."""
-        return self.count >= READY
-
-    def learn(self, step: int, value: float) -> None:
-        """Take in one finite value."""
-        size = self._size
-        if size == 2 * KEPT:
-            self._values[:KEPT], self._steps[:KEPT] = self._values[KEPT:], self._steps[KEPT:]
-            size = KEPT
-        self._values[size] = min(self._limit, value)
-        self._steps[size] = step
-        self._size = size + 1
-        self.count += 1
-        if self.count % _stride(self.count) == 0:
-            self._find()
-
-    def forget_after(self, step: int) -> None:
-        """Be again what it was when `step` was the last one learned; know nothing if that is too long ago."""
-        kept = int(np.searchsorted(self._steps[:self._size], step, "right"))
-        if kept == self._size:
-            return
-        count = self.count - (self._size - kept)
-        self.clear()
-        if kept and kept >= min(count, 2 * WINDOW):
-            self._size, self.count = kept, count
-            self._find()
-
-    def usual(self) -> Usual | None:
-        """5th to 95th percentile of the window; None until ready."""
-        if not self.ready:
-            return None
-        ordered = np.sort(self._window())
-        n = len(ordered) - 1
-        return Usual(float(ordered[round(0.05 * n)]), float(ordered[round(0.95 * n)]), self.middle)
-
-    def _window(self) -> Floats:
-        """The values as of the last time that median and scale were due."""
-        over = self.count % _stride(self.count)
-        size = min(WINDOW, max(READY, (self.count - over) // 2), self._size - over)
-        return self._values[self._size - over - size:self._size - over]
-
-    def _find(self) -> None:
-        count, window = self.count, self._window()
-        ordered = np.sort(window)
-        half = len(ordered) // 2
-        self.middle = float(ordered[half] if len(ordered) % 2 else 0.5 * (ordered[half - 1] + ordered[half]))
-        if count < READY:
-            return
-        spread = robust_scale(window, detrend=self._detrend)
-        gaps = ordered[1:] - ordered[:-1]
-        quantum = float(np.min(gaps, initial=math.inf, where=gaps > 0))
-        self.scale = max(spread, 1e-3 * abs(self.middle), quantum if quantum < math.inf else 0.0, 1e-12)
-        self._limit = self.middle + (4 * self.scale if self._clip is None else self._clip)
+    middle = np.sort(values)[half]  # of so few values faster than np.partition
+    return MAD_TO_SIGMA * float(np.sort(np.abs(values - middle))[half])
 
 
 class Cusum:
@@ -164,6 +72,32 @@ class Cusum:
             return True
         return False
 
+    def foresee(self, z: Floats) -> tuple[list[float], list[int]]:
+        """S after each of these values, and which of them last lifted it from zero by then; -1 where none has."""
+        value, lifted, slack, top = self.value, -1, self.slack, 2 * self.limit
+        values, lifts = [], []
+        for i, one in enumerate(np.minimum(z, self.cap).tolist()):
+            if value != 0.0:
+                value = value + one - slack
+                if not 0.0 < value < top:
+                    value = max(0.0, min(value, top))
+            elif one > slack:
+                value, lifted = min(one - slack, top), i
+            values.append(value)
+            lifts.append(lifted)
+        return values, lifts
+
+    def pass_over(
+        self, sums: Sequence[float], lifts: Sequence[int], i: int, j: int, steps: Sequence[int]
+    ) -> int | None:
+        """Be past the values i to j, j left out, of those foreseen; which of them last lifted S from zero, if any."""
+        self.value, lifted = sums[j - 1], lifts[j - 1]
+        if self.value == 0.0:
+            self.rose = None
+        elif lifted >= i:
+            self.rose = steps[lifted]
+        return lifted if lifted >= i else None
+
     @property
     def alarm(self) -> bool:
         """Whether the sum is over its limit."""
@@ -191,12 +125,25 @@ class Ewma:
         self.value = value if math.isnan(self.value) else self.value + self.weight * (value - self.value)
         return self.value
 
+    def foresee(self, values: Iterable[float]) -> list[float]:
+        """The mean after each of these values; at least one was taken in before, or there is a start."""
+        weight, mean, found = self.weight, self.value, []
+        for value in values:
+            mean += weight * (value - mean)
+            found.append(mean)
+        return found
+
+    def pass_over(self, count: int, mean: float) -> None:
+        """Be at the mean that was foreseen after so many values more."""
+        self.count += count
+        self.value = mean
+
 
 class Blocks:
     """Means of consecutive blocks of 16 finite values, for slow questions: whether it has moved, and how steadily."""
 
     SIZE: Final = 16
-    __slots__ = ("_sum", "_waiting", "means", "steps")
+    __slots__ = ("_level", "_sum", "_sums", "_waiting", "lowest", "means", "steps")
 
     def __init__(self) -> None:
         self.clear()
@@ -206,8 +153,24 @@ class Blocks:
         self.means: list[float] = []
         self.steps: list[int] = []
         """First step of each block."""
+        self.lowest = math.inf
+        """The lowest mean."""
         self._sum = 0.0
         self._waiting: list[int] = []
+        self._level: float | None = None
+        self._sums: list[tuple[float, float, float]] = [(0.0, 0.0, 0.0)]
+        """Of the means before each block and after the last: how far they are from the first, that times their index,
+        and that squared."""
+
+    @property
+    def room(self) -> int:
+        """How many values more make a block full."""
+        return self.SIZE - len(self._waiting)
+
+    def pass_over(self, steps: Sequence[int], values: Sequence[float]) -> None:
+        """Take in several values that do not make a block full."""
+        self._sum = reduce(add, values, self._sum)  # not sum(), which since 3.12 rounds otherwise than one by one
+        self._waiting.extend(steps)
 
     def add(self, step: int, value: float) -> bool:
         """Take in one value; True when a block has just become full."""
@@ -215,7 +178,12 @@ class Blocks:
         self._waiting.append(step)
         if len(self._waiting) < self.SIZE:
             return False
-        self.means.append(self._sum / self.SIZE)
+        mean = self._sum / self.SIZE
+        self.means.append(mean)
+        self.lowest = min(self.lowest, mean)
+        self._level = mean if self._level is None else self._level
+        far, (total, turned, squared) = mean - self._level, self._sums[-1]
+        self._sums.append((total + far, turned + (len(self.means) - 1) * far, squared + far * far))
         self.steps.append(self._waiting[0])
         self._sum = 0.0
         self._waiting = []
@@ -224,8 +192,37 @@ class Blocks:
     def forget_after(self, step: int) -> None:
         """Drop the blocks that begin after `step`, and the one being filled."""
         keep = sum(1 for s in self.steps if s <= step)
-        del self.means[keep:], self.steps[keep:]
+        del self.means[keep:], self.steps[keep:], self._sums[keep + 1:]
+        self.lowest = min(self.means, default=math.inf)
         self._sum, self._waiting = 0.0, []
+
+
+    def slope(self, size: int) -> tuple[float, float]:
+        """`slope` of the last `size` means, three or more, at the same price for any size; less exact by about 1e-9."""
+        (a, b, c), (x, y, z) = self._sums[-1 - size], self._sums[-1]
+        total, squared = x - a, z - c
+        spread = size * (size * size - 1) / 12
+        tilt = y - b - total * (len(self.means) - (size + 1) / 2)
+        rest = squared - total * total / size - tilt * tilt / spread
+        return tilt / spread, math.sqrt(max(0.0, rest) / max(1, size - 2) / spread)
+
+
+def line(places: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Least-squares slope over places of their own and its standard error; at least three finite values."""
+    x, y = np.asarray(places, np.float64), np.asarray(values, np.float64)
+    x = x - x.mean()
+    spread = float(x @ x)
+    b = float(x @ y) / spread
+    rest = y - y.mean() - b * x
+    return b, math.sqrt(float(rest @ rest) / max(1, len(y) - 2) / spread)
+
+
+def rising(values: Sequence[float]) -> float:
+    """Mann and Kendall's test of a trend: standard deviations above what no trend gives; two values or more."""
+    y = np.asarray(values, np.float64)
+    n = len(y)
+    score = float(np.triu(np.sign(y[None, :] - y[:, None]), 1).sum())
+    return (score - math.copysign(min(1.0, abs(score)), score)) / math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
 
 
 def slope(values: Sequence[float]) -> tuple[float, float]:
@@ -245,7 +242,7 @@ def ranked(values: Sequence[float]) -> Floats:
     Equal values share a rank: a log that is rounded has many.
     """
     y = np.asarray(values, np.float64)
-    t, squared = _centred(len(y))
+    t, squared = centred(len(y))
     _, place, many = np.unique(y - t * (float(t @ y) / squared), return_inverse=True, return_counts=True)
     ranks: Floats = (np.cumsum(many) - (many + 1) / 2)[place]
     return ranks - float(ranks.mean())

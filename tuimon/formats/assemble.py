@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from tuimon.diagnosis.model import RunContext
 from tuimon.errors import LogError
-from tuimon.formats.names import STEP, TIME, metric_of, some
-from tuimon.formats.table import Column, LayerKey, Table
-from tuimon.record.chunk import Bools, Chunk, Floats, Ints, Mark, TensorRows
+from tuimon.formats.layered import Layers, as_shares, layered, layers_in, probe_rows, probes_in, tensor_rows
+from tuimon.formats.names import STEP, TIME, metric_of, some, unit_of
+from tuimon.formats.table import Column, Table
+from tuimon.record.chunk import Bools, Chunk, Floats, Ints, Mark
 from tuimon.record.metrics import METRICS
-from tuimon.record.tensors import layer_of
 
 ROWS_PER_CHUNK: Final = 1 << 16
 MOST_ATTEMPTS: Final = 64
 SHORTEST_ATTEMPT: Final = 4
 """Rows between two steps back; where steps go back more often than that, the file is merely unsorted."""
-Layers = Mapping[LayerKey, tuple[Ints, Floats]]
-"""Per layer: rows in which it was measured, and the values."""
+SMALLEST_PROCESS: Final = 1e6
+"""Bytes that any training process holds: what is less is counted in something else, or a share."""
 MAX_CELLS: Final = 40_000_000
 """Rows times layers."""
 
@@ -40,10 +40,11 @@ class Assembled:
 
 def assemble(table: Table) -> Assembled:
     """Chunks of at most ROWS_PER_CHUNK rows. LogError where nothing is measured or no column is known."""
+    table = as_shares(table)
     notes = list(table.notes)
     chosen = choose(table, notes)
-    layers = layers_in(table)
-    if not layers and not any((metric_of(raw) or ("", 0))[0] in METRICS for raw in table.columns):
+    layers, probes = layers_in(table), probes_in(table)
+    if not table.layers and not any((metric_of(raw) or ("", 0))[0] in METRICS for raw in table.columns):
         if not table.rows:
             raise LogError("nothing is measured in it yet")
         known = "loss, grad_norm, val_loss, lr, update_ratio"
@@ -54,48 +55,30 @@ def assemble(table: Table) -> Assembled:
     if not keep.any():
         raise LogError("nothing is measured in it yet")
     rows = np.flatnonzero(keep)
-    columns = {name: (table.columns[raw][0][rows], table.columns[raw][1][rows]) for name, raw in chosen.items()}
+    columns = {name: in_base_units(name, raw, (table.columns[raw][0][rows], table.columns[raw][1][rows]), notes)
+               for name, raw in chosen.items()}
+    chosen = {name: raw for name, raw in chosen.items() if columns[name][1].any()}
     where = np.full(table.rows, -1, np.int64)
     where[rows] = np.arange(len(rows))
-    tensors = {key: (where[at], values) for key, (at, values) in table.layers.items()}
-    if len(rows) * len(layers) > MAX_CELLS:
-        raise LogError(f"{len(layers)} layers in {len(rows)} rows: more than is read at once")
+    by_layer = {key: (where[at], values) for key, (at, values) in table.layers.items()}
+    if len(rows) * (len(layers) + len(probes)) > MAX_CELLS:
+        raise LogError(f"{len(layers) + len(probes)} layers in {len(rows)} rows: more than is read at once")
     chunks: list[Chunk] = []
     repeated = 0
     parts = attempts(steps[rows], columns, notes)
     for number, part in enumerate(parts, 1):
-        chunk, merged = ordered(steps[rows], columns, part, tensors, layers)
+        chunk, merged = ordered(steps[rows], columns, part, by_layer, layered(layers, probes))
         repeated += merged
         if number > 1:
             first = int(chunk.steps[0])
             mark = Mark(first - 1, "attempt", {"number": number, "from_step": first - 1})
-            chunk = Chunk(chunk.steps, chunk.times, chunk.columns, chunk.present, chunk.tensors, (mark,))
+            chunk = replace(chunk, marks=(mark,))
         chunks += chunk.pieces(list(range(ROWS_PER_CHUNK, len(chunk), ROWS_PER_CHUNK)))
     if repeated:
         notes.append(f"values that were logged several times for one step are averaged ({repeated:,} steps)")
     cadence = rhythm(chunks, notes)
     told = {name: raw for name, raw in chosen.items() if name in METRICS}
-    return Assembled(tuple(chunks), layered(layers), told, cadence, tuple(notes))
-
-
-def layers_in(table: Table) -> list[str]:
-    """The layers of a table, in order of first appearance."""
-    return list(dict.fromkeys(layer for _, layer in table.layers))
-
-
-def layered(layers: list[str]) -> RunContext:
-    """A context that knows these layers; each counts as one tensor of unit size, for a file knows no shapes.
-
-    Names of parameters ("blocks.0.attn.weight") are grouped as those of our own runs are.
-    """
-    parameters = bool(layers) and all(name.endswith((".weight", ".bias")) for name in layers)
-    groups: dict[str, list[int]] = {}
-    for i, name in enumerate(layers):
-        groups.setdefault(layer_of(name) if parameters else name, []).append(i)
-    return RunContext(
-        tensor_names=tuple(layers), tensor_sizes=(1,) * len(layers),
-        layers={name: tuple(where) for name, where in groups.items()},
-    )
+    return Assembled(tuple(chunks), layered(layers, probes), told, cadence, tuple(notes))
 
 
 def choose(table: Table, notes: list[str]) -> dict[str, str]:
@@ -116,6 +99,22 @@ def choose(table: Table, notes: list[str]) -> dict[str, str]:
         if len(good) > 1 and metric_name in METRICS:
             notes.append(f"{metric_name} is read from {good[0][:40]!r}; also there: {some(good[1:], 3)}")
     return {name: chosen[name] for name in (STEP, TIME, *METRICS) if name in chosen}
+
+
+def in_base_units(name: str, raw: str, column: Column, notes: list[str]) -> Column:
+    """A column in the unit of the vocabulary, where its name states another; nothing where it cannot be one."""
+    values, present = column
+    unit = unit_of(raw) if name in METRICS else None
+    if unit is not None and unit[1] != 1:
+        notes.append(f"{name} is read from {raw[:40]!r}, which is in {unit[0]}")
+        return values * unit[1], present
+    if name == "memory" and unit is None and present.any():
+        largest = float(np.max(values, initial=0.0, where=present & np.isfinite(values)))
+        if largest < SMALLEST_PROCESS:
+            notes.append(f"{raw[:40]!r} is left out: up to {largest:g} is no number of bytes; name its unit, as in "
+                         "memory_mb")
+            return values, np.zeros_like(present)
+    return values, present
 
 
 def measured_rows(table: Table, chosen: dict[str, str]) -> Bools:
@@ -168,7 +167,7 @@ def attempts(steps: Ints, columns: dict[str, Column], notes: list[str]) -> list[
 
 
 def ordered(
-    steps: Ints, columns: dict[str, Column], part: Ints, tensors: Layers, layers: list[str],
+    steps: Ints, columns: dict[str, Column], part: Ints, by_layer: Layers, context: RunContext,
 ) -> tuple[Chunk, int]:
     """One attempt as a chunk with one row a step, and how many steps had a value more than once."""
     unique, inverse = np.unique(steps[part], return_inverse=True)
@@ -188,10 +187,13 @@ def ordered(
             repeated |= count > 1
         joined[name] = (averaged(values[part], present[part], inverse, count), count > 0)
     times, told = joined.pop(TIME, (np.zeros(len(unique)), np.ones(len(unique), np.bool_)))
+    position = np.full(len(steps), -1, np.int64)
+    position[part] = inverse
     chunk = Chunk(
         unique, np.where(told & np.isfinite(times), times, 0.0),
         {name: values for name, (values, _) in joined.items()}, {name: p for name, (_, p) in joined.items()},
-        tensor_rows(unique, inverse, part, len(steps), tensors, layers),
+        tensor_rows(unique, position, by_layer, context.tensor_names),
+        probes=probe_rows(unique, position, by_layer, context.probes),
     )
     return chunk, int(repeated.sum())
 
@@ -201,34 +203,6 @@ def averaged(values: Floats, present: Bools, inverse: Ints, count: Floats) -> Fl
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = np.where(present, values / np.maximum(count, 1)[inverse], 0.0)
         return np.bincount(inverse, shares, len(count)).astype(np.float64)
-
-
-def tensor_rows(
-    unique: Ints, inverse: Ints, part: Ints, total: int, tensors: Layers, layers: list[str],
-) -> TensorRows:
-    """Per-layer rows of one attempt, on their own cadence; of several for one step the last holds."""
-    if not layers:
-        return TensorRows.empty()
-    position = np.full(total, -1, np.int64)
-    position[part] = inverse
-    has = np.zeros(len(unique), np.bool_)
-    for at, _ in tensors.values():
-        has[position[at[at >= 0]][position[at[at >= 0]] >= 0]] = True
-    compact = np.cumsum(has) - 1
-    shape = (int(has.sum()), len(layers))
-    fields = {kind: np.full(shape, np.nan, np.float32) for kind in ("grad", "update")}
-    seen = np.zeros(shape, np.bool_)
-    column = {name: i for i, name in enumerate(layers)}
-    for (kind, layer), (at, values) in tensors.items():
-        good = at >= 0
-        row = position[at[good]]
-        mine = row >= 0
-        row = compact[row[mine]]
-        with np.errstate(over="ignore", under="ignore"):
-            fields[kind][row, column[layer]] = values[good][mine].astype(np.float32)
-        if kind == "grad":
-            seen[row, column[layer]] = True
-    return TensorRows(unique[has], fields["grad"], fields["update"], seen)
 
 
 def rhythm(chunks: list[Chunk], notes: list[str]) -> int | None:

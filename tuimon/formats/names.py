@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from tuimon.record.metrics import METRICS
+from tuimon.record.probes import QUANTITIES
 
 STEP: Final = "step"
 TIME: Final = "time"
@@ -38,14 +39,53 @@ ALIASES: Final[dict[str, tuple[str, ...]]] = {
     "data_time": ("data_time", "data_loading_time"),
     "tokens": ("tokens", "tokens_per_step"),
     "throughput": ("throughput", "tokens_per_second", "tokens_per_sec", "tok_per_sec"),
+    "memory": (
+        "memory", "memory_allocated", "gpu_memory_allocated", "cuda_memory_allocated", "gpu_memory", "gpu_mem",
+        "cuda_memory", "rss", "memory_rss", "mem", "peak_memory", "peak_memory_allocated", "max_memory_allocated",
+        "peak_memory_active", "memory_max_active", "memory_reserved", "gpu_memory_reserved", "max_memory_reserved",
+        "peak_memory_reserved", "memory_max_reserved",
+    ),
+    "attention_logit": (
+        "attention_logit", "max_attention_logit", "max_attn_logit", "attention_logit_max", "max_logit", "maxlogit",
+    ),
+    "attention_entropy": ("attention_entropy", "attn_entropy", "mean_attention_entropy"),
+    "dead_units": ("dead_units", "dead_share", "dead_fraction", "dead_unit_fraction", "dead_neuron_fraction"),
+    "logit_scale": ("logit_scale", "logsumexp", "mean_logsumexp", "log_z"),
 }
-"""Metric -> plain names, the most telling first. Every name of the vocabulary is its own first alias."""
+"""Metric -> plain names, the most telling first. Every name of the vocabulary is its own first alias.
 
-NESTED: Final = {
-    "layer_grad_norm": "layer_grad_norm", "g": "layer_grad_norm",
-    "layer_update_ratio": "layer_update_ratio", "upd": "layer_update_ratio",
+In names of what has a unit, the unit may follow: "step_time_ms", "peak_memory (GiB)".
+A number called "entropy" is not taken for one of attention: in reinforcement learning it is the policy's.
+"""
+
+UNITS: Final[dict[str, tuple[str, float]]] = {
+    "s": ("s", 1.0), "sec": ("s", 1.0), "seconds": ("s", 1.0), "ms": ("s", 1e-3), "us": ("s", 1e-6),
+    "b": ("B", 1.0), "bytes": ("B", 1.0), "kb": ("B", 1e3), "mb": ("B", 1e6), "gb": ("B", 1e9), "tb": ("B", 1e12),
+    "kib": ("B", 2.0**10), "mib": ("B", 2.0**20), "gib": ("B", 2.0**30), "tib": ("B", 2.0**40),
 }
-"""Columns that hold an object {layer: value} in each row -> the name that they are known by."""
+"""What may follow a name -> the base unit, and how many of it."""
+
+PER_LAYER: Final[dict[str, tuple[str, ...]]] = {
+    "layer_grad_norm": ("g",),
+    "layer_update_ratio": ("upd",),
+    "layer_attention_logit": (
+        "attention_logit", "max_attention_logit", "max_attn_logit", "layer_max_attention_logit", "max_logit",
+        "maxlogit", "layer_max_logit", "layer_maxlogit",
+    ),
+    "layer_attention_entropy": (
+        "attention_entropy", "attn_entropy", "entropy", "ent", "layer_attn_entropy", "layer_entropy",
+    ),
+    "layer_dead_units": (
+        "dead_units", "dead_share", "dead_fraction", "dead", "layer_dead_share", "layer_dead_fraction", "layer_dead",
+    ),
+    "layer_activation_rms": ("activation_rms", "act_rms", "layer_act_rms"),
+}
+"""Columns that hold an object {layer: value} (or a list, a value per layer) in each row -> what others call them."""
+NESTED: Final = {alias: name for name, aliases in PER_LAYER.items() for alias in (name, *aliases)}
+KINDS: Final = {"layer_grad_norm": "grad", "grad_2.0_norm": "grad", "layer_update_ratio": "update"} | {
+    name: name.removeprefix("layer_") for name in PER_LAYER if name.removeprefix("layer_") in QUANTITIES
+}
+"""What a flat column of each of these names measures: "grad", "update", or a quantity of the activation probes."""
 
 _RANKS: Final[dict[str, tuple[str, int]]] = {
     **{name: (name, 0) for name in METRICS},
@@ -54,8 +94,9 @@ _RANKS: Final[dict[str, tuple[str, int]]] = {
 _EVALUATION: Final = frozenset({"val", "valid", "validation", "eval", "evaluation", "dev", "test"})
 _FAR: Final = 100
 """Rank of a name that is known only by its last part."""
+_WITH_UNIT: Final = re.compile(rf"^(.+?)_+({'|'.join(UNITS)})_*$")
 _ODD: Final = re.compile(r"[^a-z0-9_]+")
-_LAYER: Final = re.compile(r"^(?:(layer_grad_norm|grad_2\.0_norm)|(layer_update_ratio))[/.](.{1,200})$", re.DOTALL)
+_LAYER: Final = re.compile(rf"^({'|'.join(map(re.escape, KINDS))})[/.](.{{1,200}})$", re.DOTALL)
 LONGEST: Final = 200
 """Characters of a column name that are looked at."""
 
@@ -68,12 +109,13 @@ def metric_of(raw: str) -> tuple[str, int] | None:
     if len(raw) > LONGEST:
         return None
     plain = _ODD.sub("_", raw.strip().lower())
-    if plain in _RANKS:
-        return _RANKS[plain]
+    known = _ranked(plain)
+    if known is not None:
+        return known
     if plain.startswith("lr_"):
         return "lr", _FAR
     head, slash, tail = raw.strip().lower().rpartition("/")
-    found = _RANKS.get(_ODD.sub("_", tail)) if slash else None
+    found = _ranked(_ODD.sub("_", tail)) if slash else None
     if found is None or found[0] in (STEP, TIME):
         return None
     if not _EVALUATION.isdisjoint(re.split(r"[^a-z]+", head)):
@@ -81,12 +123,28 @@ def metric_of(raw: str) -> tuple[str, int] | None:
     return found[0], _FAR + found[1]
 
 
-def layer_of_column(raw: str) -> tuple[str, str] | None:
-    """("grad" or "update", layer) of a flat per-layer column such as "layer_grad_norm/blocks.0"; or None."""
-    found = _LAYER.match(raw)
-    if not found or found.group(3) == "total":
+def _ranked(plain: str) -> tuple[str, int] | None:
+    """A plain name in the table, with or without a unit that its metric can have."""
+    if plain in _RANKS:
+        return _RANKS[plain]
+    found = _WITH_UNIT.match(plain)
+    known = _RANKS.get(found.group(1)) if found else None
+    if found is None or known is None or known[0] not in METRICS:
         return None
-    return ("grad" if found.group(1) else "update"), found.group(3)
+    return known if METRICS[known[0]].unit == UNITS[found.group(2)][0] else None
+
+
+def unit_of(raw: str) -> tuple[str, float] | None:
+    """The unit that the name of a metric's column states, and how many base units it is; None where it states none."""
+    plain = _ODD.sub("_", raw.strip().lower())
+    found = None if plain in _RANKS else _WITH_UNIT.match(plain)
+    return None if found is None else (found.group(2), UNITS[found.group(2)][1])
+
+
+def layer_of_column(raw: str) -> tuple[str, str] | None:
+    """Kind and layer of a flat per-layer column such as "layer_grad_norm/blocks.0"; or None."""
+    found = _LAYER.match(raw)
+    return None if not found or found.group(2) == "total" else (KINDS[found.group(1)], found.group(2))
 
 
 def some(names: Iterable[str], count: int = 6) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tuimon.errors import LogError
 from tuimon.formats.cells import numbers, whole
-from tuimon.formats.names import NESTED, STEP, layer_of_column, metric_of
+from tuimon.formats.names import NESTED, STEP, layer_of_column, metric_of, some
 from tuimon.record.chunk import Bools, Floats, Ints
 
 MAX_VALUES: Final = 50_000_000
@@ -29,7 +29,7 @@ Column = tuple[Floats, Bools]
 Where = Callable[[int, str], str]
 """(row of the block, column) -> the place in the file, in words."""
 LayerKey = tuple[str, str]
-"""("grad" or "update", layer)."""
+"""(kind as in `names.KINDS`, layer)."""
 
 
 @dataclass(slots=True)
@@ -55,6 +55,8 @@ class TableBuilder:
         self._columns: set[str] = set()
         self._alike: Counter[str] = Counter()
         self._unknown: dict[str, None] = {}
+        self._odd: dict[str, None] = {}
+        """Columns that hold something per layer, of which we do not know what."""
         self._values = 0
         self.rows = 0
         self.notes: list[str] = []
@@ -93,7 +95,10 @@ class TableBuilder:
         self.rows += count
 
     def add_records(self, records: Sequence[Mapping[str, Any]], where: Where) -> None:
-        """Take in rows as objects; an object within a row counts as columns "outer/inner". LogError as for `add`."""
+        """Take in rows as objects; an object within a row counts as columns "outer/inner". LogError as for `add`.
+
+        Where a column is known to be one per layer, a list counts as an object, too.
+        """
         count, every = len(records), np.arange(len(records))
         block: dict[str, Column] = {}
         names = dict.fromkeys(chain.from_iterable(records))
@@ -103,21 +108,32 @@ class TableBuilder:
                 values = [record[name] for record in records]
             except KeyError:
                 values = [record.get(name) for record in records]
-            if dict in set(map(type, values)):
-                at = [i for i, value in enumerate(values) if type(value) is dict]
-                within = np.array(at, np.int64)
-                outer = NESTED.get(name, name)
-                keys = dict.fromkeys(key for i in at for key in values[i])
-                _check_sparse(len(keys), len(at), where(at[0], name))
-                for key in keys:
-                    if self.takes(f"{outer}/{key}"):
-                        some = [values[i].get(key) for i in at]
-                        self._put(block, f"{outer}/{key}", some, within, count, where)
+            kinds = set(map(type, values))
+            if list in kinds and name in NESTED:
+                values = [_numbered(value) if type(value) is list else value for value in values]
+                kinds = set(map(type, values))
+            if name.startswith("layer_") and name not in NESTED and kinds & {dict, list} and len(self._odd) < 64:
+                self._odd[name] = None
+            if dict in kinds:
+                self._put_within(block, name, values, count, where)
                 values = [None if type(value) is dict else value for value in values]
-            if name not in NESTED and self.takes(name):
+            if (name not in NESTED or (metric_of(name) and kinds != {dict})) and self.takes(name):
                 self._put(block, name, values, every, count, where)
         self._blocks.append((count, block))
         self.rows += count
+
+    def _put_within(
+        self, block: dict[str, Column], name: str, values: Sequence[Any], count: int, where: Where,
+    ) -> None:
+        """What stands in the objects among the values of one column."""
+        at = [i for i, value in enumerate(values) if type(value) is dict]
+        within = np.array(at, np.int64)
+        outer = NESTED.get(name, name)
+        keys = dict.fromkeys(key for i in at for key in values[i])
+        _check_sparse(len(keys), len(at), where(at[0], name))
+        for key in keys:
+            if self.takes(f"{outer}/{key}"):
+                self._put(block, f"{outer}/{key}", [values[i].get(key) for i in at], within, count, where)
 
     def _put(
         self, block: dict[str, Column], name: str, values: Sequence[Any], at: Ints, count: int, where: Where,
@@ -162,7 +178,13 @@ class TableBuilder:
             key: (np.concatenate([r for r, _ in parts]), np.concatenate([v for _, v in parts]))
             for key, parts in self._layers.items()
         }
-        return Table(self.rows, columns, layers, tuple(self._unknown), list(self.notes))
+        odd = [f"{some(self._odd)}: not known, and left out"] if self._odd else []
+        return Table(self.rows, columns, layers, tuple(self._unknown), [*self.notes, *odd])
+
+
+def _numbered(values: list[Any]) -> dict[str, Any]:
+    """A list of a value per layer as an object."""
+    return {f"layers.{i}": value for i, value in enumerate(values)}
 
 
 def _check_sparse(keys: int, rows: int, place: str) -> None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -38,10 +39,14 @@ from tuimon.instrument.ending import ending
 from tuimon.instrument.feeds import Feeds
 from tuimon.instrument.found import give_way
 from tuimon.instrument.host import capture_copy
+from tuimon.instrument.inquest import Inquest
 from tuimon.instrument.labels import Label
 from tuimon.instrument.measure import Probe
+from tuimon.instrument.memory import reader_for
 from tuimon.instrument.monitor import Monitor, watching
 from tuimon.instrument.overrides import InForce, Overrides
+from tuimon.instrument.probes.finding import Place, entries_of, find
+from tuimon.instrument.probes.sampling import Sampling
 from tuimon.instrument.recorder import Recorder, is_recorded
 from tuimon.instrument.rescue import say_override
 from tuimon.instrument.resume import ResumeInfo
@@ -85,11 +90,11 @@ def attach(
     complete when the last of them has stepped. scheduler (one or several), scaler, dataloader (its position, where it
     has a state_dict): for exact checkpoints; what is not passed is looked for. run_dir: a directory of one's own, used
     again for another attempt; default: the one that `tuimon run` (or $TUIMON_RUN_DIR) prepared, else a fresh one under
-    $TUIMON_RUNS. detail: "auto" keeps the measured cost near 1 % of the step, "full" measures everything, "light" the
-    least. checkpoints: "auto" keeps snapshots in memory where they fit in a quarter of what is free; "off" keeps none
-    and writes none. on_critical: what to do about a critical incident when nobody watches: "warn", "hold", "rescue",
-    "stop". resumed: what `resume` returned, where this is a further attempt: steps count on, and a rescue's overrides
-    stay in force.
+    $TUIMON_RUNS. vocab_size: how many tokens it chooses among; read off the output layer where not said. detail: "auto"
+    keeps the measured cost near 1 % of the step, "full" measures everything, "light" the least. checkpoints: "auto"
+    keeps snapshots in memory where they fit in a quarter of what is free; "off" keeps none and writes none.
+    on_critical: what to do about a critical incident when nobody watches: "warn", "hold", "rescue", "stop". resumed:
+    what `resume` returned, where this is a further attempt: steps count on, and a rescue's overrides stay in force.
     AttachError says in one line what was given and what is wanted.
     """
     if len(open_runs()) >= _MANY:
@@ -108,21 +113,21 @@ def attach(
                   total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
     if is_claimed:
         claim.take()  # not before all is checked: a call that is put right still finds it
-    name = name or type(unwrapped(model)).__name__
+    name, first = name or type(unwrapped(model)).__name__, resumed.step if resumed else 0
     device = device_of([p for group in held_by(opts) for p in group])
-    first = resumed.step if resumed else 0
     state = TrainingState(model, Weak(opts), scaler=scaler, schedulers=Weak(schedulers), from_step=first)
     overrides = Overrides()
     if resumed is not None and resumed.overrides:
         overrides.load(resumed.overrides)
+    places = find(model, vocab_size)
     info = run_info(
         model, opts, name=name, attempt=1, device=device, total_steps=total_steps,
-        tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
+        tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls, probes=entries_of(places),
     )
     with ExitStack() as undo:  # whatever ends this, Ctrl+C too, leaves no thread, no hook and no half a run behind
-        recorder = _recorder(info, run_dir, undo, from_step=first, on_critical=on_critical, controls=controls)
+        recorder = _recorder(info, device, run_dir, undo, from_step=first, on_critical=on_critical, controls=controls)
         try:
-            monitor = _join(recorder, state, model, opts, detail, overrides, undo, checkpoints, dataloader)
+            monitor = _join(recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader)
         except Exception as error:
             raise AttachError(f"cannot watch {type(unwrapped(model)).__name__}: {type(error).__name__}: "
                               f"{' '.join(str(error).split()):.200}") from error
@@ -148,7 +153,9 @@ def check_options(
         raise AttachError(f"resumed must be what resume returned, not {resumed!r:.60}")
 
 
-def _recorder(info: RunInfo, run_dir: str | os.PathLike[str] | None, undo: ExitStack, **options: Any) -> Recorder:
+def _recorder(
+    info: RunInfo, device: torch.device, run_dir: str | os.PathLike[str] | None, undo: ExitStack, **options: Any
+) -> Recorder:
     """A recorder at work in the run directory; `undo` ends it and removes what was not there before."""
     with ExitStack() as taking:
         run, attempt = _run(info.name, run_dir, undo, taking)
@@ -157,7 +164,7 @@ def _recorder(info: RunInfo, run_dir: str | os.PathLike[str] | None, undo: ExitS
             run.write_info(info)
         except OSError as error:
             raise AttachError(f"cannot write to {run.path}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
-    recorder = Recorder(run, info, attempt=attempt, context=_context(info), **options)
+    recorder = Recorder(run, info, attempt=attempt, context=_context(info), memory=reader_for(device), **options)
     recorder.start()
     undo.push(lambda _, error, __: recorder.close(*ending(error, stopping=False)))
     return recorder
@@ -165,7 +172,7 @@ def _recorder(info: RunInfo, run_dir: str | os.PathLike[str] | None, undo: ExitS
 
 def _join(
     recorder: Recorder, state: TrainingState, model: nn.Module, optimizers: Sequence[Optimizer], detail: Detail,
-    overrides: Overrides, undo: ExitStack, keep: Keep, dataloader: Any,
+    places: Sequence[Place], overrides: Overrides, undo: ExitStack, keep: Keep, dataloader: Any,
 ) -> Monitor:
     """The parts of one run, connected; the last of them begins to watch."""
     info, from_step = recorder.info, recorder.from_step
@@ -184,9 +191,12 @@ def _join(
         if found is not None:
             found.label(label)
 
+    sampling = Sampling(model, places, cadence, from_step=from_step, on_fault=failed,
+                        say=lambda text: recorder.event("note", recorder.last_step, text=text))
     probe = Probe(
         model, optimizers, overrides=overrides, cadence=cadence, sink=recorder, table_size=len(info.tensors),
-        tokens_per_step=info.tokens_per_step, from_step=from_step, on_fault=failed, on_label=labelled,
+        tokens_per_step=info.tokens_per_step, from_step=from_step, sampling=sampling, on_fault=failed,
+        on_label=labelled,
     )
     snapshots = _snapshots(recorder, state) if keep == "auto" else None
     if snapshots is not None:
@@ -198,7 +208,8 @@ def _join(
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
         discovery=Discovery(state, dataloader, feeds.newest),
     )
-    run = Attached(probe, recorder, steering, state, feeds, snapshots)
+    inquest = Inquest(probe, state, snapshots, recorder, steering.send if keep == "auto" else None)
+    run = Attached(probe, recorder, steering, state, feeds, snapshots, inquest)
     attached = weakref.ref(run)
     return Monitor(run)
 

@@ -28,6 +28,7 @@ from tuimon.instrument import hooks, patches
 from tuimon.instrument.drift import Drift
 from tuimon.instrument.ending import Ending, ending, last_error
 from tuimon.instrument.feeds import Feeds
+from tuimon.instrument.inquest import Inquest
 from tuimon.instrument.labels import Label
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.recorder import Recorder, close_recorders
@@ -50,9 +51,9 @@ class Attached:
 
     def __init__(
         self, probe: Probe, recorder: Recorder, steering: Steering, state: TrainingState, feeds: Feeds,
-        snapshots: Snapshots | None,
+        snapshots: Snapshots | None, inquest: Inquest,
     ) -> None:
-        self.probe, self.recorder, self.steering = probe, recorder, steering
+        self.probe, self.recorder, self.steering, self._inquest = probe, recorder, steering, inquest
         self._state, self.feeds, self._snapshots = state, feeds, snapshots
         self._drift = Drift(state.model, probe.tracked.ids)
         self._steers, self._broke, self.is_over, self._at_boundary = True, False, False, False
@@ -104,7 +105,11 @@ class Attached:
             self._state.scaler = probe.scaler
         began = time.perf_counter()
         try:
+            if probe.outbox.batches.suspect is not None:
+                self._inquest.attend(probe.step)  # before a rescue voids what it looks at
             steering.at_boundary(probe.step)
+            if steering.has_moved:
+                probe.cadence.look_again(probe.step)
             if probe.unmeasured is None and self._drift.has_begun(probe.tracked.ids):
                 self._say_drift()
         except TrainingStopped:
@@ -126,6 +131,7 @@ class Attached:
 
     def measuring_failed(self, part: str, error: Exception) -> None:
         """Measuring has switched itself off. Hooks and patches stay: commands are obeyed at step boundaries."""
+        self.probe.outbox.batches.clear()  # no row comes any more that would let them go
         if not self.is_over:
             self.fault(part, error)
 
@@ -169,8 +175,13 @@ class Attached:
             if is_alone:
                 for handle in self._hooks:
                     handle.remove()
+                self.probe.sampling.leave()
             self.probe.shut()
             self._hand_over(LAST_ROWS)
+            if is_alone:
+                self._inquest.attend(self.probe.step)  # a script that ends at the first NaN
+                if state == "crashed":
+                    self._inquest.attend_unfinished(self.probe.step)
             self.steering.close()
         finally:  # also where somebody pressed Ctrl+C meanwhile
             self.recorder.end(state or ("stopped" if stopping else "finished"), error)
@@ -208,6 +219,7 @@ class Attached:
 
     def _release(self) -> None:
         """What only this run needed: buffers, and every way from here to the model."""
+        self._inquest.close()
         if self._snapshots is not None:
             self._snapshots.close()
         self.steering.release()

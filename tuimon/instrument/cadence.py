@@ -9,10 +9,22 @@
              rate shows there, and who judges wants 30 samples, for which a small run would wait 480 steps. That costs a
              run at most 50 ms beyond the plan on the CPU, and the step that oversteps them; on a device it is not done
              for weights of more than 2 GB.
+
+Activation probes look at the first step, and then
+
+    full     every 10th step
+    light    every 128th
+    auto     on the CPU: every 32nd, or more rarely (64th, 128th, ... 1024th) so that they take at most 0.5 % of the
+             step, which is taken out of what weights and updates may cost; of the first 256 steps every 16th, until
+             that has cost 100 ms. On a device: every 64th.
+
+and, whatever is planned, at every 8th of the 64 steps that follow a rollback: whether it has helped shows there.
 """
 
 from __future__ import annotations
 
+import statistics
+from collections import deque
 from typing import Final, Literal
 
 Detail = Literal["auto", "full", "light"]
@@ -32,6 +44,16 @@ FIRST: Final = 8
 """Stride until the first costs are known."""
 ALERT_STEPS: Final = 8
 """Steps measured in full after a non-finite value, to name the layer it came from."""
+PROBES_SHARE: Final = 0.005
+"""Share of the step that activation probes may take."""
+PROBES_DENSEST: Final = 32
+PROBES_SPARSEST: Final = 1024
+PROBES_ON_DEVICE: Final = 64
+PROBES_EARLY: Final = 256
+"""First steps of a run, of which every 16th is sampled."""
+PROBES_EARLY_SECONDS: Final = 0.1
+PROBES_AGAIN: Final = 64
+"""Steps after a rollback, of which every 8th is sampled."""
 _SMOOTH: Final = 0.2
 
 
@@ -61,6 +83,11 @@ class Cadence:
         self._early_until = from_step + EARLY_STEPS if is_dense else 0
         self._early_stride = 1 if timed else 2
         self._early_left = EARLY_SECONDS
+        self.probes_every = {"full": 10, "light": 128, "auto": PROBES_DENSEST if timed else PROBES_ON_DEVICE}[detail]
+        self._probes_early_until = from_step + PROBES_EARLY if self._adapts else 0
+        self._probes_again_until = self._probed = 0
+        self._probe = 0.0
+        self._probe_costs: deque[float] = deque(maxlen=5)
         self._alert_until = 0
         self._step = self._always = self._extra = 0.0
 
@@ -74,15 +101,30 @@ class Cadence:
         """Whether the per-tensor gradient norms of this step are wanted."""
         return step % self.vectors_every == 0 or self.wants_all(step)
 
+    def wants_probes(self, step: int) -> bool:
+        """Whether activations are sampled at this step."""
+        is_early = step <= self._probes_early_until and self._probed * self._probe <= PROBES_EARLY_SECONDS
+        if is_early and step % SPARSEST == 0:
+            return True
+        if step <= self._probes_again_until and step % FIRST == 0:
+            return True
+        return step % self.probes_every == 0 or step == self._first
+
     def alert(self, step: int) -> None:
         """Something non-finite was seen at `step`: look closely for a while."""
         if self.detail != "light":
             self._alert_until = max(self._alert_until, step + ALERT_STEPS)
 
+    def look_again(self, step: int) -> None:
+        """The training state was put back at `step`."""
+        self._probes_again_until = step + PROBES_AGAIN
+
     @property
     def overhead(self) -> float:
         """Measured share of the step that measuring takes by plan, 0 to 1; 0 until it is known."""
-        return (self._always + self._extra / self.stride) / self._step if self._step > 0 else 0.0
+        if self._step <= 0:
+            return 0.0
+        return (self._always + self._extra / self.stride + self._probe / self.probes_every) / self._step
 
     def learn(self, step_seconds: float, always: float, extra: float | None) -> None:
         """One step took `step_seconds`, of which `always` for what every step measures and `extra` for the rest.
@@ -98,9 +140,23 @@ class Cadence:
             self._extra = _mean(self._extra, extra)
             if self._adapts:
                 self._early_left -= extra
+        if self._adapts and self._probe > 0:
+            needed = _power_of_two(self._probe / (PROBES_SHARE * self._step), PROBES_SPARSEST)
+            self.probes_every = max(PROBES_DENSEST, needed)
         if self._adapts and self._extra > 0:
-            left = max(BUDGET * self._step - self._always, SPARE * self._step)
-            self.stride = _power_of_two(self._extra / left)
+            left = max(BUDGET * self._step - self._always - self._probe / self.probes_every, SPARE * self._step)
+            self.stride = _power_of_two(self._extra / left, SPARSEST)
+
+    def learn_probes(self, seconds: float) -> None:
+        """One sample of activations took `seconds`. The first, which is slow, counts until there is another.
+
+        A median: samples are few, and one in which another process was let in would make the next ones rare.
+        """
+        self._probed += 1
+        if self._probed == 2:
+            self._probe_costs.clear()
+        self._probe_costs.append(seconds)
+        self._probe = statistics.median(self._probe_costs)
 
 
 def _mean(so_far: float, value: float) -> float:
@@ -110,9 +166,9 @@ def _mean(so_far: float, value: float) -> float:
     return so_far + _SMOOTH * (min(value, 3 * so_far) - so_far)
 
 
-def _power_of_two(needed: float) -> int:
-    """The smallest stride of 1, 2, 4, ... 16 that is at least `needed`."""
+def _power_of_two(needed: float, most: int) -> int:
+    """The smallest stride of 1, 2, 4, ... `most` that is at least `needed`."""
     stride = 1
-    while stride < needed and stride < SPARSEST:
+    while stride < needed and stride < most:
         stride *= 2
     return stride

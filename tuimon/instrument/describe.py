@@ -50,6 +50,20 @@ def _width(model: nn.Module) -> int:
     return next((m.embedding_dim for m in model.modules() if isinstance(m, nn.Embedding)), 0)
 
 
+def vocabulary(model: nn.Module) -> int | None:
+    """How many tokens the model chooses among, where its structure says so; None where it does not.
+
+    The outputs of its last linear layer, if an embedding has as many rows: a language model predicts what it reads. Not
+    where that is also its width, which a projection in the midst of a model would have too.
+    """
+    embeddings = [m for m in model.modules() if isinstance(m, nn.Embedding)]
+    last = next((m for m in reversed(list(model.modules())) if isinstance(m, nn.Linear)), None)
+    if last is None:
+        return None
+    rows, widths = {m.num_embeddings for m in embeddings}, {m.embedding_dim for m in embeddings}
+    return last.out_features if last.out_features in rows - widths else None
+
+
 def summary(model: nn.Module) -> str:
     """Class, layers, width and parameters, as far as they can be told: GPTModel 4L 64d 0.2M."""
     plain = unwrapped(model)
@@ -90,6 +104,8 @@ def run_info(
     **given: Any,
 ) -> RunInfo:
     """Everything that is known at the start; `given` are fields of RunInfo that only the caller knows."""
+    if given.get("vocab_size") is None:
+        given["vocab_size"] = vocabulary(unwrapped(model))
     return RunInfo(
         name=name, process=identity(), attempt=attempt, argv=tuple(sys.argv), started=time.time(),
         device=device_name(device), model=summary(model),

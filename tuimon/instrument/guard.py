@@ -15,8 +15,8 @@ from tuimon.diagnosis.model import SEVERITIES, Diagnosis, Incident
 from tuimon.instrument.mailbox import Earned, Voided
 from tuimon.instrument.protocols import Judge
 from tuimon.instrument.queueing import Item
-from tuimon.record.chunk import Chunk, Mark, TensorRows
-from tuimon.record.segments import Row, TensorRow
+from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
+from tuimon.record.segments import ProbeRow, Row, TensorRow
 
 HORIZON: Final = 40
 """Clean steps that earn a snapshot its health: more than the slowest detector of a dangerous fault needs."""
@@ -28,10 +28,11 @@ Change = Literal["opened", "worsened", "resolved"]
 Key = tuple[str, int, int]
 
 
-def chunk_of(items: Sequence[Item], tensors: int) -> Chunk:
-    """Rows, tensor rows and marks as one stretch, as a reader of the log would get them."""
+def chunk_of(items: Sequence[Item], tensors: int, probes: int = 0) -> Chunk:
+    """Rows, tensor rows, probe rows and marks as one stretch, as a reader of the log would get them."""
     rows = [i for i in items if isinstance(i, Row)]
     vectors = [i for i in items if isinstance(i, TensorRow)]
+    sampled = [i for i in items if isinstance(i, ProbeRow)]
     names = list(dict.fromkeys(name for row in rows for name in row.values))
     where = {name: i for i, name in enumerate(names)}
     values = np.full((len(names), len(rows)), np.nan)
@@ -44,6 +45,7 @@ def chunk_of(items: Sequence[Item], tensors: int) -> Chunk:
         np.array([r.step for r in rows], np.int64), np.array([r.time for r in rows], np.float64),
         {n: values[i] for n, i in where.items()}, {n: present[i] for n, i in where.items()},
         _tensor_rows(vectors, tensors), tuple(i for i in items if isinstance(i, Mark)),
+        _probe_rows(sampled, probes),
     )
 
 
@@ -55,6 +57,15 @@ def _tensor_rows(vectors: Sequence[TensorRow], tensors: int) -> TensorRows:
         np.array([v.step for v in vectors], np.int64), np.stack([v.grad for v in vectors]),
         np.stack([unmeasured if v.update is None else v.update for v in vectors]),
         np.stack([v.seen for v in vectors]),
+    )
+
+
+def _probe_rows(sampled: Sequence[ProbeRow], probes: int) -> ProbeRows:
+    if not sampled:
+        return ProbeRows.empty(probes)
+    return ProbeRows(
+        np.array([s.step for s in sampled], np.int64), np.stack([s.values for s in sampled]),
+        np.stack([s.seen for s in sampled]),
     )
 
 
@@ -86,8 +97,8 @@ def changes(before: Mapping[Key, Incident], after: Mapping[Key, Incident]) -> li
 
 
 def is_alarming(incident: Incident) -> bool:
-    """Whether it speaks against trusting the weights of its time."""
-    return incident.severity != "info"
+    """Whether it speaks against trusting the weights of its time; those of a slow step are as good as any."""
+    return incident.severity != "info" and incident.category != "throughput"
 
 
 class Health:
@@ -141,15 +152,17 @@ def _overlaps(incident: Incident, first: int, last: int) -> bool:
 class Guard:
     """Feeds a judge and says what changed."""
 
-    def __init__(self, judge: Judge, tensors: int, horizon: int = HORIZON, first: int = 0) -> None:
-        self._judge, self._tensors = judge, tensors
+    def __init__(
+        self, judge: Judge, tensors: int, horizon: int = HORIZON, first: int = 0, probes: int = 0,
+    ) -> None:
+        self._judge, self._tensors, self._probes = judge, tensors, probes
         self.health = Health(horizon, first)
         self.diagnosis = Diagnosis.nothing()
         self._incidents: dict[Key, Incident] = {}
 
     def feed(self, items: Sequence[Item]) -> tuple[list[tuple[Change, Incident]], list[Earned | Voided]]:
         """Judge what was measured; incidents that changed, and news about snapshots."""
-        self._judge.feed(chunk_of(items, self._tensors))
+        self._judge.feed(chunk_of(items, self._tensors, self._probes))
         self.diagnosis = self._judge.diagnosis
         incidents = keys(self.diagnosis)
         changed = changes(self._incidents, incidents)

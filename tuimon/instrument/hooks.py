@@ -55,7 +55,7 @@ class AfterStep:
 
 
 class CountTokens:
-    """The pre-hook of the model: how many tokens a forward pass with gradients begins on."""
+    """The pre-hook of the model: what a forward pass with gradients begins on, and how many tokens."""
 
     def __init__(self, probe: Probe) -> None:
         self._probe = weakref.ref(probe)  # a model outlives its optimizer, and must not keep what measured it
@@ -66,7 +66,7 @@ class CountTokens:
             return
         probe = self._probe()
         if probe is not None:
-            probe.saw_input(tokens_in(kwargs.get("input_ids"), *args, *kwargs.values()))
+            probe.saw_input(tokens_in(kwargs.get("input_ids"), *args, *kwargs.values()), args, kwargs)
 
     def __reduce__(self) -> Any:
         return getattr, (contextlib.nullcontext(), "__exit__")

@@ -63,10 +63,11 @@ class Journal:
     """The metrics log and the event log of one attempt. Writer thread only, after `open`."""
 
     def __init__(
-        self, run: RunDir, *, attempt: int, from_step: int, tensors: int, files: Files = OS,
+        self, run: RunDir, *, attempt: int, from_step: int, tensors: int, probes: int = 0, files: Files = OS,
         clock: Callable[[], float] = time.monotonic, limit: int = LIMIT,
     ) -> None:
-        self._run, self._attempt, self._from_step, self._tensors = run, attempt, from_step, tensors
+        self._run, self._attempt, self._from_step = run, attempt, from_step
+        self._tensors, self._probes = tensors, probes
         self._files, self._limit = files, limit
         self._log: LogWriter | None = None
         self._events: EventWriter | None = None
@@ -96,7 +97,7 @@ class Journal:
             if self._log is None:
                 self._log = LogWriter(
                     self._run.metrics, attempt=self._attempt, from_step=self._from_step, tensors=self._tensors,
-                    files=self._files,
+                    probes=self._probes, files=self._files,
                 )
             if self._events is None:
                 self._events = EventWriter(self._run.events, self._attempt, self._files)

@@ -22,7 +22,7 @@ from tuimon.instrument.clipping import Clipping
 from tuimon.instrument.labels import CAPTURED, Labels, Say
 from tuimon.instrument.outbox import Outbox, Sink, as_logged
 from tuimon.instrument.overrides import Overrides
-from tuimon.instrument.rows import Finished
+from tuimon.instrument.probes.sampling import Sampling
 from tuimon.instrument.sheet import Sheet
 from tuimon.instrument.step import Step, WatchedClosure, closure_in, guarded
 from tuimon.instrument.tokens import tokens_of_batch
@@ -39,13 +39,13 @@ class Probe:
 
     def __init__(
         self, model: nn.Module, optimizers: Sequence[Optimizer], *, overrides: Overrides, cadence: Cadence, sink: Sink,
-        table_size: int, tokens_per_step: int | None = None, from_step: int = 0,
+        table_size: int, tokens_per_step: int | None = None, from_step: int = 0, sampling: Sampling,
         on_fault: Callable[[str, Exception], None], on_label: Say,
     ) -> None:
         self.model, self.optimizers, self._count = model, Weak(optimizers), len(optimizers)
         self.overrides, self.cadence, self._clipping = overrides, cadence, Clipping(overrides)
-        self.outbox = Outbox(sink, cadence, table_size)
-        self._on_fault, self._tokens_per_step = on_fault, tokens_per_step
+        self.outbox, self.sampling = Outbox(sink, cadence, table_size), sampling
+        self._on_fault, self._tokens_per_step, self._step = on_fault, tokens_per_step, from_step
         self.off = self.inside = False
         self.thread, self._has_trained = get_ident(), False
         """The thread that trains, as its ident; until it has been seen, the one that attached."""
@@ -53,7 +53,6 @@ class Probe:
         """What stands in once measuring has failed; None before, and when the run is no longer attached."""
         self.labels = Labels(on_label, has_tokens=any(isinstance(m, nn.Embedding) for m in model.modules()))
         self.cost = self.entered = self._extra = self._held = 0.0
-        self._step = from_step
         self._scaler: Any = None
         self._scaler_stepped, self._stepped_within, self._closes = True, False, self._count - 1
         self._began: float | None = None
@@ -80,9 +79,8 @@ class Probe:
         return (self._scaler if self.unmeasured is None else self.unmeasured.scaler) or self._scaler
 
     def _open(self, step: int) -> Step:
-        several = [False] * self._count
         return Step(self._ring.take(), self.cadence.wants_all(step), self.cadence.wants_vectors(step),
-                    several.copy(), several.copy(), [False] * len(self.tracked))
+                    [False] * self._count, [False] * self._count, [False] * len(self.tracked))
 
     def _capturing(self) -> bool:
         return self._device.type == "cuda" and torch.cuda.is_current_stream_capturing()
@@ -97,12 +95,15 @@ class Probe:
             self.outbox.seal()
 
     @guarded
-    def saw_input(self, tokens: int) -> None:
-        """A forward pass with gradients begins on `tokens` tokens."""
+    def saw_input(self, tokens: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A forward pass with gradients begins on `tokens` tokens, with these arguments."""
         if not self._has_trained:
             self.thread, self._has_trained = get_ident(), True
         self._touch()
+        if self.sampling.is_due:
+            self.sampling.begins(called=True)
         self._now.tokens += 0 if self._window.is_inside else tokens  # checkpointing computes again what was counted
+        self.outbox.batches.entered(self._step + 1, self.model, args, kwargs)
 
     @guarded
     def saw_batch(self, seconds: float, batch: Any) -> None:
@@ -110,6 +111,9 @@ class Probe:
         self._touch()
         self._now.waited = (self._now.waited or 0.0) + seconds
         self._now.batch_tokens += tokens_of_batch(batch)
+        if self.sampling.is_due:
+            self.sampling.begins(called=False)
+        self.outbox.batches.entered(self._step + 1, None, (batch,), {})
 
     @guarded
     def backward_begins(self, tensors: Any, grads: Any, unscale: Callable[[Tensor], Tensor]) -> None:
@@ -124,6 +128,7 @@ class Probe:
         if raised:
             self._window.abandon()
         elif not self._capturing() and self._window.end(self.tracked, stepped=self._stepped_within):
+            self.sampling.ended()
             if self.labels.looks:
                 self.labels.left = self.tracked.grad_marks()
             self._clipping.is_done = False
@@ -195,8 +200,7 @@ class Probe:
         closure, replaced = closure_in(args, kwargs)
         if closure is None:
             self._look(k, getattr(optimizer, "grad_scale", None))
-        found_inf = getattr(optimizer, "found_inf", None)
-        if isinstance(found_inf, Tensor):
+        if isinstance(found_inf := getattr(optimizer, "found_inf", None), Tensor):
             self._sheet.note(now, rows.FOUND_INF, found_inf)
         if now.everything:
             began = time.perf_counter()
@@ -285,9 +289,8 @@ class Probe:
         self._touch()
         now = self._now
         self._scaler_stepped, self._scaler, self._clipping.scalers[k] = False, scaler, scaler
-        scale = scaler._scale  # noqa: SLF001  # get_scale() would read it on the host
         now.skipped = now.skipped or 0.0
-        if isinstance(scale, Tensor):
+        if isinstance(scale := scaler._scale, Tensor):  # noqa: SLF001  # get_scale() would read it on the host
             self._sheet.note(now, rows.LOSS_SCALE, scale)
             if now.measured[k] and not unscaled:
                 self._sheet.divide(now, k, scale)
@@ -314,7 +317,7 @@ class Probe:
         now = self._now
         for k in [k for k, is_done in enumerate(now.measured) if not is_done]:
             self._sheet.measure(now, k)
-        self._sheet.note_lr(self._now, self.optimizers[0], self.overrides.scheduled_lr(0, self.optimizers[0]))
+        self._sheet.note_lr(now, self.optimizers[0], self.overrides.scheduled_lr(0, self.optimizers[0]))
         self._finish()
         return True
 
@@ -332,18 +335,15 @@ class Probe:
         took = None if self._began is None else clock - self._began
         values = now.known(self._tokens_per_step, took)
         self.labels.finished(loss=rows.LOSS in now.head or "loss" in now.logged, tokens="tokens" in values)
-        done = Finished(
-            step=self._step + 1, time=time.time(), slot=now.slot, head=now.head, seen=now.seen, weights=now.everything,
-            moved=now.moved, moved_all=all(now.stepped) and self._updates.covers_all, vectors=now.vectors,
-            values=values, held=self._held, logged=now.logged,
-        )
-        if now.slot == self._ring.scratch:  # the ring was full: only what the host knows
-            done.head, done.seen, done.weights, done.moved = set(), [False] * len(self.tracked), False, []
+        done = now.finished(self._step + 1, values, held=self._held, covers_all=self._updates.covers_all,
+                            is_lost=now.slot == self._ring.scratch)
+        done.sample = self.sampling.taken(self._step + 1)
         self.outbox.post(done, self._ring, self.tracked)
         self._began, self._held = time.perf_counter(), 0.0
         here = self._began - self.entered
         if took is not None:
-            self.cadence.learn(took, max(0.0, self.cost + here - self._extra), self._extra if now.everything else None)
+            always = self.cost + here - self._extra - self.sampling.aside
+            self.cadence.learn(took, max(0.0, always), self._extra if now.everything else None)
         self.cost, self._extra = -here, 0.0
         self._now = self._open(self._step + 2)
         self._step += 1  # last: whoever counts on after an error begins here
@@ -359,8 +359,7 @@ class Probe:
         self._window = self._window if was == self._device else Window(self._device)
         self._track()
         self._now = self._open(self._step + 1)
-        for name in ("limit", "skipped", "tokens", "batch_tokens", "waited", "logged", "late"):
-            setattr(self._now, name, getattr(before, name))
+        before.goes_on_in(self._now)
 
     def begins_late(self) -> None:
         """The step under way had begun before anybody watched."""
@@ -390,11 +389,12 @@ class Probe:
     def forget(self) -> None:
         """Do nothing any more, at once: the run is not attached, or this is a forked child."""
         self.off, self.unmeasured = True, None
+        self.sampling.stop()
 
     def give_up(self, error: Exception) -> None:
         """Switch measuring off; what is called from here on, `unmeasured` answers."""
+        self.sampling.leave()
         self.shut()
-        self.unmeasured = Unmeasured(
-            self.optimizers, self.overrides, self._step, capturing=self._capturing, on_fault=self._on_fault,
-        )
+        self.unmeasured = Unmeasured(self.optimizers, self.overrides, self._step, capturing=self._capturing,
+                                     on_fault=self._on_fault)
         self._on_fault("measure", error)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from tuimon.instrument import rows
+from tuimon.instrument.batches import Batches
 from tuimon.instrument.cadence import Cadence
 from tuimon.instrument.rows import Finished
 from tuimon.instrument.tracked import Tracked
@@ -32,11 +33,14 @@ class Sink(Protocol):
     def tensors(self, step: int, grad: Any, seen: Any, update: Any) -> None:
         """Its vectors, in the order of the tensor table; `update` is None where it was not measured."""
 
+    def probes(self, step: int, values: Any, seen: Any) -> None:
+        """What its activation probes measured, in the order of the probe table."""
+
 
 def as_logged(value: Any) -> float | Parcel | None:
     """A number, or one on its way; None for what is no number."""
     if isinstance(value, Tensor):
-        return Parcel(value) if value.numel() == 1 and not value.is_complex() else None
+        return Parcel(value.reshape(())) if value.numel() == 1 and not value.is_complex() else None
     return on_host(value)
 
 
@@ -45,6 +49,8 @@ class Outbox:
 
     def __init__(self, sink: Sink, cadence: Cadence, table_size: int) -> None:
         self._sink, self._cadence, self._table_size = sink, cadence, table_size
+        self.batches = Batches()
+        """What went into the model in the steps that have not been handed over."""
         self._waiting: deque[tuple[Finished, Ring, Tracked]] = deque()
         self._latest: Finished | None = None
         self._last: tuple[Ring, int] | None = None
@@ -79,7 +85,7 @@ class Outbox:
         waiting = self._waiting
         while waiting:
             done, ring, tracked = waiting[0]
-            if not (done.sealed and ring.has_arrived(done.slot) and _have_arrived(done.logged)):
+            if not (done.sealed and ring.has_arrived(done.slot) and _have_arrived(done)):
                 return
             waiting.popleft()
             self._hand_over(done, ring, tracked)
@@ -87,6 +93,10 @@ class Outbox:
     def _hand_over(self, done: Finished, ring: Ring, tracked: Tracked) -> None:
         row, tensors = ring.read(done.slot), len(tracked)
         values = rows.scalars(row, tensors, done)
+        if done.sample is not None:
+            probed = done.sample.read()
+            self._sink.probes(done.step, *probed)
+            values.update(done.sample.layers.scalars(*probed))
         values.update({n: v.value() if isinstance(v, Parcel) else v for n, v in done.logged.items()})
         seconds = self._device_seconds(ring, done)
         if seconds is not None:
@@ -98,9 +108,12 @@ class Outbox:
         strange = not (math.isfinite(values.get("loss", 0.0)) and math.isfinite(values.get("grad_norm", 0.0)))
         if strange and not values.get("skipped"):
             self._cadence.alert(done.step)
+        grad, seen = None, None
         if any(done.seen) and (done.vectors or strange):
-            self._sink.tensors(done.step, *rows.vectors(row, tensors, done, tracked.place, self._table_size))
+            grad, seen, update = rows.vectors(row, tensors, done, tracked.place, self._table_size)
+            self._sink.tensors(done.step, grad, seen, update)
         self._sink.row(done.step, done.time, values)
+        self.batches.judged(done.step, values, grad, seen)
         if self._last is not None:
             self._last[0].release(self._last[1])  # kept until now: its event marks where this step began
         self._last = ring, done.slot
@@ -113,7 +126,9 @@ class Outbox:
         return None if seconds is None else max(0.0, seconds - done.held)
 
 
-def _have_arrived(logged: dict[str, Any]) -> bool:
-    return all(not isinstance(value, Parcel) or value.has_arrived() for value in logged.values())
+def _have_arrived(done: Finished) -> bool:
+    if done.sample is not None and not done.sample.numbers.has_arrived():
+        return False
+    return all(not isinstance(value, Parcel) or value.has_arrived() for value in done.logged.values())
 
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tuimon.record.chunk import Mark
-from tuimon.record.segments import Row, TensorRow
+from tuimon.record.segments import ProbeRow, Row, TensorRow
 
 LIMIT: Final = 65_536
 """Items kept while nothing can be written: two minutes at 500 steps a second, all night at one."""
 BYTES: Final = 256 << 20
 """What the vectors among them may occupy; per-tensor rows are far larger than scalar rows."""
 
-Item = Row | TensorRow | Mark
+Item = Row | TensorRow | ProbeRow | Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +35,13 @@ class Note:
 
 
 def thin(items: Sequence[Item], limit: int) -> tuple[list[Item], int]:
-    """About half of the scalar and of the tensor rows, evenly spaced in steps, and all marks; how many were dropped.
+    """About half of the rows of each kind, evenly spaced in steps, and all marks; how many were dropped.
 
     Evenly, however often it was thinned before: a long stretch that could not be written keeps its shape, its first
     row and its newest. Should marks alone exceed `limit`, the older half goes.
     """
-    spaced = _spaced([i.step for i in items if isinstance(i, Row)])
-    spaced_vectors = _spaced([i.step for i in items if isinstance(i, TensorRow)])
-    kept = [
-        item for item in items
-        if (next(spaced) if isinstance(item, Row) else next(spaced_vectors) if isinstance(item, TensorRow) else True)
-    ]
+    spaced = {kind: _spaced([i.step for i in items if type(i) is kind]) for kind in (Row, TensorRow, ProbeRow)}
+    kept = [item for item in items if isinstance(item, Mark) or next(spaced[type(item)])]
     if len(kept) >= limit:
         del kept[:len(kept) - limit // 2]
     return kept, len(items) - len(kept)
@@ -66,9 +62,9 @@ def _spaced(steps: Sequence[int]) -> Iterator[bool]:
 
 def size_of(item: Item) -> int:
     """Bytes of the vectors in an item."""
-    if not isinstance(item, TensorRow):
-        return 0
-    return item.grad.nbytes + item.seen.nbytes + (0 if item.update is None else item.update.nbytes)
+    if isinstance(item, TensorRow):
+        return item.grad.nbytes + item.seen.nbytes + (0 if item.update is None else item.update.nbytes)
+    return item.values.nbytes + item.seen.nbytes if isinstance(item, ProbeRow) else 0
 
 
 class Intake:
@@ -89,8 +85,7 @@ class Intake:
         if self.is_closed:
             return
         self._items.append(item)
-        if isinstance(item, TensorRow):
-            self._vector_bytes += size_of(item)
+        self._vector_bytes += size_of(item)
         if len(self._items) >= self._limit or self._vector_bytes >= BYTES:
             self._thin()
 

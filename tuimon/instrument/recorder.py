@@ -1,7 +1,7 @@
 """The recorder: what the training thread hands its measurements to. Appends to a queue; the rest is the writer's.
 
-Law 1 lives here: `row`, `tensors`, `mark` and `event` do no I/O, take no lock, never wait and never raise because of
-the disk. A forked child records nothing.
+Law 1 lives here: `row`, `tensors`, `probes`, `mark` and `event` do no I/O, take no lock, never wait and never raise
+because of the disk. A forked child records nothing.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from tuimon.instrument.ending import ending, last_error
 from tuimon.instrument.guard import HORIZON, Guard
 from tuimon.instrument.journal import Journal
 from tuimon.instrument.mailbox import Mailbox
+from tuimon.instrument.memory import Memory
 from tuimon.instrument.protocols import Judge
 from tuimon.instrument.queueing import LIMIT, Intake, Note
 from tuimon.instrument.writer import Pace, Situation, Writer, command_fields
 from tuimon.record.chunk import Bools, Mark, Vectors
 from tuimon.record.files import OS, Files
 from tuimon.record.rundir import RunDir, RunInfo
-from tuimon.record.segments import Row, TensorRow
+from tuimon.record.segments import ProbeRow, Row, TensorRow
 
 PATIENCE: Final = 5.0
 """Seconds that `close` waits for the last write; a disk that hangs longer than that does not hold up the exit."""
@@ -39,13 +40,15 @@ _ACTIVE: Final[set[Recorder]] = set()
 
 
 class Recorder:
-    """One attempt of one run. All methods may be called from any thread; `row` and `tensors` from one."""
+    """One attempt of one run. All methods may be called from any thread; `row`, `tensors`, `probes` from one."""
 
     def __init__(
         self, run: RunDir, info: RunInfo, *, attempt: int, from_step: int, context: RunContext | None = None,
         on_critical: Policy = "warn", controls: bool = True, judge: Callable[[RunContext], Judge] | None = None,
         files: Files = OS, pace: Pace | None = None, horizon: int = HORIZON, limit: int = LIMIT,
+        memory: Callable[[], float] | None = None,
     ) -> None:
+        """`memory` says how many bytes training holds; it is called by the writer thread."""
         self.run, self.info, self.attempt, self.from_step = run, info, attempt, from_step
         self.situation = Situation(from_step)
         self.mailbox = Mailbox()
@@ -56,7 +59,8 @@ class Recorder:
         """The state in which it ended; "" while it has not."""
         self._intake = Intake(limit)
         self._journal = Journal(
-            run, attempt=attempt, from_step=from_step, tensors=len(info.tensors), files=files, limit=limit,
+            run, attempt=attempt, from_step=from_step, tensors=len(info.tensors),
+            probes=len(info.probes), files=files, limit=limit,
         )
         self._who = Who(_user(), os.getuid(), info.process.host, os.getpid(), "guard")
         self._pid = os.getpid()
@@ -65,7 +69,8 @@ class Recorder:
         autopilot = Autopilot(on_critical, self._who, horizon=horizon, attempt=attempt, can_hold=controls)
         self._writer = Writer(
             self._intake, self._journal, Inbox(run.commands, attempt), self.mailbox, self.situation,
-            self._guard(judge, context or RunContext(), horizon), autopilot, controls=controls, pace=pace or Pace(),
+            self._guard(judge, context or RunContext(), horizon), autopilot, Memory(memory), controls=controls,
+            pace=pace or Pace(),
         )
 
     def _guard(self, judge: Callable[[RunContext], Judge] | None, context: RunContext, horizon: int) -> Guard | None:
@@ -74,7 +79,7 @@ class Recorder:
                 from tuimon.diagnosis.engine import Engine
 
                 judge = Engine
-            return Guard(judge(context), len(self.info.tensors), horizon, self.from_step)
+            return Guard(judge(context), len(self.info.tensors), horizon, self.from_step, len(self.info.probes))
         except Exception as error:
             self.event("fault", self.from_step, part="guard", error=f"{type(error).__name__}: {error}"[:500])
             return None
@@ -105,7 +110,7 @@ class Recorder:
     def row(self, step: int, time: float, values: Mapping[str, float]) -> None:
         """The scalars of one step. The mapping is kept: the caller must not change it afterwards.
 
-        A step's `tensors` go first, so that a log that ends here is complete up to its last row.
+        A step's `tensors` and `probes` go first, so that a log that ends here is complete up to its last row.
         """
         self.last, self.last_step = values, step
         self._intake.put(Row(step, time, values))
@@ -113,6 +118,10 @@ class Recorder:
     def tensors(self, step: int, grad: Vectors, seen: Bools, update: Vectors | None) -> None:
         """The per-tensor vectors of one step, each (P,); kept, not copied."""
         self._intake.put(TensorRow(step, grad, seen, update))
+
+    def probes(self, step: int, values: Vectors, seen: Bools) -> None:
+        """What the activation probes of one step measured, each (K,); kept, not copied."""
+        self._intake.put(ProbeRow(step, values, seen))
 
     def mark(self, mark: Mark) -> None:
         """A break that judges and charts must know, in its place between the rows."""

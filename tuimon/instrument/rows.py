@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from tuimon.instrument.probes.sampling import Sample
 
 LOSS: Final = 0
 FOUND_INF: Final = 1
@@ -52,6 +55,8 @@ class Finished:
     """Seconds that the run stood still after the step before."""
     logged: dict[str, Any] = field(default_factory=dict)
     """What the script logged: numbers, or parcels."""
+    sample: Sample | None = None
+    """What its activation probes measured, on its way as well; None at most steps."""
     sealed: bool = False
     """Whether the next step has begun, so that nothing can be added."""
 

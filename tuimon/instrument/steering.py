@@ -14,7 +14,7 @@ from typing import Any, Final
 from tuimon.control.commands import Command
 from tuimon.control.states import WAITING, Apply, Refuse, State, Verb, outcome
 from tuimon.instrument.ending import StopLadder
-from tuimon.instrument.errands import Errands
+from tuimon.instrument.errands import Errand, Errands
 from tuimon.instrument.mailbox import Earned, Letter, Ready
 from tuimon.instrument.protocols import Captured, Checkpoints, Discovery, Overrides, Snapshots
 from tuimon.instrument.recorder import Recorder
@@ -68,7 +68,7 @@ class Steering:
         )
         self._warming: tuple[str, int] | None = None
         self._earning: set[int] = set()
-        self._moved = self._is_off = self._is_dismissed = False
+        self.has_moved = self._is_off = self._is_dismissed = False
         self._verbs: dict[Verb, Callable[[Command, int], Result]] = {
             "pause": self._nothing, "resume": self._nothing, "hold": self._nothing, "stop": self._stop,
             "checkpoint": self._save, "rollback": self._roll_back, "set-lr-scale": self._set_lr_scale,
@@ -99,6 +99,10 @@ class Steering:
         except Exception as error:  # the outermost frame: a part that breaks switches itself off
             self._break(step, error)
 
+    def send(self, errand: Errand) -> None:
+        """Have it done in the background, before the run is closed."""
+        self._errands.send(errand)
+
     def dismiss(self) -> None:
         """A run that stands still goes on: it is being closed, and nobody could resume it."""
         self._is_dismissed = True
@@ -125,7 +129,7 @@ class Steering:
         self._saving.release()
 
     def _attend(self, step: int) -> None:
-        self._moved = False
+        self.has_moved = False
         if self.state == "starting":
             self._enter("running", step, "first step")
         self._read(step)
@@ -251,7 +255,7 @@ class Steering:
             return Refuse(str(to_step))
         self._hand_over()
         put_back(self._recorder, self._snapshots, to_step, step)
-        self._moved = True
+        self.has_moved = True
         return Done()
 
     def _rescue(self, command: Command, step: int) -> Result:
@@ -263,7 +267,7 @@ class Steering:
         cut = rescue(self._recorder, self._overrides, self._snapshots, command, to_step, step)
         if isinstance(cut, str):
             return Refuse(cut)
-        self._moved = True
+        self.has_moved = True
         self._end_warmup(step, cut_short=True)
         self._warming = (command.id, step + cut.warmup)
         self._enter("running", step, _by(command))
@@ -310,7 +314,7 @@ class Steering:
     def _snapshot_if_due(self, step: int) -> None:
         """Not while something is wrong, not at a boundary that went back: that state is kept already."""
         snapshots = self._snapshots
-        if snapshots is None or self._is_off or self._moved or step % self._every or not self._situation.is_calm:
+        if snapshots is None or self._is_off or self.has_moved or step % self._every or not self._situation.is_calm:
             return
         if not self._ladder.is_stopping and step not in snapshots.steps:
             self._capture(snapshots, step)

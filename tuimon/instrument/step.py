@@ -10,6 +10,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 import torch
 
+from tuimon.instrument.rows import Finished
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 AGAIN: Final = 8
 """Repeated steps of some optimizers after which those that have not stepped are not waited for."""
@@ -91,6 +93,22 @@ class Step:
         if k > closes:
             return k
         return closes if self.again < AGAIN else max(i for i, stepped in enumerate(self.stepped) if stepped)
+
+    def goes_on_in(self, other: Step) -> None:
+        """Hand over what does not depend on which tensors are tracked."""
+        for name in ("limit", "skipped", "tokens", "batch_tokens", "waited", "logged", "late"):
+            setattr(other, name, getattr(self, name))
+
+    def finished(
+        self, step: int, values: dict[str, float], *, held: float, covers_all: bool, is_lost: bool
+    ) -> Finished:
+        """What goes on its way to the log; where the ring was full (`is_lost`) only what the host knows."""
+        return Finished(
+            step=step, time=time.time(), slot=self.slot, head=set() if is_lost else self.head,
+            seen=[False] * len(self.seen) if is_lost else self.seen, weights=self.everything and not is_lost,
+            moved=[] if is_lost else self.moved, moved_all=all(self.stepped) and covers_all, vectors=self.vectors,
+            values=values, held=held, logged=self.logged,
+        )
 
     def known(self, tokens_per_step: int | None, took: float | None) -> dict[str, float]:
         """What needs no device."""

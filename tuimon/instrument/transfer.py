@@ -119,27 +119,32 @@ class Ring:
 
 
 class Parcel:
-    """One number that a script logged as a tensor, on its way to the host."""
+    """A tensor on its way to the host: one number that a script logged, or the row of a sampled step's probes."""
 
     __slots__ = ("_event", "_host")
 
     def __init__(self, tensor: Tensor) -> None:
-        tensor = tensor.detach().reshape(())
+        tensor = tensor.detach()
         self._event = new_event(tensor.device)
         if tensor.device.type == "cpu":
             self._host = tensor.clone()
         else:
-            self._host = host_tensor((), tensor.dtype, tensor.device)
+            self._host = host_tensor(tuple(tensor.shape), tensor.dtype, tensor.device)
             self._host.copy_(tensor, non_blocking=True)
         self._event.record()
 
     def has_arrived(self) -> bool:
-        """Whether `value` may be called; never waits."""
+        """Whether it may be read; never waits."""
         return self._event.query()
 
     def value(self) -> float:
-        """The number."""
+        """The number, of one."""
         return _read(self._host)
+
+    def values(self) -> NDArray[np.float32]:
+        """All numbers, of float32."""
+        row: NDArray[np.float32] = self._host.numpy()
+        return row
 
 
 def on_host(value: Any) -> float | None:

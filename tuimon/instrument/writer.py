@@ -1,8 +1,9 @@
 """The writer thread: the only one that touches the disk while a run trains. Drains, judges, reads the spool, beats.
 
 One turn every 50 ms: what the training thread handed over is written, then judged; ten times a second the spool is
-read; once a second there is a heartbeat, also while the run is held; every 5 s and after a mark all of it is made
-durable. A part that breaks is switched off with one `fault` event, and the others go on.
+read; once a second the memory that training holds is put into the newest row, and there is a heartbeat, also while the
+run is held; every 5 s and after a mark all of it is made durable. A part that breaks is switched off with one `fault`
+event, and the others go on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tuimon.instrument.autopilot import Autopilot
 from tuimon.instrument.guard import Change, Guard, is_alarming
 from tuimon.instrument.journal import Journal
 from tuimon.instrument.mailbox import Mailbox
+from tuimon.instrument.memory import Memory
 from tuimon.instrument.queueing import Intake, Item, Note
 from tuimon.record.chunk import Mark
 from tuimon.record.segments import Row
@@ -52,7 +54,7 @@ class Situation:
         """Last step that was written; written by the writer thread only, like the rest."""
         self.diagnosis = Diagnosis.nothing()
         self.is_calm = True
-        """Whether no warning and nothing critical is open."""
+        """Whether nothing open speaks against trusting the weights."""
 
 
 def command_fields(command: Command, result: str, why: str = "") -> dict[str, Any]:
@@ -70,11 +72,12 @@ class Writer:
 
     def __init__(
         self, intake: Intake, journal: Journal, inbox: Inbox, mailbox: Mailbox, situation: Situation,
-        guard: Guard | None, autopilot: Autopilot, *, controls: bool, pace: Pace,
+        guard: Guard | None, autopilot: Autopilot, memory: Memory, *, controls: bool, pace: Pace,
         wall: Callable[[], float] = time.time, mono: Callable[[], float] = time.monotonic,
     ) -> None:
         self._intake, self._journal, self._inbox, self._mailbox = intake, journal, inbox, mailbox
         self._situation, self._guard, self._autopilot = situation, guard, autopilot
+        self._memory = memory
         self._controls, self._pace, self._wall, self._mono = controls, pace, wall, mono
         self._is_polling, self._is_leaving = True, False
         self._closing = threading.Event()
@@ -136,11 +139,19 @@ class Writer:
     def _drain(self) -> bool:
         """Write and judge what was handed over; whether there was a mark among it."""
         items, notes, thinned = self._intake.take()
+        items = self._with_memory(items)
         self._journal.keep(items, notes, thinned)
         self._journal.flush()
         self._situation.step = next((i.step for i in reversed(items) if isinstance(i, Row)), self._situation.step)
         self._judge(items, notes)
         return any(isinstance(i, Mark) for i in items)
+
+    def _with_memory(self, items: list[Item]) -> list[Item]:
+        try:
+            return self._memory.noted(items, self._mono())
+        except Exception as error:
+            self._tell("fault", part="memory", error=f"{type(error).__name__}: {error}"[:500])
+            return items
 
     def _judge(self, items: list[Item], notes: list[Note]) -> None:
         for note in notes:

@@ -24,10 +24,10 @@ class Mark:
     """Last completed step when it happened: it stands before the rows with a greater step."""
     kind: str
     """"attempt" (started or resumed), "rollback", "override" (lr scale, clip), "note" (stated by the script),
-    "label" (what a metric of this run means)."""
+    "label" (what a metric of this run means), "autopsy" (where a non-finite value came from)."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """attempt: number, from_step. rollback: to_step. override: lr_scale, clip. note: text.
-    label: metric, text (for a log), brief (for a chart's title)."""
+    label: metric, text (for a log), brief (for a chart's title). autopsy: see `diagnosis.autopsy.model`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,41 @@ class TensorRows:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeRows:
+    """What sampled forward passes measured, on their own cadence. m rows, K probes, in the order of the probe table."""
+
+    steps: Ints
+    """(m,) strictly increasing within an attempt."""
+    values: Vectors
+    """(m, K); meaningless where `seen` is False."""
+    seen: Bools
+    """(m, K) whether that probe measured at that step."""
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def between(self, after: int, upto: int) -> ProbeRows:
+        """Rows with after < step <= upto."""
+        keep = (self.steps > after) & (self.steps <= upto)
+        return ProbeRows(self.steps[keep], self.values[keep], self.seen[keep])
+
+    @staticmethod
+    def join(parts: Sequence[ProbeRows]) -> ProbeRows:
+        """The rows of all parts, in order; the parts are of one probe table."""
+        if len(parts) == 1:
+            return parts[0]
+        return ProbeRows(
+            np.concatenate([p.steps for p in parts]), np.concatenate([p.values for p in parts]),
+            np.concatenate([p.seen for p in parts]),
+        ) if parts else ProbeRows.empty()
+
+    @staticmethod
+    def empty(probes: int = 0) -> ProbeRows:
+        """No rows."""
+        return ProbeRows(np.zeros(0, np.int64), np.zeros((0, probes), np.float32), np.zeros((0, probes), np.bool_))
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A contiguous stretch of one run, complete up to its last step.
 
@@ -88,6 +123,8 @@ class Chunk:
     """Per-tensor rows of the same stretch."""
     marks: tuple[Mark, ...] = ()
     """Breaks within the stretch, in order."""
+    probes: ProbeRows = field(default_factory=ProbeRows.empty)
+    """Rows of activation probes of the same stretch."""
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -106,7 +143,8 @@ class Chunk:
 
     @staticmethod
     def of(
-        steps: Any = None, *, tensors: TensorRows | None = None, marks: tuple[Mark, ...] = (), **columns: Any
+        steps: Any = None, *, tensors: TensorRows | None = None, probes: ProbeRows | None = None,
+        marks: tuple[Mark, ...] = (), **columns: Any,
     ) -> Chunk:
         """Build one from plain sequences; None in a column means "not measured". For readers and tests."""
         n = len(next(iter(columns.values()))) if steps is None else len(steps)
@@ -115,7 +153,9 @@ class Chunk:
         for name, values in columns.items():
             present[name] = np.array([v is not None for v in values], np.bool_)
             cols[name] = np.array([np.nan if v is None else v for v in values], np.float64)
-        return Chunk(at, np.zeros(n), cols, present, tensors or TensorRows.empty(), marks)
+        return Chunk(
+            at, np.zeros(n), cols, present, tensors or TensorRows.empty(), marks, probes or ProbeRows.empty(),
+        )
 
     def pieces(self, cuts: list[int]) -> Iterator[Chunk]:
         """The same stretch cut at row indices: what the fold laws are tested with."""
@@ -130,4 +170,5 @@ class Chunk:
                 {k: v[a:b] for k, v in self.present.items()},
                 self.tensors.between(after, upto),
                 tuple(m for m in self.marks if after <= m.step < upto),
+                self.probes.between(after, upto),
             )

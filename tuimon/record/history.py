@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuimon.record.chunk import Bools, Chunk, Floats, Ints, Mark, TensorRows
+from tuimon.record.chunk import Bools, Chunk, Floats, Ints, Mark, ProbeRows, TensorRows
+from tuimon.record.probes import ProbeEntry, ProbeLayers
 from tuimon.record.tensors import TensorTable
 
 RADIX: Final = 16
@@ -132,12 +134,14 @@ def _last_finite(values: Floats) -> Floats:
 class History:
     """Everything measured, by metric. Extend with chunks in order; read from the same thread."""
 
-    def __init__(self, table: TensorTable | None = None) -> None:
+    def __init__(self, table: TensorTable | None = None, probes: Sequence[ProbeEntry] = ()) -> None:
         self.table = table
+        self.probes = ProbeLayers(probes)
         self.last_step = 0
         self.last_time = 0.0
         self._tracks: dict[str, _Track] = {}
         self._tensors: list[TensorRows] = []
+        self._sampled: list[ProbeRows] = []
         self._marks: list[Mark] = []
 
     def extend(self, chunk: Chunk) -> None:
@@ -152,6 +156,8 @@ class History:
                 self._tracks.setdefault(name, _Track()).extend(steps, values)
         if len(chunk.tensors):
             self._tensors.append(chunk.tensors)
+        if len(chunk.probes):
+            self._sampled.append(chunk.probes)
         if len(chunk):
             self.last_step, self.last_time = int(chunk.steps[-1]), float(chunk.times[-1])
 
@@ -161,6 +167,7 @@ class History:
         for track in self._tracks.values():
             track.cut(after)
         self._tensors = [t for t in (t.between(-1, after) for t in self._tensors) if len(t)]
+        self._sampled = [p for p in (p.between(-1, after) for p in self._sampled) if len(p)]
         self._marks = [m for m in self._marks if m.step <= after]
         self.last_step = after
 
@@ -192,6 +199,14 @@ class History:
             return TensorRows.empty(len(self.table) if self.table else 0)
         self._tensors = [TensorRows.join(self._tensors)]
         return self._tensors[0]
+
+    def probe_rows(self) -> ProbeRows:
+        """All probe rows of the newest probe table; what an attempt with other probes measured is left out."""
+        if not self._sampled:
+            return ProbeRows.empty()
+        width = self._sampled[-1].values.shape[1]
+        self._sampled = [ProbeRows.join([p for p in self._sampled if p.values.shape[1] == width])]
+        return self._sampled[0]
 
     def thin(self, name: str, first: int, last: int, columns: int) -> Thin:
         """The metric between two steps, inclusive, in at most `columns` columns of equal width in steps."""

@@ -3,13 +3,14 @@
     frame    F5 54 4D 31 | kind u8 | 0 u8 | version u16 | length u32 | crc32 u32 | sequence u64 | payload
              little endian; the CRC covers kind, version, length, sequence and payload
 
-    HEAD     JSON: attempt, from_step, tensors, rank          first frame of every segment
+    HEAD     JSON: attempt, from_step, tensors, probes, rank  first frame of every segment
     ROWS     n u32, k u16, k names, steps i64[n], times f64[n], values f64[k][n], present bits [k][n]
              a name is one byte, its position in METRICS, or 255, length u8, UTF-8
     TENSORS  m u32, P u32, steps i64[m], measured u8[m], grad f32[m][P], seen bits [m][P], update f32[sum measured][P]
     MARK     JSON: step, kind, fields
     GAP      JSON: dropped, why
     BEAT     JSON: wall, mono, state
+    PROBES   m u32, K u32, steps i64[m], values f32[m][K], seen bits [m][K]
 
 Every frame stands alone: losing one costs its own rows. A reader that finds damage looks for the next magic.
 """
@@ -25,12 +26,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from tuimon.record.chunk import Bools, Floats, Ints, Mark, TensorRows, Vectors
+from tuimon.record.chunk import Bools, Floats, Ints, Mark, ProbeRows, TensorRows, Vectors
 from tuimon.record.metrics import METRICS
+from tuimon.record.probes import ProbeRow
 
 MAGIC: Final = b"\xf5TM1"
 VERSION: Final = 1
-HEAD, ROWS, TENSORS, MARK, GAP, BEAT = 1, 2, 3, 4, 5, 6
+HEAD, ROWS, TENSORS, MARK, GAP, BEAT, PROBES = 1, 2, 3, 4, 5, 6, 7
 MAX_PAYLOAD: Final = 64 << 20
 """Longer lengths are damage: nothing is allocated for them."""
 
@@ -142,6 +144,18 @@ def encode_tensors(sequence: int, rows: Sequence[TensorRow]) -> bytes:
     return encode_frame(TENSORS, sequence, b"".join(parts))
 
 
+def encode_probes(sequence: int, rows: Sequence[ProbeRow]) -> bytes:
+    """A frame of probe rows; all rows have the same length."""
+    m, probes = len(rows), len(rows[0].values)
+    parts = [
+        struct.pack("<II", m, probes),
+        np.fromiter((r.step for r in rows), "<i8", m).tobytes(),
+        np.stack([r.values for r in rows]).astype("<f4").tobytes(),
+        np.packbits(np.stack([r.seen for r in rows]).reshape(-1)).tobytes(),
+    ]
+    return encode_frame(PROBES, sequence, b"".join(parts))
+
+
 def frames(data: bytes | memoryview) -> Iterator[Frame | int]:
     """Intact frames in `data`, and, as plain ints, how many bytes had to be skipped to find the next one.
 
@@ -241,6 +255,19 @@ def decode_tensors(payload: memoryview) -> TensorRows:
     update = np.full((m, tensors), np.nan, np.float32)
     update[measured] = given.reshape(-1, tensors)
     return TensorRows(steps, grad, update, np.unpackbits(bits, count=m * tensors).astype(np.bool_).reshape(m, tensors))
+
+
+def decode_probes(payload: memoryview) -> ProbeRows:
+    """The rows in a PROBES payload; ValueError if it contradicts itself."""
+    try:
+        m, probes = struct.unpack_from("<II", payload)
+    except struct.error as error:
+        raise ValueError(f"probes frame contradicts itself: {error}") from None
+    shape, at = (m, probes), 8 + 8 * m
+    steps = np.frombuffer(payload, "<i8", m, 8).astype(np.int64)
+    values = np.frombuffer(payload, "<f4", m * probes, at).astype(np.float32).reshape(shape)
+    bits = np.frombuffer(payload, np.uint8, (m * probes + 7) // 8, at + 4 * m * probes)
+    return ProbeRows(steps, values, np.unpackbits(bits, count=m * probes).astype(np.bool_).reshape(shape))
 
 
 def decode_json(payload: memoryview) -> dict[str, Any]:

@@ -45,5 +45,15 @@ METRICS: dict[str, Metric] = {
         Metric("throughput", "throughput", "tokens/s", False, "tokens / step_time."),
         Metric("overhead", "overhead", "", False, "Share of the step that measuring takes; on the CPU only."),
         Metric("changed", "weights changed", "", False, "Share of the weights that the step changed at all, 0 to 1."),
+        Metric("memory", "memory", "B", False,
+               "Bytes that the training process holds: allocated on its device, resident on the CPU."),
+        Metric("attention_logit", "attention logit", "", True, "Upper bound of |q.k| / sqrt(d), largest over layers."),
+        Metric("attention_entropy", "attention entropy", "", False, "Share of its maximum, 0 to 1: lowest layer."),
+        Metric("dead_units", "dead units", "", False, "Share of units that no token activates; largest over layers."),
+        Metric("logit_scale", "logit scale", "", True, "Mean |logsumexp| of the model's output logits."),
+        Metric("slowest_step_time", "slowest rank", "s", False,
+               "Own time of the slowest rank at this step: computing, without waiting for the others."),
+        Metric("median_step_time", "median rank", "s", False, "Median over ranks of that time."),
+        Metric("slowest_rank", "slowest rank's number", "", False, "Which rank was the slowest, counted from 0."),
     )
 }

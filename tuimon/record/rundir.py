@@ -4,6 +4,7 @@
     <run>/launch.json          written by whoever started a demo or a script: before torch is loaded, and when it ended
     <run>/metrics/             see `segments`          <run>/events.jsonl    see `events`
     <run>/commands/            see `control.spool`     <run>/checkpoints/    see `instrument.checkpoints`
+    <run>/autopsy/             the batches of steps that came out non-finite, one each
     <run>/console.log          stdout and stderr of a training process that tuimon started
 
 Directories are 0700 and files 0600 from the moment they exist. Names are labels, never paths.
@@ -25,6 +26,7 @@ from tuimon.errors import LogError
 from tuimon.record.files import write_atomically
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.log import finite
+from tuimon.record.probes import ProbeEntry
 from tuimon.record.tensors import TensorEntry, TensorTable
 
 SCHEMA: Final = 1
@@ -58,6 +60,8 @@ class RunInfo:
     controls: bool = True
     """Whether commands are obeyed."""
     tensors: tuple[TensorEntry, ...] = ()
+    probes: tuple[ProbeEntry, ...] = ()
+    """The probe table: what each value of a probe row is."""
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -130,6 +134,11 @@ class RunDir:
         return self.path / "checkpoints"
 
     @property
+    def autopsies(self) -> Path:
+        """Batches of steps that were looked into; made when there is one."""
+        return self.path / "autopsy"
+
+    @property
     def console(self) -> Path:
         """What was printed."""
         return self.path / "console.log"
@@ -155,9 +164,10 @@ class RunDir:
                 TensorEntry(str(t["name"]), tuple(int(n) for n in t["shape"]), str(t["dtype"]), bool(t["trained"]))
                 for t in body.pop("tensors")
             )
+            probes = tuple(ProbeEntry(str(p["module"]), str(p["quantity"])) for p in body.pop("probes", ()))
             body.pop("schema")
             body["argv"] = tuple(body["argv"])
-            return RunInfo(process=process, tensors=tensors, **body)
+            return RunInfo(process=process, tensors=tensors, probes=probes, **body)
         except (KeyError, TypeError, ValueError) as error:
             raise LogError(f"{self.run_json.name} of {self.name} is not one of ours: {error}") from None
 

@@ -15,20 +15,21 @@ from typing import Final, TypeVar
 import numpy as np
 
 from tuimon.record import log
-from tuimon.record.chunk import Chunk, Mark, TensorRows
+from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
 from tuimon.record.files import OS, Files, write_fully
 from tuimon.record.log import Row, TensorRow
+from tuimon.record.probes import ProbeRow
 
 SEGMENT_BYTES: Final = 64 << 20
 ROWS_PER_FRAME: Final = 4096
-TENSOR_BYTES_PER_FRAME: Final = 8 << 20
+VECTOR_BYTES_PER_FRAME: Final = 8 << 20
 READ_BYTES: Final = 32 << 20
 """Read in one poll, so that opening a long run shows progress."""
 _CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _T = TypeVar("_T")
 _NAME: Final = re.compile(r"^r(\d+)-(\d{3,})\.tlog$")
 
-__all__ = ["Beat", "LogReader", "LogWriter", "Row", "TensorRow", "segment_paths"]
+__all__ = ["Beat", "LogReader", "LogWriter", "ProbeRow", "Row", "TensorRow", "segment_paths"]
 
 
 def segment_paths(metrics: Path, rank: int = 0) -> list[Path]:
@@ -45,37 +46,45 @@ class LogWriter:
     """Appends to the newest segment. Every method may raise OSError, and then nothing of that call is in the file."""
 
     def __init__(
-        self, metrics: Path, *, attempt: int, from_step: int, tensors: int, rank: int = 0, files: Files = OS
+        self, metrics: Path, *, attempt: int, from_step: int, tensors: int, probes: int = 0, rank: int = 0,
+        files: Files = OS,
     ) -> None:
         self._metrics, self._rank, self._files = metrics, rank, files
-        self._head = {"attempt": attempt, "from_step": from_step, "tensors": tensors, "rank": rank}
+        self._head = {"attempt": attempt, "from_step": from_step, "tensors": tensors, "probes": probes, "rank": rank}
         self._fd, self._offset, self._sequence = -1, 0, 0
         self._open_segment()
 
-    def append(self, items: Sequence[Row | TensorRow | Mark]) -> None:
-        """Write a stretch in order: its tensor rows, its rows, and marks in their place."""
+    def append(self, items: Sequence[Row | TensorRow | ProbeRow | Mark]) -> None:
+        """Write a stretch in order: its tensor rows, its probe rows, its rows, and marks in their place."""
         if not items:
             return
         sequence, parts = self._sequence, []
         rows: list[Row] = []
         vectors: list[TensorRow] = []
+        probes: list[ProbeRow] = []
 
         def flush() -> None:
             nonlocal sequence
-            for block in _blocks(vectors, max(1, TENSOR_BYTES_PER_FRAME // (8 * max(1, self._head["tensors"])))):
+            for block in _blocks(vectors, _rows_per_frame(self._head["tensors"])):
                 parts.append(log.encode_tensors(sequence, block))
+                sequence += 1
+            for probes_block in _blocks(probes, _rows_per_frame(self._head["probes"])):
+                parts.append(log.encode_probes(sequence, probes_block))
                 sequence += 1
             for rows_block in _blocks(rows, ROWS_PER_FRAME):
                 parts.append(log.encode_rows(sequence, rows_block))
                 sequence += 1
             rows.clear()
             vectors.clear()
+            probes.clear()
 
         for item in items:
             if isinstance(item, Row):
                 rows.append(item)
             elif isinstance(item, TensorRow):
                 vectors.append(item)
+            elif isinstance(item, ProbeRow):
+                probes.append(item)
             else:
                 flush()
                 body = {"step": item.step, "kind": item.kind, "fields": dict(item.fields)}
@@ -139,6 +148,10 @@ class LogWriter:
         self._sequence += 1
 
 
+def _rows_per_frame(width: int) -> int:
+    return max(1, VECTOR_BYTES_PER_FRAME // (8 * max(1, width)))
+
+
 def _blocks(items: Sequence[_T], size: int) -> list[Sequence[_T]]:
     return [items[i:i + size] for i in range(0, len(items), size)]
 
@@ -159,6 +172,7 @@ class _Stretch:
 
     blocks: list[log.RowBlock] = field(default_factory=list)
     tensors: list[TensorRows] = field(default_factory=list)
+    probes: list[ProbeRows] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
 
     def chunk(self) -> Chunk:
@@ -171,7 +185,10 @@ class _Stretch:
             present[name] = np.concatenate(
                 [b.present.get(name, np.zeros(len(b.steps), np.bool_)) for b in self.blocks]
             )
-        return Chunk(steps, times, columns, present, TensorRows.join(self.tensors), tuple(self.marks))
+        return Chunk(
+            steps, times, columns, present, TensorRows.join(self.tensors), tuple(self.marks),
+            ProbeRows.join(self.probes),
+        )
 
 
 class LogReader:
@@ -182,7 +199,7 @@ class LogReader:
         self._current: Path | None = None
         self._offset = 0
         self._last_step = -1
-        self._tensors = 0
+        self._tensors = self._probes = 0
         self.attempt = 0
         self.beat: Beat | None = None
         self.damaged = 0
@@ -215,9 +232,9 @@ class LogReader:
         return done
 
     def _finish(self, done: list[Chunk], stretch: _Stretch) -> None:
-        if stretch.blocks or stretch.tensors or stretch.marks:
+        if stretch.blocks or stretch.tensors or stretch.probes or stretch.marks:
             done.append(stretch.chunk())
-            stretch.blocks, stretch.tensors, stretch.marks = [], [], []
+            stretch.blocks, stretch.tensors, stretch.probes, stretch.marks = [], [], [], []
 
     def _read(self, path: Path, budget: int, done: list[Chunk], stretch: _Stretch, *, is_last: bool) -> int:
         """Consume what is complete; bytes consumed. A torn tail is left, unless a newer segment ends all hope."""
@@ -268,6 +285,11 @@ class LogReader:
             if rows.grad.shape[1] != self._tensors:
                 raise ValueError("tensor rows of another table")
             stretch.tensors.append(rows)
+        elif frame.kind == log.PROBES:
+            probes = log.decode_probes(frame.payload)
+            if probes.values.shape[1] != self._probes:
+                raise ValueError("probe rows of another table")
+            stretch.probes.append(probes)
         elif frame.kind == log.MARK:
             mark = log.decode_mark(frame.payload)
             if mark.kind != "attempt":  # taken from the segment's head, which stands in every segment
@@ -282,9 +304,11 @@ class LogReader:
 
     def _begin(self, head: dict[str, object], done: list[Chunk], stretch: _Stretch) -> None:
         attempt, from_step, tensors = head.get("attempt"), head.get("from_step"), head.get("tensors")
-        if not isinstance(attempt, int) or not isinstance(from_step, int) or not isinstance(tensors, int):
-            raise ValueError("a segment's head has attempt, from_step and tensors")  # noqa: TRY004
-        self._tensors = tensors
+        probes = head.get("probes", 0)  # logs of before there were any do not say
+        if not (isinstance(attempt, int) and isinstance(from_step, int) and isinstance(tensors, int)
+                and isinstance(probes, int)):
+            raise ValueError("a segment's head has attempt, from_step, tensors and probes")  # noqa: TRY004
+        self._tensors, self._probes = tensors, probes
         if attempt == self.attempt:
             return
         self._finish(done, stretch)

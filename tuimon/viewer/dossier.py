@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import takewhile
 from typing import Final
 
 from rich.cells import cell_len
@@ -21,6 +22,7 @@ from tuimon.viewer.arrange import ROLES, ascii_of, put_lines, wrap
 from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.chart import ChartSpec, Level, VMark, draw_heading
 from tuimon.viewer.charts.format import number
+from tuimon.viewer.charts.format import size as amount
 from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.charts.series import Series
@@ -182,23 +184,23 @@ def _course(view: IncidentView) -> str:
 
 
 def _event(frame: Frame, view: IncidentView) -> list[Line]:
-    """What brought it about, or what else it shows itself by."""
-    incident, standing = view.incident, [v.incident for v in frame.incidents if v.incident.state == "open"]
-    if incident.state == "resolved":
-        return []
-    if incident.cause is not None:
-        cause = next((one for one in standing if one.rule == incident.cause), None)
-        return [] if cause is None else [(Span("A sign of: "), Span(cause.headline, "strong"), Span("."))]
-    signs = [one.headline for one in standing if one.cause == incident.rule]
-    return [(Span("Also shows as: "), Span(", ".join(signs)), Span("."))] if signs else []
+    """What brought it about, or what else it shows itself by: they stand above and below it in the list."""
+    listed = frame.incidents
+    at = next((i for i, other in enumerate(listed) if other.key == view.key), len(listed))
+    if view.depth:
+        above = (one for one in reversed(listed[:at]) if one.depth < view.depth)
+        cause = next(above, None)
+        return [] if cause is None else [(Span("A sign of: "), Span(cause.incident.headline, "strong"), Span("."))]
+    below = takewhile(lambda one: one.depth > view.depth, listed[at + 1:])
+    signs = ", ".join(one.incident.headline for one in below)
+    return [(Span("Also shows as: "), Span(signs), Span("."))] if signs else []
 
 
 def evidence_words(evidence: Evidence) -> tuple[str, str, str, str]:
     """Metric, value, limit and usual as a person reads them; "" for what there is not."""
-    def say_it(value: float) -> str:
-        return rate(value) if evidence.metric == "lr" else number(value)
-
-    name = METRICS[evidence.metric].label if evidence.metric in METRICS else evidence.metric.replace("_", " ")
+    known = METRICS.get(evidence.metric)
+    say_it = rate if evidence.metric == "lr" else amount if known is not None and known.unit == "B" else number
+    name = evidence.metric.replace("_", " ") if known is None else known.label
     limit = "" if math.isnan(evidence.limit) else say_it(evidence.limit)
     return name, say_it(evidence.value), limit, "" if math.isnan(evidence.usual) else say_it(evidence.usual)
 
@@ -335,10 +337,11 @@ def curve_spec(frame: Frame, look: Look, glyphs: GlyphSet) -> tuple[ChartSpec, X
     marks = [VMark(incident.onset_step, "onset", ROLES[tone_of(incident.severity)])]
     if incident.resolved_step is not None:
         marks.append(VMark(incident.resolved_step, "rollback", "good"))
-    levels = () if curve.limit is None else (Level(curve.limit, f"limit {number(curve.limit)}", "warning"),)
+    value, limit = next((words[1:3] for e in incident.evidence for words in [evidence_words(e)]
+                         if curve.title in (words[0], f"{words[0]} of {incident.layer}")), ("", ""))
+    levels = () if curve.limit is None else (Level(curve.limit, f"limit {limit or number(curve.limit)}", "warning"),)
     # The onset stands in the title, too: another incident is another axis.
     title = f"{curve.title} around step {steps(incident.onset_step)}" + (" · log" if curve.log else "")
-    value = next((words[1] for e in incident.evidence for words in [evidence_words(e)] if words[0] == curve.title), "")
     return ChartSpec(
         say_it(title), say_it(value), incident.severity, (Series.thin(curve.columns),), curve.log, marks=tuple(marks),
         levels=levels, robust=False), XAxis(curve.first, curve.last)

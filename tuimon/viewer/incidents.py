@@ -9,10 +9,12 @@ from typing import Final
 
 import numpy as np
 
+from tuimon.diagnosis.causes import as_events
 from tuimon.diagnosis.model import Category, Diagnosis, Incident
 from tuimon.record.chunk import Ints
 from tuimon.record.history import History, Thin, thin
 from tuimon.record.metrics import METRICS
+from tuimon.record.probes import QUANTITIES
 from tuimon.viewer.charts.axes import XAxis, is_wide
 from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.text import clean
@@ -31,32 +33,6 @@ _BY_CATEGORY: Final[dict[Category, str]] = {
 _PER_LAYER: Final = ("layer_grad_rms", "layer_grad_norm")
 
 
-def grouped(diagnosis: Diagnosis) -> tuple[tuple[Incident, int], ...]:
-    """Every incident with its depth: open ones first, each cause followed by its signs; then those that are over."""
-    listed: list[tuple[Incident, int]] = []
-    standing = diagnosis.open_incidents
-    by_rule = {incident.rule: incident for incident in reversed(standing)}
-
-    def root(incident: Incident) -> Incident:
-        seen = {incident.rule}
-        while (cause := by_rule.get(incident.cause or "")) is not None and cause.rule not in seen:
-            seen.add(cause.rule)
-            incident = cause
-        return incident
-
-    def put(incident: Incident, depth: int) -> None:
-        if any(incident is known for known, _ in listed):
-            return
-        listed.append((incident, depth))
-        for sign in standing:
-            if sign.cause == incident.rule:
-                put(sign, depth + 1)
-
-    for incident in standing:   # the event with the worst sign first
-        put(root(incident), 0)
-    return (*listed, *((i, 0) for i in diagnosis.incidents if i.state == "resolved"))
-
-
 class Proofs:
     """The incidents of one run as views; what is over and complete is cut out of the log once."""
 
@@ -70,7 +46,7 @@ class Proofs:
         seen: Counter[tuple[str, int]] = Counter()
         views: list[IncidentView] = []
         kept: dict[Incident, IncidentView] = {}
-        for incident, depth in grouped(diagnosis):
+        for incident, depth in as_events(diagnosis.incidents):
             known = self._kept.get(incident)
             named = (incident.rule, incident.detected_step)
             key = (*named, seen[named])
@@ -94,12 +70,7 @@ def _cleaned(incident: Incident) -> Incident:
 def curve(incident: Incident, history: History, layers: LayerStrip) -> CurveView | None:
     """What the incident's first evidence was measured on, or else what its category is about, around its steps."""
     for name in (*(e.metric for e in incident.evidence), _BY_CATEGORY[incident.category]):
-        if name in _PER_LAYER:
-            title, found = _layer_stretch(incident, layers)
-        else:
-            title = METRICS[name].label if name in METRICS else name
-            first, last = span(incident, history.last_step, history.series(name).steps)
-            found = (first, last, history.thin(name, first, last, COLUMNS))
+        title, found = _stretch(incident, name, history, layers)
         if found is None or not len(found[2]):
             continue
         first, last, columns = found
@@ -108,16 +79,44 @@ def curve(incident: Incident, history: History, layers: LayerStrip) -> CurveView
     return None
 
 
+def _stretch(
+    incident: Incident, name: str, history: History, layers: LayerStrip,
+) -> tuple[str, tuple[int, int, Thin] | None]:
+    """A name for people, and first step, last step and values of one metric; of the incident's layer, where it can."""
+    if name in _PER_LAYER:
+        return _layer_stretch(incident, layers)
+    if name in QUANTITIES:
+        title, found = _probe_stretch(incident, name, history)
+        if found is not None:
+            return title, found
+    first, last = span(incident, history.last_step, history.series(name).steps)
+    return _label(name), (first, last, history.thin(name, first, last, COLUMNS))
+
+
+def _label(name: str) -> str:
+    return METRICS[name].label if name in METRICS else name
+
+
 def _layer_stretch(incident: Incident, layers: LayerStrip) -> tuple[str, tuple[int, int, Thin] | None]:
     """Gradient RMS of the incident's layer, from the strip's own rows."""
-    name = clean(incident.layer or "", 60)
-    if layers.steps is None or layers.rms is None or name not in layers.names or not len(layers.steps):
+    at = layers.index(incident.layer)
+    if layers.steps is None or layers.rms is None or at is None or not len(layers.steps):
         return "", None
-    values = layers.rms[:, layers.names.index(name)].astype(np.float64)
+    name, values = layers.names[at], layers.rms[:, at].astype(np.float64)
     measured = ~np.isnan(values)   # NaN says that there was no gradient
     first, last = span(incident, int(layers.steps[-1]), layers.steps)
     found = thin(layers.steps[measured], values[measured], first, last, COLUMNS)
     return f"gradient RMS of {name}", (first, last, found)
+
+
+def _probe_stretch(incident: Incident, name: str, history: History) -> tuple[str, tuple[int, int, Thin] | None]:
+    """What the activation probes measured in the incident's layer."""
+    steps, values = history.probes.series(history.probe_rows(), name, incident.layer or "")
+    if not len(steps):
+        return "", None
+    first, last = span(incident, history.last_step, steps)
+    title = _label(name) + (f" of {clean(incident.layer, 60)}" if incident.layer else "")
+    return title, (first, last, thin(steps, values.astype(np.float64), first, last, COLUMNS))
 
 
 def span(incident: Incident, now: int, steps: Ints) -> tuple[int, int]:

@@ -44,6 +44,11 @@ class LayerStrip:
         names, self.steps, self.rms = self.table.layer_grad_rms(rows)
         self.names = tuple(clean(name, 60) for name in names)
 
+    def index(self, layer: str | None) -> int | None:
+        """The row of a layer, or of the one that a module is part of; None where there is none."""
+        name = clean(layer or "", 60)
+        return next((i for i, mine in enumerate(self.names) if name == mine or name.startswith(f"{mine}.")), None)
+
     def view(self, diagnosis: Diagnosis) -> HeatView:
         """What the strip shows now."""
         if self.steps is None or self.rms is None or not len(self.steps):
@@ -57,7 +62,8 @@ class LayerStrip:
         if troubled is None:
             return HeatView(self.names, "", None, before, steps, rms)
         last = self.rms[-1]
-        at = self.names.index(troubled.layer) if troubled.layer in self.names else int(
-            np.argmax(np.where(np.isnan(last), np.inf, last)))
+        at = self.index(troubled.layer)
+        if at is None:
+            at = int(np.argmax(np.where(np.isnan(last), np.inf, last)))
         worst = f"worst {self.names[at]} {number(float(last[at]))}"
         return HeatView(self.names, worst, troubled.severity, before, steps, rms)

@@ -162,9 +162,10 @@ class Reading:
             if self._info is None or self._info.attempt < self._story.attempt:
                 info = self.run.read_info()
                 if info is not None and info != self._info:
-                    first, self._info = self._info is None, info
-                    if first and self._log is not None:
-                        self._log = None   # rows were read before the tensor table was known: read them again
+                    others = self._info is None or self._info.probes != info.probes
+                    self._info = info
+                    if others and self._log is not None:
+                        self._log = None   # rows were read before their tables were known: read them again
         except LogError as error:
             self._fault = str(error)
 
@@ -172,8 +173,9 @@ class Reading:
         if self._log is None:
             if self._info is None and not segment_paths(self.run.metrics):
                 return False
-            table = self._info.table if self._info is not None else None
-            self._log, self._history, self._layers = LogReader(self.run.metrics), History(table), LayerStrip(table)
+            table, probes = (None, ()) if self._info is None else (self._info.table, self._info.probes)
+            self._log, self._layers = LogReader(self.run.metrics), LayerStrip(table)
+            self._history = History(table, probes)
             self._proofs = Proofs()
             self._judge = self._judge_for(self.rules, self._info)
         first, rows = self._sign is None, 0

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, cast, get_args
 
 from tuimon.control.states import STATES, State
+from tuimon.diagnosis.autopsy.model import Autopsy
+from tuimon.diagnosis.autopsy.words import subject
 from tuimon.record.events import Event
 from tuimon.record.metrics import METRICS
 from tuimon.viewer.charts.format import step as steps
@@ -297,6 +299,13 @@ def _label(story: Story, event: Event) -> Story:
     return _line(replace(story, labels=labels), event.step, "┊", f"{name}: {text}")
 
 
+def _autopsy(story: Story, event: Event) -> Story:
+    found = Autopsy.parse(event.fields)
+    if found is None:
+        return story
+    return _line(story, found.step, "✖", f"first non-finite: {clean(subject(found), LONGEST)}", "warning")
+
+
 def _fault(story: Story, event: Event) -> Story:
     text = f"{_word(event.fields, 'part') or 'a part of tuimon'} switched itself off: {_word(event.fields, 'error')}"
     return _line(replace(story, faults=(*story.faults, text)[-8:]), event.step, "▲", text, "warning")
@@ -311,7 +320,7 @@ def _end(story: Story, event: Event) -> Story:
 _TELL: Final[dict[str, Callable[[Story, Event], Story]]] = {
     "attempt": _attempt, "state": _state, "command": _command, "rescue": _rescue, "override": _override,
     "rollback": _rollback, "snapshot-healthy": _healthy, "snapshot-void": _void, "checkpoint": _checkpoint,
-    "incident": _incident, "note": _note, "label": _label, "fault": _fault, "end": _end,
+    "incident": _incident, "note": _note, "label": _label, "autopsy": _autopsy, "fault": _fault, "end": _end,
 }
 
 

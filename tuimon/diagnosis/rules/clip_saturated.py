@@ -21,11 +21,15 @@ from __future__ import annotations
 import math
 from collections import deque
 
+import numpy as np
+
 from tuimon.diagnosis.model import Evidence
+from tuimon.diagnosis.outlook import Outlook
 from tuimon.diagnosis.rows import ROW
 from tuimon.diagnosis.rule import Episode, Rule, Story
 from tuimon.diagnosis.signals import EARLY, Signals
 from tuimon.diagnosis.wording import count, number
+from tuimon.record.chunk import Bools
 
 ROWS = 256
 LOOK = 64
@@ -42,6 +46,8 @@ class ClipSaturated(Rule):
         """Nothing seen."""
         self.norms: deque[float] = deque(maxlen=ROWS)
         self.over: deque[bool] = deque(maxlen=ROWS)
+        self.ahead: list[bool] = []
+        """Of the norms ahead, whether they are above twice the limit."""
 
     def waits_for(self, now: Signals) -> tuple[str, ...]:
         """A window of norms."""
@@ -59,9 +65,9 @@ class ClipSaturated(Rule):
         self.over.append(limit is not None and grad > 2 * limit > 0)
         if now.attempt_rows % LOOK or len(self.norms) < ROWS:
             return
-        top = max(self.norms)
-        cut = sum(self.over) / ROWS
-        ceiling = sum(norm >= 0.995 * top for norm in self.norms) / ROWS
+        norms = np.array(self.norms)
+        top, cut = float(norms.max()), sum(self.over) / ROWS
+        ceiling = int((norms >= 0.995 * top).sum()) / ROWS
         if self.episode:
             n = self.episode.numbers
             n["share"] = cut if n["cut"] else ceiling
@@ -71,6 +77,25 @@ class ClipSaturated(Rule):
             middle = sorted(self.norms)[ROWS // 2]
             self.open(now, max(1, now.step - ROWS), "info", "high", share=cut if cut > 0.9 else ceiling,
                       cut=float(cut > 0.9), norm=middle, limit=limit if limit is not None else top)
+
+    def singles(self, ahead: Outlook) -> Bools | None:
+        """The rows of its looks."""
+        norms, limits = ahead.measured("grad_norm"), ahead.measured("clipped")
+        if norms is not None:
+            limit = np.zeros(len(ahead))
+            if limits is not None:
+                limit[limits.at] = limits.values
+            twice = 2 * limit[norms.at]
+            self.ahead = ((twice > 0) & (norms.values > twice)).tolist()
+        return np.asarray(np.arange(ahead.attempt_rows + 1, ahead.attempt_rows + 1 + len(ahead)) % LOOK == 0)
+
+    def pass_over(self, ahead: Outlook, at: int, upto: int) -> None:
+        """Collect."""
+        norms = ahead.measured("grad_norm")
+        if norms is not None:
+            i, j = norms.within(at, upto)
+            self.norms.extend(norms.plain[i:j])
+            self.over.extend(self.ahead[i:j])
 
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""

@@ -23,11 +23,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from tuimon.diagnosis.layers import Profile, cut_off
+from tuimon.diagnosis.layers import Profile, Profiles, cut_off
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rule import Episode, Rule, Story
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count
+from tuimon.record.chunk import Bools
 
 STEPS = 20
 ROWS = 3
@@ -40,7 +41,7 @@ class DetachedLayer(Rule):
     """T117."""
 
     slug, code, category, needs = "detached-layer", "T117", "layers", ("tensors",)
-    wakes = 0
+    wakes = follows = 0
 
     def clear(self) -> None:
         """No layer is under suspicion."""
@@ -82,6 +83,16 @@ class DetachedLayer(Rule):
         self.episode.layer = now.layers.names[top]
         self.episode.numbers |= {"layers": float(len(convicted)), "of": float(len(rms)), "absent": float(absent[top])}
         self.behind = now.layers.names[top + 1] if top + 1 < len(rms) else ""
+
+    def unusual(self, rows: Profiles) -> Bools | None:
+        """Those in which a layer has no gradient or one of zero."""
+        return np.asarray(~(rows.rms > 0).all(1)) if self.episode is None else None
+
+    def pass_profiles(self, rows: Profiles, i: int, j: int) -> None:
+        """No layer is under suspicion any more."""
+        del rows
+        self.rows += j - i
+        self.since = {}
 
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""

@@ -9,7 +9,8 @@ What to try: stop, go back to a healthy checkpoint at least 100 steps before the
 clip at 1.0; skip the batches in between; with AdamW lower beta2 to 0.95.
 
 Confused with: a spike, which recovers; a pocket of hard data, during which the loss is high but falls; a resumed
-run whose learning rate or data order differs.
+run whose learning rate or data order differs; losses that have been negative (returns, advantages, densities), which
+may move as they like and are left out.
 
 Rule: after the loss alarm (CUSUM of robust z, cap 3, slack 1, limit 8, or three in a row beyond 3 sigma): all of
 the last 32 losses above 1.5 x the level before and their slope not below -1 standard error; or, after the first 100
@@ -25,9 +26,9 @@ import math
 from collections import deque
 
 from tuimon.diagnosis.model import Evidence
-from tuimon.diagnosis.rows import STIR
+from tuimon.diagnosis.rows import LEARNABLE, STIR
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
-from tuimon.diagnosis.signals import EARLY, LEARNABLE, Signals
+from tuimon.diagnosis.signals import EARLY, Signals
 from tuimon.diagnosis.statistics import READY, median, slope
 from tuimon.diagnosis.wording import count, fold, number
 
@@ -64,6 +65,8 @@ class Divergence(Rule):
             return
         if self.episode:
             self._follow(loss, now)
+        elif now.signed:
+            self.attending = False
         else:
             far = loss > 2 * now.lowest > 0 and loss > 1.5 * (now.loss_start or math.inf) and now.loss_rows > EARLY
             self.streak = self.streak + 1 if far and now.z_spell else 0

@@ -8,7 +8,8 @@ makes the first updates huge.
 What to try: a learning rate 3 to 10 times lower, 100 steps or more of warm-up, clipping at 1.0; check the scale of the
 initial weights and that the loss is a mean.
 
-Confused with: a bad initial output scale, where the loss starts high and falls by itself; a single hard batch.
+Confused with: a bad initial output scale, where the loss starts high and falls by itself; a single hard batch; losses
+that have been negative, of which one is no measure for another.
 
 Rule: loss > max(2 x lowest so far, 1.5 x first loss) on two rows in a row, within the first 100 rows; the first
 loss is the median of the first three. And beyond the noise of the losses before: log(loss) more than four standard
@@ -63,6 +64,8 @@ class EarlyDivergence(Rule):
         """Compare with the lowest and with the first loss."""
         loss, start = now.loss, now.loss_start
         if loss is None or start is None or start <= 0 or (self.episode is None and now.loss_rows > EARLY):
+            return
+        if now.signed and self.episode is None:
             return
         limit = max(2 * now.lowest, 1.5 * start)
         if not self.logs:

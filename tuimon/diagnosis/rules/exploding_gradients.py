@@ -24,13 +24,16 @@ from __future__ import annotations
 
 import math
 
-from tuimon.diagnosis.layers import Profile
+import numpy as np
+
+from tuimon.diagnosis.layers import Profile, Profiles
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rows import STIR
 from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.statistics import READY
 from tuimon.diagnosis.wording import count, fold, number
+from tuimon.record.chunk import Bools
 
 
 class ExplodingGradients(Rule):
@@ -83,6 +86,10 @@ class ExplodingGradients(Rule):
         """Name the layer that has grown most, as long as it is going on."""
         if self.episode and not self.episode.clean and row.step >= self.episode.onset:
             self.episode.layer = now.layers.worst(self.episode.onset) or self.episode.layer
+
+    def unusual(self, rows: Profiles) -> Bools | None:
+        """None, unless something is going on."""
+        return np.zeros(len(rows), np.bool_) if self.episode is None else None
 
     def _follow(self, grad: float, now: Signals) -> None:
         assert self.episode is not None

@@ -1,7 +1,7 @@
-"""learning-rate-too-high (T113): each step changes the weights too much, and it shows in the loss or the gradients.
+"""learning-rate-too-high (T113): each step changes the weights too much, and it shows elsewhere.
 
 Symptom: the update ratio |dw|/|w| is above 2e-2, where 1e-4 to 2e-2 is usual, and the loss or the gradient norm
-misbehaves.
+misbehaves, or attention collapses, or units fall silent.
 
 Why it happens: the learning rate is too high for this model, batch and optimizer; a schedule jumped; warm-up is
 missing.
@@ -15,9 +15,11 @@ ratio |g|/|w| says nothing about the learning rate: it is larger when the learni
 
 Rule: the exponentially weighted log10 of the ratio, over twenty samples or more, above 2e-2, or three samples in a
 row above 5e-2; and within 30 steps a loss alarm (CUSUM), a gradient alarm (five times usual, or doubled for long),
-or a loss that swings with period two (lag-1 autocorrelation at most -0.5 in two windows of 128). False alarms:
-reports of the companions, 1 in 288,000 steps, times those with a high ratio. Over when 30 steps have passed without
-a companion: a high ratio alone is borne.
+or a loss that swings with period two (lag-1 autocorrelation at most -0.5 in two windows of 128), or, as of the last
+sampled row, a layer whose attention has collapsed or whose units have fallen silent (see attention-collapse,
+dead-units). False alarms: reports of the companions, 1 in 288,000 steps, times those with a high ratio. Over when 30
+steps have passed without a companion: a high ratio alone is borne. The onset is when the ratio became high; one or two
+samples that are not do not end that stretch.
 
 Source: reference 2.7, with its measured sweep of learning rates.
 """
@@ -27,13 +29,12 @@ from __future__ import annotations
 import math
 
 from tuimon.diagnosis.model import Evidence
-from tuimon.diagnosis.rows import STIR, UPDATE, WINDOW_FULL
+from tuimon.diagnosis.rows import STEEP, STIR, WINDOW_FULL
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
-from tuimon.diagnosis.signals import LONG_AGO, NEAR, Signals
+from tuimon.diagnosis.signals import DIP, HIGH_UPDATE, LONG_AGO, NEAR, Signals
 from tuimon.diagnosis.statistics import lag_one, ranked
 from tuimon.diagnosis.wording import count, number, rate
 
-HIGH = 2e-2
 STRONG = 5e-2
 SAMPLES = 20
 
@@ -42,12 +43,12 @@ class LearningRateTooHigh(Rule):
     """T113."""
 
     slug, code, category, needs = "learning-rate-too-high", "T113", "updates", ("update_ratio",)
-    wakes = STIR | UPDATE | WINDOW_FULL
+    wakes = STIR | STEEP | WINDOW_FULL
     rescue_helps = True
 
     def clear(self) -> None:
         """Nothing high."""
-        self.strong = 0
+        self.strong = self.low = 0
         self.high_since: int | None = None
         self.swings = 0
         self.swing_row = LONG_AGO
@@ -61,22 +62,22 @@ class LearningRateTooHigh(Rule):
     def row(self, now: Signals) -> None:
         """High ratio, and a companion."""
         ratio = now.ratio
-        if ratio is not None and now.update_samples > 10:
-            self.strong = self.strong + 1 if ratio > STRONG else 0
-            if ratio <= HIGH:
+        if ratio is not None:
+            self.strong = self.strong + 1 if ratio > STRONG and now.update_samples > 10 else 0
+            self.low = self.low + 1 if ratio <= HIGH_UPDATE else 0
+            if self.low >= DIP:
                 self.high_since = None
-            elif self.high_since is None:
+            elif self.low == 0 and self.high_since is None:
                 self.high_since = now.step
         self._look_for_swing(now)
         smooth = now.ratio_ewma.value
-        high = (now.ratio_ewma.count >= SAMPLES and smooth > math.log10(HIGH)) or self.strong >= 3
+        high = (now.ratio_ewma.count >= SAMPLES and smooth > math.log10(HIGH_UPDATE)) or self.strong >= 3
         if self.episode is None:
-            alarm = max(now.loss_alarm_row, now.grad_alarm_row, self.swing_row)
-            if high and now.attempt_rows - alarm <= CLEAN:
+            if high and self._has_companion(now, CLEAN):
                 strong = max(smooth, math.log10(ratio or 1e-30)) > math.log10(STRONG)
                 self.open(
                     now,
-                    self.high_since or now.step,
+                    now.step if self.high_since is None else self.high_since,
                     "warning",
                     "high" if strong else "medium",
                     ratio=10**smooth,
@@ -84,15 +85,21 @@ class LearningRateTooHigh(Rule):
                     usual=self._usual(now),
                     loss_alarm=float(now.attempt_rows - now.loss_alarm_row <= CLEAN),
                     grad_alarm=float(now.attempt_rows - now.grad_alarm_row <= CLEAN),
+                    collapsed=float(bool(now.activations.saturated.lasting())),
+                    dead=float(bool(now.activations.dying.lasting())),
                 )
             return
         n = self.episode.numbers
         if ratio is not None:
             n["ratio"] = ratio
             n["peak"] = max(n["peak"], ratio)
-        alarm = max(now.loss_alarm_row, now.grad_alarm_row, self.swing_row)
-        if self.episode.tick(now.step, calm=not (high and now.attempt_rows - alarm <= NEAR)):
+        if self.episode.tick(now.step, calm=not (high and self._has_companion(now, NEAR))):
             self.close(now)
+
+    def _has_companion(self, now: Signals, rows: int) -> bool:
+        """Whether within so many rows something else went wrong, or inside the model something is."""
+        alarm = max(now.loss_alarm_row, now.grad_alarm_row, self.swing_row)
+        return now.attempt_rows - alarm <= rows or now.activations.is_upset
 
     def _usual(self, now: Signals) -> float:
         base = now.others["update_ratio"]
@@ -114,6 +121,8 @@ class LearningRateTooHigh(Rule):
             for name, words in (
                 ("loss_alarm", "the loss is rising"),
                 ("grad_alarm", "the gradient norm is far above its usual"),
+                ("collapsed", "attention has collapsed"),
+                ("dead", "units have fallen silent"),
             )
             if n[name]
         ] or ["the loss swings from step to step"]
@@ -132,5 +141,6 @@ class LearningRateTooHigh(Rule):
         trial = f", for example {rate(lr / 3)}" if math.isfinite(lr) and lr > 0 and n.get("lr_growth", 1) < 3 else ""
         advice = (rate_cut(episode) + trial, "warm up over 100 steps or more", clip_advice(self.context))
         return Story(
-            "Learning rate too high", why, advice, (Evidence("update_ratio", level, HIGH, n["usual"]),), "too large"
+            "Learning rate too high", why, advice,
+            (Evidence("update_ratio", level, HIGH_UPDATE, n["usual"]),), "too large",
         )

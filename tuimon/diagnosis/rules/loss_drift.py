@@ -8,7 +8,8 @@ grow without bound; a checkpoint was resumed with another mix of data.
 What to try: look at what changed at its onset; lower the learning rate by a third; clip at 1.0.
 
 Confused with: a loss spike, which is faster; a curriculum that becomes harder on purpose; overfitting, which shows in
-the validation loss.
+the validation loss; losses that have been negative (returns, advantages, densities), which wander in good health and
+are left out.
 
 Rule: a one-sided CUSUM of the standardised loss with cap 3, slack 0.5 and limit 15, while the faster one (slack 1,
 limit 8) has been silent for 128 steps. A shift by one sigma is found within about 27 steps, a ramp of three sigma over
@@ -51,7 +52,7 @@ class LossDrift(Rule):
             n["current"], n["peak"] = base.middle, max(n["peak"], base.middle)
             if self.episode.tick(now.step, calm=now.loss_drift.value < now.loss_drift.limit / 3):
                 self.close(now)
-        elif now.loss_drift.alarm and now.attempt_rows - now.loss_alarm_row > WINDOW:
+        elif now.loss_drift.alarm and not now.signed and now.attempt_rows - now.loss_alarm_row > WINDOW:
             self.open(now, now.loss_drift.rose or now.step, "warning", "medium", middle=base.middle, scale=base.scale,
                       current=now.loss, peak=now.loss)
         self.confirm(now.grad_alarm_row, now.update_alarm_row, now=now)

@@ -18,6 +18,10 @@ Rule: z is the distance from the median of the last 128 losses in robust standar
 the last 64 is below the level before + 3 sigma, else unrecovered. False alarms: 1 in 288,000 healthy steps, which
 recovered.
 
+What is usual is learned anew where the learning rate jumps by more than a fifth within what it has been (a restart, a
+second phase), and where the number of tokens per step does. For information only where the loss has been negative: such
+losses move in good health.
+
 Source: reference 2.3; PaLM (arXiv:2204.02311) section 5.1 on skipping batches.
 """
 
@@ -67,7 +71,7 @@ class LossSpike(Rule):
                 self.open(
                     now,
                     now.loss_cusum.rose or now.step,
-                    "warning",
+                    "info" if now.signed else "warning",
                     "high",
                     middle=middle,
                     scale=scale,

@@ -23,10 +23,9 @@ from __future__ import annotations
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rows import CHANGED
 from tuimon.diagnosis.rule import Episode, Rule, Story
-from tuimon.diagnosis.signals import Signals
+from tuimon.diagnosis.signals import FEW_CHANGED, Signals
 from tuimon.diagnosis.wording import count, number
 
-FEW = 0.10
 HARDLY_ANY = 0.02
 SAMPLES = 5
 
@@ -35,7 +34,7 @@ class LowPrecisionStagnation(Rule):
     """T203."""
 
     slug, code, category, needs = "low-precision-stagnation", "T203", "numerics", ("changed",)
-    wakes = CHANGED
+    wakes = follows = CHANGED
 
     def clear(self) -> None:
         """No streak."""
@@ -46,7 +45,7 @@ class LowPrecisionStagnation(Rule):
         share = now.value("changed")
         if share is None or not 0 <= share <= 1 or now.skipped or now.lr == 0:
             return
-        if share >= FEW:
+        if share >= FEW_CHANGED:
             self.streak = self.hardly = 0
             if self.episode:
                 self.close(now)
@@ -75,5 +74,5 @@ class LowPrecisionStagnation(Rule):
             ("keep the weights in float32 and use autocast for the arithmetic (master weights)",
              "or use an optimizer with stochastic rounding or Kahan summation",
              "a larger learning rate only hides it"),
-            (Evidence("changed", share, FEW, 1.0),), "stagnating",
+            (Evidence("changed", share, FEW_CHANGED, 1.0),), "stagnating",
         )

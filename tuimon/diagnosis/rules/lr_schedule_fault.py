@@ -10,12 +10,12 @@ What to try: print the schedule before the run; step it once per optimizer step;
 restores.
 
 Confused with: warm-up, warm restarts, which come back to a level that was there before, and a second phase of training
-that is meant to be hotter.
+that is meant to be hotter; a small rate that a log has rounded to zero, which the loss gives away.
 
 Rule: above 1.5 times the highest level at which it had settled (50 steps without rising); or zero, negative or not
-finite for 20 steps in a row outside of the last tenth of the run; or at a thousandth of its peak before 60 % of the
-declared steps. Deterministic: it judges what was asked for, not what came of it. A rate that a rescue or a person has
-overridden is learned anew.
+finite for 20 steps in a row outside of the last tenth of the run (where it has never been anything else for 200, and
+the loss has not fallen by 2 %); or at a thousandth of its peak before 60 % of the declared steps. Deterministic: it
+judges what was asked for, not what came of it. A rate that a rescue or a person has overridden is learned anew.
 
 Source: reference 2.19.
 """
@@ -24,16 +24,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from tuimon.diagnosis.model import Evidence
+from tuimon.diagnosis.outlook import Outlook
 from tuimon.diagnosis.rows import ROW
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, fold, rate
-from tuimon.record.chunk import Mark
+from tuimon.record.chunk import Bools, Mark
 
 SETTLED = 50
 LEAP = 1.5
 NOTHING = 20
+EVER = 200
+"""Rows where it has never been anything else."""
 FLOOR = 1e-3
 
 
@@ -66,24 +71,60 @@ class LrScheduleFault(Rule):
         if lr is None:
             return
         if self.episode is None and lr == self.last and self.quiet >= SETTLED and lr > 0 and lr <= 1.01 * self.settled:
+            self.nothing = 0
             return  # the usual case, at the price of one comparison
         usable = math.isfinite(lr) and lr > 0
         self.nothing = 0 if usable else self.nothing + 1
         if self.episode:
             self._follow(lr, now, self.episode)
-        elif self.nothing >= NOTHING and not self._is_ending(now):
-            self.open(now, now.step - NOTHING + 1, "warning", "high", kind=0.0, value=lr, limit=0.0, from_=self.peak)
+        elif self.nothing >= NOTHING and not self._is_ending(now) and not self._is_rounded(lr, now):
+            self.open(now, now.step - self.nothing + 1, "warning", "high", kind=0.0, value=lr, limit=0.0,
+                      from_=self.peak)
         elif usable and self.settled > 0 and lr > LEAP * self.settled:
             self.open(now, now.step, "warning", "high", kind=1.0, value=lr, limit=LEAP * self.settled,
                       from_=self.settled)
         elif usable and lr <= FLOOR * self.peak and self._is_early(now):
             self.open(now, now.step, "warning", "medium", kind=2.0, value=lr, limit=FLOOR * self.peak, from_=self.peak)
         if usable:
-            self.quiet = 0 if lr > 1.001 * self.last else self.quiet + 1
-            self.peak = max(self.peak, lr)
-            if self.quiet >= SETTLED and self.episode is None:
-                self.settled = max(self.peak, 0.0)
-            self.last = lr
+            self._learn(lr)
+
+    def _learn(self, lr: float) -> None:
+        self.quiet = 0 if lr > 1.001 * self.last else self.quiet + 1
+        self.peak = max(self.peak, lr)
+        if self.quiet >= SETTLED and self.episode is None:
+            self.settled = self.peak
+        self.last = lr
+
+    def singles(self, ahead: Outlook) -> Bools | None:
+        """Rates that may be a leap above the level, which only rises, or a fall to nothing."""
+        rates = ahead.measured("lr")
+        if self.episode is not None:
+            return None
+        found = np.zeros(len(ahead), np.bool_)
+        if rates is None:
+            return found
+        level = self.settled if self.settled > 0 else self.peak or rates.plain[0]
+        odd = rates.values > LEAP * level
+        if self.context.total_steps is not None:
+            odd |= rates.values <= FLOOR * np.maximum(self.peak, np.maximum.accumulate(rates.values))
+        found[rates.at] = odd
+        return found
+
+    def pass_over(self, ahead: Outlook, at: int, upto: int) -> None:
+        """Learn the level."""
+        rates = ahead.measured("lr")
+        if rates is None:
+            return
+        i, j = rates.within(at, upto)
+        for lr in rates.plain[i:j]:
+            self.nothing = 0
+            self._learn(lr)
+
+    def _is_rounded(self, lr: float, now: Signals) -> bool:
+        """Of a rate that has never been but zero: whether the loss falls all the same, or it is too early to say."""
+        means = now.blocks.means
+        falls = bool(means) and min(means) < 0.98 * means[0]
+        return lr == 0 == self.peak and (self.nothing < EVER or falls)
 
     def _is_ending(self, now: Signals) -> bool:
         total = self.context.total_steps

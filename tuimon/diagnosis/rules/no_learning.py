@@ -29,7 +29,6 @@ from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rows import BLOCK
 from tuimon.diagnosis.rule import Episode, Rule, Story
 from tuimon.diagnosis.signals import Signals
-from tuimon.diagnosis.statistics import slope
 from tuimon.diagnosis.wording import count, number, rate
 
 ROWS = 200
@@ -43,7 +42,7 @@ class NoLearning(Rule):
     """T108."""
 
     slug, code, category, needs = "no-learning", "T108", "loss", ("loss",)
-    wakes = BLOCK
+    wakes = follows = BLOCK
 
     def clear(self) -> None:
         """No state besides the episode."""
@@ -71,7 +70,7 @@ class NoLearning(Rule):
         sigma = now.loss_base.scale
         if not math.isfinite(sigma):
             return
-        bound = start - min(means) + 2.33 * sigma * math.sqrt(1 / 3 + 1 / 16)
+        bound = start - now.blocks.lowest + 2.33 * sigma * math.sqrt(1 / 3 + 1 / 16)
         if bound < 0.02 * start and level < 1.1 * start:
             self.open(
                 now,
@@ -107,7 +106,7 @@ class NoLearning(Rule):
         size = max(WINDOW, len(means) // 2)
         if len(means) < size + 4:
             return False
-        rise, error = slope(means[-size:])
+        rise, error = now.blocks.slope(size)
         return abs(rise * size) + 2.33 * error * size < 0.02 * level
 
     def tell(self, episode: Episode, *, over: bool) -> Story:

@@ -3,7 +3,9 @@
 Symptom: the loss reads NaN or inf, or the gradient norm does; every later number is NaN too.
 
 Why it happens: an overflow (float16 ends at 65,504), log(0) or 0/0 in the loss (a batch whose labels are all
-masked), a learning rate that threw the weights to infinity, a broken input, a division by a zero variance.
+masked), a learning rate that threw the weights to infinity, a broken input, a division by a zero variance. A run that
+tuimon watches looks into it at once (`tuimon autopsy`): the batch goes through the model again, and the module that
+first makes something non-finite of finite values is named.
 
 What to try: go back to a checkpoint from before the first non-finite value; weights that are NaN cannot be trained on.
 Lower the learning rate, clip at 1.0; if it appears out of a calm run, look at the batch of that step and at the layer
@@ -24,12 +26,17 @@ from __future__ import annotations
 
 import math
 
-from tuimon.diagnosis.layers import Profile
-from tuimon.diagnosis.model import Evidence, Severity
+import numpy as np
+
+from tuimon.diagnosis.autopsy.model import Autopsy
+from tuimon.diagnosis.autopsy.words import advice, layer, sentence
+from tuimon.diagnosis.layers import Profile, Profiles
+from tuimon.diagnosis.model import Evidence, RunContext, Severity
 from tuimon.diagnosis.rows import MUST_BE_FINITE, STIR
 from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, number
+from tuimon.record.chunk import Bools, Mark
 
 
 class NonFinite(Rule):
@@ -39,6 +46,11 @@ class NonFinite(Rule):
     wakes = STIR
     holds = True
     rescue_helps = True
+
+    def __init__(self, context: RunContext) -> None:
+        super().__init__(context)
+        self.found: Autopsy | None = None
+        """The latest autopsy of this attempt."""
 
     def clear(self) -> None:
         """No streak."""
@@ -86,6 +98,26 @@ class NonFinite(Rule):
         if self.episode and self.episode.layer is None and row.step >= self.episode.onset:
             self.episode.layer = self._layer(now)
 
+    def unusual(self, rows: Profiles) -> Bools | None:
+        """None, unless something is going on."""
+        return np.zeros(len(rows), np.bool_) if self.episode is None else None
+
+    def mark(self, mark: Mark, now: Signals) -> None:
+        """Take in what an autopsy has found."""
+        super().mark(mark, now)
+        if mark.kind == "attempt":
+            self.found = None
+        elif mark.kind == "autopsy":
+            self.found = Autopsy.parse(mark.fields) or self.found
+            cause = self._cause(self.episode) if self.episode else None
+            if self.episode and cause and cause.place != "weights":
+                self.episode.layer = layer(cause)  # gradients said only how far the damage reached
+
+    def _cause(self, episode: Episode) -> Autopsy | None:
+        """What a replay of this episode's batch has found, if there was one."""
+        found = self.found
+        return found if found and found.step >= episode.onset and found.place != "unknown" else None
+
     def _bad(self, now: Signals) -> set[str]:
         bad = {
             name
@@ -100,6 +132,9 @@ class NonFinite(Rule):
 
     def _layer(self, now: Signals) -> str | None:
         """The non-finite layer nearest the output: backward met it first."""
+        cause = self._cause(self.episode) if self.episode else None
+        if cause is not None and cause.place != "weights":
+            return layer(cause)
         layers = now.layers
         if not layers.recent or not self.episode or layers.recent[-1].step < self.episode.onset:
             return None
@@ -120,17 +155,20 @@ class NonFinite(Rule):
         }
         verb = {False: "was", True: "were"} if over else {False: "is", True: "are"}
         what = ", ".join(f"{words[k]} {verb[k == 'param_norm']} {number(v)}" for k, v in sorted(values.items()))
-        where = f", in {episode.layer} first" if episode.layer else ""
+        cause = self._cause(episode)
+        where = f", in {episode.layer} first" if episode.layer and cause is None else ""
         why = f"{what[:1].upper()}{what[1:]} since step {count(episode.onset)}{where}. {rate_cause(episode)}".strip()
+        why += f" {sentence(cause)}" if cause else ""
         if over:
             why += f" Finite again from step {count(episode.calm_since)} to {count(episode.last)}."
-        advice = (
-            f"go back to a healthy checkpoint from before step {count(episode.onset)}",
-            rate_cut(episode),
-            clip_advice(self.context),
-            "look at the batch of that step for empty or broken samples",
-        )
+        back = f"go back to a healthy checkpoint from before step {count(episode.onset)}"
+        remedies: tuple[str, ...]
+        if cause is None or cause.place == "weights":
+            remedies = (back, rate_cut(episode), clip_advice(self.context),
+                        "look at the batch of that step for empty or broken samples")
+        else:
+            remedies = (back, *advice(cause))
         evidence = tuple(Evidence(name, v, math.nan) for name, v in sorted(values.items()))
         return Story(
-            "Non-finite values", why, advice, evidence, "NaN" if any(map(math.isnan, values.values())) else "inf"
+            "Non-finite values", why, remedies, evidence, "NaN" if any(map(math.isnan, values.values())) else "inf"
         )

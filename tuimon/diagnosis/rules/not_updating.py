@@ -21,12 +21,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from tuimon.diagnosis.layers import Profile
+from tuimon.diagnosis.layers import Profile, Profiles
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rule import Episode, Rule, Story
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, rate
-from tuimon.record.chunk import Ints
+from tuimon.record.chunk import Bools, Ints
 
 ROWS = 5
 
@@ -35,7 +35,7 @@ class NotUpdating(Rule):
     """T116."""
 
     slug, code, category, needs = "not-updating", "T116", "layers", ("tensors",)
-    wakes = 0
+    wakes = follows = 0
 
     def clear(self) -> None:
         """No layer is under suspicion."""
@@ -66,6 +66,17 @@ class NotUpdating(Rule):
         assert self.episode is not None
         self.episode.layer = now.layers.names[max(convicted)]
         self.episode.numbers |= {"layers": float(len(convicted)), "of": float(len(now.layers.tensors))}
+
+    def unusual(self, rows: Profiles) -> Bools | None:
+        """Those in which some tensor did not move."""
+        return np.asarray((rows.rows.update == 0).any(1)) if self.episode is None else None
+
+    def pass_profiles(self, rows: Profiles, i: int, j: int) -> None:
+        """No layer is under suspicion any more, as soon as updates were measured."""
+        measured = int(np.isfinite(rows.rows.update[i:j]).any(1).sum())
+        if measured:
+            self.measured += measured
+            self.since = {}
 
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""

@@ -9,7 +9,7 @@ What to try: compare the period with epoch, curriculum and schedule; for a perio
 third; shuffle the data.
 
 Confused with: noise, which turns at two steps in three; large batches, which live at the edge of stability in good
-health; the trend.
+health; the trend; the steps of a rounded log on its way down, which are no higher than what it can resolve.
 
 Rule: in windows of 128 losses, straight line taken out and ranked, Fisher's g test of the largest peak of the
 periodogram below 1e-4 in two windows in a row at the same frequency (within one bin); or a lag-1 autocorrelation of at
@@ -44,7 +44,7 @@ class Oscillation(Rule):
     """T106."""
 
     slug, code, category, needs = "oscillation", "T106", "loss", ("loss",)
-    wakes = WINDOW_FULL
+    wakes = follows = WINDOW_FULL
 
     def clear(self) -> None:
         """No wave seen."""
@@ -111,7 +111,14 @@ def wave(window: Sequence[float]) -> int | None:
     if total <= 0:
         return None
     top = int(np.argmax(power))
-    return top + SLOWEST if fisher(float(power[top]) / total, len(power)) < RARE else None
+    rare = fisher(float(power[top]) / total, len(power)) < RARE
+    return top + SLOWEST if rare and amplitude(window, top + SLOWEST) > quantum(window) else None
+
+
+def quantum(window: Sequence[float]) -> float:
+    """The smallest distance between two of the values that differ: what a rounded log cannot resolve."""
+    gaps = np.diff(np.unique(window))
+    return float(gaps.min()) if len(gaps) else math.inf
 
 
 def fisher(share: float, bins: int) -> float:

@@ -21,9 +21,9 @@ from __future__ import annotations
 import math
 
 from tuimon.diagnosis.model import Evidence
-from tuimon.diagnosis.rows import STIR
+from tuimon.diagnosis.rows import LEARNABLE, STIR
 from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice
-from tuimon.diagnosis.signals import LEARNABLE, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.statistics import READY
 from tuimon.diagnosis.wording import count, fold, number
 

@@ -40,7 +40,7 @@ class Overfitting(Rule):
     """T119."""
 
     slug, code, category, needs = "overfitting", "T119", "generalisation", ("val_loss", "loss")
-    wakes = VALIDATION
+    wakes = follows = VALIDATION
 
     def clear(self) -> None:
         """No validation yet."""

@@ -9,12 +9,13 @@ by something else. Sometimes it is real: a model can break through.
 What to try: look at the validation loss, which must fall as well; print one batch with its labels; check the mask;
 check where the data were resumed.
 
-Confused with: a decay of the learning rate, which lowers the loss within the same time; a change of the data on
-purpose; the first descent of a run.
+Confused with: a decay of the learning rate, which lowers the loss within the same time; a loss that comes back from a
+spike or an explosion; a change of the data on purpose; the first descent of a run; losses that have been negative.
 
 Rule: the mean of the last 16 losses is at least a quarter below each of the three means up to 32 steps earlier, by more
 than six times what the trend before promised and six standard errors; not within the first 200 losses, not while the
-learning rate falls. Over after 256 steps: it then is the new level.
+learning rate falls, not within 256 steps of a loss alarm, nor within 160 after the learning rate jumped or the number
+of tokens per step changed by more than a fifth. Over after 256 steps: it then is the new level.
 
 Source: reference 2.21.
 """
@@ -33,6 +34,10 @@ ROWS = 200
 SHARE = 0.25
 STAYS = 256
 """Rows after which it is the new level."""
+
+
+TURNED = 10 * 16
+"""Rows in which a loss from before a turn of the run may be among the means compared."""
 
 
 class SuddenDrop(Rule):
@@ -57,6 +62,10 @@ class SuddenDrop(Rule):
         means = now.blocks.means
         if now.loss_rows < ROWS or len(means) < 12 or now.rates.falling or not math.isfinite(now.loss_base.scale):
             return
+        if now.signed or now.attempt_rows - now.loss_alarm_row <= STAYS:
+            return  # it comes back from where it should not have been
+        if now.attempt_rows - now.turned_row <= TURNED:
+            return  # another size of the steps, another phase of the schedule
         before, after = min(means[-5:-2]), means[-1]  # the lowest: one odd batch lifts the mean of its block
         trend = max(0.0, (means[-8] - before) / 5)  # per block, over the five blocks before
         fall = before - after

@@ -27,7 +27,7 @@ import math
 
 import numpy as np
 
-from tuimon.diagnosis.layers import Profile, cut_off
+from tuimon.diagnosis.layers import Profile, Profiles, cut_off
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story
 from tuimon.diagnosis.signals import Signals
@@ -38,13 +38,15 @@ ROWS = 5
 """Per-tensor rows in a row."""
 SHARE = 1e-3
 FADED = 1e-2
+SETTLED = 150
+"""The last step that a layer's own level is learned from."""
 
 
 class VanishingGradients(Rule):
     """T112."""
 
     slug, code, category, needs = "vanishing-gradients", "T112", "gradients", ("tensors",)
-    wakes = 0
+    wakes = follows = 0
 
     def clear(self) -> None:
         """No streaks; the layers' own levels are learned anew."""
@@ -52,6 +54,8 @@ class VanishingGradients(Rule):
         self.warned: Floats | None = None
         self.since: dict[int, int] = {}
         self.early: list[Floats] = []
+        self.level: Floats | None = None
+        """Their median, when it was last asked for."""
         self.rows = 0
         self.clean_from = 0
 
@@ -74,8 +78,8 @@ class VanishingGradients(Rule):
         cut = cut_off(rms, SHARE * max(middle, float(np.nanmax(rms))))
         with np.errstate(all="ignore"):
             dead = known & (rms < SHARE * middle) & ~cut
-            if self.context.eps and (self.context.optimizer or "Adam").lower().find("adam") >= 0:
-                dead |= known & (rms < 10 * self.context.eps) & ~cut
+            if self._is_adam():
+                dead |= known & (rms < 10 * float(self.context.eps or 0)) & ~cut
             faded = known & self._faded(row, middle) & (rms > 0)
         if self.streak is None or self.warned is None:
             self.streak, self.warned = np.zeros(len(rms)), np.zeros(len(rms))
@@ -84,6 +88,29 @@ class VanishingGradients(Rule):
         self.streak = np.where(dead, self.streak + 1, 0)
         self.warned = np.where(dead | faded, self.warned + 1, 0)
         self._judge(rms, middle, now, row.step)
+
+    def unusual(self, rows: Profiles) -> Bools | None:
+        """Those in which a layer comes within twice of a limit or has no gradient; all while levels are learned."""
+        if self.episode is not None or rows.rms.shape[1] < 3 or rows.rows.steps[0] <= SETTLED:
+            return None
+        rms = rows.rms
+        with np.errstate(all="ignore"):
+            middles = np.sort(rms, axis=1)[:, rms.shape[1] // 2, None]
+            found = ~np.isfinite(rms) | (rms < 2 * SHARE * middles)
+            if self._is_adam():
+                found |= rms < 2 * 10 * float(self.context.eps or 0)
+            if len(self.early) >= 3:
+                found |= rms < 2 * self._limits(middles)
+        return np.asarray(found.any(1))
+
+    def pass_profiles(self, rows: Profiles, i: int, j: int) -> None:
+        """No layer fades."""
+        self.rows += j - i
+        shape = rows.rms.shape[1]
+        self.streak, self.warned = np.zeros(shape), np.zeros(shape)
+
+    def _is_adam(self) -> bool:
+        return bool(self.context.eps) and (self.context.optimizer or "Adam").lower().find("adam") >= 0
 
     def _judge(self, rms: Floats, middle: float, now: Signals, step: int) -> None:
         assert self.streak is not None
@@ -121,14 +148,18 @@ class VanishingGradients(Rule):
 
     def _faded(self, row: Profile, middle: float) -> Bools:
         """More than two decades below the layer's own early level, over and above the common fall."""
-        if 50 <= row.step <= 150:
+        if 50 <= row.step <= SETTLED:
             self.early.append(np.append(row.rms, middle))
-        if row.step <= 150 or len(self.early) < 3:
+            self.level = None
+        if row.step <= SETTLED or len(self.early) < 3:
             return np.zeros(len(row.rms), np.bool_)
-        level = np.median(np.stack(self.early), 0)
-        common = max(level[-1], 1e-300)
-        limit = FADED * min(1.0, middle / common) * level[:-1]
-        return np.asarray(row.rms < limit, np.bool_)
+        return np.asarray(row.rms < self._limits(np.array(middle)), np.bool_)
+
+    def _limits(self, middles: Floats) -> Floats:
+        if self.level is None:
+            self.level = np.median(np.stack(self.early), 0)
+        limits: Floats = FADED * np.minimum(1.0, middles / max(self.level[-1], 1e-300)) * self.level[:-1]
+        return limits
 
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""

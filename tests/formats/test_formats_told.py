@@ -1,0 +1,42 @@
+"""What `tuimon diagnose` says of one log: one event is one paragraph, with what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tuimon.diagnosis.model import Diagnosis, Incident, NotEvaluated, RunContext
+from tuimon.formats import Reading
+from tuimon.formats.judged import Judged
+from tuimon.formats.told import told
+
+
+def incident(rule, onset, resolved=None, cause=None, layer=None):
+    state = "open" if resolved is None else "resolved"
+    return Incident(rule, "T1", "loss", "warning", state, onset, onset, resolved, layer, "high", rule, "Why.",
+                    (f"mend {rule}", "then wait"), (), rule, cause=cause)
+
+
+def lines(*incidents, waiting=()):
+    diagnosis = replace(Diagnosis.nothing(), steps=1500, incidents=incidents, not_evaluated=waiting)
+    return list(told(Judged(Reading("a", "csv", (), RunContext()), diagnosis)))[1:]
+
+
+def test_signs_stand_below_their_cause_and_what_to_do_is_said_once():
+    assert lines(incident("divergence", 90, cause="exploding-gradients"), incident("exploding-gradients", 1200, layer="b1")) == [
+        "T1 warning open, since step 90: divergence. Why. (confidence high)", "    1. mend divergence", "    2. then wait",
+        "T1 warning open, since step 1,200 in b1: exploding-gradients. Why. (confidence high)", "    1. mend exploding-gradients", "    2. then wait"]
+    assert lines(incident("divergence", 1203, cause="exploding-gradients"), incident("exploding-gradients", 1200)) == [
+        "T1 warning open, since step 1,200: exploding-gradients. Why. (confidence high)", "    1. mend exploding-gradients", "    2. then wait",
+        "  T1 warning open, since step 1,203: divergence. Why. (confidence high)"]
+
+
+def test_what_outlived_its_cause_keeps_its_own_advice():
+    assert lines(incident("loss-spike", 101, cause="exploding-gradients"), incident("exploding-gradients", 100, 150)) == [
+        "T1 warning resolved, step 100 to 150: exploding-gradients. Why. (confidence high)",
+        "  T1 warning open, since step 101: loss-spike. Why. (confidence high)", "      1. mend loss-spike", "      2. then wait"]
+
+
+def test_rules_that_wait_for_the_same_are_one_line():
+    waiting = (NotEvaluated("plateau", ("9 more losses",)), NotEvaluated("detached-layer", ("tensors", "x")), NotEvaluated("not-updating", ("tensors", "x")))
+    assert lines(waiting=waiting) == [
+        "not evaluated for want of 9 more losses: plateau", "not evaluated for want of tensors, x: detached-layer, not-updating"]

@@ -1,0 +1,218 @@
+"""Where a series usually is: a robust baseline, learned one value at a time or foreseen for many at once. Pure folds.
+
+What is foreseen is what learning the same values one by one gives, to the last bit; nothing changes until it is passed
+over. Owned by its caller, changes in place.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from tuimon.diagnosis.model import Usual
+from tuimon.diagnosis.statistics import MAD_TO_SIGMA, READY, WINDOW, centred, robust_scale
+from tuimon.record.chunk import Floats, Ints
+
+KEPT: Final = 1024
+"""Accepted values remembered, so that a rollback can put the baseline back to what it was."""
+SETTLED: Final = 2 * WINDOW
+"""Values from which on the window has its full size."""
+
+
+SAME: Final = 1e-9
+"""Share of the median within which two values count as one: what is left of arithmetic."""
+COARSE: Final = 0.1
+"""Share of the scale above which a log is rounded: a limit off its grid would look like a finer one."""
+Centre = tuple[float, float, float, float]
+"""Median, scale, quantum and limit of a window."""
+
+
+def _stride(count: int) -> int:
+    """Every how many values the baseline is found anew."""
+    return 1 if count < 64 else 8 if count < KEPT else 16
+
+
+class Baseline:
+    """Where a series usually is: median and robust scale of its last 16 to 128 accepted values.
+
+    The window is half of what has been seen, within those limits. Values above `median + clip` are taken in as that
+    limit, so that a spike cannot raise its own baseline, and a genuine shift is absorbed slowly. Median and scale
+    are found anew at each of the first 64 values, then at every eighth, from the 1,024th at every sixteenth (18 us, 2
+    if foreseen): what they say is never more than an eighth of the window old.
+    """
+
+    __slots__ = (
+        "_clip", "_detrend", "_foreseen", "_limit", "_quantum", "_size", "_steps", "_values", "count", "middle",
+        "scale",
+    )
+
+    def __init__(self, *, detrend: bool = False, clip: float | None = None) -> None:
+        self._detrend = detrend
+        self._clip = clip
+        self._values = np.empty(3 * KEPT)
+        """Up to 2 * KEPT that are learned, and behind them those that are foreseen."""
+        self._steps = np.empty(3 * KEPT, np.int64)
+        self.clear()
+
+    def clear(self) -> None:
+        """Know nothing."""
+        self._size = 0
+        self._limit = math.inf
+        self._quantum = 0.0
+        """The smallest distance of two values that differ, as last seen; 0 before."""
+        self._foreseen: dict[int, Centre] = {}
+        """What will be found, by the count at which it will."""
+        self.count = 0
+        self.middle = math.nan
+        """Median; NaN before the first value."""
+        self.scale = math.nan
+        """Robust standard deviation, never below 1e-3 of the median nor the quantum of the log; NaN until ready."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there were enough values to judge by."""
+        return self.count >= READY
+
+    def learn(self, step: int, value: float) -> None:
+        """Take in one finite value."""
+        if self._size == 2 * KEPT:
+            self._shift()
+        self._values[self._size] = min(self._limit, value)
+        self._steps[self._size] = step
+        self._size += 1
+        self.count += 1
+        if self.count % _stride(self.count) == 0:
+            self._find()
+
+    def foresee(self, steps: Ints, values: Floats) -> tuple[Floats, Floats]:
+        """The median and the scale by which each of these values will be judged, if all are learned in turn.
+
+        Of a baseline that has SETTLED; at most KEPT finite values.
+        """
+        n, size = len(values), self._size
+        taken = self._values[size:size + n]
+        taken[:] = values
+        self._steps[size:size + n] = steps
+        counts = np.arange(self.count + 1, self.count + n + 1)
+        after = np.flatnonzero(counts % np.where(counts < KEPT, 8, 16) == 0) + 1
+        """How many of the values are in when the baseline is found anew."""
+        windows = sliding_window_view(self._values[size - WINDOW:size + n], WINDOW)
+        found = np.empty((len(after) + 1, 4))
+        found[0] = self.middle, self.scale, self._quantum, self._limit
+        judge = np.searchsorted(after, np.arange(n), "right")
+        first = 0
+        while first < len(after):
+            found[first + 1:] = centres(
+                windows[after[first:]], found[first, 2], detrend=self._detrend, clip=self._clip,
+            )
+            accepted = np.minimum(values, found[judge, 3])
+            moved = np.flatnonzero(accepted != taken)  # what is beyond its limit changes the windows that hold it
+            if not len(moved):
+                break
+            taken[:] = accepted
+            first = int(np.searchsorted(after, moved[0], "right"))
+        self._foreseen = dict(zip((self.count + after).tolist(), map(tuple, found[1:].tolist()), strict=True))
+        return found[judge, 0], found[judge, 1]
+
+    def pass_over(self, n: int) -> None:
+        """Have learned the next n of the values that were foreseen."""
+        if self._size + n > 2 * KEPT:
+            self._shift()
+        self._size += n
+        self.count += n
+        due = self.count - self.count % _stride(self.count)
+        if due > self.count - n:
+            self._take(*self._foreseen[due])
+
+    def forget_after(self, step: int) -> None:
+        """Be again what it was when `step` was the last one learned; know nothing if that is too long ago."""
+        self._foreseen = {}
+        kept = int(np.searchsorted(self._steps[:self._size], step, "right"))
+        if kept == self._size:
+            return
+        count = self.count - (self._size - kept)
+        self.clear()
+        if kept and kept >= min(count, SETTLED):
+            self._size, self.count = kept, count
+            self._find()
+
+    def usual(self) -> Usual | None:
+        """5th to 95th percentile of the window; None until ready."""
+        if not self.ready:
+            return None
+        ordered = np.sort(self._window())
+        n = len(ordered) - 1
+        return Usual(float(ordered[round(0.05 * n)]), float(ordered[round(0.95 * n)]), self.middle)
+
+    def _shift(self) -> None:
+        """Let the oldest go."""
+        self._values[:-KEPT], self._steps[:-KEPT] = self._values[KEPT:], self._steps[KEPT:]
+        self._size -= KEPT
+
+    def _window(self) -> Floats:
+        """The values as of the last time that median and scale were due."""
+        over = self.count % _stride(self.count)
+        size = min(WINDOW, max(READY, (self.count - over) // 2), self._size - over)
+        return self._values[self._size - over - size:self._size - over]
+
+    def _find(self) -> None:
+        found = self._foreseen.get(self.count)
+        if found is not None:
+            self._take(*found)
+            return
+        window = self._window()
+        ordered = np.sort(window)
+        half = len(ordered) // 2
+        self.middle = float(ordered[half] if len(ordered) % 2 else 0.5 * (ordered[half - 1] + ordered[half]))
+        if self.count < READY:
+            return
+        gaps = ordered[1:] - ordered[:-1]
+        quantum = float(np.min(gaps, initial=math.inf, where=gaps > SAME * abs(self.middle)))
+        quantum = quantum if quantum < math.inf else self._quantum
+        spread = robust_scale(window, detrend=self._detrend)
+        scale = max(spread, 1e-3 * abs(self.middle), quantum, 1e-12)
+        above = 4 * scale if self._clip is None else self._clip
+        limit = self.middle + above
+        if quantum > COARSE * scale:
+            limit = float(ordered[half]) + math.ceil(above / quantum) * quantum
+        self._take(self.middle, scale, quantum, limit)
+
+    def _take(self, middle: float, scale: float, quantum: float, limit: float) -> None:
+        self.middle, self.scale, self._quantum, self._limit = middle, scale, quantum, limit
+
+
+def centres(windows: Floats, quantum: float, *, detrend: bool, clip: float | None) -> Floats:
+    """Median, scale, quantum and limit, (m, 4), of m windows of an even number of values each, as `_find` finds them.
+
+    quantum: that of the window before the first of these.
+    """
+    half = windows.shape[1] // 2
+    ordered = np.sort(windows, axis=1)
+    middles = 0.5 * (ordered[:, half - 1] + ordered[:, half])
+    gaps = ordered[:, 1:] - ordered[:, :-1]
+    gaps[~(gaps > SAME * np.abs(middles)[:, None])] = math.inf
+    quanta = _last_known(gaps.min(axis=1), quantum)
+    tops = ordered[:, half]
+    if detrend:
+        t, squared = centred(windows.shape[1])
+        rises = np.array([t @ window for window in windows])  # a product of all at once would round otherwise
+        windows = windows - t * (rises / squared)[:, None]
+        ordered = np.sort(windows, axis=1)
+    spreads = MAD_TO_SIGMA * np.sort(np.abs(windows - ordered[:, half, None]), axis=1)[:, half]
+    scales = np.maximum(np.maximum(spreads, 1e-3 * np.abs(middles)), np.maximum(quanta, 1e-12))
+    above = 4 * scales if clip is None else np.full(len(scales), clip)
+    limits = middles + above
+    coarse = quanta > COARSE * scales
+    limits[coarse] = tops[coarse] + np.ceil(above[coarse] / quanta[coarse]) * quanta[coarse]
+    return np.stack((middles, scales, quanta, limits), axis=1)
+
+
+def _last_known(values: Floats, before: float) -> Floats:
+    """The values, each that is infinite replaced by the last that is not; `before` where there is none."""
+    known = np.concatenate(([before], values))
+    at = np.maximum.accumulate(np.where(np.isfinite(known), np.arange(len(known)), 0))
+    found: Floats = known[at][1:]
+    return found
