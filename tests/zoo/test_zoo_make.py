@@ -61,7 +61,9 @@ def _shortened(training):
     ([2.0] * 40 + [9.0] * 40, 41, 41),
     ([2.0] * 40 + [9.0] * 20 + [2.0] * 40, 41, None),
     ([4.0] * 3 + [3.0] * 40 + [5.0] * 40, 44, 44),
-    ([4.0] * 3 + [6.0] * 40, 1, 4),
+    ([4.0] * 3 + [6.0] * 40, 1, 10),
+    ([2.0] * 40 + [9.0] * 40 + [math.nan] * 5, 41, 41),
+    ([4.0] * 3 + [3.0] * 9 + [math.nan] * 9, 1, 13),
 ])
 def test_a_run_is_lost_where_its_loss_leaves_for_good(curve, onset, expected):
     found = lost(curve, onset)

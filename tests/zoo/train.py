@@ -28,6 +28,8 @@ SMOOTH = 5
 """Losses whose median is compared, so that one batch does not decide."""
 LEAST = 16
 """Losses that must stay high for a run to be lost."""
+NOTHING_YET = 10
+"""Steps after which there is something to lose."""
 
 
 def make(kind: str, seed: int, run_root: Path, kinds: Mapping[str, Kind] = KINDS) -> Recording:
@@ -83,16 +85,18 @@ def lost(losses: Sequence[float], onset: int) -> int | None:
     """The step from which on the run is lost, if nobody acts.
 
     That is the first of two losses in a row that are no numbers; or from which on the loss stays above twice its level
-    before the fault, or above where training began.
+    before the fault, or above where training began. In its first steps a run has nothing to lose.
     """
-    for i in range(len(losses) - 1):
-        if not math.isfinite(losses[i]) and not math.isfinite(losses[i + 1]):
-            return i + 1
-    start = median(losses[:3])
-    limit = 1.05 * start
+    finite = [math.isfinite(loss) for loss in losses]
+    broken = next((i for i in range(len(losses) - 1) if not finite[i] and not finite[i + 1]), None)
+    curve = [loss if ok else math.inf for loss, ok in zip(losses, finite, strict=True)]
+    limit = 1.05 * (curve[0] if onset == 1 else median(curve[:3]))
     if onset > 2 * SMOOTH:
-        limit = min(limit, 2 * median(losses[max(0, onset - 33):onset - 1]))
-    low = [i for i in range(onset - 1, len(losses))
-           if median(losses[max(onset - 1, i - SMOOTH + 1):i + 1]) <= limit]
-    first = low[-1] + 1 if low else onset - 1
-    return first + 1 if first + LEAST <= len(losses) else None
+        limit = min(limit, 2 * median(curve[max(0, onset - 33):onset - 1]))
+    low = (i for i in reversed(range(onset - 1, len(curve)))
+           if median(curve[max(onset - 1, i - SMOOTH + 1):i + 1]) <= limit)
+    left: int | None = next(low, onset - 2) + 1
+    if left is not None and left + LEAST > len(curve):
+        left = None
+    found = min((i for i in (broken, left) if i is not None), default=None)
+    return None if found is None else max(found + 1, NOTHING_YET if onset == 1 else 1)
