@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -92,6 +93,15 @@ def test_loss_drift_is_a_small_shift_that_no_spike_rule_sees():
     assert {(drift.severity, drift.state) for drift in hits} == {("warning", "resolved")}
 
 
+def test_a_drift_is_told_against_the_level_before_its_onset():
+    found = only(judged(Chunk.of(**calm(900, loss=2.0 + np.clip((np.arange(900) - 600) / 3000, 0, 1)
+                                        + np.random.default_rng(3).normal(0, 0.03, 900))[0])), "loss-drift")
+    level, rise, before = map(float, re.search(r": ([\d.]+), ([\d.]+) above its level before \(([\d.]+);", found.why).groups())
+    assert before == pytest.approx(2.0, abs=0.02)
+    assert level - before == pytest.approx(rise, abs=0.011)
+    assert level > before + 0.02
+
+
 def test_what_jumps_is_a_spike_and_what_stays_is_nothing():
     assert not of_rule(shifted(0.6), "loss-drift")
     assert not any(of_rule(shifted(0.0, seed), "loss-drift") for seed in range(12))
@@ -110,6 +120,27 @@ def test_a_loss_that_comes_back_from_where_it_should_not_have_been_has_not_falle
     def risen(i, v):
         return v + (6 * (i - 300) / 40 if 300 <= i < 340 else 6 if 340 <= i < 400 else 0)
     assert not of_rule(run(loss=lambda c: [risen(i, v) for i, v in enumerate(c)]), "sudden-drop")
+
+
+def leaping(i, v, to):
+    return v + 1.5 * math.exp((400 - i) / 6) - (v - to) * (1 - math.exp((400 - i) / 15)) if i >= 400 else v
+
+
+def test_a_leap_that_ends_far_below_the_level_before_it_is_the_first_sign_of_a_sudden_drop():
+    diagnosis = run(loss=lambda c: [leaping(i, v, 0.5) for i, v in enumerate(c)])
+    found = only(diagnosis, "sudden-drop")
+    assert 400 <= found.onset_step <= 402
+    assert found.detected_step <= 480
+    assert "Loss leapt at step 40" in found.why
+    assert only(diagnosis, "loss-spike").cause == "sudden-drop"
+    assert not of_rule(run(loss=lambda c: [leaping(i, v, 1.8) for i, v in enumerate(c)]), "sudden-drop")
+
+
+def test_a_steady_decay_of_the_learning_rate_does_not_hide_that_half_of_the_loss_is_gone():
+    decaying = [3e-3 * 0.997 ** i for i in range(600)]
+    fallen = lambda to: run(loss=lambda c: [v * (to if i >= 400 else 1) for i, v in enumerate(c)], lr=decaying)
+    assert only(fallen(0.4), "sudden-drop").onset_step in range(398, 403)
+    assert not of_rule(fallen(0.6), "sudden-drop")
 
 
 def test_a_decay_of_the_learning_rate_and_the_first_descent_are_no_sudden_drops():

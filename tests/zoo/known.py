@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Final
 
 SMALL: Final[Mapping[str, str]] = {
-    "leak-20": "the loss first leaps, as the model has never seen such batches, and then falls from 2.5 to 0.26: the leap "
-               "is told, the fall is not",
     "no-warmup-high-lr-20": "lost at step 4, found at step 8: an early divergence wants several losses in a row",
     "rounding-away-20": "told as too low a learning rate: `changed` was not measured, so that rounding is not seen",
 }

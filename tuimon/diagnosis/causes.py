@@ -14,9 +14,9 @@ from tuimon.diagnosis.model import Incident
 
 _UPSET: Final = ("exploding-gradients", "gradient-instability", "early-divergence", "divergence", "loss-spike",
                  "loss-drift", "non-finite", "loss-scale-collapse", "oscillation")
+"""What a run that is driven too hard shows."""
 _INSIDE: Final = ("attention-collapse", "dead-units", "logit-drift")
 """What such a run shows inside the model."""
-"""What a run that is driven too hard shows."""
 _STILL: Final = ("learning-rate-too-low", "no-learning", "plateau", "not-updating")
 """What a run shows that is not driven at all."""
 
@@ -38,6 +38,7 @@ _BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "divergence": ("loss-spike", "loss-drift", "non-finite", "no-learning", "plateau"),
     "non-finite": ("loss-spike", "loss-drift", "gradient-instability", "no-learning", "plateau"),
     "loss-spike": ("loss-drift",),
+    "sudden-drop": ("loss-spike", "outlier-batch", "gradient-instability", "exploding-gradients"),
     "loss-scale-collapse": (*_STILL, "non-finite"),
     "data-starved": ("throughput-drop",),
     "straggler": ("throughput-drop",),
