@@ -279,6 +279,27 @@ def test_a_limit_far_below_every_norm_is_told():
     assert not run(clipped=[1.0] * 600).incidents
 
 
+def test_a_limit_at_a_fiftieth_of_every_norm_is_told_soon_and_from_its_beginning():
+    found = only(run(200, clipped=[0.02] * 200), "clip-saturated")
+    assert (found.onset_step, found.detected_step, found.severity) == (1, 192, "info")
+    later = only(run(600, clipped=[0.02 if i >= 300 else 10.0 for i in range(600)]), "clip-saturated")
+    assert later.onset_step == 301
+
+
+def stuck_and_clipped(optimizer):
+    rng = np.random.default_rng(0)
+    diagnosis = run(600, RunContext(optimizer=optimizer, vocab_size=150), loss=list(5.0 + rng.normal(0, 0.03, 600)), clipped=[0.02] * 600,
+                    update_ratio=[5e-6] * 600)
+    return {i.rule: i for i in diagnosis.open_incidents}
+
+
+def test_clipping_makes_small_steps_where_they_follow_the_gradient_and_not_with_adam():
+    assert stuck_and_clipped("SGD")["learning-rate-too-low"].cause == "clip-saturated"
+    assert "like a learning rate 49x lower" in stuck_and_clipped("SGD")["clip-saturated"].why
+    assert stuck_and_clipped("AdamW")["learning-rate-too-low"].cause is None
+    assert "learning rate" not in stuck_and_clipped("AdamW")["clip-saturated"].why
+
+
 # ---------------------------------------------------------------- low-precision-stagnation
 
 

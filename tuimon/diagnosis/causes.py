@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from tuimon.diagnosis.model import Incident
+from tuimon.diagnosis.model import Incident, RunContext
 
+ANY: Final = RunContext()
+"""A run of which nothing is known."""
 _UPSET: Final = ("exploding-gradients", "gradient-instability", "early-divergence", "divergence", "loss-spike",
                  "loss-drift", "non-finite", "loss-scale-collapse", "oscillation")
 """What a run that is driven too hard shows."""
@@ -28,6 +30,7 @@ _BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "low-precision-stagnation": _STILL,
     "not-updating": ("learning-rate-too-low", "no-learning", "plateau"),
     "learning-rate-too-low": ("no-learning", "plateau"),
+    "clip-saturated": ("learning-rate-too-low", "no-learning", "plateau"),
     "learning-rate-too-high": (*_UPSET, *_INSIDE, "no-learning", "plateau"),
     "exploding-gradients": (*_UPSET, *_INSIDE, "learning-rate-too-high", "no-learning", "plateau"),
     "attention-collapse": (*_UPSET, "dead-units", "no-learning", "plateau"),
@@ -53,13 +56,14 @@ CLEAR: Final = NEAR // 2
 """Steps between two onsets up to which nobody knows which was first."""
 
 
-def with_causes(told: Sequence[Incident]) -> tuple[Incident, ...]:
+def with_causes(told: Sequence[Incident], context: RunContext = ANY) -> tuple[Incident, ...]:
     """The same incidents, in the same order, each with the slug of the one that brought it about, if any.
 
     The order is that in which they are told. Where two may cause each other, the one that began well before the other is
-    the cause, or the one told first.
+    the cause, or the one told first. Clipping makes for small steps only where these follow the gradient.
     """
-    able = [(at, incident) for at, incident in enumerate(told) if incident.rule in CAUSES]
+    able = [(at, incident) for at, incident in enumerate(told) if incident.rule in CAUSES
+            and (context.follows_gradients or incident.rule != "clip-saturated")]
     found: list[Incident] = []
     for i, incident in enumerate(told):
         candidates = [(at, c) for at, c in able if at != i and explains(c, incident)]
