@@ -337,6 +337,21 @@ def test_noise_and_the_descent_are_no_wave():
     assert not of_rule(judged(Chunk.of(loss=steep)), "oscillation")
 
 
+@pytest.mark.parametrize(("every", "period"), [(8, "8.00"), (6, "6.10"), (12, "11.6")])
+def test_one_loss_in_so_many_that_stands_out_is_a_wave_and_the_outliers_are_its_signs(every, period):
+    noise = np.random.default_rng(0).normal(0, 0.1, 700)
+    pulses = [2.5 + v + (2.0 if i >= 256 and i % every == 0 else 0.0) for i, v in enumerate(noise)]
+    diagnosis = judged(Chunk.of(loss=pulses))
+    found = only(diagnosis, "oscillation")
+    assert (found.severity, found.onset_step, found.detected_step) == ("warning", 257, 512)
+    assert f"period of about {period} steps" in found.why
+    late = [i for i in of_rule(diagnosis, "outlier-batch") if i.onset_step > 257]
+    assert {i.cause for i in late} <= {"oscillation"}
+    alone = [2.5 + v + (2.0 if i in (300, 311, 390, 450) else 0.0) for i, v in enumerate(noise)]
+    assert not of_rule(judged(Chunk.of(loss=alone)), "oscillation")
+
+
+
 # ---------------------------------------------------------------- plateau
 
 
