@@ -119,6 +119,14 @@ def test_the_jumps_of_a_tiny_batch_are_no_divergence():
     assert only(judged(Chunk.of(loss=steady)), "early-divergence").detected_step <= 9  # five times the start
 
 
+def test_a_loss_that_explodes_with_the_first_steps_is_told_at_the_third():
+    found = only(judged(Chunk.of(loss=[4.1, 32.5, 75.0, 70.5, 105.6, 112.0])), "early-divergence")
+    assert (found.onset_step, found.detected_step, found.severity) == (2, 3, "critical")
+    assert "where it began (4.10)" in found.why
+    assert not judged(Chunk.of(loss=[4.1, 9.0, 20.0, 9.0, 6.0, 4.0, 3.5, 3.2])).incidents      # a rough start
+    assert not judged(Chunk.of(loss=[0.4, 4.1, 4.0, 3.9, 3.8, 3.7, 3.7, 3.6, 3.6])).incidents  # one easy batch
+
+
 def test_a_loss_that_starts_high_and_falls_is_no_divergence():
     found = run(loss=lambda column: [v + 20 * math.exp(-i / 15) for i, v in enumerate(column)])
     assert [(i.rule, i.severity) for i in found.incidents] == [("bad-init", "info")]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Final
 
 SMALL: Final[Mapping[str, str]] = {
-    "no-warmup-high-lr-20": "lost at step 4, found at step 8: an early divergence wants several losses in a row",
     "rounding-away-20": "told as too low a learning rate: `changed` was not measured, so that rounding is not seen",
 }
 """Run of the small zoo -> what is said of it instead, and why."""
