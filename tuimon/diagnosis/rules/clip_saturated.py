@@ -23,11 +23,12 @@ from collections import deque
 
 import numpy as np
 
+from tuimon.diagnosis.limits import EARLY
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.outlook import Outlook
 from tuimon.diagnosis.rows import ROW
 from tuimon.diagnosis.rule import Episode, Rule, Story
-from tuimon.diagnosis.signals import EARLY, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, number
 from tuimon.record.chunk import Bools
 

@@ -28,10 +28,11 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
+from tuimon.diagnosis.limits import EARLY
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rows import EARLY_ROW
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
-from tuimon.diagnosis.signals import EARLY, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.statistics import MAD_TO_SIGMA, median
 from tuimon.diagnosis.wording import count, fold, number
 

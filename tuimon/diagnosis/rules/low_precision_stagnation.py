@@ -23,10 +23,11 @@ Source: reference 2.16.
 
 from __future__ import annotations
 
+from tuimon.diagnosis.limits import FEW_CHANGED
 from tuimon.diagnosis.model import Evidence, Severity
 from tuimon.diagnosis.rows import CHANGED
 from tuimon.diagnosis.rule import Episode, Rule, Story
-from tuimon.diagnosis.signals import FEW_CHANGED, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, number
 
 HARDLY_ANY = 0.02
