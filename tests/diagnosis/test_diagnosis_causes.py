@@ -57,6 +57,12 @@ def test_of_two_that_may_cause_each_other_the_one_told_first_is_the_cause():
     assert causes(*reversed(told)) == {"learning-rate-too-high": None, "exploding-gradients": "learning-rate-too-high"}
 
 
+def test_of_two_that_may_cause_each_other_the_one_that_began_well_before_is_the_cause():
+    told = (incident("exploding-gradients", 24, "critical"), incident("attention-collapse", 16, "critical"))
+    assert causes(*told) == {"exploding-gradients": "attention-collapse", "attention-collapse": None}
+    assert causes(*reversed(told)) == {"exploding-gradients": "attention-collapse", "attention-collapse": None}
+
+
 def test_what_is_over_explains_what_began_while_it_lasted_and_nothing_later():
     over = dataclasses.replace(incident("exploding-gradients", 100, state="resolved"), resolved_step=150)
     assert causes(over, incident("loss-spike", 101))["loss-spike"] == "exploding-gradients"

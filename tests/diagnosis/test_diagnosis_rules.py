@@ -229,6 +229,21 @@ def test_no_learning_is_silent_about_noise_in_which_progress_may_hide():
     assert not judged(Chunk.of(loss=list(5 + 0.005 * flat), lr=[1e-6 * (i + 1) for i in range(400)])).incidents
 
 
+def classifier(classes, loss):
+    sizes = (48, 48 * classes, classes)
+    return judged(Chunk.of(loss=list(loss)), RunContext(tensor_names=("norm.weight", "head.weight", "head.bias"), tensor_sizes=sizes))
+
+
+def test_labels_that_carry_nothing_are_told_where_a_blind_guess_is_known():
+    noise = np.random.default_rng(1).normal(0, 0.03, 400)
+    found = only(classifier(8, np.log(8) + noise), "no-learning")
+    assert (found.severity, found.detected_step) == ("warning", 208)
+    assert "a blind guess among 8 is 2.08" in found.why
+    assert not classifier(8, np.log(8) - np.arange(400) / 4_000 + noise).incidents
+    assert not classifier(20, np.log(8) + noise).incidents            # the loss of something else: nobody can tell
+    assert not classifier(8, np.log(8) + 10 * noise).incidents
+
+
 def vanishing(scale, *, rows=30, eps=1e-8, layers=6, keep=0):
     rng = np.random.default_rng(0)
     grad = np.exp(rng.normal(0, 0.1, (rows, layers))).astype(np.float32) * 10

@@ -176,6 +176,20 @@ def test_logits_that_grow_on_and_on_are_one_incident_and_when_they_stop_it_is_ov
     assert only(run(total=5_000, logit_scale=drop), "logit-drift").state == "resolved"
 
 
+def test_logits_that_double_fast_while_the_loss_breaks_away_are_the_cause_long_before_they_are_large():
+    scale = series(4, 4, 4, 24, layers=1)
+    loss = calm(ROWS * EVERY)[0]["loss"]
+    broken = [v + max(0, step - 300) / 40 for step, v in enumerate(loss, 1)]
+    diagnosis = run(total=400, columns={"loss": broken}, logit_scale=scale)
+    found = only(diagnosis, "logit-drift")
+    left = int(np.flatnonzero(scale[:, 0] > 6)[0] + 1) * EVERY
+    assert (found.severity, found.onset_step) == ("warning", left)
+    assert found.evidence[0].value < 30
+    assert [i.rule for i in diagnosis.open_incidents if i.cause is None] == ["logit-drift"]
+    assert not run(total=400, logit_scale=scale).incidents
+    assert not of_rule(run(total=400, columns={"loss": broken}, logit_scale=series(4, 4, 4, 7, layers=1)), "logit-drift")
+
+
 # ---------------------------------------------------------------------- what they have in common
 
 

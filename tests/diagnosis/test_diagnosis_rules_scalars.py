@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -92,6 +93,15 @@ def test_loss_drift_is_a_small_shift_that_no_spike_rule_sees():
     assert {(drift.severity, drift.state) for drift in hits} == {("warning", "resolved")}
 
 
+def test_a_drift_is_told_against_the_level_before_its_onset():
+    found = only(judged(Chunk.of(**calm(900, loss=2.0 + np.clip((np.arange(900) - 600) / 3000, 0, 1)
+                                        + np.random.default_rng(3).normal(0, 0.03, 900))[0])), "loss-drift")
+    level, rise, before = map(float, re.search(r": ([\d.]+), ([\d.]+) above its level before \(([\d.]+);", found.why).groups())
+    assert before == pytest.approx(2.0, abs=0.02)
+    assert level - before == pytest.approx(rise, abs=0.011)
+    assert level > before + 0.02
+
+
 def test_what_jumps_is_a_spike_and_what_stays_is_nothing():
     assert not of_rule(shifted(0.6), "loss-drift")
     assert not any(of_rule(shifted(0.0, seed), "loss-drift") for seed in range(12))
@@ -110,6 +120,27 @@ def test_a_loss_that_comes_back_from_where_it_should_not_have_been_has_not_falle
     def risen(i, v):
         return v + (6 * (i - 300) / 40 if 300 <= i < 340 else 6 if 340 <= i < 400 else 0)
     assert not of_rule(run(loss=lambda c: [risen(i, v) for i, v in enumerate(c)]), "sudden-drop")
+
+
+def leaping(i, v, to):
+    return v + 1.5 * math.exp((400 - i) / 6) - (v - to) * (1 - math.exp((400 - i) / 15)) if i >= 400 else v
+
+
+def test_a_leap_that_ends_far_below_the_level_before_it_is_the_first_sign_of_a_sudden_drop():
+    diagnosis = run(loss=lambda c: [leaping(i, v, 0.5) for i, v in enumerate(c)])
+    found = only(diagnosis, "sudden-drop")
+    assert 400 <= found.onset_step <= 402
+    assert found.detected_step <= 480
+    assert "Loss leapt at step 40" in found.why
+    assert only(diagnosis, "loss-spike").cause == "sudden-drop"
+    assert not of_rule(run(loss=lambda c: [leaping(i, v, 1.8) for i, v in enumerate(c)]), "sudden-drop")
+
+
+def test_a_steady_decay_of_the_learning_rate_does_not_hide_that_half_of_the_loss_is_gone():
+    decaying = [3e-3 * 0.997 ** i for i in range(600)]
+    fallen = lambda to: run(loss=lambda c: [v * (to if i >= 400 else 1) for i, v in enumerate(c)], lr=decaying)
+    assert only(fallen(0.4), "sudden-drop").onset_step in range(398, 403)
+    assert not of_rule(fallen(0.6), "sudden-drop")
 
 
 def test_a_decay_of_the_learning_rate_and_the_first_descent_are_no_sudden_drops():
@@ -248,6 +279,27 @@ def test_a_limit_far_below_every_norm_is_told():
     assert not run(clipped=[1.0] * 600).incidents
 
 
+def test_a_limit_at_a_fiftieth_of_every_norm_is_told_soon_and_from_its_beginning():
+    found = only(run(200, clipped=[0.02] * 200), "clip-saturated")
+    assert (found.onset_step, found.detected_step, found.severity) == (1, 192, "info")
+    later = only(run(600, clipped=[0.02 if i >= 300 else 10.0 for i in range(600)]), "clip-saturated")
+    assert later.onset_step == 301
+
+
+def stuck_and_clipped(optimizer):
+    rng = np.random.default_rng(0)
+    diagnosis = run(600, RunContext(optimizer=optimizer, vocab_size=150), loss=list(5.0 + rng.normal(0, 0.03, 600)), clipped=[0.02] * 600,
+                    update_ratio=[5e-6] * 600)
+    return {i.rule: i for i in diagnosis.open_incidents}
+
+
+def test_clipping_makes_small_steps_where_they_follow_the_gradient_and_not_with_adam():
+    assert stuck_and_clipped("SGD")["learning-rate-too-low"].cause == "clip-saturated"
+    assert "like a learning rate 49x lower" in stuck_and_clipped("SGD")["clip-saturated"].why
+    assert stuck_and_clipped("AdamW")["learning-rate-too-low"].cause is None
+    assert "learning rate" not in stuck_and_clipped("AdamW")["clip-saturated"].why
+
+
 # ---------------------------------------------------------------- low-precision-stagnation
 
 
@@ -307,6 +359,21 @@ def test_noise_and_the_descent_are_no_wave():
     rng = np.random.default_rng(0)
     steep = [3 + 8 * math.exp(-i / 40) + e for i, e in enumerate(rng.normal(0, 0.02, 600))]
     assert not of_rule(judged(Chunk.of(loss=steep)), "oscillation")
+
+
+@pytest.mark.parametrize(("every", "period"), [(8, "8.00"), (6, "6.10"), (12, "11.6")])
+def test_one_loss_in_so_many_that_stands_out_is_a_wave_and_the_outliers_are_its_signs(every, period):
+    noise = np.random.default_rng(0).normal(0, 0.1, 700)
+    pulses = [2.5 + v + (2.0 if i >= 256 and i % every == 0 else 0.0) for i, v in enumerate(noise)]
+    diagnosis = judged(Chunk.of(loss=pulses))
+    found = only(diagnosis, "oscillation")
+    assert (found.severity, found.onset_step, found.detected_step) == ("warning", 257, 512)
+    assert f"period of about {period} steps" in found.why
+    late = [i for i in of_rule(diagnosis, "outlier-batch") if i.onset_step > 257]
+    assert {i.cause for i in late} <= {"oscillation"}
+    alone = [2.5 + v + (2.0 if i in (300, 311, 390, 450) else 0.0) for i, v in enumerate(noise)]
+    assert not of_rule(judged(Chunk.of(loss=alone)), "oscillation")
+
 
 
 # ---------------------------------------------------------------- plateau

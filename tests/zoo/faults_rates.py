@@ -19,6 +19,14 @@ def jumping(times: float, at: int, sound: Schedule) -> Schedule:
     return lambda step: sound(step) * (times if step >= at else 1.0)
 
 
+def vanishing_of(schedule: Schedule, steps: int) -> int:
+    """The first step after its peak at which the rate is below a hundredth of it: from there on next to nothing is
+    learned, whether or not it is exactly zero yet."""
+    rates = [schedule(step) for step in range(1, steps + 1)]
+    peak = rates.index(max(rates))
+    return next(step for step, rate in enumerate(rates, 1) if step > peak and rate < 0.01 * rates[peak])
+
+
 def lr_jump(times: float) -> Callable[[int], Training]:
     """A factor is applied twice, from a step on."""
 
@@ -84,15 +92,16 @@ def schedule_per_micro_batch(seed: int) -> Training:
     t = one_of(seed, (("gpt", "AdamW"), ("vit", "SGD"), ("lstm", "AdamW")))
     part = (3, 4)[seed % 2]
     t.schedule = lambda step: cosine(t.steps, warmup=40 * part, floor=0.0)(step * part)
-    t.onset = t.steps // part
+    t.onset = vanishing_of(t.schedule, t.steps)
     return t
 
 
 def ends_too_early(seed: int) -> Training:
     """The schedule was made for a shorter run: a linear decay reaches zero in the middle."""
     t = one_of(seed, (("gpt-deep", "AdamW"), ("encoder", "AdamW"), ("gpt", "SGD")))
-    end = t.onset = onset(seed)
+    end = onset(seed)
     t.schedule = lambda step: min(1.0, step / 40) * max(0.0, 1 - step / end)
+    t.onset = vanishing_of(t.schedule, t.steps)
     return t
 
 

@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from tuimon.diagnosis.model import Incident
+from tuimon.diagnosis.model import Incident, RunContext
 
+ANY: Final = RunContext()
+"""A run of which nothing is known."""
 _UPSET: Final = ("exploding-gradients", "gradient-instability", "early-divergence", "divergence", "loss-spike",
                  "loss-drift", "non-finite", "loss-scale-collapse", "oscillation")
+"""What a run that is driven too hard shows."""
 _INSIDE: Final = ("attention-collapse", "dead-units", "logit-drift")
 """What such a run shows inside the model."""
-"""What a run that is driven too hard shows."""
 _STILL: Final = ("learning-rate-too-low", "no-learning", "plateau", "not-updating")
 """What a run shows that is not driven at all."""
 
@@ -28,16 +30,19 @@ _BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "low-precision-stagnation": _STILL,
     "not-updating": ("learning-rate-too-low", "no-learning", "plateau"),
     "learning-rate-too-low": ("no-learning", "plateau"),
+    "clip-saturated": ("learning-rate-too-low", "no-learning", "plateau"),
     "learning-rate-too-high": (*_UPSET, *_INSIDE, "no-learning", "plateau"),
     "exploding-gradients": (*_UPSET, *_INSIDE, "learning-rate-too-high", "no-learning", "plateau"),
     "attention-collapse": (*_UPSET, "dead-units", "no-learning", "plateau"),
     "dead-units": ("no-learning", "plateau"),
-    "logit-drift": ("loss-spike", "loss-drift", "divergence", "non-finite", "loss-scale-collapse"),
+    "logit-drift": (*_UPSET, "learning-rate-too-high", "no-learning", "plateau"),
     "gradient-instability": ("loss-spike", "loss-drift"),
     "early-divergence": ("divergence", "loss-spike", "gradient-instability", "non-finite", "no-learning"),
     "divergence": ("loss-spike", "loss-drift", "non-finite", "no-learning", "plateau"),
     "non-finite": ("loss-spike", "loss-drift", "gradient-instability", "no-learning", "plateau"),
     "loss-spike": ("loss-drift",),
+    "oscillation": ("outlier-batch",),
+    "sudden-drop": ("loss-spike", "outlier-batch", "gradient-instability", "exploding-gradients"),
     "loss-scale-collapse": (*_STILL, "non-finite"),
     "data-starved": ("throughput-drop",),
     "straggler": ("throughput-drop",),
@@ -48,20 +53,30 @@ CAUSES: Final[Mapping[str, tuple[str, ...]]] = {
 """Slug -> the slugs that it may bring about."""
 NEAR: Final = 8
 """Steps by which the onset of a consequence may be estimated before that of its cause."""
+CLEAR: Final = NEAR // 2
+"""Steps between two onsets up to which nobody knows which was first."""
 
 
-def with_causes(told: Sequence[Incident]) -> tuple[Incident, ...]:
+def with_causes(told: Sequence[Incident], context: RunContext = ANY) -> tuple[Incident, ...]:
     """The same incidents, in the same order, each with the slug of the one that brought it about, if any.
 
-    The order is that in which they are told. Where two may cause each other, the one told first is the cause.
+    The order is that in which they are told. Where two may cause each other, the one that began well before the other is
+    the cause, or the one told first. Clipping makes for small steps only where these follow the gradient.
     """
-    able = [(at, incident) for at, incident in enumerate(told) if incident.rule in CAUSES]
+    able = [(at, incident) for at, incident in enumerate(told) if incident.rule in CAUSES
+            and (context.follows_gradients or incident.rule != "clip-saturated")]
     found: list[Incident] = []
     for i, incident in enumerate(told):
         candidates = [(at, c) for at, c in able if at != i and explains(c, incident)]
-        first = next((c for at, c in candidates if at < i or not explains(incident, c)), None)
+        first = next((c for at, c in candidates if not explains(incident, c) or _leads(c, incident, told_first=at < i)), None)
         found.append(replace(incident, cause=first.rule) if first else incident)
     return tuple(found)
+
+
+def _leads(cause: Incident, other: Incident, *, told_first: bool) -> bool:
+    """Of two that may have brought each other about, whether it is this one."""
+    apart = other.onset_step - cause.onset_step
+    return told_first if abs(apart) <= CLEAR else apart > 0
 
 
 def explains(cause: Incident, other: Incident) -> bool:

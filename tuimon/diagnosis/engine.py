@@ -80,7 +80,7 @@ def diagnose(state: State) -> Diagnosis:
         *sorted(current, key=lambda i: _telling(i, current, order)),
         *sorted(past, key=lambda i: (-SEVERITIES.index(i.severity), i.onset_step)),
     )
-    return Diagnosis(now.step, with_causes(told), waiting, _badges(state, current, waiting), now.usual())
+    return Diagnosis(now.step, with_causes(told, now.context), waiting, _badges(state, current, waiting), now.usual())
 
 
 def _telling(incident: Incident, current: Sequence[Incident], order: dict[str, int]) -> tuple[int, int, int]:

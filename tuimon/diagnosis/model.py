@@ -18,6 +18,9 @@ CATEGORIES: Final[tuple[Category, ...]] = (
     "loss", "gradients", "updates", "numerics", "layers", "generalisation", "throughput", "activations",
 )
 
+NEAR_GUESS: Final = 0.1
+"""Share by which the loss of a model that knows nothing may differ from that of a blind guess."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -51,6 +54,28 @@ class RunContext:
     """Layer name -> indices of its trained tensors, in model order."""
     probes: tuple[ProbeEntry, ...] = ()
     """What each value of a probe row is."""
+
+    def guess(self, first_loss: float) -> float:
+        """The loss of guessing blindly, ln V, where the first loss is one or the vocabulary is known; else NaN.
+
+        V is the vocabulary, or else as many classes as the last layer has biases, if a guess among them is what the run
+        began with.
+        """
+        if self.vocab_size is not None:
+            return math.log(self.vocab_size) if self.vocab_size > 1 else math.nan
+        names, sizes = self.tensor_names, self.tensor_sizes
+        if len(sizes) < 2 or len(names) != len(sizes) or not names[-1].endswith("bias"):
+            return math.nan
+        weights, classes = sizes[-2:]
+        if classes < 2 or weights <= classes or weights % classes:
+            return math.nan
+        known = math.log(classes)
+        return known if abs(first_loss - known) <= NEAR_GUESS * known else math.nan
+
+    @property
+    def follows_gradients(self) -> bool:
+        """Whether a smaller gradient makes a smaller step, as with SGD; Adam and its like take the size out again."""
+        return "sgd" in (self.optimizer or "").lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,13 @@ Source: reference 2.3.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rows import STIR
 from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import Signals
-from tuimon.diagnosis.statistics import READY, WINDOW
+from tuimon.diagnosis.statistics import READY, WINDOW, Blocks
 from tuimon.diagnosis.wording import count, number
 
 
@@ -49,21 +51,28 @@ class LossDrift(Rule):
         base = now.loss_base
         if self.episode:
             n = self.episode.numbers
-            n["current"], n["peak"] = base.middle, max(n["peak"], base.middle)
+            n["current"] = lately(now)
+            n["peak"] = max(n["peak"], n["current"])
             if self.episode.tick(now.step, calm=now.loss_drift.value < now.loss_drift.limit / 3):
                 self.close(now)
         elif now.loss_drift.alarm and not now.signed and now.attempt_rows - now.loss_alarm_row > WINDOW:
-            self.open(now, now.loss_drift.rose or now.step, "warning", "medium", middle=base.middle, scale=base.scale,
-                      current=now.loss, peak=now.loss)
+            onset, level = now.loss_drift.rose or now.step, lately(now)
+            self.open(now, onset, "warning", "medium", before=level_before(now, onset), scale=base.scale, current=level,
+                      peak=level)
         self.confirm(now.grad_alarm_row, now.update_alarm_row, now=now)
 
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
-        level = n["peak"] if over else n["current"]
-        verb = "rose" if over else "has been rising"
-        why = (f"Loss {verb} slowly since step {count(episode.onset)}: {number(level)}, against {number(n['middle'])} "
-               f"before (noise {number(n['scale'])}).")
+        level, before = n["peak"] if over else n["current"], n["before"]
+        noise = f"noise {number(n['scale'])}"
+        since = f"since step {count(episode.onset)}"
+        if level > before:
+            why = (f"Loss {'rose' if over else 'has been rising'} slowly {since}: {number(level)}, {number(level - before)} "
+                   f"above its level before ({number(before)}; {noise}).")
+        else:
+            why = (f"Loss {'was' if over else 'has been'} above its course more often than chance allows {since}; by now "
+                   f"it is {number(level)}, and was {number(before)} before ({noise}).")
         if over:
             why += f" Back at its level since step {count(episode.calm_since)}."
         why = f"{why} {rate_cause(episode)}".strip()
@@ -71,5 +80,21 @@ class LossDrift(Rule):
             "Loss drifting up", why,
             (f"look at what changed around step {count(episode.onset)}: data, learning rate, batch size",
              rate_cut(episode, 1.5) if "lr" in n else "lower the learning rate by a third", clip_advice(self.context)),
-            (Evidence("loss", level, n["middle"] + n["scale"], n["middle"]),), "drifting",
+            (Evidence("loss", level, before + n["scale"], before),), "drifting",
         )
+
+
+def lately(now: Signals) -> float:
+    """The mean of the last sixteen losses, or, while those are not at hand, of the last block of sixteen."""
+    newest = now.filling[-Blocks.SIZE:]
+    if len(newest) == Blocks.SIZE:
+        return sum(newest) / Blocks.SIZE
+    return now.blocks.means[-1] if now.blocks.means else now.loss_base.middle
+
+
+def level_before(now: Signals, onset: int) -> float:
+    """The mean of the last four blocks that were over by then; the median where there are none."""
+    blocks = now.blocks
+    ended = bisect_right(blocks.steps, onset) - 1
+    means = blocks.means[max(0, ended - 4):max(0, ended)]
+    return sum(means) / len(means) if means else now.loss_base.middle

@@ -13,7 +13,9 @@ optimizer.step() is called on model.parameters(), and that the learning rate is 
 Confused with: warm-up (waited for, up to 1,000 rows); converged training, whose loss is far below where it began;
 noise, in which slow progress hides: both tests are equivalence tests and stay silent when they cannot tell.
 
-Rule: (a) from 200 rows on, the upper 99 % bound of the improvement since the first losses is below 2 %; (b) the
+Rule: (a) from 200 rows on, the upper 99 % bound of the improvement since the first losses is below 2 %, or that over a
+blind guess among V classes, which is known more exactly than any first loss, where the run began with one (V: the
+vocabulary, else as many as the last layer has biases, if the first loss is within 10 % of ln V); (b) the
 upper 99 % bound of the improvement over the last half of the run, 300 rows or more, is below 2 %, the loss is above
 half of ln V (of the first loss where V is unknown and that loss is 4 or more) and the learning rate above 30 % of
 its peak.
@@ -25,7 +27,7 @@ from __future__ import annotations
 
 import math
 
-from tuimon.diagnosis.model import Evidence
+from tuimon.diagnosis.model import NEAR_GUESS, Evidence
 from tuimon.diagnosis.rows import BLOCK
 from tuimon.diagnosis.rule import Episode, Rule, Story
 from tuimon.diagnosis.signals import Signals
@@ -71,6 +73,12 @@ class NoLearning(Rule):
         if not math.isfinite(sigma):
             return
         bound = start - now.blocks.lowest + 2.33 * sigma * math.sqrt(1 / 3 + 1 / 16)
+        guess = self.context.guess(start)
+        guessed = abs(start - guess) <= NEAR_GUESS * guess
+        if guessed:
+            over = guess - now.blocks.lowest + 2.33 * sigma * math.sqrt(1 / 16)
+            guessed = over / guess < bound / start
+            start, bound = (guess, over) if guessed else (start, bound)
         if bound < 0.02 * start and level < 1.1 * start:
             self.open(
                 now,
@@ -82,6 +90,7 @@ class NoLearning(Rule):
                 mark=0.96 * start,
                 bound=100 * bound / start,
                 stuck=0.0,
+                guessed=float(guessed),
             )
         elif self._is_stuck(now, level):
             half = max(WINDOW, len(means) // 2)
@@ -121,8 +130,10 @@ class NoLearning(Rule):
                 f"and moved less than {number(n['bound'])} % in {count(int(n['stuck']))} steps."
             )
         else:
+            origin = (f"a blind guess among {count(round(math.exp(n['start'])))} is {number(n['start'])}" if n["guessed"]
+                      else f"it began at {number(n['start'])}{guess}")
             why = (
-                f"Loss {'was' if over else 'is'} {number(n['level'])} and began at {number(n['start'])}{guess}: "
+                f"Loss {'was' if over else 'is'} {number(n['level'])}, and {origin}: "
                 f"at best {number(max(0.0, n['bound']))} % better after {count(episode.detected)} steps."
             )
         if over:
