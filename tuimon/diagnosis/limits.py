@@ -26,3 +26,5 @@ DIP: Final = 3
 FEW_CHANGED: Final = 0.10
 """Share of the weights below which a step changes but few of them."""
 LOG_HIGH_UPDATE: Final = math.log10(HIGH_UPDATE)
+HALF: Final = ("bfloat16", "float16")
+"""What weights may be kept in that cannot hold small steps."""

@@ -23,7 +23,7 @@ Source: reference 2.16.
 
 from __future__ import annotations
 
-from tuimon.diagnosis.limits import FEW_CHANGED
+from tuimon.diagnosis.limits import FEW_CHANGED, HALF
 from tuimon.diagnosis.model import Evidence, Severity
 from tuimon.diagnosis.rows import CHANGED
 from tuimon.diagnosis.rule import Episode, Rule, Story
@@ -32,7 +32,6 @@ from tuimon.diagnosis.wording import count, number
 
 HARDLY_ANY = 0.02
 SAMPLES = 5
-HALF = ("bfloat16", "float16")
 
 
 class LowPrecisionStagnation(Rule):
