@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from labelled_curves import calm, judged, layered, of_rule
 
@@ -10,7 +12,7 @@ from tuimon.record.chunk import Chunk, TensorRows
 LAYERS = 5
 
 
-def run(grad=None, seen=None, update=None, rows=30, **columns):
+def run(grad=None, seen=None, update=None, rows=30, dtypes=(), **columns):
     """A calm run with a per-tensor row every 10 steps; each argument edits (rows, layers) arrays in place."""
     known, tensors = calm(10 * rows, layers=LAYERS)
     moved = np.full((rows, LAYERS), 1e-3, np.float32)
@@ -18,7 +20,8 @@ def run(grad=None, seen=None, update=None, rows=30, **columns):
     for edit, array in ((grad, tensors.grad), (seen, present), (update, moved)):
         if edit is not None:
             edit(array)
-    return judged(Chunk.of(**known | columns, tensors=TensorRows(tensors.steps, tensors.grad, moved, present)), layered(LAYERS))
+    return judged(Chunk.of(**known | columns, tensors=TensorRows(tensors.steps, tensors.grad, moved, present)),
+                  replace(layered(LAYERS), dtypes=dtypes))
 
 
 def only(diagnosis, slug):
@@ -71,3 +74,11 @@ def test_weights_that_are_not_measured_or_have_no_gradient_or_no_learning_rate_a
     assert not of_rule(run(update=zeros([3]), grad=zeros([3])), "not-updating")
     assert not of_rule(run(update=zeros([3]), lr=[0.0] * 300), "not-updating")
     assert not run(update=zeros([3], 0, 4)).incidents
+
+
+def test_half_precision_at_the_end_of_its_schedule_is_for_information():
+    def severity(dtype, decayed):
+        found = run(update=zeros([3], 20), dtypes=(dtype,), lr=[1e-3] * 180 + [1e-5 if decayed else 1e-3] * 120)
+        return only(found, "not-updating").severity
+    assert severity("bfloat16", decayed=True) == "info"
+    assert severity("bfloat16", decayed=False) == severity("float32", decayed=True) == "warning"

@@ -314,6 +314,30 @@ def test_weights_that_hardly_change_are_a_matter_of_precision():
     assert not of_rule(skipped, "low-precision-stagnation")
 
 
+def test_updates_that_round_away_while_the_rate_warms_up_are_told_only_if_they_still_do_afterwards():
+    lr = [1e-3 * min(1.0, (i + 1) / 100) for i in range(600)]
+    fine = run(lr=lr, changed=[0.01 if i < 60 else 0.5 for i in range(600)])
+    assert not of_rule(fine, "low-precision-stagnation")
+    found = only(run(lr=lr, changed=[0.01] * 600), "low-precision-stagnation")
+    assert (found.severity, found.onset_step) == ("critical", 1)
+    assert 100 < found.detected_step < 120
+
+
+def test_updates_that_round_away_at_the_end_of_a_schedule_are_for_information():
+    lr = [1e-3 * (1 - i / 600) for i in range(600)]
+    found = only(run(lr=lr, changed=[0.5 if i < 500 else 0.01 for i in range(600)]), "low-precision-stagnation")
+    assert (found.severity, found.onset_step) == ("info", 501)
+
+
+@pytest.mark.parametrize(("dtypes", "needs"), [
+    ((), "changed"), (("bfloat16", "float32"), "changed"), (("float16",), "changed"),
+    (("float32",), "weights in bfloat16 or float16"),
+])
+def test_a_model_in_float32_is_not_said_to_lack_a_measurement(dtypes, needs):
+    waiting = {n.rule: n.needs for n in run(context=RunContext(dtypes=dtypes)).not_evaluated}
+    assert waiting["low-precision-stagnation"] == (needs,)
+
+
 # ---------------------------------------------------------------- oscillation
 
 

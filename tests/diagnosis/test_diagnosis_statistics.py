@@ -172,10 +172,11 @@ def test_records_become_chunks_with_per_layer_rows():
 
 def test_the_context_of_a_run_groups_its_trained_tensors():
     entries = (TensorEntry("embed.weight", (10, 4), "float32"), TensorEntry("blocks.0.w", (4, 4), "float32"),
-               TensorEntry("blocks.0.b", (4,), "float32"), TensorEntry("frozen.w", (2,), "float32", trained=False))
+               TensorEntry("blocks.0.b", (4,), "float32"), TensorEntry("frozen.w", (2,), "bfloat16", trained=False))
     context = context_of(RunInfo("r", identity(), optimizer="AdamW", eps=1e-8, vocab_size=50, tensors=entries))
     assert context.layers == {"embed": (0,), "blocks.0": (1, 2)}
     assert context.tensor_sizes == (40, 16, 4, 2)
+    assert context.dtypes == ("float32",)
     assert (context.optimizer, context.eps, context.vocab_size) == ("AdamW", 1e-8, 50)
 
 

@@ -204,3 +204,25 @@ def test_steps_that_were_skipped_do_not_lower_the_update_ratio():
     diagnosis = found(loss=4 - T / 4000 + noise(0), loss_scale=np.full(N, 1024.0), skipped=skips, update_ratio=ratio, lr=3e-4 * WARM)
     assert not of_rule(diagnosis, "learning-rate-too-low")
     assert diagnosis.usual["update_ratio"].low == pytest.approx(2e-3)
+
+
+# ---------------------------------------------------------------- noise that reaches further up than down
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_classifier_near_a_loss_of_zero_has_skewed_losses_and_noisy_gradients_and_no_fault(seed):
+    rng = np.random.default_rng(seed)
+    n = 1200
+    loss = (0.08 + 2 * np.exp(-np.arange(n) / 60)) * np.exp(rng.normal(0, 0.8, n))
+    grad = np.exp(rng.normal(0, 0.8, n))
+    found = judged(Chunk.of(loss=list(loss), grad_norm=list(grad)))
+    assert [i.rule for i in found.incidents if i.severity != "info"] == []
+
+
+def test_a_true_explosion_is_found_in_noisy_gradients_too():
+    rng = np.random.default_rng(0)
+    grad = np.exp(rng.normal(0, 0.8, 600))
+    grad[500:] *= np.minimum(1e6, 1.5 ** np.arange(100))
+    found = judged(Chunk.of(loss=[1 + 0.01 * math.sin(i * i) for i in range(600)], grad_norm=list(grad)))
+    (exploding,) = [i for i in found.incidents if i.rule == "exploding-gradients"]
+    assert exploding.detected_step <= 518

@@ -147,7 +147,7 @@ def test_one_file_alone_reads_tensors() -> None:
     """`.item()`, `.tolist()`, `.cpu()` and `.numpy()` stand in transfer.py, or beside a word that says why."""
     folder = Path(tuimon.__file__).parent / "instrument"
     ours = ("measure", "outbox", "hooks", "patches", "window", "tracked", "updates", "rows", "overrides", "cadence",
-            "monitor", "attach", "describe", "sheet", "labels", "unmeasured", "arguments", "step",
+            "monitor", "attach", "describe", "sheet", "rounding", "labels", "unmeasured", "arguments", "step",
             *(f"probes/{name}" for name in ("families", "finding", "quantities", "readings", "sampling")))
     for name in ours:
         for number, line in enumerate((folder / f"{name}.py").read_text().splitlines(), start=1):

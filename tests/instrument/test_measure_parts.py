@@ -184,6 +184,24 @@ def test_where_memory_is_short_blocks_take_turns_and_each_is_right() -> None:
             for i, p in enumerate(model.parameters()):
                 p.add_((i + 1) / p.numel() ** 0.5)
             out = torch.full((6,), math.nan)
-            updates.after(0, 6, out)
+            updates.after(0, 6, out, torch.zeros(0))
         seen.update({i: x for i, x in enumerate(out.tolist()) if not math.isnan(x)})
     assert seen == pytest.approx({i: float(i + 1) for i in range(6)}, rel=1e-5)
+
+
+def test_blocks_that_take_turns_count_each_tensors_changes_in_its_own_place() -> None:
+    model = nn.Sequential(nn.Embedding(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)).to(torch.bfloat16)
+    tracked = Tracked(model, [torch.optim.SGD(model.parameters())], CPU)
+    assert tracked.counts.at.tolist() == [1, 2, 3, 4]
+    updates = Updates(tracked, limit=50)
+    seen: dict[int, float] = {}
+    for _ in range(3):
+        updates.begin()
+        with torch.no_grad():
+            updates.before(0, 5)
+            for i, p in enumerate(model.parameters()):
+                p.view(-1)[:i] += 1
+            counts = torch.full((4,), math.nan)
+            updates.after(0, 5, torch.zeros(5), counts)
+        seen.update({i: x * x for i, x in enumerate(counts.tolist(), start=1) if not math.isnan(x)})
+    assert seen == pytest.approx({1: 1, 2: 2, 3: 3, 4: 4})

@@ -23,7 +23,7 @@ JUDGING: Final = frozenset({
     "known.py", "making.py", "recording.py", "report.py", "score.py", "show.py", "split.py", "summary.py", "thin.py",
 })
 """Modules that have no say in what a recording is."""
-MEASURED: Final = 1
+MEASURED: Final = 2
 """To be raised when tuimon itself measures otherwise than before, so that all is recorded anew."""
 
 

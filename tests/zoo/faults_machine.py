@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
+import psutil
 import torch
 
 from tests.zoo.bases import one_of, onset
 from tests.zoo.data import Batch, Draw
 from tests.zoo.training import Training
+
+PAUSE: Final = 0.04
+CLOCK: Final = 120.0
+"""A step counts as seconds, as where models are large: a slow one is not told before it has lasted for minutes."""
 
 
 def starved(seed: int) -> Training:
@@ -20,10 +25,10 @@ def starved(seed: int) -> Training:
 
     def sees(step: int, draw: Draw, generator: torch.Generator, size: int) -> Batch:
         if step >= start:
-            time.sleep(0.025)
+            time.sleep(PAUSE)
         return draw(generator, size)
 
-    t.sees = sees
+    t.sees, t.clock = sees, CLOCK
     return t
 
 
@@ -35,9 +40,9 @@ def slower_steps(seed: int) -> Training:
 
     def after(step: int, training: Training, monitor: Any) -> None:
         if step >= start:
-            time.sleep(0.025)  # a log on a file system that is slow
+            time.sleep(PAUSE)  # a log on a file system that is slow
 
-    t.after = after
+    t.after, t.clock = after, CLOCK
     return t
 
 
@@ -45,12 +50,14 @@ def leaking(seed: int) -> Training:
     """What each step computed is kept, as where losses are collected with their graphs."""
     t = one_of(seed, (("lstm", "AdamW"), ("gpt", "SGD")))
     kept: list[torch.Tensor] = []
+    process = psutil.Process()
     start = t.onset = onset(seed, 200, 60)
     t.steps = start + 400
 
     def after(step: int, training: Training, monitor: Any) -> None:
         if step >= start:
             kept.append(torch.ones(1 << 18))  # a megabyte that is really touched
+        monitor.log(memory=process.memory_info().rss)  # at each step: tuimon itself looks once a second
 
     t.after = after
     return t

@@ -5,7 +5,5 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-SMALL: Final[Mapping[str, str]] = {
-    "rounding-away-20": "told as too low a learning rate: `changed` was not measured, so that rounding is not seen",
-}
+SMALL: Final[Mapping[str, str]] = {}
 """Run of the small zoo -> what is said of it instead, and why."""

@@ -59,8 +59,8 @@ class Card:
         return next(iter(self.outcomes.values()))
 
     def tables(self) -> tuple[Table, ...]:
-        """Faults, healthy runs, all judges, and each false alarm of ours."""
-        return _faults(self), _healthy(self), _judges(self), *_false(self)
+        """Faults, healthy runs, all judges, how sure ours was, and each false alarm of it."""
+        return _faults(self), _healthy(self), _judges(self), _tiers(self), *_false(self)
 
     def text(self) -> str:
         """As it is printed."""
@@ -144,6 +144,19 @@ def _judge_row(name: str, of: Summary) -> tuple[str, ...]:
         name, _percent(of.found), _number(of.delay), _percent(of.first), _percent(of.among_two), _percent(of.in_time),
         _rate(of.warnings), _rate(of.criticals), _percent(of.alarmed),
     )
+
+
+def _tiers(card: Card) -> Table:
+    """What a confidence is worth: how often it was said of nothing, and how often rightly."""
+    steps = sum(one.healthy_steps for one in card.ours)
+    rows = []
+    for tier in ("high", "medium", "low"):
+        false = sum(alarm.confidence == tier for one in card.ours for alarm in one.false_warnings)
+        found = [one for one in card.ours if one.found is not None and one.found.confidence == tier]
+        right = sum(one.right_first is True for one in found)
+        rows.append((tier, _rate(Rate(false, steps)), _share(Share(right, len(found)))))
+    head = ("confidence", "false warnings per 10,000 healthy steps", "faults found with it, right cause first")
+    return Table("How sure tuimon's rules were", head, tuple(rows))
 
 
 def _false(card: Card) -> tuple[Table, ...]:

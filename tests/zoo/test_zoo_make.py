@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from tests.zoo.kinds import KINDS
-from tests.zoo.train import lost, make
+from tests.zoo.train import lost, make, slowed
 from tuimon.diagnosis.rules import RULES
+from tuimon.record.chunk import Chunk
 
 SLUGS = {rule.slug for rule in RULES} | {
     "attention-collapse", "dead-units", "logit-drift", "throughput-drop", "data-starved", "memory-growth", "straggler",
@@ -79,6 +80,14 @@ def test_every_kind_names_causes_that_exist_and_only_faults_have_any():
         assert {*kind.causes, *kind.also} <= SLUGS
         assert not {*kind.causes} & {*kind.also}
         assert not (kind.healthy and kind.catastrophic)
+
+
+def test_a_slower_clock_stretches_what_is_time_and_nothing_else():
+    chunk = replace(Chunk.of(step_time=[0.5, 0.25], throughput=[8.0, 16.0], loss=[2.0, 1.0]), times=np.array([7.0, 7.25]))
+    slow = slowed(chunk, 4.0)
+    assert {name: column.tolist() for name, column in slow.columns.items()} == {
+        "step_time": [2.0, 1.0], "throughput": [2.0, 4.0], "loss": [2.0, 1.0]}
+    assert slow.times.tolist() == [7.0, 8.0]
 
 
 @pytest.mark.nightly

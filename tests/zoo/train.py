@@ -12,6 +12,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -23,6 +24,7 @@ from tests.zoo.kinds import KINDS, Kind
 from tests.zoo.recording import Label, Recording
 from tests.zoo.training import Training, go
 from tuimon.formats.read import read
+from tuimon.record.chunk import Chunk
 
 SMOOTH = 5
 """Losses whose median is compared, so that one batch does not decide."""
@@ -45,7 +47,17 @@ def make(kind: str, seed: int, run_root: Path, kinds: Mapping[str, Kind] = KINDS
         training.onset = training.begins(found.chunks)
     label = Label(kind, which.healthy, which.causes, which.also, training.onset, training.layer or which.layer,
                   which.catastrophic, None if which.healthy else lost(losses, training.onset or 1))
-    return Recording(label, seed, training.model_name, training.optimizer_name, found.context, found.chunks)
+    chunks = tuple(slowed(chunk, training.clock) for chunk in found.chunks)
+    return Recording(label, seed, training.model_name, training.optimizer_name, found.context, chunks)
+
+
+def slowed(chunk: Chunk, clock: float) -> Chunk:
+    """The same stretch of a run whose every second took `clock` seconds: a model that many times as large."""
+    if clock == 1.0 or not len(chunk):
+        return chunk
+    times = {"step_time": clock, "data_time": clock, "throughput": 1 / clock}
+    columns = {name: values * times.get(name, 1.0) for name, values in chunk.columns.items()}
+    return replace(chunk, times=chunk.times[0] + clock * (chunk.times - chunk.times[0]), columns=columns)
 
 
 def _trained(kind: Kind, seed: int, run_dir: Path) -> Training:

@@ -77,6 +77,8 @@ class Training:
     begins: Callable[[Sequence[Chunk]], int] | None = None
     """Reads it from the log, where the fault comes by itself."""
     layer: str | None = None
+    clock: float = 1.0
+    """Seconds that each second counts as in the recording: what takes minutes to be told is over here in seconds."""
     vocabulary: int | None = None
     optimizers: list[Optimizer] = field(default_factory=list)
     """Those in use; made when the training begins."""

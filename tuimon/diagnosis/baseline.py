@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tuimon.diagnosis.model import Usual
-from tuimon.diagnosis.statistics import MAD_TO_SIGMA, READY, WINDOW, centred, robust_scale
+from tuimon.diagnosis.statistics import MAD_TO_SIGMA, READY, TO_SIGMA, TOP, WINDOW, centred, robust_scales
 from tuimon.record.chunk import Floats, Ints
 
 KEPT: Final = 1024
@@ -27,8 +27,13 @@ SAME: Final = 1e-9
 """Share of the median within which two values count as one: what is left of arithmetic."""
 COARSE: Final = 0.1
 """Share of the scale above which a log is rounded: a limit off its grid would look like a finer one."""
-Centre = tuple[float, float, float, float]
-"""Median, scale, quantum and limit of a window."""
+Centre = tuple[float, float, float, float, float]
+"""Median, scale, quantum, limit and skew of a window."""
+KNOWN: Final = 64
+"""Values from which on a window tells how skewed the noise is."""
+MOST_SKEWED: Final = 4.0
+SLOWLY: Final = 0.05
+"""Weight of one window in what is known of the skew: a spike must not make itself usual."""
 
 
 def _stride(count: int) -> int:
@@ -42,12 +47,13 @@ class Baseline:
     The window is half of what has been seen, within those limits. Values above `median + clip` are taken in as that
     limit, so that a spike cannot raise its own baseline, and a genuine shift is absorbed slowly. Median and scale
     are found anew at each of the first 64 values, then at every eighth, from the 1,024th at every sixteenth (18 us, 2
-    if foreseen): what they say is never more than an eighth of the window old.
+    if foreseen): what they say is never more than an eighth of the window old. The scale is that of deviations upwards:
+    losses near zero and gradients of small batches reach up to four times as far up as down.
     """
 
     __slots__ = (
-        "_clip", "_detrend", "_foreseen", "_limit", "_quantum", "_size", "_steps", "_values", "count", "middle",
-        "scale",
+        "_clip", "_detrend", "_foreseen", "_limit", "_quantum", "_size", "_skew", "_steps", "_values", "count",
+        "middle", "scale",
     )
 
     def __init__(self, *, detrend: bool = False, clip: float | None = None) -> None:
@@ -56,6 +62,8 @@ class Baseline:
         self._values = np.empty(3 * KEPT)
         """Up to 2 * KEPT that are learned, and behind them those that are foreseen."""
         self._steps = np.empty(3 * KEPT, np.int64)
+        self._skew = 1.0
+        """How many times as far the noise reaches up as down, as learned lately: of the series, not of its level."""
         self.clear()
 
     def clear(self) -> None:
@@ -101,13 +109,14 @@ class Baseline:
         after = np.flatnonzero(counts % np.where(counts < KEPT, 8, 16) == 0) + 1
         """How many of the values are in when the baseline is found anew."""
         windows = sliding_window_view(self._values[size - WINDOW:size + n], WINDOW)
-        found = np.empty((len(after) + 1, 4))
-        found[0] = self.middle, self.scale, self._quantum, self._limit
+        found = np.empty((len(after) + 1, 5))
+        found[0] = self.middle, self.scale, self._quantum, self._limit, self._skew
         judge = np.searchsorted(after, np.arange(n), "right")
         first = 0
         while first < len(after):
             found[first + 1:] = centres(
-                windows[after[first:]], found[first, 2], detrend=self._detrend, clip=self._clip,
+                windows[after[first:]], self.count + after[first:], found[first, 2], found[first, 4],
+                detrend=self._detrend, clip=self._clip,
             )
             accepted = np.minimum(values, found[judge, 3])
             moved = np.flatnonzero(accepted != taken)  # what is beyond its limit changes the windows that hold it
@@ -173,24 +182,35 @@ class Baseline:
         gaps = ordered[1:] - ordered[:-1]
         quantum = float(np.min(gaps, initial=math.inf, where=gaps > SAME * abs(self.middle)))
         quantum = quantum if quantum < math.inf else self._quantum
-        spread = robust_scale(window, detrend=self._detrend)
-        scale = max(spread, 1e-3 * abs(self.middle), quantum, 1e-12)
+        spread, upper = robust_scales(window, detrend=self._detrend)
+        skew = learned(self._skew, self.count, spread, upper)
+        scale = max(spread * skew, 1e-3 * abs(self.middle), quantum, 1e-12)
         above = 4 * scale if self._clip is None else self._clip
         limit = self.middle + above
         if quantum > COARSE * scale:
             limit = float(ordered[half]) + math.ceil(above / quantum) * quantum
-        self._take(self.middle, scale, quantum, limit)
+        self._take(self.middle, scale, quantum, limit, skew)
 
-    def _take(self, middle: float, scale: float, quantum: float, limit: float) -> None:
-        self.middle, self.scale, self._quantum, self._limit = middle, scale, quantum, limit
+    def _take(self, middle: float, scale: float, quantum: float, limit: float, skew: float) -> None:
+        self.middle, self.scale, self._quantum, self._limit, self._skew = middle, scale, quantum, limit, skew
 
 
-def centres(windows: Floats, quantum: float, *, detrend: bool, clip: float | None) -> Floats:
-    """Median, scale, quantum and limit, (m, 4), of m windows of an even number of values each, as `_find` finds them.
+def learned(skew: float, count: int, spread: float, upper: float) -> float:
+    """What is known of the skew after one window more, the last of `count` values."""
+    if count < KNOWN or not spread > 0:
+        return skew
+    weight = max(SLOWLY, 8 / (count - KNOWN + 8))
+    return skew + weight * (min(max(upper / spread, 1.0), MOST_SKEWED) - skew)
 
-    quantum: that of the window before the first of these.
+
+def centres(
+    windows: Floats, counts: Ints, quantum: float, skew: float, *, detrend: bool, clip: float | None
+) -> Floats:
+    """Median, scale, quantum, limit and skew, (m, 5), of m windows of an even number of values each, as `_find` does.
+
+    counts: (m,) values that have been learned by then; quantum, skew: those of the window before the first of these.
     """
-    half = windows.shape[1] // 2
+    n, half = windows.shape[1], windows.shape[1] // 2
     ordered = np.sort(windows, axis=1)
     middles = 0.5 * (ordered[:, half - 1] + ordered[:, half])
     gaps = ordered[:, 1:] - ordered[:, :-1]
@@ -198,17 +218,21 @@ def centres(windows: Floats, quantum: float, *, detrend: bool, clip: float | Non
     quanta = _last_known(gaps.min(axis=1), quantum)
     tops = ordered[:, half]
     if detrend:
-        t, squared = centred(windows.shape[1])
+        t, squared = centred(n)
         rises = np.array([t @ window for window in windows])  # a product of all at once would round otherwise
         windows = windows - t * (rises / squared)[:, None]
         ordered = np.sort(windows, axis=1)
     spreads = MAD_TO_SIGMA * np.sort(np.abs(windows - ordered[:, half, None]), axis=1)[:, half]
-    scales = np.maximum(np.maximum(spreads, 1e-3 * np.abs(middles)), np.maximum(quanta, 1e-12))
+    uppers = (ordered[:, int(TOP * n)] - ordered[:, half]) / TO_SIGMA
+    skews = np.empty(len(spreads))
+    for i, (count, spread, upper) in enumerate(zip(counts.tolist(), spreads.tolist(), uppers.tolist(), strict=True)):
+        skews[i] = skew = learned(skew, count, spread, upper)
+    scales = np.maximum(np.maximum(spreads * skews, 1e-3 * np.abs(middles)), np.maximum(quanta, 1e-12))
     above = 4 * scales if clip is None else np.full(len(scales), clip)
     limits = middles + above
     coarse = quanta > COARSE * scales
     limits[coarse] = tops[coarse] + np.ceil(above[coarse] / quanta[coarse]) * quanta[coarse]
-    return np.stack((middles, scales, quanta, limits), axis=1)
+    return np.stack((middles, scales, quanta, limits, skews), axis=1)
 
 
 def _last_known(values: Floats, before: float) -> Floats:

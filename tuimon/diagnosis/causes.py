@@ -60,15 +60,16 @@ CLEAR: Final = NEAR // 2
 def with_causes(told: Sequence[Incident], context: RunContext = ANY) -> tuple[Incident, ...]:
     """The same incidents, in the same order, each with the slug of the one that brought it about, if any.
 
-    The order is that in which they are told. Where two may cause each other, the one that began well before the other is
-    the cause, or the one told first. Clipping makes for small steps only where these follow the gradient.
+    The order is that in which they are told. Where two may cause each other, the one that began well before the other
+    is the cause, or the one told first. Clipping makes for small steps only where these follow the gradient.
     """
     able = [(at, incident) for at, incident in enumerate(told) if incident.rule in CAUSES
             and (context.follows_gradients or incident.rule != "clip-saturated")]
     found: list[Incident] = []
     for i, incident in enumerate(told):
         candidates = [(at, c) for at, c in able if at != i and explains(c, incident)]
-        first = next((c for at, c in candidates if not explains(incident, c) or _leads(c, incident, told_first=at < i)), None)
+        first = next((
+            c for at, c in candidates if not explains(incident, c) or _leads(c, incident, told_first=at < i)), None)
         found.append(replace(incident, cause=first.rule) if first else incident)
     return tuple(found)
 

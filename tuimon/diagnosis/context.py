@@ -16,6 +16,7 @@ def context_of(info: RunInfo) -> RunContext:
         clips=info.clips,
         tensor_names=tuple(entry.name for entry in info.tensors),
         tensor_sizes=tuple(entry.numel for entry in info.tensors),
+        dtypes=tuple(sorted({entry.dtype for entry in info.tensors if entry.trained})),
         layers={name: tuple(where) for name, where in info.table.layers().items()},
         probes=info.probes,
     )

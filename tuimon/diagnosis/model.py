@@ -48,6 +48,8 @@ class RunContext:
     """Whether the script clips by itself; None where unknown."""
     tensor_names: tuple[str, ...] = ()
     tensor_sizes: tuple[int, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    """Of the trained tensors, each once, e.g. "bfloat16"."""
     layers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Layer name -> indices of its trained tensors, in model order."""
     probes: tuple[ProbeEntry, ...] = ()

@@ -15,10 +15,11 @@ from typing import Final, Protocol
 import numpy as np
 
 from tuimon.diagnosis.baseline import KEPT, SETTLED, Baseline
+from tuimon.diagnosis.limits import DIP, EARLY, FEW_CHANGED, HIGH_UPDATE, LOG2, LOG4, LOG_HIGH_UPDATE
 from tuimon.diagnosis.pace import SIZE as STRETCH
 from tuimon.diagnosis.pace import is_timed
 from tuimon.diagnosis.rows import UPDATE
-from tuimon.diagnosis.signals import DIP, EARLY, FEW_CHANGED, HIGH_UPDATE, LOG2, LOG4, LOG_HIGH_UPDATE, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.statistics import WINDOW, Blocks
 from tuimon.record.chunk import Bools, Chunk, Floats, Ints
 

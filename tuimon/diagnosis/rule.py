@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from tuimon.diagnosis.activations import Sampled
 from tuimon.diagnosis.layers import Profile, Profiles
+from tuimon.diagnosis.limits import NEAR
 from tuimon.diagnosis.model import Category, Confidence, Evidence, Incident, RunContext, Severity
 from tuimon.diagnosis.rows import ROW
-from tuimon.diagnosis.signals import NEAR, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, fold, rate
 from tuimon.record.chunk import Bools, Mark
 

@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Final
 
 from tuimon.diagnosis.activations import Activations
 from tuimon.diagnosis.baseline import Baseline
 from tuimon.diagnosis.layers import Layers, Profile, Profiles
+from tuimon.diagnosis.limits import (
+    DIP,
+    EARLY,
+    FEW_CHANGED,
+    HIGH_UPDATE,
+    HOLD,
+    LOG2,
+    LOG4,
+    LOG5,
+    LOG_HIGH_UPDATE,
+    LONG_AGO,
+    OUTLYING,
+    SMOOTHED,
+)
 from tuimon.diagnosis.model import RunContext, Usual
 from tuimon.diagnosis.pace import Pace
 from tuimon.diagnosis.rates import Rates
@@ -35,23 +48,6 @@ from tuimon.diagnosis.statistics import READY, WINDOW, Blocks, Cusum, Ewma
 from tuimon.diagnosis.turns import Turns
 from tuimon.record.chunk import Chunk, Mark
 
-LOG2: Final = math.log(2.0)
-LOG4: Final = math.log(4.0)
-EARLY: Final = 100
-"""Rows after a start that the early rules were measured on."""
-HOLD: Final = 256
-"""Rows for which an open critical incident keeps the baselines as they were."""
-NEAR: Final = 3
-"""Rows within which two channels count as agreeing."""
-LONG_AGO: Final = -(1 << 40)
-HIGH_UPDATE: Final = 2e-2
-"""An update ratio beyond which a step changes the weights too much."""
-DIP: Final = 3
-"""Update ratios in a row that are not high, and end the stretch of those that are."""
-FEW_CHANGED: Final = 0.10
-"""Share of the weights below which a step changes but few of them."""
-LOG_HIGH_UPDATE: Final = math.log10(HIGH_UPDATE)
-
 
 class Signals:
     """The row of the moment and what it means against the run so far. `None`: not measured, or no baseline yet."""
@@ -69,8 +65,10 @@ class Signals:
         self.attempt_rows = 0
         """Rows since the run started or was resumed."""
         self.step = 0
+        self.is_resumed = False
+        """Whether this is no first attempt."""
         self.disturbances = 0
-        """How often the baselines were kept from learning or put back: what was foreseen before is void."""
+        """How often baselines were kept from learning or put back: what was foreseen before is void."""
         self.rows = Rows(Chunk.empty())
         self.profiles: Profiles | None = None
         self._at = 0
@@ -80,8 +78,7 @@ class Signals:
         self.grad_base = Baseline(clip=LOG4)
         """Of log grad_norm."""
         self.others = {"update_ratio": Baseline(), "step_time": Baseline()}
-        self.loss_cusum = Cusum()
-        self.grad_ewma = Ewma(0.2, 0.0)
+        self.loss_cusum, self.grad_ewma = Cusum(), Ewma(0.2, 0.0)
         self.loss_drift = Cusum(slack=0.5, limit=15.0)
         """The slow sister of `loss_cusum`: a shift of one sigma within about 27 rows."""
         self.ratio_ewma = Ewma(0.1)
@@ -233,6 +230,7 @@ class Signals:
     def mark(self, mark: Mark) -> None:
         """A break in the run: an attempt starts anew, a rollback puts baselines back, an override leaves them alone."""
         if mark.kind == "attempt":
+            self.is_resumed = self.step > 0
             self.rollback(LONG_AGO)
         elif mark.kind == "override":
             self.turns.overridden(self.attempt_rows)
@@ -285,8 +283,6 @@ class Signals:
         found = {"loss": self.loss_base.usual(), **{name: base.usual() for name, base in self.others.items()},
                  "grad_norm": self.grad_base.usual(math.exp)}
         return {name: usual for name, usual in found.items() if usual is not None}
-
-    # ------------------------------------------------------------------ one channel each
 
     def _turn(self, lr: float | None, tokens: float | None) -> None:
         """What is usual of the loss, after another size of the steps also of gradients, is learned anew."""
@@ -356,6 +352,10 @@ class Signals:
         """
         return self.lowest < 0
 
+    def grad_limit(self, times: float, sigmas: float) -> float:
+        """Times its usual that the gradient norm must reach: so many, or so many standard deviations of its noise."""
+        return max(times, math.exp(min(sigmas * self.grad_base.scale, 50.0)))
+
     @property
     def loss_alarm(self) -> bool:
         """Whether the loss is significantly above its baseline: CUSUM over 8, or three in a row beyond 3 sigma."""
@@ -378,7 +378,7 @@ class Signals:
                 stirs = True
                 if self.grad_rose is None:
                     self.grad_rose = step
-            if self.grad_times > 5 or smooth > LOG2:
+            if over > max(LOG5, OUTLYING * base.scale) or smooth > max(LOG2, OUTLYING * SMOOTHED * base.scale):
                 self.grad_alarm_row = self.attempt_rows
             stirs = stirs or smooth > LOG2
         if stirs or self.grad_stirs:

@@ -21,6 +21,9 @@ READY: Final = 16
 """Values before a baseline says anything."""
 WINDOW: Final = 128
 MAD_TO_SIGMA: Final = 1.4826
+TOP: Final = 0.9
+TO_SIGMA: Final = 1.2816
+"""The quantile by which an upper half is measured, and how many standard deviations it lies above the median."""
 
 
 @cache
@@ -32,13 +35,18 @@ def centred(n: int) -> tuple[Floats, float]:
 
 def robust_scale(values: Floats, *, detrend: bool) -> float:
     """1.4826 x MAD of a window, after taking out its straight line if asked; in the unit of the values."""
+    return robust_scales(values, detrend=detrend)[0]
+
+
+def robust_scales(values: Floats, *, detrend: bool) -> tuple[float, float]:
+    """The same, and the standard deviation as the upper half alone tells it: that of its 90th percentile."""
     n = len(values)
     if detrend:
         t, squared = centred(n)
         values = values - t * (float(t @ values) / squared)
-    half = n // 2
-    middle = np.sort(values)[half]  # of so few values faster than np.partition
-    return MAD_TO_SIGMA * float(np.sort(np.abs(values - middle))[half])
+    ordered, half = np.sort(values), n // 2  # of so few values faster than np.partition
+    above = float(ordered[int(TOP * n)] - ordered[half]) / TO_SIGMA
+    return MAD_TO_SIGMA * float(np.sort(np.abs(values - ordered[half]))[half]), above
 
 
 class Cusum:

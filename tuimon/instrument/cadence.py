@@ -37,7 +37,8 @@ SPARE: Final = 0.005
 EARLY_STEPS: Final = 64
 EARLY_SECONDS: Final = 0.05
 EARLY_BYTES: Final = 2 << 30
-"""Weights are read five times and written twice: 32 measurements of that size take a second at 500 GB/s."""
+"""Weights are read five times and written twice (in half precision seven and three times): 32 measurements of that
+size take a second at 500 GB/s."""
 SPARSEST: Final = 16
 """An update measured more rarely than this says too little (instrumentation notes, 2.2)."""
 FIRST: Final = 8

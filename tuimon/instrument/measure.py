@@ -260,11 +260,7 @@ class Probe:
         self.overrides.restore_lr(k)
         if now.everything and now.stepped[k]:
             began = time.perf_counter()
-            first, last = self.tracked.spans[k]
-            self._updates.after(first, last, self._sheet.changes[now.slot])
-            covered = max(first, self._updates.block[0]), min(last, self._updates.block[1])
-            if covered[0] < covered[1] and covered not in now.moved:
-                now.moved.append(covered)
+            self._sheet.measure_moves(now, k, optimizer, self._updates)
             self._extra += time.perf_counter() - began
         return self._finish_after(k)
 

@@ -92,7 +92,7 @@ class Outbox:
 
     def _hand_over(self, done: Finished, ring: Ring, tracked: Tracked) -> None:
         row, tensors = ring.read(done.slot), len(tracked)
-        values = rows.scalars(row, tensors, done)
+        values = rows.scalars(row, tensors, done, tracked.counts)
         if done.sample is not None:
             probed = done.sample.read()
             self._sink.probes(done.step, *probed)

@@ -1,6 +1,7 @@
 """A row of the ring, made into the names of the log. Pure: numbers in, numbers out.
 
-Layout of a row of float32: the head, then for P tracked tensors the norms of gradients, of weights, of changes.
+Layout of a row of float32: the head, then for P tracked tensors the norms of gradients, of weights, of changes; then
+for those of `Counts` how many of their elements changed, as roots: the norm of ones.
 Sums are taken in float64. What was not measured gets no name; what was measured and is not finite stays as it is.
 """
 
@@ -30,6 +31,16 @@ _FROM_HEAD: Final = {LOSS: "loss", LOSS_SCALE: "loss_scale", LR: "lr", LR_SCHEDU
 Vector = NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The tensors of which it is counted how many elements a step changes; nearly always none."""
+
+    at: NDArray[np.int64]
+    """(Q,) their indices among the tracked ones, ascending."""
+    sizes: NDArray[np.int64]
+    """(Q,) their elements."""
+
+
 @dataclass(slots=True)
 class Finished:
     """One completed step on its way to the log."""
@@ -47,6 +58,8 @@ class Finished:
     """Stretches whose changes were written."""
     moved_all: bool
     """Whether these cover every tensor that was stepped."""
+    resting: set[int]
+    """Counted tensors whose learning rate was zero."""
     vectors: bool
     """Whether the log wants the per-tensor values of this step."""
     values: dict[str, float]
@@ -61,7 +74,7 @@ class Finished:
     """Whether the next step has begun, so that nothing can be added."""
 
 
-def scalars(row: Vector, tensors: int, done: Finished) -> dict[str, float]:
+def scalars(row: Vector, tensors: int, done: Finished, counts: Counts) -> dict[str, float]:
     """Everything measured at that step except what the script logged."""
     values = dict(done.values)
     for index, name in _FROM_HEAD.items():
@@ -83,7 +96,19 @@ def scalars(row: Vector, tensors: int, done: Finished) -> dict[str, float]:
         values["update_norm"] = _norm(np.concatenate([changes[a:b] for a, b in done.moved]))
         if values.get("param_norm", 0) != 0:
             values["update_ratio"] = values["update_norm"] / values["param_norm"]
+        if len(counts.at) and not values.get("skipped"):
+            values |= _changed(row, tensors, done, counts)
     return values
+
+
+def _changed(row: Vector, tensors: int, done: Finished, counts: Counts) -> dict[str, float]:
+    """The share of the counted elements that changed, of tensors that the step was to move; none where it was none."""
+    grads, roots = row[HEAD:HEAD + tensors][counts.at], row[HEAD + 3 * tensors:HEAD + 3 * tensors + len(counts.at)]
+    asked = np.array(done.seen, np.bool_)[counts.at] & np.isfinite(grads) & (grads > 0)
+    asked &= ~np.isin(counts.at, list(done.resting))
+    of = int(counts.sizes[asked].sum())
+    changed = np.square(roots[asked], dtype=np.float64).sum()
+    return {"changed": min(1.0, float(changed) / of)} if of else {}
 
 
 def vectors(

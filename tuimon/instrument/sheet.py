@@ -13,6 +13,7 @@ from tuimon.instrument import rows
 from tuimon.instrument.step import Step
 from tuimon.instrument.tracked import Tracked, local
 from tuimon.instrument.transfer import Ring, on_host
+from tuimon.instrument.updates import Updates
 
 
 class Sheet:
@@ -20,11 +21,14 @@ class Sheet:
 
     def __init__(self, tracked: Tracked, device: torch.device) -> None:
         tensors = len(tracked)
-        self.tracked, self.ring = tracked, Ring(rows.HEAD + 3 * tensors, device)
+        self.tracked, self._width = tracked, rows.HEAD + 3 * tensors + len(tracked.counts.at)
+        self.ring = Ring(self._width, device)
         self.grads, self.weights, self.changes = (
             [row[rows.HEAD + i * tensors:rows.HEAD + (i + 1) * tensors] for row in self.ring.rows] for i in range(3)
         )
         """Per row, (P,) norms."""
+        self.counts = [row[rows.HEAD + 3 * tensors:] for row in self.ring.rows]
+        """Per row, (Q,) roots of how many elements changed, of the tensors that are counted."""
         self.heads = [list(row[:rows.HEAD].unbind()) for row in self.ring.rows]
         """Per row, 0-dim tensors."""
 
@@ -72,7 +76,14 @@ class Sheet:
         else:
             self.grads[now.slot][first:last].div_(scale)
 
+    def measure_moves(self, now: Step, k: int, optimizer: Optimizer, updates: Updates) -> None:
+        """Write how far the k-th optimizer has moved its tensors, as far as that is measured at this step."""
+        covered = updates.after(*self.tracked.spans[k], self.changes[now.slot], self.counts[now.slot])
+        if covered is not None and covered not in now.moved:
+            now.moved.append(covered)
+        now.resting |= self.tracked.resting(optimizer)
+
     def send(self, now: Step) -> None:
         """Queue the row on its way to the host."""
-        tensors = len(self.tracked)
-        self.ring.send(now.slot, rows.HEAD + tensors * (3 if now.everything else 1 if any(now.seen) else 0))
+        lean = rows.HEAD + (len(self.tracked) if any(now.seen) else 0)
+        self.ring.send(now.slot, self._width if now.everything else lean)

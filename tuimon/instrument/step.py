@@ -68,6 +68,7 @@ class Step:
     seen: list[bool]
     head: set[int] = field(default_factory=set)
     moved: list[tuple[int, int]] = field(default_factory=list)
+    resting: set[int] = field(default_factory=set)
     limit: float | None = None
     skipped: float | None = None
     evaluated: bool = False
@@ -106,8 +107,8 @@ class Step:
         return Finished(
             step=step, time=time.time(), slot=self.slot, head=set() if is_lost else self.head,
             seen=[False] * len(self.seen) if is_lost else self.seen, weights=self.everything and not is_lost,
-            moved=[] if is_lost else self.moved, moved_all=all(self.stepped) and covers_all, vectors=self.vectors,
-            values=values, held=held, logged=self.logged,
+            moved=[] if is_lost else self.moved, moved_all=all(self.stepped) and covers_all,
+            resting=self.resting, vectors=self.vectors, values=values, held=held, logged=self.logged,
         )
 
     def known(self, tokens_per_step: int | None, took: float | None) -> dict[str, float]:

@@ -7,6 +7,7 @@ later finds its place there. Norms are left on the device.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tuimon.instrument.rounding import may_round_away, resting
+from tuimon.instrument.rows import Counts
 from tuimon.instrument.state import own_name, unwrapped
 from tuimon.record.tensors import TensorEntry
 
@@ -89,6 +92,8 @@ class Tracked:
         self._dtype = None if any(p.dtype == torch.float64 for p in self.params) else torch.float32
         self._zero = torch.zeros((), dtype=torch.float32, device=device)
         self.plain = plain
+        self._counted = at = may_round_away(model, optimizers, held)
+        self.counts = Counts(np.array(at, np.int64), np.array([local(self.params[i]).numel() for i in at], np.int64))
 
     def __len__(self) -> int:
         return len(self.params)
@@ -136,6 +141,23 @@ class Tracked:
         """Write the L2 norms of dense tensors, one per parameter of some stretch, to `out`."""
         if tensors and not (self._alike and self._at_once(tensors, out)):
             self._norms(tensors, out)
+
+    def count(self, moves: list[Tensor], start: int, out: Tensor) -> None:
+        """Write the roots of how many elements differ from zero to `out` (Q,), which is for all counted tensors.
+
+        `moves` are what was added to the tensors from `start` on, and are used up. A norm of order 0 would leave them,
+        but has no fused kernel on a device, and on the CPU counts a tensor's elements to 2**24 only; this to 2**27.
+        """
+        first, last = bisect_left(self._counted, start), bisect_left(self._counted, start + len(moves))
+        if first < last:
+            mine = [moves[i - start] for i in self._counted[first:last]]
+            torch._foreach_sign_(mine)
+            self.norms_of(mine, out[first:last])
+
+    def resting(self, optimizer: Optimizer) -> set[int]:
+        """The counted tensors that this optimizer has left where they were on purpose."""
+        still = resting(optimizer) if self._counted else set()
+        return {i for i in self._counted if id(self.params[i]) in still} if still else set()
 
     @staticmethod
     def _dtype_of(tensor: Tensor) -> torch.dtype | None:

@@ -64,11 +64,6 @@ class Updates:
         """Whether one measurement covers every tensor."""
         return self._block == (0, len(self._tracked))
 
-    @property
-    def block(self) -> tuple[int, int]:
-        """The stretch of tensors that the measurement under way covers."""
-        return self._block
-
     def begin(self) -> None:
         """Choose the block for the coming step and make its buffers."""
         tracked = self._tracked
@@ -100,9 +95,15 @@ class Updates:
         if buffers:
             torch._foreach_copy_(buffers, params)  # one launch for all
 
-    def after(self, start: int, stop: int, out: Tensor) -> None:
-        """Write the norms of what was added since to `out`, which is (P,) for all tensors."""
+    def after(self, start: int, stop: int, norms: Tensor, counts: Tensor) -> tuple[int, int] | None:
+        """Write the norms of what was added since to `norms` (P,), and what is counted of it to `counts` (Q,).
+
+        Both are for all tensors; which of the stretch the block covers is returned, None where none.
+        """
         buffers, params, first, last = self._pairs(start, stop)
-        if buffers:
-            torch._foreach_sub_(buffers, params)
-            self._tracked.norms_of(buffers, out[first:last])
+        if not buffers:
+            return None
+        torch._foreach_sub_(buffers, params)
+        self._tracked.norms_of(buffers, norms[first:last])
+        self._tracked.count(buffers, first, counts)
+        return first, last

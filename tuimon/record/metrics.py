@@ -44,7 +44,9 @@ METRICS: dict[str, Metric] = {
         Metric("tokens", "tokens", "tokens", False, "Tokens that went into this step."),
         Metric("throughput", "throughput", "tokens/s", False, "tokens / step_time."),
         Metric("overhead", "overhead", "", False, "Share of the step that measuring takes; on the CPU only."),
-        Metric("changed", "weights changed", "", False, "Share of the weights that the step changed at all, 0 to 1."),
+        Metric("changed", "weights changed", "", False,
+               "Share of the weights that the step changed at all, 0 to 1; of those in bfloat16 or float16, where "
+               "small updates round away, as in float32 nearly all change."),
         Metric("memory", "memory", "B", False,
                "Bytes that the training process holds: allocated on its device, resident on the CPU."),
         Metric("attention_logit", "attention logit", "", True, "Upper bound of |q.k| / sqrt(d), largest over layers."),

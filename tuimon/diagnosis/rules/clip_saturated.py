@@ -25,11 +25,12 @@ from collections import deque
 
 import numpy as np
 
+from tuimon.diagnosis.limits import EARLY
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.outlook import Outlook
 from tuimon.diagnosis.rows import ROW
 from tuimon.diagnosis.rule import Episode, Rule, Story
-from tuimon.diagnosis.signals import EARLY, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, fold, number
 from tuimon.record.chunk import Bools
 
@@ -131,9 +132,10 @@ class ClipSaturated(Rule):
         """In words."""
         n = episode.numbers
         share, verb = number(100 * n["share"]), "were" if over else "are"
+        norms = f"{count(int(n['of']))} gradient norms"
         if n["cut"]:
             headline = "Clipping cuts nearly every step"
-            why = (f"{share} % of {count(int(n['of']))} gradient norms {verb} above twice the limit {number(n['limit'])} "
+            why = (f"{share} % of {norms} {verb} above twice the limit {number(n['limit'])} "
                    f"(usual {number(n['norm'])}): the limit sets the size of the steps, not the gradient.")
             if self.context.follows_gradients and not over:
                 times = n["norm"] / n["limit"]
@@ -144,7 +146,7 @@ class ClipSaturated(Rule):
             )
         else:
             headline = "Gradient norm is logged after clipping"
-            why = (f"{share} % of {count(int(n['of']))} gradient norms {verb} at the same ceiling, {number(n['limit'])}: that is the "
+            why = (f"{share} % of {norms} {verb} at the same ceiling, {number(n['limit'])}: that is the "
                    "norm after clipping, and an explosion would not show.")
             advice = ("log what clip_grad_norm_ returns: the norm before clipping",)
         if over:

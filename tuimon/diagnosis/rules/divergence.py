@@ -25,10 +25,11 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from tuimon.diagnosis.limits import EARLY
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rows import LEARNABLE, STIR
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
-from tuimon.diagnosis.signals import EARLY, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.statistics import READY, median, slope
 from tuimon.diagnosis.wording import count, fold, number
 

@@ -14,7 +14,8 @@ Confused with: the first fifty steps, when norms are high and fall; one odd batc
 clipping, which hides all.
 
 Rule: r is the norm over the median of the last 128. Critical: r > 10 on three rows in a row, or r > 3 and rising
-for three rows while the loss alarm stands. No absolute limit works: in 1,205 successful AlgoPerf runs the median
+for three rows while the loss alarm stands; where the norm is noisier than a factor of two or so, also above 3.5 and 2.5
+standard deviations of its logarithm. No absolute limit works: in 1,205 successful AlgoPerf runs the median
 norm spans 0.007 to 182. False alarms: 0 in 349 healthy runs' first 100 steps.
 
 Source: reference 2.5.
@@ -34,6 +35,9 @@ from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.statistics import READY
 from tuimon.diagnosis.wording import count, fold, number
 from tuimon.record.chunk import Bools
+
+TENFOLD, THREEFOLD = 3.5, 2.5
+"""Standard deviations of the log norm that stand for a factor of ten, of three, where the noise is large."""
 
 
 class ExplodingGradients(Rule):
@@ -63,8 +67,8 @@ class ExplodingGradients(Rule):
         if self.episode:
             self._follow(now.grad, now)
         elif times is not None:
-            self.tenfold = self.tenfold + 1 if times > 10 else 0
-            self.threefold = self.threefold + 1 if times > 3 else 0
+            self.tenfold = self.tenfold + 1 if times > now.grad_limit(10, TENFOLD) else 0
+            self.threefold = self.threefold + 1 if times > now.grad_limit(3, THREEFOLD) else 0
             rising = self.threefold >= 3 and now.grad_climb >= 2 and now.loss_alarm
             if self.tenfold >= 3 or rising:
                 usual = math.exp(now.grad_base.middle)

@@ -8,10 +8,12 @@ grow. It precedes explosions and loss spikes by some steps.
 What to try: watch the loss; clip at 1.0; lower the learning rate by a third if it goes on for more than a few
 hundred steps.
 
-Confused with: a single odd batch; slow growth over thousands of steps, which healthy runs show; the first fifty steps.
+Confused with: a single odd batch; slow growth over thousands of steps, which healthy runs show; the first
+hundred steps.
 
 Rule: the mean of log(norm / median of the last 128), exponentially weighted with 0.2 and winsorised at log 4, above
-log 2, from step 50 on. Over when below log 1.5 for 30 steps. False alarms: 0 in 19,432 healthy steps.
+log 2 and above four of its own standard deviations, eight rows in a row, from step 100 on. Over when below log 1.5 for
+30 steps. False alarms: 0 in 19,432 healthy steps.
 
 Source: reference 2.5.
 """
@@ -20,14 +22,16 @@ from __future__ import annotations
 
 import math
 
+from tuimon.diagnosis.limits import LOG2, OUTLYING, SMOOTHED
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rows import STIR
 from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause, rate_cut
-from tuimon.diagnosis.signals import LOG2, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, fold, number
 
-SETTLED = 50
+SETTLED = 100
 """Rows until gradient norms have found their level."""
+LASTS = 8
 
 
 class GradientInstability(Rule):
@@ -37,8 +41,12 @@ class GradientInstability(Rule):
     wakes = STIR
     rescue_helps = True
 
+    def clear(self) -> None:
+        """No streak."""
+        self.streak = 0
+
     def waits_for(self, now: Signals) -> tuple[str, ...]:
-        """The first fifty rows are no baseline."""
+        """The first hundred rows are no baseline."""
         if "grad_norm" in now.seen and now.grad_base.count < SETTLED:
             return (f"{SETTLED} values of grad_norm",)
         return super().waits_for(now)
@@ -49,7 +57,9 @@ class GradientInstability(Rule):
             return
         level = now.grad_ewma.value
         if self.episode is None:
-            if level > LOG2 and now.attempt_rows >= SETTLED:
+            high = level > max(LOG2, OUTLYING * SMOOTHED * now.grad_base.scale)
+            self.streak = self.streak + 1 if high and now.attempt_rows >= SETTLED else 0
+            if self.streak >= LASTS:
                 usual = math.exp(now.grad_base.middle)
                 self.open(
                     now,

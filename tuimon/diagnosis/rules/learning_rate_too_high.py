@@ -28,10 +28,11 @@ from __future__ import annotations
 
 import math
 
+from tuimon.diagnosis.limits import DIP, HIGH_UPDATE, LONG_AGO, NEAR
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rows import STEEP, STIR, WINDOW_FULL
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
-from tuimon.diagnosis.signals import DIP, HIGH_UPDATE, LONG_AGO, NEAR, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.statistics import lag_one, ranked
 from tuimon.diagnosis.wording import count, number, rate
 

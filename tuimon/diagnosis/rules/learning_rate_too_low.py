@@ -28,11 +28,12 @@ import math
 
 import numpy as np
 
+from tuimon.diagnosis.limits import EARLY
 from tuimon.diagnosis.model import Evidence, RunContext
 from tuimon.diagnosis.outlook import Outlook
 from tuimon.diagnosis.rows import BLOCK
 from tuimon.diagnosis.rule import Episode, Rule, Story
-from tuimon.diagnosis.signals import EARLY, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, number, rate
 from tuimon.record.chunk import Bools
 

@@ -68,11 +68,11 @@ class LossDrift(Rule):
         noise = f"noise {number(n['scale'])}"
         since = f"since step {count(episode.onset)}"
         if level > before:
-            why = (f"Loss {'rose' if over else 'has been rising'} slowly {since}: {number(level)}, {number(level - before)} "
-                   f"above its level before ({number(before)}; {noise}).")
+            why = (f"Loss {'rose' if over else 'has been rising'} slowly {since}: {number(level)}, "
+                   f"{number(level - before)} above its level before ({number(before)}; {noise}).")
         else:
-            why = (f"Loss {'was' if over else 'has been'} above its course more often than chance allows {since}; by now "
-                   f"it is {number(level)}, and was {number(before)} before ({noise}).")
+            why = (f"Loss {'was' if over else 'has been'} above its course more often than chance allows {since}; by "
+                   f"now it is {number(level)}, and was {number(before)} before ({noise}).")
         if over:
             why += f" Back at its level since step {count(episode.calm_since)}."
         why = f"{why} {rate_cause(episode)}".strip()

@@ -11,7 +11,7 @@ rarer.
 
 Confused with: an outlier batch. The loss of one step is measured before that step's update, so a single high loss
 says something about the batch and nothing about the model; it is not a spike. Divergence is a spike that does not
-come back.
+come back. A run that was resumed finds its level again by itself: its first 128 steps are left to divergence.
 
 Rule: z is the distance from the median of the last 128 losses in robust standard deviations; S = max(0, S + min(z,
 3) - 1) above 8, or three in a row beyond 3. Onset is where S left zero. Every 64 steps: recovered if the median of
@@ -34,7 +34,7 @@ from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rows import STIR
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import Signals
-from tuimon.diagnosis.statistics import READY, median
+from tuimon.diagnosis.statistics import READY, WINDOW, median
 from tuimon.diagnosis.wording import count, number
 
 VERDICT = 64
@@ -66,6 +66,8 @@ class LossSpike(Rule):
         if self.episode is None:
             if not now.loss_alarm:
                 self.armed = True
+            elif now.is_resumed and now.attempt_rows <= WINDOW:
+                self.armed = False
             elif self.armed:
                 middle, scale = now.loss_rise
                 self.open(

@@ -13,17 +13,21 @@ Confused with: embeddings, whose unused rows do not change; layers that are cut 
 also in float32.
 
 Rule: the share of weights that a step changes below 10 % at five measured steps in a row; critical below 2 %. Not while
-the learning rate is zero, not at skipped steps. Models in float32 change nearly all of their weights at each step.
+the learning rate is zero, nor at skipped steps; not told before it has warmed up. Where it has fallen below 30 % of its
+peak, as at the end of a schedule, for information only. Models in float32 change nearly all of their weights at each
+step: nothing is measured there. Of those in bfloat16 and float16 tuimon counts what torch's own optimizers step, which
+forget what is rounded away, but for embeddings that nothing else shares and weights without a gradient.
 
 Source: reference 2.16.
 """
 
 from __future__ import annotations
 
-from tuimon.diagnosis.model import Evidence
+from tuimon.diagnosis.limits import FEW_CHANGED, HALF
+from tuimon.diagnosis.model import Evidence, Severity
 from tuimon.diagnosis.rows import CHANGED
 from tuimon.diagnosis.rule import Episode, Rule, Story
-from tuimon.diagnosis.signals import FEW_CHANGED, Signals
+from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, number
 
 HARDLY_ANY = 0.02
@@ -40,6 +44,13 @@ class LowPrecisionStagnation(Rule):
         """No streak."""
         self.streak = self.hardly = self.first = 0
 
+    def waits_for(self, now: Signals) -> tuple[str, ...]:
+        """Nothing is amiss where no weights are in half precision: it then has nothing to look at."""
+        missing = super().waits_for(now)
+        if missing and self.context.dtypes and not any(kind in HALF for kind in self.context.dtypes):
+            return (f"weights in {' or '.join(HALF)}",)
+        return missing
+
     def row(self, now: Signals) -> None:
         """Look at a measured share."""
         share = now.value("changed")
@@ -53,12 +64,13 @@ class LowPrecisionStagnation(Rule):
         self.first = self.first if self.streak else now.step
         self.streak += 1
         self.hardly = self.hardly + 1 if share < HARDLY_ANY else 0
-        if self.episode is None and self.streak >= SAMPLES:
-            self.open(now, self.first, "warning", "high", share=share, lowest=share)
+        if self.episode is None and self.streak >= SAMPLES and not now.rates.warming:
+            severity: Severity = "info" if now.rates.decayed else "warning"
+            self.open(now, self.first, severity, "high", share=share, lowest=share)
         if self.episode:
             n = self.episode.numbers
             n["share"], n["lowest"] = share, min(n["lowest"], share)
-            if self.hardly >= SAMPLES:
+            if self.hardly >= SAMPLES and not now.rates.decayed:
                 self.worsen(now, "high")
 
     def tell(self, episode: Episode, *, over: bool) -> Story:

@@ -130,8 +130,9 @@ class NoLearning(Rule):
                 f"and moved less than {number(n['bound'])} % in {count(int(n['stuck']))} steps."
             )
         else:
-            origin = (f"a blind guess among {count(round(math.exp(n['start'])))} is {number(n['start'])}" if n["guessed"]
-                      else f"it began at {number(n['start'])}{guess}")
+            origin = f"it began at {number(n['start'])}{guess}"
+            if n["guessed"]:
+                origin = f"a blind guess among {count(round(math.exp(n['start'])))} is {number(n['start'])}"
             why = (
                 f"Loss {'was' if over else 'is'} {number(n['level'])}, and {origin}: "
                 f"at best {number(max(0.0, n['bound']))} % better after {count(episode.detected)} steps."

@@ -12,7 +12,8 @@ Confused with: steps that a GradScaler skips; a warm-up that begins at zero; wei
 change cannot be told.
 
 Rule: a layer whose every measured tensor moved by exactly nothing at five measured steps in a row, with a gradient each
-time and a learning rate above zero. An exact test: no statistics.
+time and a learning rate above zero. An exact test: no statistics. For information where weights are in half precision
+and the learning rate has decayed below 30 % of its peak: the last steps of such a run are too small for gains near 1.
 
 Source: reference 2.15.
 """
@@ -22,6 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from tuimon.diagnosis.layers import Profile, Profiles
+from tuimon.diagnosis.limits import HALF
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rule import Episode, Rule, Story
 from tuimon.diagnosis.signals import Signals
@@ -62,7 +64,8 @@ class NotUpdating(Rule):
                 self.close(now)
             return
         if self.episode is None:
-            self.open(now, min(self.since[i][0] for i in convicted), "warning", "high")
+            fading = now.rates.decayed and not set(HALF).isdisjoint(self.context.dtypes)
+            self.open(now, min(self.since[i][0] for i in convicted), "info" if fading else "warning", "high")
         assert self.episode is not None
         self.episode.layer = now.layers.names[max(convicted)]
         self.episode.numbers |= {"layers": float(len(convicted)), "of": float(len(now.layers.tensors))}

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 
+from tuimon.diagnosis.limits import OUTLYING
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rows import LEARNABLE, STIR
 from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice
@@ -58,7 +59,7 @@ class OutlierBatch(Rule):
             self.close(now)
         elif odd is None and now.z_spell == 1 and now.loss < LEARNABLE:
             times = now.grad_times or 0.0
-            if now.z > FAR or (now.z > FAR_WITH_GRADIENT and times > 5):
+            if now.z > FAR or (now.z > FAR_WITH_GRADIENT and times > now.grad_limit(5, OUTLYING)):
                 base = now.loss_base
                 self.odd = {"step": float(now.step), "loss": now.loss, "z": now.z, "times": times,
                             "middle": base.middle, "limit": base.middle + FAR_WITH_GRADIENT * base.scale}

@@ -1,7 +1,7 @@
 """sudden-drop (T109): the loss fell within a few steps to a level that learning does not explain.
 
-Symptom: after a quiet stretch the loss falls by a quarter or more within about thirty steps, and stays there. It may leap
-first: a model that has learned without the answer does not use it at once.
+Symptom: after a quiet stretch the loss falls by a quarter or more within about thirty steps, and stays there. It may
+leap first: a model that has learned without the answer does not use it at once.
 
 Why it happens: the labels have leaked into the inputs (a mask that no longer hides the future, a shifted target); the
 same data come again after a resume, and are remembered; padding or easy samples fill the batches; the loss is divided
@@ -109,8 +109,8 @@ class SuddenDrop(Rule):
         share = 100 * (n["before"] - n["after"]) / abs(n["before"])
         fall = f"from {number(n['before'])} to {number(n['after'])} ({number(share)} %)"
         if n["leapt"]:
-            why = (f"Loss leapt at step {count(episode.onset)}, and by step {count(episode.detected)} it had fallen far below "
-                   f"where it was before: {fall}.")
+            why = (f"Loss leapt at step {count(episode.onset)}, and by step {count(episode.detected)} it had fallen far "
+                   f"below where it was before: {fall}.")
         else:
             why = f"Loss fell {fall} within about thirty steps, which the trend before does not explain."
         if math.isfinite(n["val"]):
