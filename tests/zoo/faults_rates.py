@@ -20,8 +20,7 @@ def jumping(times: float, at: int, sound: Schedule) -> Schedule:
 
 
 def vanishing_of(schedule: Schedule, steps: int) -> int:
-    """The first step after its peak at which the rate is below a hundredth of it: from there on next to nothing is
-    learned, whether or not it is exactly zero yet."""
+    """The first step after its peak at which the rate is below a hundredth of it, whether or not it is zero yet."""
     rates = [schedule(step) for step in range(1, steps + 1)]
     peak = rates.index(max(rates))
     return next(step for step, rate in enumerate(rates, 1) if step > peak and rate < 0.01 * rates[peak])

@@ -135,8 +135,7 @@ class Signals:
         self.window: tuple[float, ...] = ()
         """The last 128 finite losses, when they are just complete (WINDOW_FULL)."""
         self.loss_alarm_row = self.grad_alarm_row = self.update_alarm_row = self.turned_row = LONG_AGO
-        self.loss_leapt = 0
-        """The step at which the loss began to rise, when it was last in alarm."""
+        self.loss_leapt = 0  # the step at which the loss began to rise, when it was last in alarm
         for cusum in (self.loss_cusum, self.loss_drift):
             cusum.clear()
         self.grad_ewma.clear()
@@ -177,8 +176,7 @@ class Signals:
         self.skipped = strange and self.value("skipped") == 1
         loss = self.loss = rows.loss[at]
         self.z, self.block_full = None, False
-        if self.window:
-            self.window = ()
+        self.window = ()
         if loss is not None:
             wakes |= self._see_loss(step, loss, held)
         grad = self.grad = None if self.skipped else rows.grad[at]
@@ -319,8 +317,7 @@ class Signals:
             self.loss_drift.add(step, z)
             self.z_spell = self.z_spell + 1 if z > 3 else 0
             if self.loss_alarm:
-                self.loss_alarm_row = self.attempt_rows
-                self.loss_leapt = self.loss_cusum.rose or step
+                self.loss_alarm_row, self.loss_leapt = self.attempt_rows, self.loss_cusum.rose or step
             stirs = not -3 < z < 2.5 or self.loss_cusum.alarm or self.loss_drift.alarm
         if stirs or self.loss_stirs:
             wakes |= STIR

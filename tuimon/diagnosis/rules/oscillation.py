@@ -16,7 +16,8 @@ Rule: in windows of 128 losses, straight line taken out and ranked, Fisher's g t
 periodogram below 1e-4 in two windows in a row at the same frequency (within one bin); or so the rank sum of every n-th
 loss, n from 3 to 16, with all that were looked at counted in (a pulse is many waves at once, none of them large; no
 rank sum was so in 1,138 healthy windows); or a lag-1 autocorrelation of at most -0.5 in two windows in a row. Periods
-above 43 steps are left out: they may be the curve of the descent. A warning where the wave is at least 1 % of the loss, else for information. Over after two windows without.
+above 43 steps are left out: they may be the curve of the descent. A warning where the wave is at least 1 % of the loss,
+else for information. Over after two windows without.
 
 Source: reference 2.13.
 """

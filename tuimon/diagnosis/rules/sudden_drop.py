@@ -109,8 +109,8 @@ class SuddenDrop(Rule):
         share = 100 * (n["before"] - n["after"]) / abs(n["before"])
         fall = f"from {number(n['before'])} to {number(n['after'])} ({number(share)} %)"
         if n["leapt"]:
-            why = (f"Loss leapt at step {count(episode.onset)}, and by step {count(episode.detected)} it had fallen far "
-                   f"below where it was before: {fall}.")
+            why = (f"Loss leapt at step {count(episode.onset)}, and by step {count(episode.detected)} it had fallen "
+                   f"far below where it was before: {fall}.")
         else:
             why = f"Loss fell {fall} within about thirty steps, which the trend before does not explain."
         if math.isfinite(n["val"]):
