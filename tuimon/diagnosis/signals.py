@@ -16,6 +16,7 @@ from tuimon.diagnosis.limits import (
     DIP,
     EARLY,
     FEW_CHANGED,
+    FIRST_ADAM,
     HIGH_UPDATE,
     HOLD,
     LOG2,
@@ -101,7 +102,6 @@ class Signals:
         self.lowest_step = 0
         self.loss_rise = (math.nan, math.nan)
         """Median and scale of the loss when its CUSUM last left zero: the reference of a spike."""
-        self.update_samples = 0
         self.block_full = False
         self.validations.clear()
         self.activations.clear()
@@ -250,7 +250,6 @@ class Signals:
         else:
             self.blocks.forget_after(to_step)
             self.activations.rollback(to_step)
-            self.update_samples = min(self.update_samples, 10)
             self._quiet()
 
     def hold(self, who: str, onset: int) -> None:
@@ -388,10 +387,9 @@ class Signals:
     def _see_update(self, step: int, ratio: float, held: bool) -> int:
         stirs = not ratio <= HIGH_UPDATE
         if 0 <= ratio < LEARNABLE:
-            self.update_samples += 1
             if not held:
                 self.others["update_ratio"].learn(step, ratio)
-            if self.update_samples > 10:  # the first Adam steps have |update| = lr whatever the gradient is
+            if self.attempt_rows > FIRST_ADAM:
                 stirs = self.ratio_ewma.add(math.log10(max(ratio, 1e-30))) > LOG_HIGH_UPDATE or stirs
                 if ratio > HIGH_UPDATE:
                     self.update_alarm_row = self.attempt_rows
