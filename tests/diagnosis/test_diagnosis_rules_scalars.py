@@ -293,6 +293,13 @@ def stuck_and_clipped(optimizer):
     return {i.rule: i for i in diagnosis.open_incidents}
 
 
+def test_an_update_ratio_that_is_sampled_rarely_is_not_waited_for_longer_than_adams_first_steps():
+    noise = np.random.default_rng(0).normal(0, 0.03, 600)
+    sampled = [5e-6 if i % 10 == 0 else None for i in range(600)]
+    diagnosis = run(600, RunContext(vocab_size=150), loss=list(5.0 + noise), update_ratio=sampled)
+    assert only(diagnosis, "learning-rate-too-low").detected_step <= 224
+
+
 def test_clipping_makes_small_steps_where_they_follow_the_gradient_and_not_with_adam():
     assert stuck_and_clipped("SGD")["learning-rate-too-low"].cause == "clip-saturated"
     assert "like a learning rate 49x lower" in stuck_and_clipped("SGD")["clip-saturated"].why

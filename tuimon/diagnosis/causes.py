@@ -41,7 +41,7 @@ _BRINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "divergence": ("loss-spike", "loss-drift", "non-finite", "no-learning", "plateau"),
     "non-finite": ("loss-spike", "loss-drift", "gradient-instability", "no-learning", "plateau"),
     "loss-spike": ("loss-drift",),
-    "oscillation": ("outlier-batch",),
+    "oscillation": ("outlier-batch", "loss-drift"),
     "sudden-drop": ("loss-spike", "outlier-batch", "gradient-instability", "exploding-gradients"),
     "loss-scale-collapse": (*_STILL, "non-finite"),
     "data-starved": ("throughput-drop",),

@@ -28,3 +28,5 @@ FEW_CHANGED: Final = 0.10
 LOG_HIGH_UPDATE: Final = math.log10(HIGH_UPDATE)
 HALF: Final = ("bfloat16", "float16")
 """What weights may be kept in that cannot hold small steps."""
+FIRST_ADAM: Final = 10
+"""Rows after a start in which Adam moves every weight by the learning rate, whatever its gradient is."""

@@ -288,14 +288,13 @@ class RatioCourse:
     @staticmethod
     def is_settled(now: Signals) -> bool:
         """Beyond the first Adam steps, with a baseline."""
-        return _can_foresee(now.others["update_ratio"]) and now.update_samples >= 10 and now.ratio_ewma.count > 0
+        return _can_foresee(now.others["update_ratio"]) and now.ratio_ewma.count > 0
 
     def pass_over(self, now: Signals, at: int, upto: int) -> None:
         """Learn what a calm stretch of ratios teaches."""
         i, j = self._column.within(at, upto)
         if i == j:
             return
-        now.update_samples += j - i
         now.update_stirs = 0
         now.others["update_ratio"].pass_over(j - i)
         now.ratio_ewma.pass_over(j - i, self._smooth[j - 1])

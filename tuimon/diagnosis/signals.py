@@ -16,6 +16,7 @@ from tuimon.diagnosis.limits import (
     DIP,
     EARLY,
     FEW_CHANGED,
+    FIRST_ADAM,
     HIGH_UPDATE,
     HOLD,
     LOG2,
@@ -98,7 +99,6 @@ class Signals:
         self.lowest_step = 0
         self.loss_rise = (math.nan, math.nan)
         """Median and scale of the loss when its CUSUM last left zero: the reference of a spike."""
-        self.update_samples = 0
         self.block_full = False
         self.validations.clear()
         self.activations.clear()
@@ -132,8 +132,7 @@ class Signals:
         self.window: tuple[float, ...] = ()
         """The last 128 finite losses, when they are just complete (WINDOW_FULL)."""
         self.loss_alarm_row = self.grad_alarm_row = self.update_alarm_row = self.turned_row = LONG_AGO
-        self.loss_leapt = 0
-        """The step at which the loss began to rise, when it was last in alarm."""
+        self.loss_leapt = 0  # the step at which the loss began to rise, when it was last in alarm
         for cusum in (self.loss_cusum, self.loss_drift):
             cusum.clear()
         self.grad_ewma.clear()
@@ -174,8 +173,7 @@ class Signals:
         self.skipped = strange and self.value("skipped") == 1
         loss = self.loss = rows.loss[at]
         self.z, self.block_full = None, False
-        if self.window:
-            self.window = ()
+        self.window = ()
         if loss is not None:
             wakes |= self._see_loss(step, loss, held)
         grad = self.grad = None if self.skipped else rows.grad[at]
@@ -249,7 +247,6 @@ class Signals:
         else:
             self.blocks.forget_after(to_step)
             self.activations.rollback(to_step)
-            self.update_samples = min(self.update_samples, 10)
             self._quiet()
 
     def hold(self, who: str, onset: int) -> None:
@@ -316,8 +313,7 @@ class Signals:
             self.loss_drift.add(step, z)
             self.z_spell = self.z_spell + 1 if z > 3 else 0
             if self.loss_alarm:
-                self.loss_alarm_row = self.attempt_rows
-                self.loss_leapt = self.loss_cusum.rose or step
+                self.loss_alarm_row, self.loss_leapt = self.attempt_rows, self.loss_cusum.rose or step
             stirs = not -3 < z < 2.5 or self.loss_cusum.alarm or self.loss_drift.alarm
         if stirs or self.loss_stirs:
             wakes |= STIR
@@ -388,10 +384,9 @@ class Signals:
     def _see_update(self, step: int, ratio: float, held: bool) -> int:
         stirs = not ratio <= HIGH_UPDATE
         if 0 <= ratio < LEARNABLE:
-            self.update_samples += 1
             if not held:
                 self.others["update_ratio"].learn(step, ratio)
-            if self.update_samples > 10:  # the first Adam steps have |update| = lr whatever the gradient is
+            if self.attempt_rows > FIRST_ADAM:
                 stirs = self.ratio_ewma.add(math.log10(max(ratio, 1e-30))) > LOG_HIGH_UPDATE or stirs
                 if ratio > HIGH_UPDATE:
                     self.update_alarm_row = self.attempt_rows

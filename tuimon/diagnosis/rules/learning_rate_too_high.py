@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 
-from tuimon.diagnosis.limits import DIP, HIGH_UPDATE, LONG_AGO, NEAR
+from tuimon.diagnosis.limits import DIP, FIRST_ADAM, HIGH_UPDATE, LONG_AGO, NEAR
 from tuimon.diagnosis.model import Evidence
 from tuimon.diagnosis.rows import STEEP, STIR, WINDOW_FULL
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
@@ -57,14 +57,14 @@ class LearningRateTooHigh(Rule):
     def waits_for(self, now: Signals) -> tuple[str, ...]:
         """Enough samples beyond the first Adam steps."""
         if "update_ratio" in now.seen and now.ratio_ewma.count < SAMPLES and self.strong < 3:
-            return (f"{SAMPLES} values of update_ratio after the first 10",)
+            return (f"{SAMPLES} values of update_ratio after the first 10 steps",)
         return super().waits_for(now)
 
     def row(self, now: Signals) -> None:
         """High ratio, and a companion."""
         ratio = now.ratio
         if ratio is not None:
-            self.strong = self.strong + 1 if ratio > STRONG and now.update_samples > 10 else 0
+            self.strong = self.strong + 1 if ratio > STRONG and now.attempt_rows > FIRST_ADAM else 0
             self.low = self.low + 1 if ratio <= HIGH_UPDATE else 0
             if self.low >= DIP:
                 self.high_since = None

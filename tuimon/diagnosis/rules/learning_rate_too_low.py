@@ -67,7 +67,7 @@ class LearningRateTooLow(Rule):
         if missing:
             return missing
         if now.ratio_ewma.count < SAMPLES:
-            return (f"{SAMPLES} values of update_ratio after the first 10",)
+            return (f"{SAMPLES} values of update_ratio after the first 10 steps",)
         return (f"{ROWS} values of loss",) if now.loss_rows < ROWS else ()
 
     def row(self, now: Signals) -> None:
