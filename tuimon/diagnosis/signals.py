@@ -55,11 +55,8 @@ class Signals:
 
     def __init__(self, context: RunContext) -> None:
         self.context = context
-        self.layers = Layers(context)
-        self.activations = Activations(context.probes)
-        self.rates = Rates()
-        self.pace = Pace()
-        self.turns = Turns()
+        self.layers, self.activations = Layers(context), Activations(context.probes)
+        self.rates, self.pace, self.turns = Rates(), Pace(), Turns()
         self.seen: set[str] = set()
         """Columns that have been measured at least once."""
         self.tensor_rows = 0
