@@ -4,7 +4,8 @@ Pre-norm decoder with learned positions, causal attention through `scaled_dot_pr
 initialisation (Radford et al. 2019): normal weights of 0.02, residual projections divided by sqrt(2 n_layers), zero
 biases. Some settings break it on purpose: `residual=False` and `normalize=False` take out what keeps gradients alive
 through depth, `embed_std` draws the token embedding wider than the rest, `detach_at` cuts the backward pass before that
-block, and with `looks_back=False` a token attends to nothing but itself.
+block, and with `looks_back=False` a token attends to nothing but itself. `qk_norm=True` normalises queries and keys, so
+that attention cannot collapse whatever the learning rate has done to their weights.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def check_config(config: ModelConfig) -> None:
         raise UsageError(f"detach_at must be the number of a block below {config['n_layers']}, or None, not {cut!r}")
     known = {"vocab_size", "d_model", "n_heads", "n_layers", "d_ff", "max_seq_len", "dropout", "tie_weights",
              "residual", "normalize", "activation", "init_std", "embed_std", "detach_at",
-             "looks_back"}
+             "looks_back", "qk_norm"}
     if unknown := sorted(set(config) - known):
         raise UsageError(f"unknown model setting {unknown[0]!r}; known: {', '.join(sorted(known))}")
 
@@ -93,9 +94,11 @@ class Embedding(nn.Module):
 class Attention(nn.Module):
     """Causal multi-head self-attention, (B, T, C) to (B, T, C)."""
 
-    def __init__(self, d_model: int, n_heads: int, dropout: float, *, looks_back: bool) -> None:
+    def __init__(self, d_model: int, n_heads: int, dropout: float, *, looks_back: bool, qk_norm: bool) -> None:
         super().__init__()
         self.n_heads, self.dropout, self.looks_back = n_heads, dropout, looks_back
+        self.q_norm, self.k_norm = (
+            nn.RMSNorm(d_model // n_heads, elementwise_affine=False) if qk_norm else nn.Identity() for _ in range(2))
         self.qkv = nn.Linear(d_model, 3 * d_model)
         self.proj = nn.Linear(d_model, d_model)
         self.drop = nn.Dropout(dropout)
@@ -104,6 +107,7 @@ class Attention(nn.Module):
         """See the class."""
         B, T, C = x.shape
         q, k, v = (h.view(B, T, self.n_heads, C // self.n_heads).transpose(1, 2) for h in self.qkv(x).split(C, dim=2))
+        q, k = self.q_norm(q), self.k_norm(k)
         mask = None if self.looks_back else torch.eye(T, dtype=torch.bool, device=x.device)
         y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None,
                                            dropout_p=self.dropout if self.training else 0.0)
@@ -131,11 +135,11 @@ class Block(nn.Module):
     """Attention, then MLP, each normalised before and added to the stream, unless told not to."""
 
     def __init__(self, *, d_model: int, n_heads: int, d_ff: int, dropout: float, activation: str, residual: bool,
-                 normalize: bool, looks_back: bool) -> None:
+                 normalize: bool, looks_back: bool, qk_norm: bool) -> None:
         super().__init__()
         self.residual = residual
         self.norm1 = nn.LayerNorm(d_model) if normalize else nn.Identity()
-        self.attn = Attention(d_model, n_heads, dropout, looks_back=looks_back)
+        self.attn = Attention(d_model, n_heads, dropout, looks_back=looks_back, qk_norm=qk_norm)
         self.norm2 = nn.LayerNorm(d_model) if normalize else nn.Identity()
         self.mlp = MLP(d_model, d_ff, dropout, activation)
 
@@ -156,20 +160,21 @@ class GPTModel(nn.Module):
     def __init__(self, vocab_size: int, d_model: int = 64, n_heads: int = 4, n_layers: int = 4, d_ff: int = 256,
                  max_seq_len: int = 64, dropout: float = 0.0, *, tie_weights: bool = False, residual: bool = True,
                  normalize: bool = True, activation: str = "gelu", init_std: float = 0.02,
-                 embed_std: float | None = None, detach_at: int | None = None, looks_back: bool = True) -> None:
+                 embed_std: float | None = None, detach_at: int | None = None, looks_back: bool = True,
+                 qk_norm: bool = False) -> None:
         super().__init__()
         self.config: ModelConfig = {
             "vocab_size": vocab_size, "d_model": d_model, "n_heads": n_heads, "n_layers": n_layers, "d_ff": d_ff,
             "max_seq_len": max_seq_len, "dropout": dropout, "tie_weights": tie_weights, "residual": residual,
             "normalize": normalize, "activation": activation, "init_std": init_std, "embed_std": embed_std,
-            "detach_at": detach_at, "looks_back": looks_back,
+            "detach_at": detach_at, "looks_back": looks_back, "qk_norm": qk_norm,
         }
         check_config(self.config)
         self.max_seq_len = max_seq_len
         self.embed = Embedding(vocab_size, d_model, max_seq_len, dropout)
         self.blocks = nn.ModuleList(
             Block(d_model=d_model, n_heads=n_heads, d_ff=d_ff, dropout=dropout, activation=activation,
-                  residual=residual, normalize=normalize, looks_back=looks_back)
+                  residual=residual, normalize=normalize, looks_back=looks_back, qk_norm=qk_norm)
             for _ in range(n_layers))
         self.norm = nn.LayerNorm(d_model) if normalize else nn.Identity()
         self.head = nn.Linear(d_model, vocab_size, bias=False)

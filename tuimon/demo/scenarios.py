@@ -114,9 +114,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {s.name: s for s in (
         # Measured on the tiny model. With betas (0.9, 0.95) Adam forgets the explosion within 20 steps, and weight
         # decay shrinks it away: either would end it without anybody's help. At 400x, or where the rise takes longer
         # than about 40 steps, the loss only returns to unigram level; at 1000x it leaps tenfold within 3 steps, here
-        # within about 10, which leaves time to see it coming. A tenth of it, with clipping, trains. No cosine: the same
-        # explosion at any --steps.
-        betas=(0.9, 0.999), weight_decay=0.0,
+        # within about 10, which leaves time to see it coming. A tenth of it, with clipping, trains; without QK-norm it
+        # would let attention collapse instead, and take a second rescue. No cosine: the same explosion at any --steps.
+        betas=(0.9, 0.999), weight_decay=0.0, model={"qk_norm": True},
         schedule=Schedule(warmup=20, runaway_after=150, runaway_times=800.0, runaway_ramp=35),
         fault="the lr schedule runs away, to 800x (planted by this demo)", least_steps=200,
         variants={"from_start": Scenario(
