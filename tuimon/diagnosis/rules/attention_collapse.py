@@ -17,13 +17,12 @@ weights were drawn too wide (bad-init; silent here); a log in nats instead of a 
 Rule: in three sampled rows in a row, a layer's logit above 100 and its entropy below 5 % of the maximum and below half
 of the highest of its first five rows. Where only logits are measured: above 300 and twice their beginning; where only
 entropies are: as above. Also logits above 100 that have been above 50 for 20 rows, rise (Mann-Kendall, p < 1e-3) and
-will double twice before the run ends, in three rows in a row. Above 50 alone is worth watching and is not told. For
-information while less than half of the layers show it, else a warning; critical where half of them collapse with logits
-above 1,000. The onset is when the logits passed 50 or the entropy half of its beginning. The logit is an upper bound,
-max |q| times max |k|: on a small GPT at four learning rates it was 1.9 to 2.1 times the true maximum at first, and from
-logits of 5 on 1.1 times it (median; 95 % within 1.3, at most 4.8), so that 100 stands for 75 or more; hence the entropy
-must agree, or the limit is three times as high. Silent on the ten healthy labelled runs, one of which reaches a true
-152 at an entropy of 19 %.
+will double twice before the run ends, in three rows in a row. Above 50 alone is worth watching and is not told. The
+onset is when the logits passed 50 or the entropy half of its beginning. Critical above 1,000. The logit is an upper
+bound, max |q| times max |k|: on a small GPT at four learning rates it was 1.9 to 2.1 times the true maximum at first,
+and from logits of 5 on 1.1 times it (median; 95 % within 1.3, at most 4.8), so that 100 stands for 75 or more; hence
+the entropy must agree, or the limit is three times as high. Silent on the ten healthy labelled runs, one of which
+reaches a true 152 at an entropy of 19 %.
 
 Source: reference 2.8.
 """
@@ -78,13 +77,10 @@ class AttentionCollapse(Rule):
         if self.episode is None:
             agreed = bool(collapsed and logits and entropies)
             onset = min(self._onset(layer, since, now) for layer, since in found.items())
-            self.open(now, onset, "info", "high" if agreed else "medium", peak=0.0, lowest=math.inf)
+            self.open(now, onset, "warning", "high" if agreed else "medium", peak=0.0, lowest=math.inf)
         episode = self.episode
         assert episode is not None
-        layers = len(logits or entropies)
-        if 2 * len(found) >= layers and episode.severity == "info":
-            episode.severity = "warning"
-        if 2 * len(collapsed.keys() & self.extreme.lasting().keys()) >= layers:
+        if not collapsed.keys().isdisjoint(self.extreme.lasting()):
             self.worsen(now, episode.confidence)
         episode.clean = 0
         episode.layer = worst or None
@@ -98,7 +94,7 @@ class AttentionCollapse(Rule):
             "logit_began": min(began.get(("attention_logit", worst), [math.nan])),
             "entropy_began": max(began.get(("attention_entropy", worst), [math.nan])),
             "collapsed": max(n.get("collapsed", 0.0), float(bool(collapsed))),
-            "layers": float(len(found)), "of": float(layers),
+            "layers": float(len(found)), "of": float(len(logits or entropies)),
         }
 
     def _onset(self, layer: str, step: int, now: Signals) -> int:
