@@ -68,7 +68,7 @@ def placed(steps: Sequence[int], marks: Sequence[Mark]) -> Iterator[tuple[int, M
 def diagnose(state: State) -> Diagnosis:
     """What is judged by now. Does not change the state."""
     now = state.signals
-    if not now.step and not now.tensor_rows and not now.activations.rows:
+    if not (now.step or now.attempt_rows or now.tensor_rows or now.activations.rows):
         return Diagnosis.nothing()
     order = {rule.slug: i for i, rule in enumerate(state.rules)}
     current = [rule.incident(now) for rule in state.rules if rule.episode]

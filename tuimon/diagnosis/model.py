@@ -52,6 +52,8 @@ class RunContext:
     """Of the trained tensors, each once, e.g. "bfloat16"."""
     layers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Layer name -> indices of its trained tensors, in model order."""
+    misses_mean_none: bool = True
+    """Whether a tensor that is missing from a row had no gradient there; in the logs of others it was not logged."""
     probes: tuple[ProbeEntry, ...] = ()
     """What each value of a probe row is."""
 

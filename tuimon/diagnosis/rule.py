@@ -238,11 +238,13 @@ def rate_cause(episode: Episode) -> str:
 def rate_cut(episode: Episode, by: float = 10.0) -> str:
     """The advice to lower the learning rate, with the numbers where they are known."""
     numbers = episode.numbers
-    lr, low = numbers.get("lr_now", numbers.get("lr", math.nan)), numbers.get("lr_low", math.nan)
+    lr, low = numbers.get("lr", math.nan), numbers.get("lr_low", math.nan)
+    now = numbers.get("lr_now", lr)
+    if now <= 1.1 * low and lr > LEFT * now > 0:
+        return f"keep the learning rate at {rate(now)}, where it was before it grew"
+    lr = max(lr, now) if now < math.inf else lr  # it may grow on; what a decay has made of it by now is no measure
     if not math.isfinite(lr) or lr <= 0:
         return f"lower the learning rate {by:.0f}x"
-    if lr <= 1.1 * low and numbers.get("lr", lr) > LEFT * lr:
-        return f"keep the learning rate at {rate(lr)}, where it was before it grew"
     if lr / low >= by:
         return f"lower the learning rate from {rate(lr)} back to {rate(low)}, where it was before it grew"
     return f"lower the learning rate from {rate(lr)} to {rate(lr / by)}"

@@ -42,6 +42,7 @@ def layered(layers: list[str], probes: tuple[ProbeEntry, ...] = ()) -> RunContex
     for i, name in enumerate(layers):
         groups.setdefault(layer_of(name) if parameters else name, []).append(i)
     return RunContext(
+        misses_mean_none=False,
         tensor_names=tuple(layers), tensor_sizes=(1,) * len(layers),
         layers={name: tuple(where) for name, where in groups.items()}, probes=probes,
     )

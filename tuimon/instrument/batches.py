@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from tuimon.record.chunk import Bools, Vectors
 
+RUINOUS: Final = 1e3
+"""No learning rate that trains anything is larger; NaN is not smaller either."""
 LIMIT: Final = 64 << 20
 """Bytes of all batches that are kept."""
 MOST: Final = 64
@@ -81,6 +83,8 @@ class Suspect:
     grad: Vectors | None
     """(size of the tensor table,) gradient norms of that step, and whether there was a gradient."""
     seen: Bools | None
+    ruined: bool = False
+    """Whether a step before it had an update that no weights survive, while its loss was still as usual."""
 
 
 class Batches:
@@ -88,6 +92,7 @@ class Batches:
 
     def __init__(self) -> None:
         self.suspect: Suspect | None = None
+        self._ruined = False
         """What an autopsy is due for."""
         self._entered: deque[Batch] = deque(maxlen=MOST)
         self._loaded: deque[Batch] = deque(maxlen=MOST)
@@ -131,9 +136,11 @@ class Batches:
         if not bad:
             self._is_armed = True
             self._recent.append((values.get("loss", 0.0), values.get("grad_norm", 0.0)))
+            self._ruined = _ruins(values)
         elif self._is_armed:
             self._is_armed, self._left = False, self._left - 1
-            self.suspect = Suspect(step, bad, skipped, _is_steady(self._recent), grad, seen)
+            self.suspect = Suspect(step, bad, skipped, _is_steady(self._recent), grad, seen,
+                                   self._ruined)
             return
         for kept in (self._entered, self._loaded):
             while kept and kept[0].step <= step:
@@ -193,3 +200,9 @@ def _kept(value: Any, found: list[tuple[Tensor, int]]) -> Any:
     for part in inside:
         _kept(part, found)
     return value  # as it is: models look for attributes of its class
+
+
+def _ruins(values: Mapping[str, float]) -> bool:
+    """Whether what is known of a step says that its update has made the weights useless."""
+    norms = (values.get("param_norm", 0.0), values.get("update_norm", 0.0))
+    return not all(map(math.isfinite, norms)) or not values.get("lr", 0.0) < RUINOUS

@@ -94,13 +94,17 @@ def innocent(bare: Autopsy, suspect: Suspect, weights: Weights, seen: Replayed, 
     bare = replace(bare, notes=notes, chain=leaves(seen.sights)[-LAST:])
     if weights.exact:
         return replace(bare, place="loss")
+    if suspect.ruined:
+        return replace(bare, place="weights", notes=(*notes, f"step {suspect.step - 1:,} ruined them: see its rate"))
     if not suspect.sudden or suspect.step - weights.step > OLD:
         first = (f"first bad gradient in backward order: {told[0]}",) if told else ()
         return replace(bare, place="weights", notes=(*notes, *first))
     if told is not None and not told[1]:
         why = f"in a replay with the weights of step {weights.step} that batch is finite"
         return replace(by_gradients(suspect, why, names), chain=bare.chain)
-    return replace(bare, place="loss")
+    older = suspect.step - weights.step
+    doubt = f"unless step {suspect.step - 1:,} ruined the weights: those of the replay are {older} steps older"
+    return replace(bare, place="loss", notes=(*notes, doubt))
 
 
 def by_gradients(suspect: Suspect, why: str, names: Sequence[str]) -> Autopsy:

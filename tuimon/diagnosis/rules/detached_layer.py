@@ -65,7 +65,8 @@ class DetachedLayer(Rule):
         if now.skipped or not (rms > 0).any():
             return
         self.rows += 1
-        absent = np.array([not row.seen[where].any() for where in now.layers.tensors])
+        missing = np.array([not row.seen[where].any() for where in now.layers.tensors])
+        absent = missing & self.context.misses_mean_none
         largest = float(np.max(rms, initial=0.0, where=np.isfinite(rms)))
         dead = absent | cut_off(np.where(absent, 0.0, rms), SHARE * largest)
         found = [i for i in np.flatnonzero(dead).tolist() if IDLE not in now.layers.names[i]]

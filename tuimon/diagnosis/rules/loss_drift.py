@@ -13,8 +13,8 @@ are left out.
 
 Rule: a one-sided CUSUM of the standardised loss with cap 3, slack 0.5 and limit 15, while the faster one (slack 1,
 limit 8) has been silent for 128 steps. A shift by one sigma is found within about 27 steps, a ramp of three sigma over
-200 steps within 86. Over when the sum has been below a third of its limit for 30 steps. False alarms: 1 in 136,000
-healthy steps.
+200 steps within 86. Over when the sum has been below a third of its limit for 30 steps, at no more than one sigma above
+the level before, or for 128 wherever it stands. False alarms: 1 in 136,000 healthy steps.
 
 Source: reference 2.3.
 """
@@ -29,6 +29,9 @@ from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause,
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.statistics import READY, WINDOW, Blocks
 from tuimon.diagnosis.wording import count, number
+
+STANDS = 128
+"""Rows without a rise that make a new level."""
 
 
 class LossDrift(Rule):
@@ -53,12 +56,15 @@ class LossDrift(Rule):
             n = self.episode.numbers
             n["current"] = lately(now)
             n["peak"] = max(n["peak"], n["current"])
-            if self.episode.tick(now.step, calm=now.loss_drift.value < now.loss_drift.limit / 3):
+            back = n["current"] <= n["before"] + n["scale"] or now.turned_row != n["turned"]
+            still = now.loss_drift.value < now.loss_drift.limit / 3
+            n["stood"] = n["stood"] + 1 if still else 0.0
+            if self.episode.tick(now.step, calm=back and still) or n["stood"] >= STANDS:
                 self.close(now)
         elif now.loss_drift.alarm and not now.signed and now.attempt_rows - now.loss_alarm_row > WINDOW:
             onset, level = now.loss_drift.rose or now.step, lately(now)
             self.open(now, onset, "warning", "medium", before=level_before(now, onset), scale=base.scale, current=level,
-                      peak=level)
+                      peak=level, turned=float(now.turned_row), stood=0.0)
         self.confirm(now.grad_alarm_row, now.update_alarm_row, now=now)
 
     def tell(self, episode: Episode, *, over: bool) -> Story:
@@ -74,7 +80,8 @@ class LossDrift(Rule):
             why = (f"Loss {'was' if over else 'has been'} above its course more often than chance allows {since}; by "
                    f"now it is {number(level)}, and was {number(before)} before ({noise}).")
         if over:
-            why += f" Back at its level since step {count(episode.calm_since)}."
+            back = f" Back at its level since step {count(episode.calm_since)}."
+            why += " It stands at a new level." if n["stood"] >= STANDS else back
         why = f"{why} {rate_cause(episode)}".strip()
         return Story(
             "Loss drifting up", why,

@@ -82,7 +82,7 @@ class LrScheduleFault(Rule):
                       from_=self.peak)
         elif usable and self.settled > 0 and lr > LEAP * self.settled:
             self.open(now, now.step, "warning", "high", kind=1.0, value=lr, limit=LEAP * self.settled,
-                      from_=self.settled)
+                      from_=min(self.settled, self.last))
         elif usable and lr <= FLOOR * self.peak and self._is_early(now):
             self.open(now, now.step, "warning", "medium", kind=2.0, value=lr, limit=FLOOR * self.peak, from_=self.peak)
         if usable:
@@ -150,7 +150,7 @@ class LrScheduleFault(Rule):
         value, before = rate(n["value"]), rate(n["from_"])
         if n["kind"] == 1:
             headline = "Learning rate ran away from its schedule"
-            why = (f"It had settled at {before} and {'reached' if over else 'is'} {value} "
+            why = (f"It was {before} and {'reached' if over else 'is'} {value} "
                    f"({fold(n['value'], n['from_'])}) since step {count(episode.onset)}.")
             first = f"bring it back to {before}: print the schedule around step {count(episode.onset)}"
         elif n["kind"] == 2:

@@ -57,6 +57,9 @@ class NonFinite(Rule):
         self.streak = 0
         self.skips = 0
         self.first = 0
+        self.layer_streak = 0
+        self.layers_since = 0
+        """Rows in a row with a layer that is not finite, in the log of another tool."""
 
     def waits_for(self, now: Signals) -> tuple[str, ...]:
         """Loss or gradient norm: either will do."""
@@ -65,6 +68,8 @@ class NonFinite(Rule):
     def row(self, now: Signals) -> None:
         """Look at every value of the row that must be finite."""
         bad = self._bad(now)
+        if not bad and self.layer_streak:
+            return
         if not bad:
             self.streak = self.skips = 0
             episode = self.episode
@@ -94,13 +99,29 @@ class NonFinite(Rule):
             self.episode.layer = self._layer(now)
 
     def profile(self, row: Profile, now: Signals) -> None:
-        """Name the layer as soon as its gradients have arrived."""
+        """Name the layer as soon as its gradients have arrived; in the logs of others look at each of them."""
+        if not self.context.misses_mean_none and not now.skipped:
+            self._look_at_layers(row, now)
         if self.episode and self.episode.layer is None and row.step >= self.episode.onset:
             self.episode.layer = self._layer(now)
 
     def unusual(self, rows: Profiles) -> Bools | None:
-        """None, unless something is going on."""
-        return np.zeros(len(rows), np.bool_) if self.episode is None else None
+        """None in our own runs, unless something is going on: they have the norm over all."""
+        if self.episode is not None or self.layer_streak:
+            return None
+        if self.context.misses_mean_none:
+            return np.zeros(len(rows), np.bool_)
+        return np.asarray(~np.isfinite(rows.rms).all(1))
+
+    def _look_at_layers(self, row: Profile, now: Signals) -> None:
+        if not (row.seen & ~np.isfinite(row.grad)).any():
+            self.layer_streak = 0
+            return
+        self.layer_streak += 1
+        if self.layer_streak == 1:
+            self.layers_since = row.step
+        elif self.episode is None:
+            self.open(now, self.layers_since, "warning", "high", bad_layer_grad_norm=math.nan)
 
     def mark(self, mark: Mark, now: Signals) -> None:
         """Take in what an autopsy has found."""
@@ -152,6 +173,7 @@ class NonFinite(Rule):
             "grad_norm": "the gradient norm",
             "param_norm": "the parameters",
             "update_norm": "the update",
+            "layer_grad_norm": "the gradient of a layer",
         }
         verb = {False: "was", True: "were"} if over else {False: "is", True: "are"}
         what = ", ".join(f"{words[k]} {verb[k == 'param_norm']} {number(v)}" for k, v in sorted(values.items()))
