@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -226,3 +227,31 @@ def test_a_true_explosion_is_found_in_noisy_gradients_too():
     found = judged(Chunk.of(loss=[1 + 0.01 * math.sin(i * i) for i in range(600)], grad_norm=list(grad)))
     (exploding,) = [i for i in found.incidents if i.rule == "exploding-gradients"]
     assert exploding.detected_step <= 518
+
+
+# ---------------------------------------------------------------- logs of other tools
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_log_of_running_means_is_no_run_that_drifts_and_spikes(seed):
+    rng = np.random.default_rng(seed)
+    smooth, kept = 0.0, []
+    for e in rng.normal(0, 0.05, 3000):
+        smooth = 0.9 * smooth + 0.1 * e
+        kept.append(smooth)
+    losses = 2 + 2 * np.exp(-np.arange(3000) / 400) + np.array(kept)
+    assert [i.rule for i in judged(Chunk.of(loss=list(losses))).incidents if i.severity != "info"] == []
+
+
+def test_a_gradient_norm_that_grows_slowly_for_long_is_not_called_calm_at_its_top():
+    rng = np.random.default_rng(0)
+    grown = np.concatenate([np.ones(1500), 1.01 ** np.arange(700), np.full(800, 1.01**700)])
+    found = judged(Chunk.of(loss=[2 + 0.01 * math.sin(i * i) for i in range(3000)],
+                            grad_norm=list(grown * np.exp(rng.normal(0, 0.1, 3000)))))
+    (unstable,) = of_rule(found, "gradient-instability")
+    assert unstable.state == "open"
+    assert float(re.search(r"average ([\d,]+)x", unstable.why).group(1).replace(",", "")) > 300
+
+
+def test_a_run_that_is_nothing_but_a_nan_at_step_0_is_judged():
+    assert of_rule(judged(Chunk.of([0], loss=[math.nan])), "non-finite")

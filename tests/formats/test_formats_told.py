@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 
+from tuimon.diagnosis.judging import judge
 from tuimon.diagnosis.model import Diagnosis, Incident, NotEvaluated, RunContext
-from tuimon.formats import Reading
+from tuimon.formats import Reading, read
 from tuimon.formats.judged import Judged
 from tuimon.formats.told import told
 
@@ -40,3 +43,15 @@ def test_rules_that_wait_for_the_same_are_one_line():
     waiting = (NotEvaluated("plateau", ("9 more losses",)), NotEvaluated("detached-layer", ("tensors", "x")), NotEvaluated("not-updating", ("tensors", "x")))
     assert lines(waiting=waiting) == [
         "not evaluated for want of 9 more losses: plateau", "not evaluated for want of tensors, x: detached-layer, not-updating"]
+
+
+def layers(tmp_path, value):
+    path = tmp_path / "layers.jsonl"
+    path.write_text("".join(json.dumps({"step": i, "loss": 2 + math.exp(-i / 50), "layer_grad_norm": {"a": value if i > 100 else 1.0, "b": 1.0, "c": 1.0}}) + "\n" for i in range(300)))
+    found = read(path)
+    return {i.rule: i.layer for i in judge(found.chunks, found.context).incidents if i.severity != "info"}
+
+
+def test_a_layer_that_was_not_logged_is_not_cut_off_and_one_that_is_nan_is_told(tmp_path):
+    assert layers(tmp_path, None) == {}
+    assert layers(tmp_path, "NaN") == {"non-finite": "a"}

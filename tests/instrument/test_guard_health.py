@@ -109,6 +109,12 @@ def test_a_run_that_is_merely_slow_keeps_its_snapshots():
     assert not is_alarming(slow)
 
 
+def test_a_run_that_began_with_wide_weights_may_go_back_to_later_ones():
+    health = Health()
+    health.captured(20)
+    assert health.review(diagnosis(60, incident("bad-init", onset=1, severity="warning"))) == [Earned(20)]
+
+
 def test_an_incident_found_late_voids_what_was_captured_since_its_onset_healthy_or_not():
     health = Health()
     for step in (20, 40, 60, 80):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tuimon.diagnosis.model import Usual
-from tuimon.diagnosis.statistics import MAD_TO_SIGMA, READY, TO_SIGMA, TOP, WINDOW, centred, robust_scales
+from tuimon.diagnosis.statistics import MAD_TO_SIGMA, READY, TO_SIGMA, TOP, WINDOW, centred, robust_scales, tied
 from tuimon.record.chunk import Floats, Ints
 
 KEPT: Final = 1024
@@ -32,6 +32,9 @@ Centre = tuple[float, float, float, float, float]
 KNOWN: Final = 64
 """Values from which on a window tells how skewed the noise is."""
 MOST_SKEWED: Final = 4.0
+UNTIED: Final = 0.3
+"""Autocorrelation that 128 independent values hardly ever show; healthy losses stay within 0.1."""
+MOST_TIED: Final = 5.0
 SLOWLY: Final = 0.05
 """Weight of one window in what is known of the skew: a spike must not make itself usual."""
 
@@ -182,8 +185,8 @@ class Baseline:
         gaps = ordered[1:] - ordered[:-1]
         quantum = float(np.min(gaps, initial=math.inf, where=gaps > SAME * abs(self.middle)))
         quantum = quantum if quantum < math.inf else self._quantum
-        spread, upper = robust_scales(window, detrend=self._detrend)
-        skew = learned(self._skew, self.count, spread, upper)
+        spread, upper, tie = robust_scales(window, detrend=self._detrend)
+        skew = learned(self._skew, self.count, spread, upper, tie)
         scale = max(spread * skew, 1e-3 * abs(self.middle), quantum, 1e-12)
         above = 4 * scale if self._clip is None else self._clip
         limit = self.middle + above
@@ -195,12 +198,17 @@ class Baseline:
         self.middle, self.scale, self._quantum, self._limit, self._skew = middle, scale, quantum, limit, skew
 
 
-def learned(skew: float, count: int, spread: float, upper: float) -> float:
-    """What is known of the skew after one window more, the last of `count` values."""
+def learned(skew: float, count: int, spread: float, upper: float, tie: float) -> float:
+    """What is known of the skew after one window more, the last of `count` values.
+
+    Where neighbours are tied (a log of running means), sums of deviations spread as those of noise that is wider by
+    sqrt((1 + tie) / (1 - tie)): the tests add up deviations, and count that as skew.
+    """
     if count < KNOWN or not spread > 0:
         return skew
+    wider = math.sqrt((1 + tie) / (1 - tie)) if UNTIED < tie < 1 and count >= WINDOW else 1.0
     weight = max(SLOWLY, 8 / (count - KNOWN + 8))
-    return skew + weight * (min(max(upper / spread, 1.0), MOST_SKEWED) - skew)
+    return skew + weight * (min(max(upper / spread, 1.0), MOST_SKEWED) * min(wider, MOST_TIED) - skew)
 
 
 def centres(
@@ -225,8 +233,9 @@ def centres(
     spreads = MAD_TO_SIGMA * np.sort(np.abs(windows - ordered[:, half, None]), axis=1)[:, half]
     uppers = (ordered[:, int(TOP * n)] - ordered[:, half]) / TO_SIGMA
     skews = np.empty(len(spreads))
-    for i, (count, spread, upper) in enumerate(zip(counts.tolist(), spreads.tolist(), uppers.tolist(), strict=True)):
-        skews[i] = skew = learned(skew, count, spread, upper)
+    found = zip(counts.tolist(), spreads.tolist(), uppers.tolist(), map(tied, windows), strict=True)
+    for i, (count, spread, upper, tie) in enumerate(found):
+        skews[i] = skew = learned(skew, count, spread, upper, tie)
     scales = np.maximum(np.maximum(spreads * skews, 1e-3 * np.abs(middles)), np.maximum(quanta, 1e-12))
     above = 4 * scales if clip is None else np.full(len(scales), clip)
     limits = middles + above

@@ -38,15 +38,23 @@ def robust_scale(values: Floats, *, detrend: bool) -> float:
     return robust_scales(values, detrend=detrend)[0]
 
 
-def robust_scales(values: Floats, *, detrend: bool) -> tuple[float, float]:
-    """The same, and the standard deviation as the upper half alone tells it: that of its 90th percentile."""
+def robust_scales(values: Floats, *, detrend: bool) -> tuple[float, float, float]:
+    """The same; the standard deviation as the upper half alone tells it, by its 90th percentile; and `tied`."""
     n = len(values)
     if detrend:
         t, squared = centred(n)
         values = values - t * (float(t @ values) / squared)
     ordered, half = np.sort(values), n // 2  # of so few values faster than np.partition
     above = float(ordered[int(TOP * n)] - ordered[half]) / TO_SIGMA
-    return MAD_TO_SIGMA * float(np.sort(np.abs(values - ordered[half]))[half]), above
+    return MAD_TO_SIGMA * float(np.sort(np.abs(values - ordered[half]))[half]), above, tied(values)
+
+
+def tied(values: Floats) -> float:
+    """Autocorrelation of neighbours around a straight line, in [-1, 1]: large where a log holds smoothed values."""
+    t, squared = centred(len(values))
+    rest = values - values.mean() - t * (float(t @ values) / squared)
+    size = float(rest @ rest)
+    return float(rest[1:] @ rest[:-1]) / size if size > 0 else 0.0
 
 
 class Cusum:
