@@ -84,7 +84,8 @@ def broken(tmp_path: Path, fault: Callable[..., None], make: Callable[..., list[
 
 
 def events(run_dir: Path, kind: str) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in (run_dir / "events.jsonl").read_text().splitlines()]
+    whole, _, _ = (run_dir / "events.jsonl").read_text().rpartition("\n")  # the last line may be half written
+    found = [json.loads(line) for line in whole.splitlines()]
     return [event for event in found if event["kind"] == kind]
 
 

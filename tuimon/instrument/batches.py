@@ -136,7 +136,8 @@ class Batches:
         if not bad:
             self._is_armed = True
             self._recent.append((values.get("loss", 0.0), values.get("grad_norm", 0.0)))
-            self._ruined = _ruins(values)
+            norms = values.get("param_norm", 0.0) + values.get("update_norm", 0.0)  # not finite if either is not
+            self._ruined = not (math.isfinite(norms) and values.get("lr", 0.0) < RUINOUS)
         elif self._is_armed:
             self._is_armed, self._left = False, self._left - 1
             self.suspect = Suspect(step, bad, skipped, _is_steady(self._recent), grad, seen,
@@ -200,9 +201,3 @@ def _kept(value: Any, found: list[tuple[Tensor, int]]) -> Any:
     for part in inside:
         _kept(part, found)
     return value  # as it is: models look for attributes of its class
-
-
-def _ruins(values: Mapping[str, float]) -> bool:
-    """Whether what is known of a step says that its update has made the weights useless."""
-    norms = (values.get("param_norm", 0.0), values.get("update_norm", 0.0))
-    return not all(map(math.isfinite, norms)) or not values.get("lr", 0.0) < RUINOUS
