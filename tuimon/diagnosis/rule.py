@@ -56,7 +56,6 @@ class Episode:
             self.calm_since = step
         return self.clean >= CLEAN
 
-
     def pause(self, enough: int, *, calm: bool = True) -> bool:
         """The same for rows that are sampled rarely, of which fewer are enough."""
         self.clean = self.clean + 1 if calm else 0

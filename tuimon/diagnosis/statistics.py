@@ -53,8 +53,7 @@ def tied(values: Floats) -> float:
     """Autocorrelation of neighbours around a straight line, in [-1, 1]: large where a log holds smoothed values."""
     t, squared = centred(len(values))
     rest = values - values.mean() - t * (float(t @ values) / squared)
-    size = float(rest @ rest)
-    return float(rest[1:] @ rest[:-1]) / size if size > 0 else 0.0
+    return lag_one(rest)
 
 
 class Cusum:
