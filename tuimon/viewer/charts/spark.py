@@ -50,7 +50,7 @@ def draw(specs: Sequence[SparkSpec], width: int, height: int, x: XAxis, glyphs: 
     shown = specs[:canvas.height]
     if not shown:
         return canvas.picture()
-    labels = min(max(cell_len(s.label) for s in shown), max(4, width // 5))
+    labels = min(max(cell_len(s.label) for s in shown), max(4, width // 4))
     values = max(_VALUE, *(cell_len(s.value) for s in shown))
     notes = max(cell_len(s.note) for s in shown)
     notes = max(notes, _NOTE) if notes else 0

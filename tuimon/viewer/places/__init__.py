@@ -34,6 +34,9 @@ PLACES: Final[dict[Place, PlaceInfo]] = {
                   "tuimon.viewer.screens.overview:Overview"),
         PlaceInfo("incidents", "incidents", "what was found, its curve, what to do, its manual",
                   "tuimon.viewer.screens.incidents:Incidents"),
+        PlaceInfo("gallery", "gallery", "several runs side by side",
+                  "tuimon.viewer.places.gallery.screen:GalleryScreen",
+                  "tuimon.viewer.places.gallery.detail:GalleryDetail"),
     )
 }
 
