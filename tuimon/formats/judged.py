@@ -17,7 +17,6 @@ from tuimon.formats.sources import Source, sources
 from tuimon.record.chunk import Chunk
 from tuimon.record.runs import find_run
 
-
 PIECE: Final = 1 << 15
 """Rows that are judged between two words about it."""
 

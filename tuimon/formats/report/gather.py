@@ -110,8 +110,8 @@ def _head(
     took = max(0.0, float(times[-1][-1]) - begun) if known else None
     seen = status(run) if run else None
     return Head(
-        name=info.name if info else launch.name if launch else _short(reading.name), source=reading.name, kind=reading.kind,
-        state=reading.state, model=info.model if info else "", device=info.device if info else "",
+        name=info.name if info else launch.name if launch else _short(reading.name), source=reading.name,
+        kind=reading.kind, state=reading.state, model=info.model if info else "", device=info.device if info else "",
         steps=one.diagnosis.steps or history.last_step, total=reading.context.total_steps,
         started=begun if known else None, seconds=took, why=seen.why if seen else "",
         statement=launch.statement if launch else "", notes=reading.notes, labels=reading.labels, written=now,

@@ -16,7 +16,7 @@ from tuimon.errors import UsageError
 from tuimon.formats.report import plot
 from tuimon.formats.report.html import Html, el, join, text
 from tuimon.formats.report.model import Moment, Told
-from tuimon.formats.report.words import facts, folded, section, sign, step, table, value, when
+from tuimon.formats.report.words import facts, folded, log_tag, section, sentence, sign, step, table, value, when
 from tuimon.record.metrics import METRICS
 from tuimon.record.text import clean
 
@@ -61,8 +61,7 @@ def _curve(told: Told) -> Html | None:
     drawn = plot.draw(plot.Plot(
         view.first, view.last, view.log, view.columns, moments=tuple(_moments(told.incident, view)), limit=view.limit,
         words=words, ticks=4))
-    return el("figure", el("figcaption", el("b", view.title), el("span", "log scale", class_="tag") if view.log else None),
-              drawn, class_="graph small")
+    return el("figure", el("figcaption", el("b", view.title), log_tag(view.log)), drawn, class_="graph small")
 
 
 def _moments(one: Incident, view: CurveView) -> Iterator[Moment]:
@@ -78,7 +77,7 @@ def _advice(told: Told) -> Html | None:
     if not told.is_advised:
         return el("p", "What to do is said above: this goes when its cause does.", class_="dim")
     return el("div", el("h4", "What to do" if one.state == "open" else "What helps, should it come back"),
-              el("ol", *(el("li", f"{advice[:1].upper()}{advice[1:]}") for advice in one.next)), class_="advice")
+              el("ol", *(el("li", sentence(advice)) for advice in one.next)), class_="advice")
 
 
 def _manual(one: Incident) -> Html | None:
@@ -86,16 +85,16 @@ def _manual(one: Incident) -> Html | None:
         found = manual_page(one.rule)
     except UsageError:  # the notebook's rules have no pages
         return None
-    parts = [join((el("dt", title), el("dd", f"{words[:1].upper()}{words[1:]}"))) for title, words in found.parts.items()]
-    return folded(join(("Manual: ", el("code", found.slug))), el("p", f"{found.summary[:1].upper()}{found.summary[1:]}"),
-                  el("dl", *parts), class_="manual")
+    parts = [join((el("dt", title), el("dd", sentence(words)))) for title, words in found.parts.items()]
+    return folded(join(("Manual: ", el("code", found.slug))), el("p", sentence(found.summary)), el("dl", *parts),
+                  class_="manual")
 
 
 def _not_evaluated(diagnosis: Diagnosis) -> Html | None:
     waiting = sorted((", ".join(n.needs), n.rule) for n in diagnosis.not_evaluated)
     if not waiting:
         return None
-    rows = [(needs, ", ".join(rule for _, rule in rules)) for needs, rules in groupby(waiting, key=lambda pair: pair[0])]
+    rows = [(needs, ", ".join(rule for _, rule in rules)) for needs, rules in groupby(waiting, key=lambda one: one[0])]
     title = f"What could not be looked for: {len(waiting)} rule{'s' * (len(waiting) != 1)}"
     return folded(title, table(("for want of", "rules"), rows))
 

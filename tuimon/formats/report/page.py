@@ -14,9 +14,21 @@ from tuimon.diagnosis.wording import count, rate
 from tuimon.formats.report import heatmap, plot
 from tuimon.formats.report.html import Html, el, join
 from tuimon.formats.report.incidents import autopsies, incidents
-from tuimon.formats.report.model import Graph, Machine, Moment, Parameter, Report
+from tuimon.formats.report.model import Graph, Machine, Parameter, Report
 from tuimon.formats.report.style import STYLE
-from tuimon.formats.report.words import facts, folded, moment, section, sign, step, table, value, when
+from tuimon.formats.report.words import (
+    facts,
+    folded,
+    log_tag,
+    moment,
+    section,
+    sentence,
+    sign,
+    step,
+    table,
+    value,
+    when,
+)
 
 MOST_TENSORS = 2_000
 """Rows of the table of parameters."""
@@ -58,7 +70,7 @@ def _head(report: Report) -> Html:
         el("p", f"Ended by: {head.why}", class_="dim") if head.why else None,
         el("p", head.statement, class_="dim") if head.statement else None,
         el("p", "Log: ", el("code", head.source), None if head.kind == "run" else f" ({head.kind})", class_="dim"),
-        el("ul", *(el("li", f"{note[:1].upper()}{note[1:]}.") for note in head.notes),
+        el("ul", *(el("li", f"{sentence(note)}.") for note in head.notes),
            *(el("li", f"Note on {metric}: {text}") for metric, text in head.labels), class_="notes dim")
         if head.notes or head.labels else None)
 
@@ -81,7 +93,7 @@ def _verdict(report: Report) -> Html:
         facts(el("b", one.severity, class_=f"word {one.severity}"), when(one),
               join(("worst in ", el("code", one.layer))) if one.layer else None, f"confidence {one.confidence}", *more),
         el("p", one.why, class_="why"),
-        el("ol", *(el("li", f"{advice[:1].upper()}{advice[1:]}") for advice in one.next)) if one.next else None,
+        el("ol", *(el("li", sentence(advice)) for advice in one.next)) if one.next else None,
         class_=f"verdict {one.severity}", id="verdict")
 
 
@@ -108,7 +120,7 @@ def _badges(badges: tuple[Badge, ...]) -> Html:
 
 def _graphs(report: Report) -> Html:
     drawn = [_graph(one, report) for one in report.graphs]
-    key = [el("li", el("i", str(i), class_=f"key {m.tone}"), el("span", join(("step ", step(m.step)))), el("span", m.words))
+    key = [el("li", el("i", str(i), class_=f"key {m.tone}"), el("span", "step ", step(m.step)), el("span", m.words))
            for i, m in enumerate(report.moments, 1)]
     missing = el("p", f"Not in this log: {', '.join(report.missing)}.", class_="dim") if report.missing else None
     return section("curves", "Curves", el("div", *drawn, class_="graphs"),
@@ -116,13 +128,14 @@ def _graphs(report: Report) -> Html:
 
 
 def _graph(one: Graph, report: Report) -> Html:
-    swatches = [el("span", el("i", class_=f"swatch {'healthy' if r.is_healthy else 'usual'}"), r.word) for r in one.ranges]
+    swatches = [el("span", el("i", class_=f"swatch {'healthy' if r.is_healthy else 'usual'}"), r.word)
+                for r in one.ranges]
     if one.other is not None:
         swatches += [el("span", el("i", class_="swatch line-1"), "training"),
                      el("span", el("i", class_="swatch line-2"), join(("validation, last ", value(one.other_last))))]
     now = el("data", rate(one.last), value=repr(one.last), class_="n") if one.name == "lr" and math.isfinite(one.last) \
         else value(one.last)
-    caption = el("figcaption", el("b", one.title), el("span", "log scale", class_="tag") if one.log else None,
+    caption = el("figcaption", el("b", one.title), log_tag(one.log),
                  el("span", "last ", now, class_="now"))
     drawn = plot.draw(plot.Plot(
         report.first, report.last, one.log, one.line, one.other, one.ranges, report.moments,
@@ -133,10 +146,10 @@ def _graph(one: Graph, report: Report) -> Html:
 def _layers(report: Report) -> Html | None:
     if not report.depth.names or not len(report.depth.steps):
         return None
-    return section(
-        "layers", "Layers", el("p", "Gradient RMS of each layer over the steps, from the input at the top to the output; "
-                               "at the right what was measured last.", class_="dim"),
-        heatmap.draw(report.depth, report.first, report.last, report.moments))
+    about = ("Gradient RMS of each layer over the steps, from the input at the top to the output; at the right what "
+             "was measured last.")
+    return section("layers", "Layers", el("p", about, class_="dim"),
+                   heatmap.draw(report.depth, report.first, report.last, report.moments))
 
 
 def _deeds(report: Report) -> Html | None:
@@ -193,14 +206,17 @@ def _environment(one: Machine, parameters: tuple[Parameter, ...]) -> list[tuple[
 def _parameters(parameters: tuple[Parameter, ...]) -> Html | None:
     if not parameters:
         return None
-    rows = [(el("code", p.entry.name), " × ".join(map(str, p.entry.shape)) or "scalar", count(p.entry.numel), p.entry.dtype,
-             "yes" if p.entry.trained else "no", "–" if p.grad is None else value(p.grad),
+    rows = [(el("code", p.entry.name), " × ".join(map(str, p.entry.shape)) or "scalar", count(p.entry.numel),
+             p.entry.dtype, "yes" if p.entry.trained else "no", "–" if p.grad is None else value(p.grad),
              "–" if p.update is None else value(p.update)) for p in parameters[:MOST_TENSORS]]
-    more = el("p", f"{count(len(parameters) - MOST_TENSORS)} more are left out.") if len(parameters) > MOST_TENSORS else None
+    beyond = len(parameters) - MOST_TENSORS
+    more = el("p", f"{count(beyond)} more are left out.") if beyond > 0 else None
     head = ("name", "shape", "elements", "type", "trained", "last gradient norm", "last update ratio")
-    return folded(f"Parameters: {count(len(parameters))} tensors", table(head, rows, (2, 5, 6)), more, class_="parameters")
+    return folded(
+        f"Parameters: {count(len(parameters))} tensors", table(head, rows, (2, 5, 6)), more, class_="parameters")
 
 
 def _foot(report: Report) -> Html:
     made = f", {moment(report.head.written)}" if report.head.written else ""
-    return el("footer", f"Written by tuimon {__version__}{made}. This page is complete in itself: no script, no network.")
+    return el("footer", f"Written by tuimon {__version__}{made}. "
+                        "This page is complete in itself: no script, no network.")

@@ -186,9 +186,8 @@ def _bad(lines: Sequence[Columns], place: _Place) -> Iterator[Html]:
     for one in lines:
         for a, b in _stretches(one.bad):
             yield el("line", class_="bad", x1=share(place.x(one.steps[a])), x2=share(place.x(one.steps[b])), y1=3, y2=3)
-            yield el("text", "×", el("title", f"not finite, step {count(int(one.steps[a]))} to "
-                                              f"{count(int(one.steps[b]))}"),
-                     class_="bad", x=share(place.x(one.steps[a])), y=18)
+            yield el("text", "×", el("title", "from here on values are not finite"), class_="bad",
+                     x=share(place.x(one.steps[a])), y=18)
         for a, _ in _stretches(place.values(one.high) < 0):
             yield el("text", "▲", class_="over", x=share(place.x(one.steps[a])), y=10)
         for a, _ in _stretches(place.values(one.low) > 1):

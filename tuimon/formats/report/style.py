@@ -151,7 +151,8 @@ color:var(--soft)}
 .legend .swatch{margin-right:5px}
 .legend .usual{background:var(--cell);outline:0}.legend .bad{background:var(--bad)}
 .legend .low-1{background:var(--low-1)}.legend .low-2{background:var(--low-2)}.legend .low-3{background:var(--low-3)}
-.legend .low-4{background:var(--low-4)}.legend .high-1{background:var(--high-1)}.legend .high-2{background:var(--high-2)}
+.legend .low-4{background:var(--low-4)}.legend .high-1{background:var(--high-1)}
+.legend .high-2{background:var(--high-2)}
 .legend .high-3{background:var(--high-3)}.legend .high-4{background:var(--high-4)}
 footer{max-width:1120px;margin:0 auto;padding:20px 32px 44px;color:var(--soft);font-size:13px}
 @media (min-width:820px){.graphs{grid-template-columns:1fr 1fr}.moments{grid-template-columns:1fr 1fr}}

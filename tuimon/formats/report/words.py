@@ -51,6 +51,16 @@ def facts(*parts: Child) -> Html:
     return el("p", *(el("span", part) for part in kept), class_="facts")
 
 
+def sentence(words: str) -> str:
+    """With a capital letter."""
+    return f"{words[:1].upper()}{words[1:]}"
+
+
+def log_tag(log: bool) -> Html | None:
+    """Says that the axis is logarithmic."""
+    return el("span", "log scale", class_="tag") if log else None
+
+
 def section(name: str, title: str, *children: Child) -> Html:
     """A part of the page with a heading."""
     return el("section", el("h2", title), *children, id=name)

@@ -18,12 +18,19 @@ def default_name(source: str) -> str:
     return f"{label(name if os.path.isdir(source) else name.split('.')[0])}-report.html"
 
 
+def refuse_existing(path: str) -> None:
+    """UsageError where there is such a file: said before the work is done rather than after it."""
+    if os.path.lexists(path):
+        raise UsageError(f"{path} is there already; --force writes over it, -o names another")
+
+
 def write(path: str, words: str, *, force: bool = False) -> None:
     """Write a file whole. UsageError where there is one already (unless forced) or where it cannot be written."""
     try:
         fd = os.open(path, _NEW | (os.O_TRUNC if force else os.O_EXCL), 0o644)
     except FileExistsError:
-        raise UsageError(f"{path} is there already; --force writes over it, -o names another") from None
+        refuse_existing(path)
+        raise
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
     try:
