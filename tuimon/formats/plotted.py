@@ -56,18 +56,23 @@ def plotted(one: Judged, metrics: Sequence[str], look: Look) -> Iterator[str]:
     for chunk in one.reading.chunks:
         history.extend(chunk)
     names = [_known(name, history, one) for name in metrics or ("loss",)]
-    first = min(int(history.series(name).steps[0]) for name in names) if look.first is None else look.first
-    last = max(int(history.series(name).steps[-1]) for name in names) if look.last is None else look.last
-    if last < first:
-        raise UsageError(f"steps {first:,} to {last:,} are none: --last is before --first")
+    begin = min(int(history.series(name).steps[0]) for name in names)
+    end = max(int(history.series(name).steps[-1]) for name in names)
+    first = begin if look.first is None else look.first
+    last = end if look.last is None else look.last
+    if last < first or last < begin or first > end:
+        raise UsageError(f"no steps from {count(first)} to {count(last)}: there are {count(begin)} to {count(end)}")
     begun = _begun(one, first, last)
     uprights = tuple(Upright(i.onset_step, TONES[i.severity]) for i in begun)
     lines = {name: history.thin(name, first, last, 2 * look.width) for name in names}
     if look.overlay and len(names) > 1:
-        yield _together(lines, uprights, (first, last), look)
+        pictures = [_together(lines, uprights, (first, last), look)]
     else:
-        for name, line in lines.items():
-            yield _alone(name, line, _broken(history, name, first, last), uprights, (first, last), look)
+        pictures = [_alone(name, line, _broken(history, name, first, last), uprights, (first, last), look)
+                    for name, line in lines.items()]
+    for at, picture in enumerate(pictures):
+        yield from [""] * bool(at)
+        yield from (line.rstrip() for line in picture.rstrip("\n").split("\n"))
     yield from _told(begun, look)
 
 
@@ -151,7 +156,7 @@ def _together(
         label = METRICS[name].label if name in METRICS else clean(name, 60)
         if not shared and y:
             low, high = min(y), max(y)
-            label = f"{label} {span(low, high)}"
+            label = f"{label} {span(low, high, '-' if look.ascii_only else '–')}"
             y = [(v - low) / (high - low) if high > low else 0.5 for v in y]  # noqa: PLW2901 - the same, scaled
         layers.append(Layer(label, x, y, LINES[k % len(LINES)], MARKS[k % len(MARKS)]))
     title = ("together" if shared else "each over its own range") + (", log" if log else "")
