@@ -195,7 +195,7 @@ def test_flags_that_would_touch_stand_above_each_other():
 def test_layers_are_a_map_with_a_legend_and_a_run_without_them_has_none(tmp_path):
     root, _ = made(exploding(root=tmp_path))
     svg = root.one("svg", "heat")
-    assert [t.text for t in svg.every("text", "layer")] == ["embed", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "head"]
+    assert [t.one("title").text for t in svg.every("text", "layer")] == ["embed", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "head"]
     assert "high-2" in {p.attributes["class"] for p in svg.every("path")}
     assert len(list(root.one("ul", "legend").every("li"))) == 11
     bare, _ = made(str(DATA / "metrics.csv"))

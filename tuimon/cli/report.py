@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from tuimon import __version__
 from tuimon.errors import UsageError
 
 
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if path != "-" and not args.force:
         refuse_existing(path)
     with Bar() as watch:
-        words = page(gather(sources[0], args.rules, now=time.time(), watch=watch))
+        words = page(gather(sources[0], args.rules, now=time.time(), watch=watch), __version__)
     if path == "-":
         sys.stdout.buffer.write(words.encode("utf-8", "replace"))
         return 0

@@ -40,7 +40,7 @@ def read_source(source: Source, watch: Watch = unwatched) -> Reading:
         if source.kind == "run":
             return read_run(RunDir(Path(source.path)), watch)
         watch("reading", math.nan)
-        kind, table, total, state = _read(source)
+        kind, table, total, state = _read(source, watch)
         found = assemble(table)
     except LogError as error:
         raise LogError(f"{source.path}: {error}") from None
@@ -61,7 +61,7 @@ def read_run(run: RunDir, watch: Watch = unwatched) -> Reading:
     return Reading(run.name, "run", tuple(chunks), context, labels=told(run).labels, state=status(run).state)
 
 
-def _read(source: Source) -> tuple[str, Table, int | None, str]:
+def _read(source: Source, watch: Watch) -> tuple[str, Table, int | None, str]:
     """Kind, table, planned steps, state."""
     if source.kind == "tfevents":
         return "tfevents", read_events(source.files), None, "unknown"
@@ -82,8 +82,8 @@ def _read(source: Source) -> tuple[str, Table, int | None, str]:
         table, total, state = read_json(path)
         return "trainer state" if name == "trainer_state.json" else "json", table, total, state
     if text.startswith(b"{") or name.endswith((".jsonl", ".jsonl.gz", ".ndjson")):
-        return "jsonl", read_json_lines(path), None, "unknown"
-    return "csv", read_csv(path), None, "unknown"
+        return "jsonl", read_json_lines(path, watch), None, "unknown"
+    return "csv", read_csv(path, watch), None, "unknown"
 
 
 def _is_record(start: bytes) -> bool:

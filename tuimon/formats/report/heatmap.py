@@ -18,6 +18,10 @@ CELLS: Final = 240
 """Cells across."""
 ROWS: Final = 48
 """Rows at most; of more layers neighbours share one, and the worst shows."""
+LONGEST: Final = 20
+"""Characters of a layer's name beside the map; the whole of it shows under a pointer."""
+MIDDLING: Final = 14
+"""Characters up to which names need but little room."""
 _SHADES: Final = {level: i for i, level in enumerate(ORDER)}
 
 
@@ -29,17 +33,24 @@ def draw(depth: Depth, first: int, last: int, moments: tuple[Moment, ...]) -> Ht
     names = [group_name(depth.names[a:b], "–") for a, b in groups]
     cells = el("svg", *_cells(ranks), class_="cells", viewBox=f"0 0 {CELLS} {len(groups)}", preserveAspectRatio="none",
                width="100%", height="100%")
-    labels = [el("text", name, class_="layer", x=0, dx=-8, y=share((i + 0.5) / len(groups)), dy=4)
-              for i, name in enumerate(names)]
-    values = [el("text", value, class_="now", x="100%", dx=8, y=share((i + 0.5) / len(groups)), dy=4)
-              for i, value in enumerate(_last(depth, groups))]
+    middles = [share((i + 0.5) / len(groups)) for i in range(len(groups))]
+    labels = [el("text", _end(name), el("title", name), class_="layer", x=0, dx=-8, y=at, dy=4)
+              for name, at in zip(names, middles, strict=True)]
+    values = [el("text", value, class_="now", x="100%", dx=8, y=at, dy=4)
+              for value, at in zip(_last(depth, groups), middles, strict=True)]
     ticks = [el("text", tick.label, class_="x mid", x=share((tick.at - first) / max(1, last - first)), y="100%", dy=17)
              for tick in x.ticks(60) if first < tick.at < last - 0.03 * (last - first)]
     lines = [el("line", class_=f"moment {m.tone}", x1=share(at), x2=share(at), y1=0, y2="100%")
              for m in moments if m.kind == "onset" and 0 <= (at := (m.step - first) / max(1, last - first)) <= 1]
     svg = el("svg", el("title", "gradient RMS of each layer over the steps, against its own usual"), cells, *lines,
              *labels, *values, *ticks, role="img", class_="heat", height=max(64, 17 * len(groups)))
-    return el("div", el("div", svg, class_="heat-frame"), legend())
+    room = "wide" if max(map(len, names)) > MIDDLING else "middling"
+    return el("div", el("div", svg, class_="heat-frame"), legend(), class_=f"names-{room}")
+
+
+def _end(name: str) -> str:
+    """What tells a long name from its neighbours is its end."""
+    return name if len(name) <= LONGEST else f"…{name[1 - LONGEST:]}"
 
 
 def _last(depth: Depth, groups: list[tuple[int, int]]) -> Iterator[str]:

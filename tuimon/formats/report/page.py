@@ -7,7 +7,6 @@ import hashlib
 import math
 from collections import Counter
 
-from tuimon import __version__
 from tuimon.diagnosis.figures import duration, size
 from tuimon.diagnosis.model import Badge
 from tuimon.diagnosis.wording import count, rate
@@ -35,8 +34,9 @@ MOST_TENSORS = 2_000
 _WORDS = {"generalisation": "validation", "throughput": "speed"}
 
 
-def page(report: Report) -> str:
-    """The whole document."""
+def page(report: Report, version: str = "") -> str:
+    """The whole document; `version` of tuimon is named where it is given."""
+    maker = f"tuimon {version}".rstrip()
     digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     policy = (f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'")
     head = el(
@@ -44,9 +44,9 @@ def page(report: Report) -> str:
         el("meta", http_equiv="Content-Security-Policy", content=policy),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"), el("meta", name="referrer", content="no-referrer"),
-        el("meta", name="generator", content=f"tuimon {__version__}"),
+        el("meta", name="generator", content=maker),
         el("title", f"{report.head.name}: {_verdict_word(report)}"), el("style", Html(STYLE)))
-    body = el("body", el("main", *_parts(report)), _foot(report))
+    body = el("body", el("main", *_parts(report)), _foot(report, maker))
     return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
 
 
@@ -67,7 +67,7 @@ def _head(report: Report) -> Html:
         facts(head.model, head.device, steps, state,
               None if head.seconds is None else f"{duration(head.seconds)} from first to last step",
               None if head.started is None else f"begun {moment(head.started)}"),
-        el("p", f"Ended by: {head.why}", class_="dim") if head.why else None,
+        el("p", f"The last that it said: {head.why}", class_="dim") if head.why else None,
         el("p", head.statement, class_="dim") if head.statement else None,
         el("p", "Log: ", el("code", head.source), None if head.kind == "run" else f" ({head.kind})", class_="dim"),
         el("ul", *(el("li", f"{sentence(note)}.") for note in head.notes),
@@ -130,9 +130,15 @@ def _graphs(report: Report) -> Html:
 def _graph(one: Graph, report: Report) -> Html:
     swatches = [el("span", el("i", class_=f"swatch {'healthy' if r.is_healthy else 'usual'}"), r.word)
                 for r in one.ranges]
+    name = "training" if one.other is not None else ""
+    if plot.is_dense(one.line):
+        swatches += [el("span", el("i", class_="swatch line-1 range"), f"{name} lowest to highest".strip()),
+                     el("span", el("i", class_="swatch line-1"), "moving median")]
+    elif name:
+        swatches.append(el("span", el("i", class_="swatch line-1"), name))
     if one.other is not None:
-        swatches += [el("span", el("i", class_="swatch line-1"), "training"),
-                     el("span", el("i", class_="swatch line-2"), join(("validation, last ", value(one.other_last))))]
+        last = join(("validation, last ", value(one.other_last)))
+        swatches.append(el("span", el("i", class_="swatch line-2"), last))
     now = el("data", rate(one.last), value=repr(one.last), class_="n") if one.name == "lr" and math.isfinite(one.last) \
         else value(one.last)
     caption = el("figcaption", el("b", one.title), log_tag(one.log),
@@ -216,7 +222,7 @@ def _parameters(parameters: tuple[Parameter, ...]) -> Html | None:
         f"Parameters: {count(len(parameters))} tensors", table(head, rows, (2, 5, 6)), more, class_="parameters")
 
 
-def _foot(report: Report) -> Html:
+def _foot(report: Report, maker: str) -> Html:
     made = f", {moment(report.head.written)}" if report.head.written else ""
-    return el("footer", f"Written by tuimon {__version__}{made}. "
+    return el("footer", f"Written by {maker}{made}. "
                         "This page is complete in itself: no script, no network.")

@@ -21,6 +21,8 @@ from tuimon.record.chunk import Bools, Floats
 from tuimon.record.history import Thin
 
 SIDE: Final = 1000
+MIDDLE: Final = 5
+"""Columns to either side that a moving median looks at."""
 NEAR: Final = 0.05
 """Share of the width up to which two flags stand above each other rather than side by side."""
 FEW: Final = 60
@@ -96,8 +98,8 @@ def draw(plot: Plot) -> Html:
     place = _Place(plot, y)
     flags, levels = _flags(plot, place)
     inner = el(
-        "svg", *_lines(lines, place), class_="lines", viewBox=f"0 0 {SIDE} {SIDE}", preserveAspectRatio="none",
-        width="100%", height="100%",
+        "svg", *_lines(lines, place, is_range=is_dense(plot.line)), class_="lines", viewBox=f"0 0 {SIDE} {SIDE}",
+        preserveAspectRatio="none", width="100%", height="100%",
     )
     svg = el(
         "svg", el("title", plot.words), *_ranges(plot, place), *_grid(place, plot.ticks), *_steps(x, place),
@@ -143,9 +145,32 @@ def _limit(plot: Plot, place: _Place) -> Iterator[Html]:
         yield el("text", f"limit {number(plot.limit)}", class_="limit", x=0, dx=6, y=share(at), dy=beside)
 
 
-def _lines(lines: Sequence[Columns], place: _Place) -> Iterator[Html]:
+def is_dense(line: Thin) -> bool:
+    """Whether columns stand for values so far apart that a line through all would be a block of colour."""
+    fine = np.isfinite(line.low)
+    if fine.sum() <= 4 * MIDDLE:
+        return False
+    low, high = line.low[fine], line.high[fine]
+    return float(np.median(high - low)) > 0.02 * float(np.quantile(high, 0.98) - np.quantile(low, 0.02))
+
+
+def _lines(lines: Sequence[Columns], place: _Place, *, is_range: bool) -> Iterator[Html]:
+    """The second line under the first; of a dense first one its range, and over it how it goes on the whole."""
     for i, one in reversed(list(enumerate(lines))):
-        yield el("path", d=path(one, place), class_=f"line-{i + 1}")
+        dense = is_range and i == 0
+        yield el("path", d=path(one, place), class_=f"line-{i + 1}{' range' if dense else ''}")
+        if dense:
+            middle = _middle(one.last)
+            yield el("path", d=path(Columns(one.steps, middle, middle, middle, one.bad), place), class_="line-1 middle")
+
+
+def _middle(values: Floats) -> Floats:
+    """(n,) moving median; NaN where there is no value."""
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(values, MIDDLE, constant_values=np.nan), 2 * MIDDLE + 1)
+    found = np.full(len(values), np.nan)
+    known = np.isfinite(values)
+    found[known] = np.nanmedian(around[known], 1)
+    return found
 
 
 def path(one: Columns, place: _Place) -> str:

@@ -84,6 +84,7 @@ svg .floor{stroke:var(--soft);stroke-width:1;opacity:.55}
 svg .usual{fill:var(--usual)}svg .healthy{fill:var(--healthy)}
 svg .lines path{fill:none;stroke-width:1.4;stroke-linejoin:round;stroke-linecap:round;vector-effect:non-scaling-stroke}
 svg .line-1{stroke:var(--data)}svg .line-2{stroke:var(--second)}
+svg .lines .range{opacity:.45;stroke-width:1}svg .lines .middle{stroke-width:1.8}
 svg .dot-1{fill:var(--data)}svg .dot-2{fill:var(--second)}
 svg line.limit{stroke:var(--soft);stroke-width:1;stroke-dasharray:6 4}
 svg text.limit{fill:var(--soft);paint-order:stroke;stroke:var(--paper);stroke-width:3px}
@@ -103,6 +104,7 @@ svg .flag.ok line{stroke:var(--ok)}svg .flag.ok circle{fill:var(--ok)}
 .swatch.usual{background:var(--usual);outline:1px solid var(--line)}
 .swatch.healthy{background:var(--healthy);outline:1px solid var(--line)}
 .swatch.line-1{height:2px;background:var(--data);vertical-align:.25em}
+.swatch.line-1.range{height:8px;opacity:.45;vertical-align:baseline}
 .swatch.line-2{height:2px;background:var(--second);vertical-align:.25em}
 .moments{list-style:none;padding:0;margin:22px 0 0;font-size:14px;display:grid;gap:4px 28px}
 .moments+.dim{margin-top:12px}
@@ -138,6 +140,7 @@ dd{margin:0 0 10px;max-width:76ch}
 .pairs dd{margin:0;max-width:none}
 .parameters{margin-top:24px}
 .heat-frame{padding:4px 62px 26px 112px}
+.names-wide .heat-frame{padding-left:152px}.names-wide .legend{margin-left:152px}
 svg.heat{display:block;width:100%;overflow:visible}
 .heat .cells{shape-rendering:crispEdges}
 .heat .moment{stroke:var(--ink);stroke-width:1;stroke-dasharray:2 3;opacity:.75}
@@ -162,7 +165,9 @@ body{font-size:15px}h1{font-size:25px}
 .verdict{padding:14px 16px 10px}
 .incident,.autopsy{padding:14px 14px 12px}.incident.sign-of{margin-left:12px}
 .frame{padding-left:46px}.swatches{margin-left:46px}
-.heat-frame{padding-left:84px;padding-right:54px}.legend{margin-left:0}
+.heat-frame{padding-left:84px;padding-right:54px}.names-wide .heat-frame{padding-left:118px}
+.legend,.names-wide .legend{margin-left:0}
+svg.heat .layer,svg.heat .now{font-size:10px}
 .pairs{grid-template-columns:1fr;gap:0}.pairs dd{margin-bottom:8px}
 .moments li{grid-template-columns:20px 80px 1fr}
 th,td{padding-right:14px}
