@@ -46,6 +46,8 @@ def test_without_a_metric_it_is_the_loss_and_a_spike_of_one_step_is_seen(log, ca
     assert rows[0].count("x") == pytest.approx(len(rows[0]) / 5, abs=2)
     assert rows[0].rstrip().endswith("x")
     assert lines[-1] == "| 400  critical: Non-finite values"
+    assert len({row.index("|") for row in rows[1:]}) == 1
+    assert rows[1].index("|") == pytest.approx(0.8 * len(rows[1]), abs=2)
 
 
 def test_a_pipe_gets_no_colour_and_ascii_is_ascii(log, capsys):
@@ -76,6 +78,7 @@ def test_a_stretch_of_steps_is_drawn_from_end_to_end(log, capsys):
     lines = printed(capsys, log, "--ascii", "--first", "190", "--last", "210", "--height", "10")
     assert lines[0].strip() == f"loss, last {2 + 2 * math.exp(-210 / 50) + 0.02 * math.sin(210 * 210):.2f}"
     assert lines[-1].split() == ["190", "200", "210"]
+    assert printed(capsys, log, "--ascii", "--last", "600")[-2].split()[-1] == "600"
     assert main(["plot", log, "--first", "20", "--last", "10"]) == 2
     assert capsys.readouterr().err == "tuimon: no steps from 20 to 10: there are 0 to 499\n"
     assert main(["plot", log, "--first", "900"]) == 2
