@@ -38,7 +38,7 @@ def inside(lines):
 
 def test_without_a_metric_it_is_the_loss_and_a_spike_of_one_step_is_seen(log, capsys):
     lines = printed(capsys, log, "--ascii", "--width", "80", "--height", "14")
-    assert len(lines) == 14 + 1
+    assert len(lines) == 14 + 2
     assert lines[0].split() == ["loss,", "last", "NaN", "or", "infinite,", "x:", "not", "finite,", "first", "at", "step", "400"]
     rows = inside(lines)
     assert "." in rows[0][25:35]
@@ -61,7 +61,7 @@ def test_a_pipe_gets_no_colour_and_ascii_is_ascii(log, capsys):
 def test_several_stand_below_each_other_or_over_each_other(log, capsys):
     apart = printed(capsys, log, "loss", "grad_norm", "lr", "--ascii", "--width", "60", "--height", "10")
     assert [line.strip().split(",")[0] for line in apart if "last" in line] == ["loss", "grad norm", "learning rate"]
-    assert len(apart) == 3 * 10 + 2 + 1
+    assert len(apart) == 3 * 10 + 2 + 2
     together = printed(capsys, log, "loss", "lr", "--overlay", "--ascii", "--width", "60", "--height", "12")
     assert together[0].strip() == "each over its own range"
     assert together[1].startswith("aa loss 2-6  bb learning rate 5e-4-1e-3")
@@ -78,7 +78,7 @@ def test_a_stretch_of_steps_is_drawn_from_end_to_end(log, capsys):
     lines = printed(capsys, log, "--ascii", "--first", "190", "--last", "210", "--height", "10")
     assert lines[0].strip() == f"loss, last {2 + 2 * math.exp(-210 / 50) + 0.02 * math.sin(210 * 210):.2f}"
     assert lines[-1].split() == ["190", "200", "210"]
-    assert printed(capsys, log, "--ascii", "--last", "600")[-2].split()[-1] == "600"
+    assert printed(capsys, log, "--ascii", "--last", "600")[-3].split()[-1] == "600"
     assert main(["plot", log, "--first", "20", "--last", "10"]) == 2
     assert capsys.readouterr().err == "tuimon: no steps from 20 to 10: there are 0 to 499\n"
     assert main(["plot", log, "--first", "900"]) == 2
@@ -103,8 +103,8 @@ def test_a_run_of_ours_is_found_by_its_metric_alone(capsys):
 def test_no_line_is_wider_or_picture_higher_than_asked(log, capsys, size):
     width, height = size
     lines = printed(capsys, log, "loss", "--width", width, "--height", height)
-    assert len(lines) == int(height) + 1
-    assert all(len(line) <= int(width) for line in lines[:-1])
+    assert len(lines) == int(height) + 2
+    assert all(len(line) <= int(width) for line in lines[:-2])
 
 
 def test_odd_sizes_and_several_runs_are_refused_in_one_line(log, capsys):

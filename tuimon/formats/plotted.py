@@ -73,6 +73,7 @@ def plotted(one: Judged, metrics: Sequence[str], look: Look) -> Iterator[str]:
     for at, picture in enumerate(pictures):
         yield from [""] * bool(at)
         yield from (line.rstrip() for line in picture.rstrip("\n").split("\n"))
+    yield from [""] * bool(begun)
     yield from _told(begun, look)
 
 

@@ -104,6 +104,14 @@ class Lines:
     """Whether it certainly is cut off: the compressed file ends early."""
 
 
+def _size(path: str) -> int:
+    """Bytes on the disk; 0 where nobody can say."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
 def lines(path: str, watch: Watch = unwatched) -> Iterator[Lines]:
     """The lines of a text file, about BLOCK at a time; UTF-8 or, with its mark, UTF-16.
 
@@ -112,7 +120,7 @@ def lines(path: str, watch: Watch = unwatched) -> Iterator[Lines]:
     pieces = Pieces(path)
     decode: codecs.IncrementalDecoder | None = None
     kept, number = "", 1
-    size, done = os.path.getsize(path), 0
+    size, done = _size(path), 0
     for piece in pieces:
         done += len(piece)
         watch("reading", done / size if done <= size else math.nan)  # NaN: it was packed, into nobody knows how much
