@@ -178,6 +178,7 @@ body{font-size:10.5pt;background:#fff;-webkit-print-color-adjust:exact;print-col
 main{padding:0;max-width:none}footer{padding:10pt 0 0;max-width:none}
 .verdict,figure,tr,.advice{break-inside:avoid}
 h2,h3,figcaption{break-after:avoid}
+details:not([open]){display:none}
 section{margin-top:22pt}
 .graphs{grid-template-columns:1fr 1fr;gap:14pt 20pt}
 svg.plot{height:118px}.small svg.plot{height:84px}
