@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 
-from tuimon.viewer.charts.axes import XAxis, YAxis, limits
+from tuimon.viewer.charts.axes import XAxis, YAxis, columns_of, limits
 from tuimon.viewer.charts.chart import state_role
 from tuimon.viewer.charts.picture import ROLES, Canvas, Picture, Role
-from tuimon.viewer.charts.raster import columns_of
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet, State
 from tuimon.viewer.text import fit, pad
