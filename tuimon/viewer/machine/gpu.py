@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
 from typing import Any, Final
 
 MOST: Final = 16
@@ -43,7 +42,7 @@ def main() -> int:
 
 def answer(nvml: Any) -> list[dict[str, Any]]:
     """All GPUs, by what pynvml or something of its shape says."""
-    count = _asked(nvml.nvmlDeviceGetCount)
+    count = _asked(nvml, "nvmlDeviceGetCount")
     return [_one(nvml, index) for index in range(min(MOST, int(count or 0)))]
 
 
@@ -52,29 +51,29 @@ def _one(nvml: Any, index: int) -> dict[str, Any]:
         gpu = nvml.nvmlDeviceGetHandleByIndex(index)
     except Exception as error:
         return {"index": index, "lost": str(error)}
-    name = _asked(nvml.nvmlDeviceGetName, gpu)
-    use, memory = _asked(nvml.nvmlDeviceGetUtilizationRates, gpu), _asked(nvml.nvmlDeviceGetMemoryInfo, gpu)
-    bits = _asked(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, gpu)
-    running = _asked(nvml.nvmlDeviceGetComputeRunningProcesses, gpu) or []
+    name = _asked(nvml, "nvmlDeviceGetName", gpu)
+    use, memory = _asked(nvml, "nvmlDeviceGetUtilizationRates", gpu), _asked(nvml, "nvmlDeviceGetMemoryInfo", gpu)
+    bits = _asked(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", gpu)
+    running = _asked(nvml, "nvmlDeviceGetComputeRunningProcesses", gpu) or []
     return {
         "index": index,
         "name": name.decode("utf-8", "replace") if isinstance(name, bytes) else name,
         "busy": _scaled(getattr(use, "gpu", None), 0.01),
         "memory": getattr(memory, "total", None), "memory_used": getattr(memory, "used", None),
-        "power": _scaled(_asked(nvml.nvmlDeviceGetPowerUsage, gpu), 1e-3),
-        "power_limit": _scaled(_asked(nvml.nvmlDeviceGetEnforcedPowerLimit, gpu), 1e-3),
-        "temperature": _asked(nvml.nvmlDeviceGetTemperature, gpu, 0),
-        "clock": _asked(nvml.nvmlDeviceGetClockInfo, gpu, 1),
-        "clock_most": _asked(nvml.nvmlDeviceGetMaxClockInfo, gpu, 1),
+        "power": _scaled(_asked(nvml, "nvmlDeviceGetPowerUsage", gpu), 1e-3),
+        "power_limit": _scaled(_asked(nvml, "nvmlDeviceGetEnforcedPowerLimit", gpu), 1e-3),
+        "temperature": _asked(nvml, "nvmlDeviceGetTemperature", gpu, 0),
+        "clock": _asked(nvml, "nvmlDeviceGetClockInfo", gpu, 1),
+        "clock_most": _asked(nvml, "nvmlDeviceGetMaxClockInfo", gpu, 1),
         "slowed": [word for bit, word in SLOWED if int(bits or 0) & bit],
         "processes": [[one.pid, one.usedGpuMemory] for one in running[:64]],
     }
 
 
-def _asked(ask: Callable[..., Any], *arguments: Any) -> Any:
-    """The answer, or None: each GPU and driver refuses something ("not supported")."""
+def _asked(nvml: Any, what: str, *arguments: Any) -> Any:
+    """The answer, or None: each GPU and driver refuses something ("not supported"), and names come and go."""
     try:
-        return ask(*arguments)
+        return getattr(nvml, what)(*arguments)
     except Exception:
         return None
 
