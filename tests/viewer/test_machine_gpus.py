@@ -13,7 +13,7 @@ from tuimon.viewer.machine import gpu as child
 from tuimon.viewer.machine.gpus import PATIENCE, PATIENCE_AT_START, GpuWatch, gpu_of, is_present
 from tuimon.viewer.machine.model import Gpu, Gpus
 
-NVML = '''
+NVML = """
 import os, threading, types
 
 class NVMLError(Exception): pass
@@ -33,7 +33,7 @@ def nvmlDeviceGetMaxClockInfo(h, kind): return 1980
 def nvmlDeviceGetCurrentClocksThrottleReasons(h): return 0x4 | 0x1
 def nvmlDeviceGetComputeRunningProcesses(h): return [types.SimpleNamespace(pid=41, usedGpuMemory=60 << 30), types.SimpleNamespace(pid=42, usedGpuMemory=None)]
 asked = []
-'''
+"""
 WHOLE = Gpu(0, "Fake GPU", 0.98, 80 << 30, 61 << 30, 612.0, 700.0, 71, 1755, 1980, ("power limit",), ((41, 60 << 30), (42, None)))
 
 
@@ -76,7 +76,7 @@ def test_what_a_driver_tells_is_told(watching):
     pid = watch._child.pid
     assert os.getpriority(os.PRIO_PROCESS, pid) > os.getpriority(os.PRIO_PROCESS, 0)
     for second in range(1, 8):
-        until(watch, float(second), lambda found: found.state == "ok" and watch._asked == float(second))
+        until(watch, float(second), lambda found, second=second: found.state == "ok" and watch._asked == float(second))
     assert (watch._child.pid, watch.starts) == (pid, 1)
 
 
@@ -89,11 +89,11 @@ def test_what_a_driver_does_not_tell_is_unknown_and_never_zero(watching):
 
 
 def test_a_gpu_that_fell_off_the_bus_is_named_beside_the_others(watching):
-    watch = watching(count="return 2", more='''
+    watch = watching(count="return 2", more="""
 def nvmlDeviceGetHandleByIndex(i):
     if i == 1: raise NVMLError("GPU is lost")
     return i
-''')
+""")
     found = until(watch, 0.0, lambda found: found.state == "ok")
     assert [one.lost for one in found.gpus] == ["", "GPU is lost"]
 

@@ -226,7 +226,7 @@ def seen(watch, target, wanted, seconds=20.0):
 def test_the_thread_looks_at_whom_it_is_told_and_ends_when_it_is_closed(training, monkeypatch):
     monkeypatch.setattr(sampler, "EVERY", 0.01)
     closed = []
-    monkeypatch.setattr(GpuWatch, "close", lambda self: closed.append(self))
+    monkeypatch.setattr(GpuWatch, "close", closed.append)
     watch = Watch(machine)
     seen(watch, Target(), lambda look: look.sample.where == "unknown" and len(look.traces.times) >= 2)
     look = seen(watch, Target(training.identity), lambda look: look.sample.where == "here" and len(look.traces.times) >= 2)

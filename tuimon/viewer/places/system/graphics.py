@@ -57,7 +57,7 @@ def gpu_lines(one: Gpu, own: set[int], width: int, style: Style) -> list[Line]:
         # the driver reports a share of memory that is nearly full as a matter of course: torch keeps what it frees
         metered("memory", part, said, width, full=2.0),
         (dim(pad("power", LABEL)), Span(f"{_known(one.power)}{limit} W"), dim("   temperature "),
-         Span(_known(one.temperature, " °C"))),
+         Span(_known(one.temperature, style.degrees))),
         (dim(pad("clock", LABEL)), Span(f"{_known(one.clock)} of {_known(one.clock_most)} MHz"), *slowed),
         (dim(pad("this run", LABEL)), *_on_gpu(one, own, style)),
     ]
@@ -89,7 +89,7 @@ def gpu_row(one: Gpu, own: set[int], width: int, style: Style) -> Line:
     row: list[Span] = [
         Span(f" {one.index:>2} {words.share(one.busy):>5}", "strong" if here else "plain"),
         Span(f"  {pad(words.of_amount(one.memory_used, one.memory, binary=style.binary), 15)}"),
-        Span(f"{_known(one.power, ' W'):>9}{_known(one.temperature, ' °C'):>6}{_known(one.clock):>6} MHz")]
+        Span(f"{_known(one.power, ' W'):>9}{_known(one.temperature, style.degrees):>6}{_known(one.clock):>6} MHz")]
     if width > 60:
         row.append(Span(f"{style.amount(mine) if here else UNKNOWN:>10}"))
     if one.slowed:

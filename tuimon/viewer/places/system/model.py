@@ -16,31 +16,31 @@ PANELS: Final[tuple[Panel, ...]] = ("cpu", "memory", "flow", "gpu", "step", "gro
 """In the order of their digits."""
 Order = Literal["tree", "cpu", "memory"]
 ORDERS: Final[tuple[Order, ...]] = ("tree", "cpu", "memory")
-SILENT: Final = 5
-"""Seconds without a new look after which the numbers are called old."""
+SILENT: Final = 4
+"""Seconds without a new look, while one is due each second, after which the numbers are called old."""
 
 
 @dataclass(frozen=True, slots=True)
 class SystemView:
     """The machine and the run's own account of its time."""
 
-    sample: Sample = NOTHING
     number: int = 0
-    """Counts the looks: what is drawn changes with it."""
-    times: StepTimes = field(default_factory=StepTimes)
-    trend: Trend = field(default_factory=Trend)
+    """Counts the looks at the machine: equal where the picture of it is."""
     revision: int = 0
-    """Of the curve."""
-    ranks: int = 1
-    """How many train together."""
+    """Counts what was read anew of the run's own account."""
     late: int = 0
-    """Seconds without an answer of the process table, where that is too long; else 0."""
-    scrubbed: int | None = None
-    """Step that the run's own account ends with; None: the newest."""
-    x: XAxis = field(default_factory=XAxis)
+    """Seconds without an answer of the system, where that is too long; else 0."""
+    sample: Sample = field(default=NOTHING, compare=False)
     traces: Traces = field(default=NO_TRACES, compare=False)
+    times: StepTimes = field(default_factory=StepTimes, compare=False)
+    trend: Trend = field(default_factory=Trend, compare=False)
     curve: Thin | None = field(default=None, compare=False)
     """Memory held over the steps of `x`; None where it was never logged."""
+    x: XAxis = field(default_factory=XAxis, compare=False)
+    ranks: int = field(default=1, compare=False)
+    """How many train together."""
+    scrubbed: int | None = field(default=None, compare=False)
+    """Step that the run's own account ends with; None: the newest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,11 @@ class Style:
     binary: bool = True
     """Bytes in powers of 1,024."""
 
+    @property
+    def degrees(self) -> str:
+        """Celsius, as far as this terminal can write it."""
+        return " C" if self.glyphs.name == "ascii" else " °C"
+
     def amount(self, count: float | None) -> str:
         """Bytes."""
         return words.amount(count, binary=self.binary)
@@ -90,11 +95,11 @@ def charted(title: str, value: str, state: State | None, lines: Sequence[Line], 
 
 def metered(label: str, part: float | None, said: str, width: int, *, full: float = FULL) -> Line:
     """A label, what it says, and a bar of its share; of the colour of a warning where it is nearly full."""
-    cells = max(0, min(24, width - LABEL - _VALUE - 8))
-    on, off = traces.meter(part, cells)
     is_full = part is not None and part >= full
     tone: Tone = "warning" if is_full else "info"
     tail = (Span(" ▲ nearly full", "warning"),) if is_full else ()
+    cells = max(0, min(24, width - LABEL - _VALUE - 8 - sum(len(span.text) for span in tail)))
+    on, off = traces.meter(part, cells)
     return (dim(pad(label, LABEL)), Span(pad(said, _VALUE)), Span("━" * on, tone), dim("─" * off),
             Span(pad(words.share(part), 6, right=True)), *tail)
 

@@ -117,13 +117,10 @@ def processes(view: SystemView, choice: Choice, size: tuple[int, int], style: St
     value = f"{first + 1}–{min(len(found), first + room)} of {count}" if len(found) > room else f"{count}"
     inside = Inside.of(f"7 processes{_ORDERS[choice.order]}", value, None, *size, style)
     lines = [_head(inside.width), *(_process(one, inside.width, style) for one in found[first:first + room])]
-    notes = []
     if tree is not None and tree.denied:
-        notes.append(f"{tree.denied} of another user: their files and disk traffic are hidden")
+        lines.append((dim(f"{tree.denied} of another user: files and disk traffic are hidden"),))
     if tree is not None and tree.more:
-        notes.append(f"{tree.more} more are not looked at")
-    if notes and len(lines) < inside.height:
-        lines.append((dim("  ".join(notes)),))
+        lines.append((dim(f"{tree.more} more are not looked at"),))
     put_lines(inside.canvas, lines, inside.left, 1, inside.width, inside.height, style.glyphs)
     return inside.canvas.picture()
 
