@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tuimon.record.history import thin
 from tuimon.viewer.charts.axes import XAxis
-from tuimon.viewer.glyphs import ASCII, BRAILLE
+from tuimon.viewer.glyphs import ASCII
 from tuimon.viewer.machine.model import Gpu, Gpus, Host, Limits, Process, Sample, Tree
 from tuimon.viewer.machine.ring import Traces
 from tuimon.viewer.places.system import traces, words
@@ -23,7 +23,7 @@ from tuimon.viewer.places.system.steps import Part, StepTimes, Trend
 from tuimon.viewer.places.system.tables import stacked, step
 
 GB = 2**30
-PLAIN, FANCY, EVERYTHING = Style(ASCII), Style(), Choice()
+PLAIN, FANCY, EVERYTHING = Style(ASCII), Style(binary=True), Choice()
 TIMES = StepTimes(200, 801, 1_000, 0.193, 0.217, (
     Part("data", 0.027, 0.037, 0.14), Part("rest", 0.165, 0.189, 0.853), Part("tuimon", 0.0013, 0.0015, 0.007)), 83_824.0, 5.12)
 TREND = Trend("grows", 200, 2.2 * GB, 1.3e5, 501, 996)
@@ -72,12 +72,12 @@ STATES = {
 @settings(max_examples=150)
 @given(state=st.sampled_from(sorted(STATES)), width=st.integers(1, 210), height=st.integers(1, 62), ascii_only=st.booleans(), hidden=st.sets(st.sampled_from(PANELS), max_size=6))
 def test_every_state_fills_every_size_exactly(state, width, height, ascii_only, hidden):
-    drawn = text(STATES[state], width, height, Choice(frozenset(hidden)), PLAIN if ascii_only else Style())
+    drawn = text(STATES[state], width, height, Choice(frozenset(hidden)), PLAIN if ascii_only else FANCY)
     assert not ascii_only or drawn.isascii()
 
 
 def test_the_step_as_a_picture():
-    assert step(VIEW, (62, 10), Style()).lines == [
+    assert step(VIEW, (62, 10), FANCY).lines == [
         "╭─ 5 step time ───────────────────────────────────── 193 ms ─╮",
         "│ ▒▒▒▒▒▒▒▒█████████████████████████████████████████████████░ │",
         "│                         median     95 %    share           │",
@@ -205,7 +205,8 @@ def test_an_amount_never_takes_more_cells_than_are_kept_for_it(count, binary):
 
 
 def test_units_of_a_thousand_where_they_are_wished_for():
-    assert "3.2 GB" in text(style=Style(binary=False)) and "GiB" not in text(style=Style(binary=False))
+    assert "3.2 GB" in text(style=Style()) and "iB" not in text(style=Style())
+    assert "3.0 GiB" in text()
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(0.0004, "0.4 ms"), (0.0213, "21 ms"), (1.824, "1.82 s"), (250.0, "250 s"), (float("nan"), "–")])
@@ -215,8 +216,10 @@ def test_times_of_a_step(seconds, said):
 
 def test_the_axis_of_cores_and_bytes_ends_on_round_numbers():
     assert traces.top_of_cores(0.2, 16) == 1 and traces.top_of_cores(3.4, 16) == 4 and traces.top_of_cores(15.0, 14) == 14
-    assert traces.top_of_bytes(3.1 * GB) == 4 * GB and traces.top_of_bytes(0) == 1_024 and traces.top_of_bytes(3.1e9, binary=False) == 4e9
+    assert traces.top_of_bytes(3.1 * GB, binary=True) == 4 * GB and traces.top_of_bytes(0) == 1_000 and traces.top_of_bytes(3.1e9) == 4e9
 
 
-def test_braille_is_the_default():
-    assert Style().glyphs is BRAILLE
+def test_colours_of_the_cpu_chart_are_named_beside_it():
+    picture = draw(VIEW, EVERYTHING, 120, 38, FANCY)
+    named = {run.text.strip(): run.role for row in picture.rows for run in row if run.text.strip() in {"training", "machine"}}
+    assert named["training"] == "data"

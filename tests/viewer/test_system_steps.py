@@ -98,7 +98,7 @@ def test_the_slowest_rank_is_named():
 ])
 def test_whether_memory_grows_in_words(memory, word, said):
     trend = memory_trend(history(600, memory=memory))
-    assert (trend.word, growth(trend)) == (word, said)
+    assert (trend.word, growth(trend, binary=True)) == (word, said)
 
 
 def test_memory_that_began_to_grow_later_had_not_yet():

@@ -30,9 +30,9 @@ def gpu(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
         return inside.canvas.picture()
     one = gpus.gpus[0]
     title = f"4 GPU {one.index} · {one.name}"
-    named: list[tuple[str, Role, float, bool]] = [(f"gpu {one.index}", "data", 1.0, True)]
+    named: list[tuple[str, Role, float]] = [(f"gpu {one.index}", "data", 1.0)]
     return charted(title, value, state, gpu_lines(one, own, width, style),
-                  traced(view, named, 1.0, ("100 %", "0 %"), style), size, style)
+                   traced(view, named, 1.0, ("100 %", "0 %"), style), size, style)
 
 
 def _gpu_value(gpus: Sequence[Gpu]) -> str:

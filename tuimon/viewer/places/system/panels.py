@@ -36,8 +36,8 @@ class Style:
     """How everything here is drawn."""
 
     glyphs: GlyphSet = BRAILLE
-    binary: bool = True
-    """Bytes in powers of 1,024."""
+    binary: bool = False
+    """Bytes in powers of 1,024 rather than 1,000."""
 
     @property
     def degrees(self) -> str:
@@ -82,7 +82,7 @@ Chart = Callable[[Inside, int], None]
 
 
 def charted(title: str, value: str, state: State | None, lines: Sequence[Line], draw: Chart, size: tuple[int, int],
-           style: Style) -> Picture:
+            style: Style) -> Picture:
     """A chart above its lines; without one where fewer than three rows are left for it."""
     inside = Inside.of(title, value, state, *size, style)
     room = inside.height
@@ -104,17 +104,19 @@ def metered(label: str, part: float | None, said: str, width: int, *, full: floa
             Span(pad(words.share(part), 6, right=True)), *tail)
 
 
-def traced(view: SystemView, named: Sequence[tuple[str, Role, float, bool]], top: float, labels: tuple[str, str],
-            style: Style) -> Chart:
-    """A chart of columns of the ring: (name, role, factor, filled), later ones over earlier."""
+def traced(view: SystemView, named: Sequence[tuple[str, Role, float]], top: float, labels: tuple[str, str],
+           style: Style, legend: Sequence[tuple[str, Role]] = ()) -> Chart:
+    """A chart of columns of the ring: (name, role, factor), later ones over earlier; `legend`: words beside it."""
 
     def draw(inside: Inside, rows: int) -> None:
         gutter = traces.GUTTER
         traces.draw_axis(inside.canvas, inside.left, 1, rows, labels, style.glyphs)
+        for y, (word, role) in enumerate(legend if rows >= len(legend) + 2 else (), 2):
+            inside.canvas.put(inside.left + gutter - 1 - len(word), y, word, role)
         place = (inside.left + gutter, 1, inside.width - gutter, rows)
-        for name, role, factor, filled in named:
+        for name, role, factor in named:
             traces.draw_trace(inside.canvas, place, view.traces.times, factor * view.traces.of(name), top, role,
-                              style.glyphs, filled=filled)
+                              style.glyphs)
     return draw
 
 
@@ -146,9 +148,10 @@ def cpu(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
         opened = UNKNOWN if tree.files is None else f"{tree.files:,}"
         lines.append((dim(pad("threads", LABEL)), Span(f"{tree.threads:5,}"), dim("   open files "),
                       Span(f"{opened:>5}"), dim("   switches "), Span(f"{switched:>8}")))
-    named: list[tuple[str, Role, float, bool]] = [("cpu", "data-dim", count, True), ("cores", "data", 1.0, True)]
+    named: list[tuple[str, Role, float]] = [("cpu", "data-dim", count), ("cores", "data", 1.0)]
+    legend: list[tuple[str, Role]] = [("training", "data"), ("machine", "data-dim")] if tree is not None else []
     return charted("1 cpu", cpu_value(view.sample), None, lines,
-                  traced(view, named, top, (f"{top:g}", "0"), style), size, style)
+                   traced(view, named, top, (f"{top:g}", "0"), style, legend), size, style)
 
 
 def _cores(host: Host, width: int, style: Style) -> Line:
@@ -156,7 +159,7 @@ def _cores(host: Host, width: int, style: Style) -> Line:
     if host.busy is None or width < 1:
         return (dim(UNKNOWN),)
     groups = np.array_split(np.asarray(host.busy), min(width, len(host.busy)))
-    return (Span("".join(style.glyphs.bars[traces.bar(float(group.max()), 1.0)] for group in groups)),)
+    return (dim("".join(style.glyphs.bars[traces.bar(float(group.max()), 1.0)] for group in groups)),)
 
 
 def memory(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
@@ -183,7 +186,7 @@ def memory(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
     top = traces.top_of_bytes(traces.greatest(ring.times, ring.of(name)), binary=style.binary)
     state: State | None = "warning" if any(part >= FULL for part in shares) else None
     return charted("2 memory", memory_value(sample, style), state, lines,
-                  traced(view, [(name, "data", 1.0, True)], top, (style.amount(top), "0"), style), size, style)
+                   traced(view, [(name, "data", 1.0)], top, (style.amount(top), "0"), style), size, style)
 
 
 def memory_value(sample: Sample, style: Style) -> str:
@@ -219,8 +222,7 @@ def flow(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
             most = words.per_second(traces.greatest(ring.times, values), binary=style.binary)
             inside.canvas.put(left + room, row, style.say(pad(f"max {most}", _MOST, right=True)), "note")
         if rows > 1:
-            traces.draw_trace(inside.canvas, (left, row, room, rows), ring.times, values, top, "spark", style.glyphs,
-                              filled=True)
+            traces.draw_trace(inside.canvas, (left, row, room, rows), ring.times, values, top, "spark", style.glyphs)
         else:
             traces.draw_strip(inside.canvas, left, row, traces.levels(ring.times, values, room, top), "spark",
                               style.glyphs)

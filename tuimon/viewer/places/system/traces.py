@@ -1,4 +1,4 @@
-"""Minutes as lines of dots, and as one row of bars. Pure.
+"""Minutes as hills of dots, and as one row of bars. Pure.
 
 The window moves by whole cells, so that between two moves only its newest cell is drawn anew.
 """
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 SPAN: Final = 300.0
 """Seconds that a trace reaches back, at least."""
 GAP: Final = 20.0
-"""Seconds without a sample over which no line is drawn."""
+"""Seconds without a sample over which nothing is drawn."""
 GUTTER: Final = 9
 """Cells of the axis with its labels."""
 _CORES: Final = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -40,7 +40,7 @@ def top_of_cores(most: float, cores: int) -> float:
     return float(min(next((n for n in _CORES if n >= most), cores), max(1, cores)))
 
 
-def top_of_bytes(most: float, *, binary: bool = True) -> float:
+def top_of_bytes(most: float, *, binary: bool = False) -> float:
     """Where an axis of bytes ends: a round number of a unit, at least a thousand or so."""
     base = 1_024.0 if binary else 1_000.0
     unit = base
@@ -59,8 +59,8 @@ def greatest(times: Floats, *series: Floats) -> float:
 
 
 def draw_trace(canvas: Canvas, at: tuple[int, int, int, int], times: Floats, values: Floats, top: float, role: Role,
-               glyphs: GlyphSet, *, filled: bool = False) -> None:
-    """A line from 0 to `top` in the cells (left, upper row, width, height); `filled` down to its axis."""
+               glyphs: GlyphSet) -> None:
+    """A hill from 0 to `top` in the cells (left, upper row, width, height)."""
     left, row, width, height = at
     if not len(times) or width < 1 or height < 1:
         return
@@ -73,9 +73,7 @@ def draw_trace(canvas: Canvas, at: tuple[int, int, int, int], times: Floats, val
             level = found[part]
             dots |= rasterise(seconds[part], level, level, level, np.zeros(len(part), np.bool_), x=span,
                               y=(0.0, top if top > 0 else 1.0), width=width, height=height).dots
-    if filled:
-        dots = np.maximum.accumulate(dots, axis=0)
-    canvas.cells(left, row, glyph_cells(dots, glyphs.name), role)
+    canvas.cells(left, row, glyph_cells(np.maximum.accumulate(dots, axis=0), glyphs.name), role)
 
 
 def draw_axis(canvas: Canvas, left: int, row: int, height: int, labels: tuple[str, str], glyphs: GlyphSet) -> None:

@@ -20,8 +20,8 @@ PARTS: Final[dict[PartName, str]] = {
     "data": "waiting for data", "rest": "forward, backward", "optimizer": "optimizer", "tuimon": "tuimon itself"}
 
 
-def amount(count: float | None, *, binary: bool = True) -> str:
-    """Bytes in three digits: 812 B, 3.1 MiB, 0.98 GiB (powers of 1,024), or 3.1 MB (of 1,000)."""
+def amount(count: float | None, *, binary: bool = False) -> str:
+    """Bytes in three digits: 812 B, 3.1 MB (powers of 1,000), or 3.1 MiB, 0.98 GiB (of 1,024)."""
     if count is None or not math.isfinite(count):
         return UNKNOWN
     base, units = _UNITS[binary]
@@ -33,8 +33,8 @@ def amount(count: float | None, *, binary: bool = True) -> str:
     return f"{count:.{digits}f} {unit}"
 
 
-def of_amount(used: float | None, whole: float | None, *, binary: bool = True) -> str:
-    """"12 of 63 GiB", or with both units where they differ; "–" where nothing is known."""
+def of_amount(used: float | None, whole: float | None, *, binary: bool = False) -> str:
+    """"12 of 63 GB", or with both units where they differ; "–" where nothing is known."""
     if used is None or whole is None:
         return amount(used if whole is None else whole, binary=binary)
     left, right = amount(used, binary=binary), amount(whole, binary=binary)
@@ -43,7 +43,7 @@ def of_amount(used: float | None, whole: float | None, *, binary: bool = True) -
     return f"{left} of {right}"
 
 
-def per_second(count: float | None, *, binary: bool = True) -> str:
+def per_second(count: float | None, *, binary: bool = False) -> str:
     """Bytes per second."""
     return UNKNOWN if count is None or not math.isfinite(count) else f"{amount(count, binary=binary)}/s"
 
@@ -88,7 +88,7 @@ def stretch(times: StepTimes) -> str:
     return f"steps {steps(times.first)} to {steps(times.last)}" + ("" if times.count >= RECENT else ", all so far")
 
 
-def growth(trend: Trend, *, binary: bool = True) -> str:
+def growth(trend: Trend, *, binary: bool = False) -> str:
     """Whether memory grows, in a few words."""
     if trend.word == "none":
         return "not logged by this run"
@@ -124,7 +124,7 @@ def gpu_absence(gpus: Gpus) -> str:
     }.get(gpus.state, "")
 
 
-def strapline(view: SystemView, *, binary: bool = True) -> Line:
+def strapline(view: SystemView, *, binary: bool = False) -> Line:
     """Who is looked at, and what cannot be."""
     sample = view.sample
     if view.late:
