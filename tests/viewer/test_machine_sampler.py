@@ -212,6 +212,14 @@ def test_the_limits_of_a_container_are_the_least_of_all_groups_around_the_proces
     assert limits_of(42, root=str(groups), proc=str(proc)) == Limits()
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs to bind to one")
+def test_cpus_that_training_is_bound_to_are_all_that_it_may_use(training):
+    before = counts.allowed(training.process.pid).cpus
+    os.sched_setaffinity(training.process.pid, {min(os.sched_getaffinity(0))})
+    assert counts.allowed(training.process.pid).cpus == min(1.0, before or 1.0)
+    assert counts.allowed(2**22 - 3) == Limits()
+
+
 def seen(watch, target, wanted, seconds=20.0):
     """What the watch sees, as soon as it is what is waited for."""
     deadline = time.monotonic() + seconds
@@ -226,8 +234,12 @@ def seen(watch, target, wanted, seconds=20.0):
 def test_the_thread_looks_at_whom_it_is_told_and_ends_when_it_is_closed(training, monkeypatch):
     monkeypatch.setattr(sampler, "EVERY", 0.01)
     closed = []
-    monkeypatch.setattr(GpuWatch, "close", closed.append)
-    watch = Watch(machine)
+
+    class Closing(Sampler):
+        def close(self):
+            closed.append(self)
+
+    watch = Watch(lambda: Closing(GpuWatch(present=lambda: False)))
     seen(watch, Target(), lambda look: look.sample.where == "unknown" and len(look.traces.times) >= 2)
     look = seen(watch, Target(training.identity), lambda look: look.sample.where == "here" and len(look.traces.times) >= 2)
     assert look.traces.of("resident")[-1] > 0

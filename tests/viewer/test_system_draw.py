@@ -16,7 +16,7 @@ from tuimon.viewer.machine.model import Gpu, Gpus, Host, Limits, Process, Sample
 from tuimon.viewer.machine.ring import Traces
 from tuimon.viewer.places.system import traces, words
 from tuimon.viewer.places.system.draw import draw
-from tuimon.viewer.places.system.layout import plan
+from tuimon.viewer.places.system.layout import listed, plan
 from tuimon.viewer.places.system.model import PANELS, Choice, SystemView, ordered
 from tuimon.viewer.places.system.panels import Style
 from tuimon.viewer.places.system.steps import Part, StepTimes, Trend
@@ -93,10 +93,10 @@ def test_the_step_as_a_picture():
 
 def test_a_narrow_terminal_shows_the_essentials_in_one_line_each():
     lines = text(width=80, height=22).splitlines()
-    assert lines[0].startswith(" pid 4242 on node7 · container allows 4 CPUs and 8.0 GiB · no NVIDIA GPU found")
+    assert lines[0].startswith(" pid 4242 on node7 · may use 4 CPUs and 8.0 GiB · no NVIDIA GPU found")
     assert lines[1].startswith(" cpu       3.10 of 4 cores   ") and lines[1].rstrip().endswith("machine 44 %")
     assert lines[2].startswith(" memory    3.0 GiB ") and "machine 12 of 64 GiB" in lines[2]
-    assert lines[3].startswith(" disk, net ") and "network" in lines[3]
+    assert lines[3].startswith(" disk      ") and "network" in lines[3]
     assert "5 step time" in lines[4] and "7 processes" in lines[14]
     assert "memory grows 124 MiB per 1,000 steps" in lines[12]
 
@@ -131,6 +131,12 @@ def test_the_missing_package_is_one_calm_line():
     assert drawn.count("install tuimon[gpu] to see the GPU") == 1 and "4 GPU" not in drawn
 
 
+def test_of_the_cores_those_count_that_training_may_use():
+    assert "3.10 of 4 cores" in text(seeing(limits=Limits()))
+    assert "3.10 of 2.5 cores" in text(seeing(limits=Limits(cpus=2.5)))
+    assert "3.10 of 1 core " in text(seeing(limits=Limits(cpus=1.0)))
+
+
 def test_memory_that_is_nearly_full_is_a_warning_in_words():
     assert "nearly full" not in text()
     assert "▲ nearly full" in text(seeing(limits=Limits(8 * GB, int(7.9 * GB), None)), 200, 58)
@@ -148,10 +154,13 @@ def test_a_digit_puts_a_panel_away_and_brings_it_back_and_the_last_one_stays():
 def test_processes_are_ordered_and_scrolled_and_say_which_are_shown():
     first = text(width=80, height=22)
     assert "1–5 of 9" in first
-    down = Choice().moved(3, 9)
+    room = listed(VIEW, EVERYTHING, 80, 22)
+    assert (room, listed(VIEW, EVERYTHING.turned(6), 80, 22)) == (5, 0)
+    down = Choice().moved(3, 9, room)
     assert "4–8 of 9" in text(width=80, height=22, choice=down)
-    assert "5–9 of 9" in text(width=80, height=22, choice=Choice().moved(99, 9))
-    assert Choice().moved(-3, 9).first == 0 == Choice().moved(1, 0).first
+    assert "5–9 of 9" in text(width=80, height=22, choice=Choice().moved(99, 9, room))
+    assert Choice().moved(99, 9, room).moved(-1, 9, room).first == 3
+    assert Choice().moved(-3, 9, room).first == 0 == Choice().moved(1, 0, room).first
     by_cpu = down.sorted_next()
     assert (by_cpu.order, by_cpu.first) == ("cpu", 0)
     assert [one.pid for one in ordered(PROCESSES, "cpu")][:2] == [4_242, 4_257]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from typing import Any, Final
 
 import psutil
@@ -174,6 +175,18 @@ def _load() -> tuple[float, float, float] | None:
 
 
 # ---------------------------------------------------------------------- containers
+
+
+def allowed(pid: int) -> Limits:
+    """What a process may use: what its control groups allow, and the CPUs that it is bound to."""
+    limits = limits_of(pid)
+    try:
+        bound = len(os.sched_getaffinity(pid))
+    except (OSError, AttributeError):   # gone, hidden, or a system without it
+        return limits
+    if bound >= (os.cpu_count() or 1) or (limits.cpus is not None and limits.cpus <= bound):
+        return limits
+    return replace(limits, cpus=float(bound))
 
 
 def limits_of(pid: int, *, root: str = CGROUPS, proc: str = "/proc") -> Limits:

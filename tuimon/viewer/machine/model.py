@@ -55,7 +55,7 @@ class ProcessCounts:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a container allows, the least of all enclosing control groups."""
+    """What training may use of the machine: the least of all control groups around it, and the CPUs it is bound to."""
 
     memory: int | None = None
     """Bytes; None: no limit, or not readable."""

@@ -16,7 +16,7 @@ from typing import Final
 
 from tuimon.record.liveness import ProcessIdentity, boot_id
 from tuimon.viewer.machine import rates
-from tuimon.viewer.machine.counts import TreeReader, host_counts, limits_of
+from tuimon.viewer.machine.counts import TreeReader, allowed, host_counts
 from tuimon.viewer.machine.gpus import GpuWatch
 from tuimon.viewer.machine.model import NOTHING, Gpus, Host, HostCounts, ProcessCounts, Sample, Target, Tree
 from tuimon.viewer.machine.ring import NO_TRACES, Ring, Traces
@@ -60,7 +60,7 @@ class Sampler:
         tree = self._tree(process, mono)
         if tree is None:
             return Sample(mono, "gone", process.host, process.pid, host=host, gpus=gpus)
-        return Sample(mono, "here", process.host, process.pid, tree, host, limits_of(process.pid), gpus)
+        return Sample(mono, "here", process.host, process.pid, tree, host, allowed(process.pid), gpus)
 
     def close(self) -> None:
         """End what was started."""

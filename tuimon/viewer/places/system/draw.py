@@ -78,7 +78,7 @@ def _strip(canvas: Canvas, row: int, panel: Panel, view: SystemView, style: Styl
             f"gpu {sample.gpus.gpus[0].index}" if len(sample.gpus.gpus) == 1 else "")
         top = 1.0
     else:
-        label, values = "disk, net", ring.of("read") + ring.of("written")
+        label, values = "disk", ring.of("read") + ring.of("written")
         value = words.per_second(float(values[-1]) if len(values) else None, binary=style.binary)
         top = traces.top_of_bytes(traces.greatest(ring.times, values), binary=style.binary)
         net = ring.of("received") + ring.of("sent")

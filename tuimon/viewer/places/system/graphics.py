@@ -30,7 +30,7 @@ def gpu(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
         return inside.canvas.picture()
     one = gpus.gpus[0]
     title = f"4 GPU {one.index} · {one.name}"
-    named: list[tuple[str, Role, float]] = [(f"gpu {one.index}", "data", 1.0)]
+    named: list[tuple[str, Role, float]] = [(f"gpu {one.index}", "spark", 1.0)]
     return charted(title, value, state, gpu_lines(one, own, width, style),
                    traced(view, named, 1.0, ("100 %", "0 %"), style), size, style)
 

@@ -11,6 +11,10 @@ COLUMNS: Final = ((160, 3), (100, 2))
 """From how many cells on there are so many panels beside each other."""
 ROWS: Final = 26
 """Below: one row for each instead."""
+LISTED: Final = 13
+"""Rows of the processes at most, where they have a row to themselves."""
+FRAMED: Final = 3
+"""Rows of a table that are frame and heading."""
 STEP: Final = 10
 """Rows of the step panel in one column."""
 
@@ -53,9 +57,17 @@ def plan(view: SystemView, choice: Choice, width: int, height: int) -> Plan:
     return _one_column(panels, width, room) if beside == 1 or height < ROWS else _grid(panels, beside, width, room)
 
 
+def listed(view: SystemView, choice: Choice, width: int, height: int) -> int:
+    """How many processes are shown in a body of that size; 0 where the panel has no place."""
+    slots = [slot for row in plan(view, choice, width, height).rows for slot in row if slot.panel == "processes"]
+    return max(1, slots[0].height - FRAMED) if slots else 0
+
+
 def _grid(panels: tuple[Panel, ...], beside: int, width: int, room: int) -> Plan:
     groups = [panels[i:i + beside] for i in range(0, len(panels), beside)]
     heights = _shares(room, len(groups))
+    if groups and groups[-1] == ("processes",) and heights[-1] > LISTED:
+        heights = [*_shares(room - LISTED, len(groups) - 1), LISTED] if len(groups) > 1 else heights
     return Plan((), tuple(
         tuple(Slot(panel, cells, rows) for panel, cells in zip(group, _shares(width, len(group)), strict=True))
         for group, rows in zip(groups, heights, strict=True)))

@@ -63,9 +63,9 @@ class Choice:
         """The next order, from the top."""
         return replace(self, order=ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)], first=0)
 
-    def moved(self, by: int, count: int) -> Choice:
-        """So many rows further down; never past the last of `count`."""
-        return replace(self, first=max(0, min(self.first + by, count - 1)))
+    def moved(self, by: int, count: int, room: int) -> Choice:
+        """So many rows further down `count` processes, of which `room` are shown; never past the last."""
+        return replace(self, first=max(0, min(self.first + by, count - room)))
 
 
 def ordered(processes: tuple[Process, ...], order: Order) -> tuple[Process, ...]:

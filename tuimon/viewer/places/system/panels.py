@@ -124,10 +124,13 @@ def traced(view: SystemView, named: Sequence[tuple[str, Role, float]], top: floa
 
 
 def cpu_value(sample: Sample) -> str:
-    """CPUs that training keeps busy, of how many; without training the machine's share."""
+    """CPUs that training keeps busy, of how many that it may use; without training the machine's share."""
     if sample.tree is None:
         return words.share(sample.host.cpu) if sample.host else ""
-    return f"{words.cores(sample.tree.cores)} of {sample.host.cores if sample.host else 1} cores"
+    most = float(sample.host.cores) if sample.host else 1.0
+    if sample.limits.cpus is not None:
+        most = min(most, sample.limits.cpus)
+    return f"{words.cores(sample.tree.cores)} of {most:g} core{'' if most == 1 else 's'}"
 
 
 def cpu(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
@@ -186,7 +189,7 @@ def memory(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
     top = traces.top_of_bytes(traces.greatest(ring.times, ring.of(name)), binary=style.binary)
     state: State | None = "warning" if any(part >= FULL for part in shares) else None
     return charted("2 memory", memory_value(sample, style), state, lines,
-                   traced(view, [(name, "data", 1.0)], top, (style.amount(top), "0"), style), size, style)
+                   traced(view, [(name, "spark", 1.0)], top, (style.amount(top), "0"), style), size, style)
 
 
 def memory_value(sample: Sample, style: Style) -> str:

@@ -19,8 +19,8 @@ from tuimon.record.history import History
 Floats = NDArray[np.float64]
 RECENT: Final = 200
 """Steps that are looked at."""
-FEWEST: Final = 8
-"""Measurements of memory from which a trend is told."""
+FEWEST: Final = 30
+"""Measurements of memory, about one a second, from which a trend is told: before, caches fill."""
 LEVEL: Final = 0.01
 """Of the memory held: what it may change over the stretch and still be called level."""
 SURE: Final = 2.33

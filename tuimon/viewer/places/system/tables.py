@@ -12,6 +12,7 @@ from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, dim
 from tuimon.viewer.machine.model import Process
 from tuimon.viewer.places.system import words
+from tuimon.viewer.places.system.layout import FRAMED
 from tuimon.viewer.places.system.model import Choice, SystemView, ordered
 from tuimon.viewer.places.system.panels import Inside, Style
 from tuimon.viewer.places.system.steps import Part, PartName, StepTimes
@@ -111,7 +112,7 @@ def processes(view: SystemView, choice: Choice, size: tuple[int, int], style: St
     """A row for each process of the training's tree; which of them are shown stands at the right."""
     tree = view.sample.tree
     found = ordered(tree.processes, choice.order) if tree is not None else ()
-    room = max(1, size[1] - 3)
+    room = max(1, size[1] - FRAMED)
     first = max(0, min(choice.first, len(found) - room))
     count = len(found) + (tree.more if tree else 0)
     value = f"{first + 1}–{min(len(found), first + room)} of {count}" if len(found) > room else f"{count}"

@@ -10,7 +10,7 @@ from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.lines import Line, Span, dim
 from tuimon.viewer.machine.model import Gpus, Sample
 from tuimon.viewer.places.system.model import SystemView
-from tuimon.viewer.places.system.steps import FEWEST, RECENT, PartName, StepTimes, Trend
+from tuimon.viewer.places.system.steps import FEWEST, PartName, StepTimes, Trend
 
 _UNITS: Final = {True: (1_024.0, ("KiB", "MiB", "GiB", "TiB", "PiB")), False: (1_000.0, ("kB", "MB", "GB", "TB", "PB"))}
 AMOUNT: Final = 8
@@ -85,7 +85,7 @@ def stretch(times: StepTimes) -> str:
     """Which steps are spoken of."""
     if not times.count:
         return ""
-    return f"steps {steps(times.first)} to {steps(times.last)}" + ("" if times.count >= RECENT else ", all so far")
+    return f"steps {steps(times.first)} to {steps(times.last)}"
 
 
 def growth(trend: Trend, *, binary: bool = False) -> str:
@@ -141,11 +141,11 @@ def strapline(view: SystemView, *, binary: bool = False) -> Line:
                 dim(f": the machine, and what the run logged{tail}"))
     ranks = f", one of {view.ranks} ranks" if view.ranks > 1 else ""
     return (Span(f"pid {sample.pid}", "strong"),
-            dim(f" on {sample.host_name}{ranks}{_container(sample, binary=binary)}{tail}"))
+            dim(f" on {sample.host_name}{ranks}{_limits(sample, binary=binary)}{tail}"))
 
 
-def _container(sample: Sample, *, binary: bool) -> str:
+def _limits(sample: Sample, *, binary: bool) -> str:
     limits = sample.limits
     allowed = [f"{limits.cpus:g} CPUs"] if limits.cpus is not None else []
     allowed += [amount(limits.memory, binary=binary)] if limits.memory is not None else []
-    return f" · container allows {' and '.join(allowed)}" if allowed else ""
+    return f" · may use {' and '.join(allowed)}" if allowed else ""
