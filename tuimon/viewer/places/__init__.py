@@ -34,6 +34,9 @@ PLACES: Final[dict[Place, PlaceInfo]] = {
                   "tuimon.viewer.screens.overview:Overview"),
         PlaceInfo("incidents", "incidents", "what was found, its curve, what to do, its manual",
                   "tuimon.viewer.screens.incidents:Incidents"),
+        PlaceInfo("system", "system", "processor, memory, disk, GPU; where the time of a step goes",
+                  "tuimon.viewer.places.system.screen:SystemScreen",
+                  "tuimon.viewer.places.system.detail:SystemDetail"),
     )
 }
 
