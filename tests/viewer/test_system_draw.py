@@ -137,6 +137,16 @@ def test_of_the_cores_those_count_that_training_may_use():
     assert "3.10 of 1 core " in text(seeing(limits=Limits(cpus=1.0)))
 
 
+@pytest.mark.parametrize("state", ["one gpu", "gpus"])
+def test_numbers_of_a_driver_that_does_not_answer_look_old(state):
+    def roles(view):
+        return {run.role for row in draw(view, EVERYTHING, 120, 38, FANCY).rows for run in row if "61" in run.text and "80 G" in run.text}
+
+    gpus = STATES[state].sample.gpus
+    assert "note" not in roles(STATES[state])
+    assert roles(seeing(gpus=replace(gpus, state="silent", waited=4))) == {"note"}
+
+
 def test_memory_that_is_nearly_full_is_a_warning_in_words():
     assert "nearly full" not in text()
     assert "▲ nearly full" in text(seeing(limits=Limits(8 * GB, int(7.9 * GB), None)), 200, 58)

@@ -25,13 +25,17 @@ def gpu(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
     state: State | None = "warning" if late or any(one.lost or one.slowed for one in gpus.gpus) else None
     if len(gpus.gpus) > 1:
         inside = Inside.of(f"4 GPUs · {gpus.gpus[0].name}", value, state, *size, style)
-        rows = [gpu_head(width), *(gpu_row(one, own, width, style) for one in gpus.gpus)]
+        rows: list[Line] = [gpu_head(width), *(gpu_row(one, own, width, style) for one in gpus.gpus)]
+        if late:
+            rows = [tuple(dim(span.text) for span in row) for row in rows]
         put_lines(inside.canvas, rows, inside.left, 1, inside.width, inside.height, style.glyphs)
         return inside.canvas.picture()
-    one = gpus.gpus[0]
+    one, lines = gpus.gpus[0], gpu_lines(gpus.gpus[0], own, width, style)
+    if late:   # what is old looks old
+        lines = [tuple(dim(span.text) for span in line) for line in lines]
     title = f"4 GPU {one.index} · {one.name}"
     named: list[tuple[str, Role, float]] = [(f"gpu {one.index}", "spark", 1.0)]
-    return charted(title, value, state, gpu_lines(one, own, width, style),
+    return charted(title, value, state, lines,
                    traced(view, named, 1.0, ("100 %", "0 %"), style), size, style)
 
 

@@ -33,14 +33,18 @@ class SystemScreen(PlaceScreen):
     def __init__(self, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:
         super().__init__(frame, ink, glyphs)
         self.choice = Choice()
+        self._drawn: tuple[object, ...] = ()
 
     def compose_body(self) -> ComposeResult:
         """One picture."""
         yield PictureView(self.ink, self.glyphs, id="machine")
 
     def show(self) -> None:
-        """Draw what is known, and until then what is awaited."""
+        """Draw what is known, and until then what is awaited; nothing where only the step in the header is new."""
         view, choice, style = self.view, self.choice, Style(self.glyphs)
+        if self._drawn == (view, choice, style):
+            return
+        self._drawn = view, choice, style
         self.query_one("#machine", PictureView).draw_with(lambda w, h: draw(view, choice, w, h, style))
 
     @property

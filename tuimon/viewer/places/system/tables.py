@@ -139,7 +139,7 @@ def _head(width: int) -> Line:
 
 
 def _process(one: Process, width: int, style: Style) -> Line:
-    what = one.role if not one.name or one.role == one.name or width < 60 else f"{one.role} ({one.name})"
+    what = f"{one.role} ({one.name})" if one.role == "training" and one.name and width >= 60 else one.role
     said = (f"{one.pid:>8} {pad(what, _wide(width), ellipsis=style.glyphs.ellipsis)}{words.cores(one.cores):>7}"
             f"{style.amount(one.resident):>10}{one.threads:>8,}")
     if width >= 86:
