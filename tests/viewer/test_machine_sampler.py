@@ -203,8 +203,10 @@ def test_the_limits_of_a_container_are_the_least_of_all_groups_around_the_proces
     (groups / "jobs" / "memory.current").write_text(f"{100 * MB}\n")
     (groups / "jobs" / "cpu.max").write_text("250000 100000\n")
     (groups / "cpu.max").write_text("max 100000\n")
+    (groups / "memory.max").write_text(f"{900 * MB}\n")   # more than the group inside it has
     assert limits_of(42, root=str(groups), proc=str(proc)) == Limits(512 * MB, 100 * MB, 2.5)
     assert limits_of(43, root=str(groups), proc=str(proc)) == Limits()
+    (groups / "memory.max").unlink()
     (proc / "42" / "cgroup").write_text("0::/../../elsewhere\n")
     assert limits_of(42, root=str(groups), proc=str(proc)) == Limits()
     (groups / "memory.max").write_text("not a number\n")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tuimon.record.history import thin
 from tuimon.viewer.charts.axes import XAxis
+from tuimon.viewer.charts.picture import Canvas
 from tuimon.viewer.glyphs import ASCII
 from tuimon.viewer.machine.model import Gpu, Gpus, Host, Limits, Process, Sample, Tree
 from tuimon.viewer.machine.ring import Traces
@@ -194,6 +195,10 @@ def test_between_two_seconds_of_one_cell_only_the_newest_cell_changes():
 
 def test_over_seconds_that_nobody_looked_at_no_line_is_drawn():
     times = np.concatenate((np.arange(0.0, 60), np.arange(200.0, 300)))
+    canvas = Canvas(60, 4)
+    traces.draw_trace(canvas, (0, 0, 60, 4), times, np.full(160, 2.0), 4.0, "data", ASCII)
+    bottom = canvas.picture().lines[-1]
+    assert bottom[:12].strip() and bottom[13:40] == " " * 27 and " " not in bottom[40:60]
     found = traces.levels(times, np.full(160, 2.0), 60, 4.0)
     assert found[:12] == [4] * 12 and set(found[13:40]) == {-1} and set(found[40:60]) == {4}
     seldom = np.arange(0.0, 300, 5)
