@@ -113,7 +113,7 @@ def test_a_wide_terminal_shows_each_panel_in_the_order_of_its_digit():
 @pytest.mark.parametrize(("state", "said"), [
     ("nothing", "waiting for a training process"), ("nothing", "waiting for the first steps"), ("gone", "the training process (pid 4242) is gone"),
     ("elsewhere", "training runs on host far-away: only what the run logged"), ("late", "not answered for 7 s: these numbers are old"),
-    ("denied", "3 more are not looked at"), ("silent", "not answering, 4 s"), ("no driver", "the NVIDIA driver cannot be asked: version mismatch"), ("whole", "no NVIDIA GPU found"),
+    ("denied", "3 more are not looked at"), ("first", "no memory logged so far"), ("silent", "not answering, 4 s"), ("no driver", "the NVIDIA driver cannot be asked: version mismatch"), ("whole", "no NVIDIA GPU found"),
     ("denied", "9 of another user: files and disk traffic are hidden"), ("gpus", "lost: fell off the bus"),
     ("whole", "shared pages counted each time"), ("whole", "optimizer: not measured apart"),
 ])
@@ -125,6 +125,7 @@ def test_of_a_run_on_another_host_only_what_it_logged_is_shown():
     drawn = text(STATES["elsewhere"])
     assert "193 ms" in drawn and "grows 124 MiB" in drawn
     assert "cores" not in drawn and "processes" not in drawn and "GPU" not in drawn
+    assert "6 memory by step" in text(STATES["elsewhere"], 80, 22) and "6 memory by step" in text(STATES["gone"], 80, 24)
 
 
 def test_the_missing_package_is_one_calm_line():
@@ -172,6 +173,8 @@ def test_processes_are_ordered_and_scrolled_and_say_which_are_shown():
     assert "5–9 of 9" in text(width=80, height=22, choice=Choice().moved(99, 9, room))
     assert Choice().moved(99, 9, room).moved(-1, 9, room).first == 3
     assert Choice().moved(-3, 9, room).first == 0 == Choice().moved(1, 0, room).first
+    assert listed(STATES["denied"], EVERYTHING, 80, 22) == 3   # two lines say what is hidden
+    assert "2 more" not in text(STATES["denied"], 80, 22) and "3 more" in text(STATES["denied"], 80, 22)
     by_cpu = down.sorted_next()
     assert (by_cpu.order, by_cpu.first) == ("cpu", 0)
     assert [one.pid for one in ordered(PROCESSES, "cpu")][:2] == [4_242, 4_257]

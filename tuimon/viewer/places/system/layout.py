@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tuimon.viewer.places.system.model import Choice, Panel, SystemView
+from tuimon.viewer.places.system.model import Choice, Panel, SystemView, hidden_of
 
 COLUMNS: Final = ((160, 3), (100, 2))
 """From how many cells on there are so many panels beside each other."""
@@ -60,7 +60,7 @@ def plan(view: SystemView, choice: Choice, width: int, height: int) -> Plan:
 def listed(view: SystemView, choice: Choice, width: int, height: int) -> int:
     """How many processes are shown in a body of that size; 0 where the panel has no place."""
     slots = [slot for row in plan(view, choice, width, height).rows for slot in row if slot.panel == "processes"]
-    return max(1, slots[0].height - FRAMED) if slots else 0
+    return max(1, slots[0].height - FRAMED - len(hidden_of(view.sample.tree))) if slots else 0
 
 
 def _grid(panels: tuple[Panel, ...], beside: int, width: int, room: int) -> Plan:
@@ -77,7 +77,7 @@ def _one_column(panels: tuple[Panel, ...], width: int, room: int) -> Plan:
     strips = tuple(panel for panel in panels if panel not in ("step", "growth", "processes"))
     rest = [panel for panel in panels if panel in ("step", "growth", "processes")]
     left = room - len(strips)
-    if "growth" in rest and (len(rest) > 1 and left < 3 * STEP):
+    if "growth" in rest and len(rest) > 1 and left < STEP + (8 if len(rest) == 2 else 2 * STEP):
         rest.remove("growth")   # its words stand in the step panel
     if len(rest) > 1 and left < STEP + 4:
         rest = rest[:1]

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from tuimon.record.history import Thin
 from tuimon.viewer.charts.axes import XAxis
-from tuimon.viewer.machine.model import NOTHING, Process, Sample
+from tuimon.viewer.machine.model import NOTHING, Process, Sample, Tree
 from tuimon.viewer.machine.ring import NO_TRACES, Traces
 from tuimon.viewer.places.system.steps import StepTimes, Trend
 
@@ -75,3 +75,11 @@ def ordered(processes: tuple[Process, ...], order: Order) -> tuple[Process, ...]
     if order == "memory":
         return tuple(sorted(processes, key=lambda one: -one.resident))
     return processes
+
+
+def hidden_of(tree: Tree | None) -> list[str]:
+    """What of the processes cannot be seen, a line each."""
+    if tree is None:
+        return []
+    said = [f"{tree.denied} of another user: files and disk traffic are hidden"] if tree.denied else []
+    return [*said, f"{tree.more} more are not looked at"] if tree.more else said

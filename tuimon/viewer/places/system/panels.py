@@ -126,7 +126,7 @@ def traced(view: SystemView, named: Sequence[tuple[str, Role, float]], top: floa
 def cpu_value(sample: Sample) -> str:
     """CPUs that training keeps busy, of how many that it may use; without training the machine's share."""
     if sample.tree is None:
-        return words.share(sample.host.cpu) if sample.host else ""
+        return words.share(sample.host.cpu) if sample.host else UNKNOWN
     most = float(sample.host.cores) if sample.host else 1.0
     if sample.limits.cpus is not None:
         most = min(most, sample.limits.cpus)
@@ -186,17 +186,19 @@ def memory(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
         lines.append(metered("container", shares[-1], words.of_amount(limits.used, limits.memory, binary=style.binary),
                              width))
     name = "resident" if tree is not None else "memory"
-    top = traces.top_of_bytes(traces.greatest(ring.times, ring.of(name)), binary=style.binary)
+    most = traces.greatest(ring.times, ring.of(name))
+    top = traces.top_of_bytes(most, binary=style.binary)
     state: State | None = "warning" if any(part >= FULL for part in shares) else None
+    labels = (style.amount(top) if most else "", "0")
     return charted("2 memory", memory_value(sample, style), state, lines,
-                   traced(view, [(name, "spark", 1.0)], top, (style.amount(top), "0"), style), size, style)
+                   traced(view, [(name, "spark", 1.0)], top, labels, style), size, style)
 
 
 def memory_value(sample: Sample, style: Style) -> str:
     """What training holds; without training what the machine does."""
     if sample.tree is not None:
         return style.amount(sample.tree.resident)
-    return style.amount(sample.host.memory_used) if sample.host else ""
+    return style.amount(sample.host.memory_used) if sample.host else UNKNOWN
 
 
 FLOWS: Final = (("read", "read"), ("written", "written"), ("received", "received"), ("sent", "sent"))
@@ -220,7 +222,7 @@ def flow(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
         at = inside.canvas.put(at, row, pad(said, words.RATE, right=True), "value")
         left = at + 2
         rows, room = each - (1 if each > 2 else 0), inside.left + inside.width - left
-        if room >= _MOST + 16:
+        if len(values) and room >= _MOST + 16:
             room -= _MOST
             most = words.per_second(traces.greatest(ring.times, values), binary=style.binary)
             inside.canvas.put(left + room, row, style.say(pad(f"max {most}", _MOST, right=True)), "note")
@@ -247,7 +249,7 @@ def growth(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
         series = Series(thin.steps, thin.low / unit, thin.high / unit, thin.last / unit, thin.bad)
     title = f"6 memory by step · {named}" if len(series) else "6 memory by step"
     spec = ChartSpec(style.say(title), style.say(said), None, (series,),
-                     waiting="waiting for the first measurement of memory", robust=False)
+                     waiting="no memory logged so far", robust=False)
     y = fit(None, spec.extent, view.x, log=False, robust=False)
     return chart.draw(spec, *size, view.x, y, style.glyphs)
 

@@ -13,7 +13,7 @@ from tuimon.viewer.lines import Line, Span, dim
 from tuimon.viewer.machine.model import Process
 from tuimon.viewer.places.system import words
 from tuimon.viewer.places.system.layout import FRAMED
-from tuimon.viewer.places.system.model import Choice, SystemView, ordered
+from tuimon.viewer.places.system.model import Choice, SystemView, hidden_of, ordered
 from tuimon.viewer.places.system.panels import Inside, Style
 from tuimon.viewer.places.system.steps import Part, PartName, StepTimes
 from tuimon.viewer.text import fit, pad
@@ -112,16 +112,15 @@ def processes(view: SystemView, choice: Choice, size: tuple[int, int], style: St
     """A row for each process of the training's tree; which of them are shown stands at the right."""
     tree = view.sample.tree
     found = ordered(tree.processes, choice.order) if tree is not None else ()
-    room = max(1, size[1] - FRAMED)
+    notes = hidden_of(tree)
+    room = max(1, size[1] - FRAMED - len(notes))
     first = max(0, min(choice.first, len(found) - room))
     count = len(found) + (tree.more if tree else 0)
     value = f"{first + 1}–{min(len(found), first + room)} of {count}" if len(found) > room else f"{count}"
     inside = Inside.of(f"7 processes{_ORDERS[choice.order]}", value, None, *size, style)
-    lines = [_head(inside.width), *(_process(one, inside.width, style) for one in found[first:first + room])]
-    if tree is not None and tree.denied:
-        lines.append((dim(f"{tree.denied} of another user: files and disk traffic are hidden"),))
-    if tree is not None and tree.more:
-        lines.append((dim(f"{tree.more} more are not looked at"),))
+    shown = found[first:first + room]
+    lines: list[Line] = [_head(inside.width), *(_process(one, inside.width, style) for one in shown)]
+    lines += [(dim(note),) for note in notes]
     put_lines(inside.canvas, lines, inside.left, 1, inside.width, inside.height, style.glyphs)
     return inside.canvas.picture()
 

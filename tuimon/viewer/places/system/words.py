@@ -89,9 +89,9 @@ def stretch(times: StepTimes) -> str:
 
 
 def growth(trend: Trend, *, binary: bool = False) -> str:
-    """Whether memory grows, in a few words."""
+    """Whether memory grows, in a few words; "" where it was not logged."""
     if trend.word == "none":
-        return "not logged by this run"
+        return ""
     if trend.word == "few":
         return f"cannot tell yet, {trend.count} of {FEWEST}"
     if trend.word == "level":
@@ -138,7 +138,7 @@ def strapline(view: SystemView, *, binary: bool = False) -> Line:
         return (dim("◌ waiting for a training process" + (tail if view.number else "")),)
     if sample.where == "gone":
         return (Span(f"✝ the training process (pid {sample.pid}) is gone", "warning"),
-                dim(f": the machine, and what the run logged{tail}"))
+                dim(f": only the machine and the log{tail}"))
     ranks = f", one of {view.ranks} ranks" if view.ranks > 1 else ""
     return (Span(f"pid {sample.pid}", "strong"),
             dim(f" on {sample.host_name}{ranks}{_limits(sample, binary=binary)}{tail}"))
