@@ -19,7 +19,7 @@ async def test_m_shows_the_machine_its_digits_turn_panels_and_esc_goes_back():
         assert not watches()   # nothing is sampled before somebody looks
         await p.pilot.press("m")
         text = await p.until(lambda t: f"pid {os.getpid()}" in t and "5 step time" in t and "training" in t)
-        for word in ("1 cpu", "2 memory", "3 disk and network", "7 processes", "whole step", "1-7 panels", "esc back"):
+        for word in ("1 cpu", "2 memory", "3 disk and network", "7 processes", "whole step", "1-7 panels", "q quit"):
             assert word in text
         await p.pilot.press("1", "t", "down")
         text = await p.until(lambda t: "1 cpu" not in t and "7 processes by cpu" in t)

@@ -99,7 +99,7 @@ def _pause_word(frame: Frame) -> str:
     return "go on" if is_waiting(frame) else "pause"
 
 
-CHARTED: Final[tuple[Place, ...]] = ("overview", "loss", "layers")
+CHARTED: Final[tuple[Place, ...]] = ("overview", "loss", "layers", "system")
 """Where steps run along an axis: what is looked at is the same in all of them."""
 STEERING: Final[tuple[Place, ...]] = ("overview", "layers", "loss", "incidents", "console", "system")
 """Where one run fills the screen, so that a key can only mean this one."""
@@ -127,14 +127,18 @@ ACTIONS: Final[tuple[Action, ...]] = (
     _go("overview", "v"),
     _go("incidents", "i", 2),
     _go("system", "m", 1),
-    Action("panel", ("1", "2", "3", "4"), "1-4", "choose a chart; again: show it large, and back", lambda _: "charts",
-           weight=1, places=("overview",)),
+    Action("panel", tuple("1234567"), "1-7", "show or hide a panel; on a small screen: choose a chart",
+           lambda _: "panels", weight=1, places=("overview", "system")),
+    Action("maximise", ("enter",), "enter", "the chosen chart alone, and back", lambda _: "large",
+           places=("overview",)),
     Action("next_chart", ("tab",), "tab", "choose the next chart", lambda _: "next", places=("overview",)),
     Action("log_axis", ("y",), "y", "logarithmic or linear axis for the chosen chart", lambda _: "log", weight=1,
            places=("overview",)),
     Action("smoother", ("plus", "equals_sign"), "+", "smooth the chosen chart more", lambda _: "smooth",
            places=("overview",)),
     Action("rougher", ("minus",), "-", "smooth the chosen chart less", lambda _: "rough", places=("overview",)),
+    Action("zones", ("n",), "n", "behind the data: what is usual here, the notebook's zones, nothing",
+           lambda _: "zones", places=("overview",)),
     Action("point", ("left", "right", "shift+left", "shift+right", "home", "end"), "←→",
            "crosshair: the values at a step, in every chart; shift: faster", lambda _: "values", weight=1,
            places=("overview", "loss")),
@@ -155,8 +159,6 @@ ACTIONS: Final[tuple[Action, ...]] = (
            weight=1, places=("incidents",)),
     Action("visit", ("enter",), "enter", "among incidents: the whole panel as it was at that moment",
            lambda _: "go there", weight=2, places=("incidents",)),
-    Action("machine_panel", ("1", "2", "3", "4", "5", "6", "7"), "1-7", "in system: put a panel away, or back",
-           lambda _: "panels", weight=2, places=("system",)),
     Action("machine_order", ("t",), "t", "in system: processes in their tree's order, by processor, by memory",
            lambda _: "order", weight=1, places=("system",)),
     Action("machine_rows", ("up", "down", "k", "j", "pageup", "pagedown"), "↑↓", "in system: along the processes",

@@ -12,7 +12,7 @@ import numpy as np
 from tuimon.viewer.arrange import ascii_of, put_lines
 from tuimon.viewer.charts import chart
 from tuimon.viewer.charts.axes import fit
-from tuimon.viewer.charts.chart import ChartSpec, draw_heading
+from tuimon.viewer.charts.chart import ChartSpec, VMark, draw_heading
 from tuimon.viewer.charts.format import UNKNOWN
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import EMPTY, Series
@@ -248,7 +248,8 @@ def growth(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
         thin = Series.thin(view.curve)
         series = Series(thin.steps, thin.low / unit, thin.high / unit, thin.last / unit, thin.bad)
     title = f"6 memory by step · {named}" if len(series) else "6 memory by step"
-    spec = ChartSpec(style.say(title), style.say(said), None, (series,),
+    marks = (VMark(view.scrubbed, "cursor", "cursor"),) if view.scrubbed is not None else ()
+    spec = ChartSpec(style.say(title), style.say(said), None, (series,), marks=marks,
                      waiting="no memory logged so far", robust=False)
     y = fit(None, spec.extent, view.x, log=False, robust=False)
     return chart.draw(spec, *size, view.x, y, style.glyphs)

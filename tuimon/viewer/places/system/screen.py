@@ -53,7 +53,7 @@ class SystemScreen(PlaceScreen):
         detail = self.frame.detail
         return detail if isinstance(detail, SystemView) else SystemView()
 
-    def action_machine_panel(self, index: int) -> None:
+    def action_panel(self, index: int) -> None:
         """Put a panel away, or back."""
         self._choose(self.choice.turned(index))
 
