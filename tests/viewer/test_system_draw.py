@@ -128,6 +128,12 @@ def test_of_a_run_on_another_host_only_what_it_logged_is_shown():
     assert "6 memory by step" in text(STATES["elsewhere"], 80, 22) and "6 memory by step" in text(STATES["gone"], 80, 24)
 
 
+def test_of_the_past_the_run_is_shown_as_it_was_and_the_machine_is_called_present():
+    drawn = text(replace(VIEW, scrubbed=400))
+    assert "5 step time · up to step 400" in drawn and "the machine as it is now" in drawn
+    assert "as it is now" not in text()
+
+
 def test_the_missing_package_is_one_calm_line():
     drawn = text(seeing(gpus=Gpus("no-package")))
     assert drawn.count("install tuimon[gpu] to see the GPU") == 1 and "4 GPU" not in drawn

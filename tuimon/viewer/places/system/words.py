@@ -133,7 +133,7 @@ def strapline(view: SystemView, *, binary: bool = False) -> Line:
         return (Span("◌ ", "info"), Span(f"training runs on host {sample.host_name}", "strong"),
                 dim(": only what the run logged"))
     absence = gpu_absence(sample.gpus)
-    tail = f" · {absence}" if absence else ""
+    tail = (" · the machine as it is now" if view.scrubbed is not None else "") + (f" · {absence}" if absence else "")
     if sample.where == "unknown":
         return (dim("◌ waiting for a training process" + (tail if view.number else "")),)
     if sample.where == "gone":
