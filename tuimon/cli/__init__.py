@@ -25,6 +25,8 @@ COMMANDS: Final[dict[str, str]] = {
     "autopsy": "where the first NaN came from: module, what went in, what to do",
     "explain": "what a finding means: its manual page",
     "curve": "read loss curves: trend, changes, forecast, two verdicts",
+    "export": "a run or a log as CSV, JSON lines, Parquet, SQLite or TensorBoard events",
+    "mirror": "keep a TensorBoard directory up to date with a run",
 }
 """Name, which is that of its file, and what it does."""
 

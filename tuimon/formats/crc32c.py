@@ -31,7 +31,9 @@ def masked_crcs(records: Sequence[bytes]) -> NDArray[np.uint32]:
     return masked_crcs_in(np.frombuffer(b"".join(records), np.uint8), np.cumsum(lengths) - lengths, lengths)
 
 
-def masked_crcs_in(flat: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.uint32]:
+def masked_crcs_in(
+    flat: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64],
+) -> NDArray[np.uint32]:
     """The masked checksum of each stretch of `flat` (n,)."""
     order = np.argsort(-lengths, kind="stable")  # longest first: those that have a byte j are the first ones
     starts = starts[order]

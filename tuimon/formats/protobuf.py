@@ -84,10 +84,10 @@ def put_varint(value: int) -> bytes:
     return bytes(parts)
 
 
-def put(number: int, value: int | float | bytes) -> bytes:
+def put(number: int, value: float | bytes) -> bytes:
     """A field: an int as a varint, a float as a double, bytes with their length before them."""
-    if isinstance(value, float):
-        return put_varint(number << 3 | FIXED64) + _DOUBLE.pack(value)
+    if isinstance(value, bytes):
+        return put_varint(number << 3 | BYTES) + put_varint(len(value)) + value
     if isinstance(value, int):
         return put_varint(number << 3 | VARINT) + put_varint(value)
-    return put_varint(number << 3 | BYTES) + put_varint(len(value)) + value
+    return put_varint(number << 3 | FIXED64) + _DOUBLE.pack(value)

@@ -48,6 +48,19 @@ class Block:
     def __len__(self) -> int:
         return len(self.steps)
 
+    def after(self, attempt: int, step: int | None) -> Block:
+        """The rows behind that step of that attempt; None: all."""
+        if step is None or self.attempt > attempt or not len(self):
+            return self
+        cut = len(self) if self.attempt < attempt else int(np.searchsorted(self.steps, step, side="right"))
+        if not cut:
+            return self
+        return Block(
+            self.attempt, self.steps[cut:], self.times[cut:],
+            {name: (values[cut:], present[cut:]) for name, (values, present) in self.columns.items()},
+            {key: (at[at >= cut] - cut, values[at >= cut]) for key, (at, values) in self.layers.items()},
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Survey:
@@ -119,7 +132,7 @@ def survey(origin: Origin, metrics: Sequence[str] = (), *, layers: bool = False)
     ordered = [*(name for name in METRICS if name in names), *sorted(names.keys() - METRICS.keys())]
     missing = [name for name in metrics if name not in names]
     if missing:
-        raise UsageError(f"--metrics: {some(missing)} never measured in {origin.name}; there are: {', '.join(ordered)}")
+        raise UsageError(f"never measured in {origin.name}: {some(missing)}; there are: {', '.join(ordered)}")
     wanted = tuple(name for name in ordered if not metrics or name in metrics)
     return Survey(wanted, tuple(sorted(found, key=lambda key: key[0])), rows, attempts, first)
 
@@ -168,11 +181,9 @@ class Cutter:
         """With the vectors that came before their rows, and without those whose rows are still to come."""
         held = self._held
         if held is not None:
-            tensors, probes = [held.tensors, chunk.tensors], [held.probes, chunk.probes]
-            chunk = replace(
-                chunk, tensors=TensorRows.join([t for t in tensors if len(t)]) if any(map(len, tensors)) else tensors[1],
-                probes=ProbeRows.join([p for p in probes if len(p)]) if any(map(len, probes)) else probes[1],
-            )
+            tensors = [rows for rows in (held.tensors, chunk.tensors) if len(rows)]
+            probes = [rows for rows in (held.probes, chunk.probes) if len(rows)]
+            chunk = replace(chunk, tensors=TensorRows.join(tensors), probes=ProbeRows.join(probes))
         far = 1 << 62
         last = int(chunk.steps[-1]) if len(chunk) else -far
         after, before = chunk.tensors.between(last, far), chunk.probes.between(last, far)
@@ -181,7 +192,8 @@ class Cutter:
         return replace(chunk, tensors=chunk.tensors.between(-far, last), probes=chunk.probes.between(-far, last))
 
     def _block(self, chunk: Chunk) -> Block:
-        names = [n for n, present in chunk.present.items() if (self._names is None or n in self._names) and present.any()]
+        names = [name for name, present in chunk.present.items()
+                 if (self._names is None or name in self._names) and present.any()]
         series = self._layers.of(chunk) if self._layers is not None else {}
         keep = np.zeros(len(chunk), np.bool_)
         for name in names:

@@ -1,4 +1,4 @@
-"""An export as TensorBoard reads it: scalars, and as texts what a run is and what happened. Writes to what it is given."""
+"""An export as TensorBoard reads it: scalars; as texts, what a run is and what happened. Writes to what it is given."""
 
 from __future__ import annotations
 

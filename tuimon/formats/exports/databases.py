@@ -48,7 +48,7 @@ class SqliteSink:
     def __init__(self, path: str, survey: Survey, origin: Origin) -> None:
         """UsageError where there are more metrics than a table has columns."""
         if len(survey.names) > MOST:
-            raise UsageError(f"{len(survey.names)} metrics are more than a table of SQLite takes: name some with --metrics")
+            raise UsageError(f"{len(survey.names)} metrics are more than a table of SQLite takes: name some")
         self._survey = survey
         self._titles = titles(survey.names)
         self._base = sqlite3.connect(path, isolation_level=None)

@@ -82,7 +82,7 @@ def export(source: Source, wish: Wish, stdout: BinaryIO | None = None, watch: Wa
     form = FORMATS[wish.to]
     if wish.events and not form.tells:
         able = ", ".join(f.name for f in FORMATS.values() if f.tells)
-        raise UsageError(f"--events: {form.name} holds one table, and events are no rows of it; {able} have a place for them")
+        raise UsageError(f"--events: {form.name} is one table, and events are no rows of it; {able} take them")
     if wish.output == "-":
         return _to_stdout(source, wish, form, stdout or sys.stdout.buffer, watch)
     path = wish.output or f"{_stem(source)}{form.ending}"

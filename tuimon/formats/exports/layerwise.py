@@ -77,4 +77,4 @@ def _together(values: Vectors, seen: np.ndarray[tuple[int, ...], np.dtype[np.boo
         return values[:, 0]
     with np.errstate(all="ignore"):
         squares = np.where(seen, values.astype(np.float64) ** 2, 0.0).sum(1)
-        return np.sqrt(squares / seen.sum(1) if mean else squares).astype(np.float32)
+        return np.asarray(np.sqrt(squares / seen.sum(1) if mean else squares), np.float32)

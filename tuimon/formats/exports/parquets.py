@@ -26,20 +26,20 @@ class ParquetSink:
     def __init__(self, stream: BinaryIO, survey: Survey, origin: Origin) -> None:
         """UsageError where pyarrow is not installed."""
         try:
-            import pyarrow
-            import pyarrow.parquet
+            import pyarrow as pa
+            import pyarrow.parquet as pq
         except ImportError:
             raise UsageError("parquet needs pyarrow: pip install 'tuimon[parquet]'") from None
-        self._arrow: Any = pyarrow
+        self._arrow: Any = pa
         self._survey = survey
         named = titles([*survey.names, *(f"{kind}/{layer}" for kind, layer in survey.layers)])
-        kinds = [pyarrow.float64()] * len(survey.names) + [pyarrow.float32()] * len(survey.layers)
-        self._schema = pyarrow.schema(
-            [("step", pyarrow.int64()), ("time", pyarrow.float64()), ("attempt", pyarrow.int32()),
+        kinds = [pa.float64()] * len(survey.names) + [pa.float32()] * len(survey.layers)
+        self._schema = pa.schema(
+            [("step", pa.int64()), ("time", pa.float64()), ("attempt", pa.int32()),
              *zip(named.values(), kinds, strict=True)],
             metadata={"tuimon": json.dumps(finite(facts(origin)), allow_nan=False)},
         )
-        self._writer: Any = pyarrow.parquet.ParquetWriter(pyarrow.PythonFile(Counted(stream), mode="w"), self._schema)
+        self._writer: Any = pq.ParquetWriter(pa.PythonFile(Counted(stream), mode="w"), self._schema)
 
     def write(self, block: Block, _events: Sequence[Event]) -> None:
         """Rows, as a row group."""

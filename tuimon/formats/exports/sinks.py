@@ -22,4 +22,5 @@ class Sink(Protocol):
 class Opener(Protocol):
     """Begins an export into a stream that need not seek."""
 
-    def __call__(self, stream: BinaryIO, survey: Survey, origin: Origin) -> Sink: ...
+    def __call__(self, stream: BinaryIO, survey: Survey, origin: Origin, /) -> Sink:
+        """Write the beginning."""

@@ -76,10 +76,11 @@ class JsonLinesSink:
 
         def template(pattern: tuple[int, ...]) -> str:
             metrics, layers = pattern[2:2 + len(self._keys)], pattern[2 + len(self._keys):]
-            parts = [f'{key}: {_word(code, _DOUBLE)}'
+            parts = [f"{key}: {_word(code, _DOUBLE)}"
                      for key, code in zip(self._keys, metrics, strict=True) if code != ABSENT]
             time = f', "time": {_DOUBLE}' if pattern[1] else ""
-            return "".join([f'{{"step": %d{time}{ending}', *(f", {part}" for part in [*parts, *self._nested(layers)])]) + "}\n"
+            said = ", ".join([f'"step": %d{time}{ending}', *parts, *self._nested(layers)])
+            return f"{{{said}}}\n"
 
         lines = lines_of(_columns(block, self._survey), template)
         places = np.searchsorted(block.steps, [event.step for event in events], side="right").tolist()
@@ -105,10 +106,8 @@ def _columns(block: Block, survey: Survey) -> list[Cells]:
     n = len(block)
     nothing = Cells(np.zeros(n), np.zeros(n, np.uint8))
     found = [Cells(block.steps, np.full(n, FINITE, np.uint8)), cells_of(block.times, block.times != 0)]
-    for name in survey.names:
-        found.append(cells_of(*block.columns[name]) if name in block.columns else nothing)
-    for key in survey.layers:
-        found.append(cells_of(*spread(block, key)) if key in block.layers else nothing)
+    found += [cells_of(*block.columns[name]) if name in block.columns else nothing for name in survey.names]
+    found += [cells_of(*spread(block, key)) if key in block.layers else nothing for key in survey.layers]
     return found
 
 

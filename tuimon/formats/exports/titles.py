@@ -13,7 +13,7 @@ RESERVED: Final = ("step", "time", "attempt", EVENT, *PER_LAYER)
 
 
 def titles(names: Iterable[str]) -> dict[str, str]:
-    """Name -> title: without control characters, none twice (in any case of letters), none that means something else."""
+    """Name -> title: without control characters, none twice in any case of letters, none that is reserved."""
     found: dict[str, str] = {}
     taken = set(RESERVED)
     for name in names:

@@ -63,7 +63,7 @@ def framed(messages: Sequence[bytes]) -> bytes:
 
 
 def scalars(steps: Ints, times: Floats, columns: Mapping[str, tuple[Floats, Bools]]) -> bytes:
-    """n rows as records; columns: tag -> values (n,) and whether each is there. A row without any gives none."""
+    """Rows (n) as records; columns: tag -> values (n,) and whether each is there. A row without any gives none."""
     named = [(tag.encode("utf-8", "replace"), *column) for tag, column in columns.items()]
     parts = []
     for at in range(0, len(steps), ROWS):

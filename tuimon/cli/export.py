@@ -1,0 +1,59 @@
+"""`tuimon export`: a run or a log as a file for other tools."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tuimon.errors import UsageError
+
+NAMES = ("csv", "jsonl", "parquet", "sqlite", "tfevents")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to export, how and where."""
+    parser.add_argument("run", nargs="?", metavar="RUN|FILE", help="a run (or the latest live one), or a log")
+    parser.add_argument("--to", choices=NAMES, required=True, help="parquet needs pip install 'tuimon[parquet]'")
+    parser.add_argument("-o", "--output", metavar="FILE",
+                        help="where to; - is standard output (not for sqlite and tfevents); by default a file in this "
+                        "directory, named after the run")
+    parser.add_argument("--metrics", type=_names, default=(), metavar="A,B", help="only these, as in loss,grad_norm")
+    parser.add_argument("--layers", action="store_true", help="also what was measured of each layer")
+    parser.add_argument("--events", action="store_true",
+                        help="also what happened: snapshots, incidents, commands (jsonl, sqlite, tfevents)")
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write it, and say what was written."""
+    from tuimon.formats.exports.export import Wish, export
+    from tuimon.formats.judged import find
+    from tuimon.formats.progress import Bar
+    from tuimon.viewer.text import clean
+
+    sources, _ = find([args.run] if args.run else [])
+    if len(sources) != 1:
+        raise UsageError(f"{args.run}: holds {len(sources)} runs, name one of them")
+    wish = Wish(args.to, args.output, args.metrics, args.layers, args.events, args.force)
+    with Bar() as watch:
+        done = export(sources[0], wish, watch=watch)
+    if done.path != "-":
+        layers = f", {len(done.survey.layers):,} columns of layers" if done.survey.layers else ""
+        print(f"{clean(done.path)}: {done.rows:,} rows of {_count(len(done.survey.names), 'metric')}{layers}, "
+              f"{_size(done.size)}", file=sys.stderr)
+    return 0
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise argparse.ArgumentTypeError("wanted names of metrics with commas between them")
+    return names
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size:,} bytes"
