@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from tuimon.errors import UsageError
@@ -13,7 +14,7 @@ NAMES = ("csv", "jsonl", "parquet", "sqlite", "tfevents")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to export, how and where."""
     parser.add_argument("run", nargs="?", metavar="RUN|FILE", help="a run (or the latest live one), or a log")
-    parser.add_argument("--to", choices=NAMES, required=True, help="parquet needs pip install 'tuimon[parquet]'")
+    parser.add_argument("--to", choices=NAMES, help="by default what FILE ends in; parquet needs tuimon[parquet]")
     parser.add_argument("-o", "--output", metavar="FILE",
                         help="where to; - is standard output (not for sqlite and tfevents); by default a file in this "
                         "directory, named after the run")
@@ -28,13 +29,19 @@ def run(args: argparse.Namespace) -> int:
     """Write it, and say what was written."""
     from tuimon.formats.exports.export import Wish, export
     from tuimon.formats.judged import find
+    from tuimon.formats.names import some
     from tuimon.formats.progress import Bar
     from tuimon.viewer.text import clean
 
     sources, _ = find([args.run] if args.run else [])
     if len(sources) != 1:
-        raise UsageError(f"{args.run}: holds {len(sources)} runs, name one of them")
-    wish = Wish(args.to, args.output, args.metrics, args.layers, args.events, args.force)
+        inside = some([os.path.relpath(source.path, args.run) for source in sources])
+        raise UsageError(f"{args.run}: holds {len(sources)} runs, name one of {inside}")
+    ending = os.path.splitext(args.output or "")[1].removeprefix(".")
+    to = args.to or (ending if ending in NAMES else None)
+    if to is None:
+        raise UsageError(f"--to is wanted: one of {', '.join(NAMES)}")
+    wish = Wish(to, args.output, args.metrics, args.layers, args.events, args.force)
     with Bar() as watch:
         done = export(sources[0], wish, watch=watch)
     if done.path != "-":

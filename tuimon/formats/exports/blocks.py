@@ -118,17 +118,19 @@ def survey(origin: Origin, metrics: Sequence[str] = (), *, layers: bool = False)
     """
     names: dict[str, None] = {}
     found: dict[LayerName, None] = {}
-    rows, attempts, first = 0, 1, 0.0
+    rows, attempts, first, inside = 0, 1, 0.0, False
     layerwise = Layerwise(origin.context) if layers else None
     for attempt, chunk in numbered(origin.chunks()):
         attempts = max(attempts, attempt)
         rows += len(chunk)
         first = first or float(chunk.times[chunk.times > 0][:1].sum())
         names |= dict.fromkeys(name for name, present in chunk.present.items() if present.any())
+        inside = inside or len(chunk.tensors) + len(chunk.probes) > 0
         if layerwise is not None:
             found |= dict.fromkeys(layerwise.of(chunk))
     if not names and not found:
-        raise LogError(f"{origin.name}: nothing is measured in it yet")
+        what = "but layers: --layers exports them" if inside else "yet"
+        raise LogError(f"{origin.name}: nothing is measured in it {what}")
     ordered = [*(name for name in METRICS if name in names), *sorted(names.keys() - METRICS.keys())]
     missing = [name for name in metrics if name not in names]
     if missing:

@@ -20,7 +20,7 @@ class TfeventsSink:
     def __init__(self, stream: BinaryIO, survey: Survey, origin: Origin) -> None:
         self._stream, self._names = stream, titles(survey.names)
         self._board = Board()
-        stream.write(wire.version(survey.first_time))
+        stream.write(wire.beginning(survey.first_time))
         stream.write(wire.text(survey.first_time, 0, "tuimon/run", as_markdown(facts(origin))))
 
     def write(self, block: Block, events: Sequence[Event]) -> None:
@@ -46,7 +46,7 @@ class Board:
         self.attempt, self.step = block.attempt, int(block.steps[-1])
         columns = {names.get(name, name): column for name, column in block.columns.items()}
         columns |= {f"{kind}/{layer}": spread(block, (kind, layer)) for kind, layer in block.layers}
-        begins = wire.restart(float(block.times[0]), first) if back else b""
+        begins = wire.start(float(block.times[0]), first) if back else b""
         return begins + wire.scalars(block.steps, block.times, columns)
 
 
@@ -63,8 +63,9 @@ def incident(event: Event) -> str:
     onset, layer = event.whole("onset_step"), event.text("layer")
     when = f" since step {onset}" if onset is not None else ""
     where = f" in `{_code(layer)}`" if layer else ""
-    change = event.text("change")
-    head = f"**{event.text('severity')}** ({change}): {_plain(event.text('headline'))}{when}{where}"
+    change = f" ({_plain(event.text('change'))})" if event.text("change") else ""
+    severity, headline = event.text("severity") or "incident", _plain(event.text("headline"))
+    head = f"**{_plain(severity)}**{change}: {headline}{when}{where}"
     code = f"{event.text('code')} {event.text('rule')}".strip()
     return "\n\n".join(part for part in (head, _plain(event.text("why")), f"`{_code(code)}`" if code else "") if part)
 

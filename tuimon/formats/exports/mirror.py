@@ -153,8 +153,13 @@ class Mirror:
             path = os.path.join(self.folder, place.file)
             if os.path.exists(path) and os.path.getsize(path) >= place.size:
                 return place
+        return Place(self._run.name, f"events.out.tfevents.{int(self._started()):010d}.tuimon")
+
+    def _started(self) -> float:
+        """Wall clock, as far as anybody has said; 0 where nobody has."""
         info = self._run.read_info()
-        return Place(self._run.name, f"events.out.tfevents.{int(info.started if info else 0):010d}.tuimon")
+        launch = None if info else self._run.read_launch()
+        return info.started if info else launch.started if launch else 0.0
 
     def _open(self) -> None:
         path = os.path.join(self.folder, self.place.file)
@@ -169,8 +174,7 @@ class Mirror:
         self._save()
         os.ftruncate(self._fd, self.place.size)
         if not self.place.size:
-            info = self._run.read_info()
-            self._put(wire.version(info.started if info else 0.0))
+            self._put(wire.beginning(self._started()))
 
 
 def follow(mirror: Mirror, is_over: Callable[[], bool], pause: Callable[[float], bool]) -> int:

@@ -28,19 +28,19 @@ TAGS: Final = 256
 ROWS: Final = 1 << 13
 """Rows that are encoded together."""
 _START: Final = 1
-"""SessionLog: what was written before for this step and later steps is no longer true."""
+"""SessionLog's status of a start."""
 _STRING: Final = 7
 """TensorProto's data type of texts."""
 Bytes = NDArray[np.uint8]
 
 
-def version(time: float) -> bytes:
-    """The event that every file begins with."""
-    return framed([put(1, time) + put(3, b"brain.Event:2")])
+def beginning(time: float) -> bytes:
+    """What every file begins with: the version, and a start, for readers take but the second for one that goes back."""
+    return framed([put(1, time) + put(3, b"brain.Event:2")]) + start(time, 0)
 
 
-def restart(time: float, step: int) -> bytes:
-    """The run goes on from a step that it had passed: readers forget what they have of `step` and later."""
+def start(time: float, step: int) -> bytes:
+    """The run begins here, or goes on here having passed it: readers forget what they have of `step` and later."""
     return framed([put(1, time) + put(2, step) + put(7, put(1, _START))])
 
 
