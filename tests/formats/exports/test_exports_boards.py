@@ -115,9 +115,25 @@ def test_what_a_killed_mirror_had_not_finished_is_written_once(tmp_path):
     with open(f"{first.folder}/{first.place.file}", "ab") as file:
         file.write(b"half a rec")
     second = Mirror(run.dir, str(tmp_path / "tb"))
+    assert os.path.getsize(f"{second.folder}/{second.place.file}") == second.place.size
     assert second.turn() == 2
     second.close()
     assert [chunk.steps.tolist() for chunk in read(second.folder).chunks] == [list(range(1, 8))]
+
+
+def test_layers_that_are_logged_before_their_row_do_not_push_it_out(tmp_path):
+    run = Run(tmp_path)
+    run.steps(1, 2)
+    mirror = Mirror(run.dir, str(tmp_path / "tb"), layers=True)
+    mirror.turn()
+    run.layers(3)
+    mirror.turn()
+    run.steps(3, 4)
+    mirror.turn()
+    mirror.close()
+    (chunk,) = read(mirror.folder).chunks
+    assert chunk.measured("loss")[0].tolist() == [1, 2, 3, 4]
+    assert chunk.tensors.steps.tolist() == [3]
 
 
 def test_an_attempt_that_goes_back_is_mirrored_as_a_restart_also_by_a_later_mirror(tmp_path):

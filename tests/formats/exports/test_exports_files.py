@@ -120,6 +120,21 @@ def test_what_goes_to_standard_output_is_what_goes_to_a_file(log, tmp_path):
         assert stream.getvalue() == (tmp_path / form).read_bytes()
 
 
+def test_what_a_live_run_logs_meanwhile_is_for_the_next_export(tmp_path):
+    run = Run(tmp_path)
+    run.steps(1, 3)
+
+    class Growing(io.BytesIO):
+        def write(self, data):
+            if not self.tell():
+                run.steps(4, 5, lr=0.1)
+            return super().write(data)
+
+    stream = Growing()
+    assert export(only(str(run.dir.path)), Wish("csv", "-"), stdout=stream).rows == 3
+    assert [line.split(",")[0] for line in stream.getvalue().decode().splitlines()] == ["step", "1", "2", "3"]
+
+
 def test_nothing_measured_is_said(tmp_path):
     with pytest.raises(LogError, match="nothing is measured in it yet"):
         export(only(str(Run(tmp_path).dir.path)), Wish("csv", str(tmp_path / "x.csv")))
