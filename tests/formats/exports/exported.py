@@ -24,7 +24,7 @@ TENSORS = (
     TensorEntry("blocks.0.w.weight", (2, 2), "float32"), TensorEntry("blocks.0.w.bias", (2,), "float32"),
     TensorEntry("head.weight", (4,), "float32"),
 )
-PROBES = (ProbeEntry("blocks.0.attn", "attention_entropy"), ProbeEntry("", "logit_scale"))
+PROBES = (ProbeEntry("blocks.0.attn", "attention_entropy"), ProbeEntry("", "logit_mean"))
 
 
 def logged(path: Path, records: list[dict]) -> str:
@@ -93,7 +93,7 @@ class Run:
         """Norms and updates of three tensors, the last without a gradient, and one of two probes."""
         self.log.append([
             TensorRow(step, np.array([3, 4, math.nan], np.float32), np.array([True, True, False]), np.array([0.1, 0.1, 0.2], np.float32)),
-            ProbeRow(step, np.array([0.75, 0], np.float32), np.array([True, False])),
+            ProbeRow(step, np.array([0.75, -2], np.float32), np.array([True, True])),
         ])
 
     def mark(self, mark: Mark) -> None:

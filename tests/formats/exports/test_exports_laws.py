@@ -109,6 +109,8 @@ def test_layers_of_a_run_are_its_tensors_together(tmp_path):
     np.testing.assert_allclose(chunk.tensors.grad, [[5, math.nan]] * 2)
     np.testing.assert_allclose(chunk.tensors.update, [[0.1, 0.2]] * 2, rtol=1e-6)
     assert chunk.probes.values.tolist() == [[0.75], [0.75]]
+    assert (tmp_path / "x.jsonl").read_text().splitlines()[0].endswith('"logit_mean": {"model": -2}}')
+    assert back.notes == ()
 
 
 def test_a_long_log_is_written_a_stretch_at_a_time(tmp_path):

@@ -9,7 +9,9 @@ import numpy as np
 
 from tuimon.diagnosis.model import RunContext
 from tuimon.record.chunk import Chunk, Ints, TensorRows, Vectors
+from tuimon.record.metrics import METRICS
 from tuimon.record.probes import ProbeLayers
+from tuimon.record.tensors import layer_of
 
 GRAD: Final = "layer_grad_norm"
 UPDATE: Final = "layer_update_ratio"
@@ -28,8 +30,10 @@ class Layerwise:
         self._layers = {name: list(where) for name, where in context.layers.items() if where}
         self._width = len(context.tensor_names)
         self._probes = ProbeLayers(context.probes)
-        self._probed = [(probe.quantity, layer) for probe in context.probes
-                        if (layer := _layer(self._probes, probe.quantity, probe.module)) is not None]
+        probed = [(probe.quantity, layer_of(probe.module) if probe.module else "") for probe in context.probes
+                  if probe.quantity in self._probes.quantities]
+        self._probed = [(name, layer) for name, layer in dict.fromkeys(probed) if layer or name not in METRICS]
+        """A quantity of the model as a whole that is a metric stands among the metrics."""
 
     def of(self, chunk: Chunk) -> dict[LayerName, Series]:
         """What was measured of each layer in one stretch; only layers of which something was.
@@ -40,10 +44,11 @@ class Layerwise:
         found: dict[LayerName, Series] = {}
         if len(chunk.tensors) and chunk.tensors.grad.shape[1] == self._width:
             found |= dict(self._norms(chunk.tensors))
-        for quantity, layer in dict.fromkeys(self._probed):
+        for quantity, layer in self._probed:
             steps, values = self._probes.series(chunk.probes, quantity, layer)
             if len(steps):
-                found[f"layer_{quantity}", layer or WHOLE] = (steps, values.astype(np.float32))
+                name = (f"layer_{quantity}", layer) if layer else (quantity, WHOLE)
+                found[name] = (steps, values.astype(np.float32))
         return found
 
     def _norms(self, rows: TensorRows) -> Iterator[tuple[LayerName, Series]]:
@@ -60,15 +65,6 @@ class Layerwise:
             if there.any():
                 update = rows.update[there][:, where]
                 yield (UPDATE, name), (rows.steps[there], _together(update, seen[there], mean=True))
-
-
-def _layer(probes: ProbeLayers, quantity: str, module: str) -> str | None:
-    """The layer under which a probe is grouped; None where this version does not know its quantity."""
-    from tuimon.record.tensors import layer_of
-
-    if quantity not in probes.quantities:
-        return None
-    return layer_of(module) if module else ""
 
 
 def _together(values: Vectors, seen: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], *, mean: bool) -> Vectors:

@@ -8,8 +8,10 @@ from typing import Final
 
 from tuimon.formats.names import PER_LAYER
 from tuimon.formats.table import EVENT
+from tuimon.record.metrics import METRICS
+from tuimon.record.probes import QUANTITIES
 
-RESERVED: Final = ("step", "time", "attempt", EVENT, *PER_LAYER)
+RESERVED: Final = ("step", "time", "attempt", EVENT, *PER_LAYER, *(QUANTITIES.keys() - METRICS.keys()))
 
 
 def titles(names: Iterable[str]) -> dict[str, str]:
