@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from types import FrameType
 
 from tuimon.errors import UsageError
 
@@ -42,13 +46,33 @@ def run(args: argparse.Namespace) -> int:
     if to is None:
         raise UsageError(f"--to is wanted: one of {', '.join(NAMES)}")
     wish = Wish(to, args.output, args.metrics, args.layers, args.events, args.force)
-    with Bar() as watch:
-        done = export(sources[0], wish, watch=watch)
+    try:
+        with told_to_go(), Bar() as watch:
+            done = export(sources[0], wish, watch=watch)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what waits in it cannot be written at the end
+        raise UsageError(f"standard output: cannot be written: {error.strerror or error}") from None
     if done.path != "-":
         layers = f", {len(done.survey.layers):,} columns of layers" if done.survey.layers else ""
         print(f"{clean(done.path)}: {done.rows:,} rows of {_count(len(done.survey.names), 'metric')}{layers}, "
               f"{_size(done.size)}", file=sys.stderr)
     return 0
+
+
+@contextlib.contextmanager
+def told_to_go() -> Iterator[None]:
+    """SIGTERM and SIGHUP end it as Ctrl+C does: nothing half-written is left."""
+    def go(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = [(one, signal.signal(one, go)) for one in (signal.SIGTERM, signal.SIGHUP)]
+    try:
+        yield
+    finally:
+        for one, handler in before:
+            signal.signal(one, handler)
 
 
 def _names(text: str) -> tuple[str, ...]:

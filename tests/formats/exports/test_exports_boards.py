@@ -155,6 +155,17 @@ def test_an_attempt_that_goes_back_is_mirrored_as_a_restart_also_by_a_later_mirr
     assert found.Scalars("loss")[-1].value == pytest.approx(7.2)
 
 
+def test_a_mirror_waits_for_a_run_that_is_but_starting(tmp_path):
+    run = Run(tmp_path)
+    os.rename(run.dir.run_json, tmp_path / "aside")
+    mirror = Mirror(run.dir, str(tmp_path / "tb"))
+    run.steps(1, 2)
+    assert mirror.turn() == 0
+    os.rename(tmp_path / "aside", run.dir.run_json)
+    assert mirror.turn() == 2
+    mirror.close()
+
+
 def test_a_mirror_whose_file_is_gone_begins_anew(tmp_path):
     run = Run(tmp_path)
     run.steps(1, 5)

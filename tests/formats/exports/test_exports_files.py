@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from exported import STARTED, Run, again, logged
 
 from tuimon.cli import main
+from tuimon.cli.export import told_to_go
 from tuimon.errors import LogError, UsageError
 from tuimon.formats import read
 from tuimon.formats.exports.export import FORMATS, Wish, export
@@ -71,6 +73,13 @@ def test_an_export_that_breaks_leaves_nothing(tmp_path):
         raise RuntimeError
     with pytest.raises(UsageError, match="x: cannot be written: No space left on device"), placed(str(tmp_path / "x"), force=False):
         raise OSError(28, "No space left on device")
+    assert not os.listdir(tmp_path)
+
+
+def test_an_export_that_is_told_to_go_leaves_nothing(tmp_path):
+    with pytest.raises(SystemExit) as told, told_to_go(), placed(str(tmp_path / "x"), force=False):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert told.value.code == 128 + signal.SIGTERM
     assert not os.listdir(tmp_path)
 
 
@@ -195,6 +204,18 @@ def test_parquet_without_pyarrow_is_one_line(log, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
     assert (done.returncode, done.stderr) == (2, "tuimon: parquet needs pyarrow: pip install 'tuimon[parquet]'\n")
     assert not (tmp_path / "x.parquet").exists()
+
+
+def test_a_full_standard_output_is_one_line_and_a_closed_one_is_none(log):
+    command = [sys.executable, "-m", "tuimon", "export", log, "--to", "csv", "-o", "-"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "tuimon: standard output: cannot be written: No space left on device\n")
+    end, start = os.pipe()
+    os.close(end)
+    with os.fdopen(start, "wb") as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_parquet_goes_through_a_pipe(log):

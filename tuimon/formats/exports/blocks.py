@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,13 +16,14 @@ from tuimon.diagnosis.model import RunContext
 from tuimon.errors import LogError, UsageError
 from tuimon.formats.exports.layerwise import LayerName, Layerwise, Series
 from tuimon.formats.names import some
+from tuimon.formats.progress import Watch, unwatched
 from tuimon.formats.read import read_source
 from tuimon.formats.sources import Source
 from tuimon.record.chunk import Bools, Chunk, Floats, Ints, ProbeRows, TensorRows
 from tuimon.record.events import Event, EventReader
 from tuimon.record.metrics import METRICS
 from tuimon.record.rundir import RunDir, RunInfo
-from tuimon.record.segments import LogReader
+from tuimon.record.segments import LogReader, segment_paths
 
 ROWS: Final = 1 << 15
 """Rows of a block at most."""
@@ -86,6 +88,8 @@ class Origin:
         """What a run of ours says of itself."""
         self.label = ""
         """How a run's directory is called; "" for a log of another tool."""
+        self.share = math.nan
+        """How much of a run has been read, this time; NaN for what is read at once."""
         self._chunks: tuple[Chunk, ...] = ()
         if self._run is None:
             reading = read_source(source)
@@ -100,8 +104,10 @@ class Origin:
         if self._run is None:
             yield from self._chunks
             return
+        size = sum(path.stat().st_size for path in segment_paths(self._run.metrics) if path.exists())
         reader = LogReader(self._run.metrics)
         while more := reader.poll(READ):
+            self.share = reader.consumed / max(size, reader.consumed, 1)
             yield from more
 
     def events(self) -> Iterator[Event]:
@@ -111,7 +117,9 @@ class Origin:
             yield from more
 
 
-def survey(origin: Origin, metrics: Sequence[str] = (), *, layers: bool = False) -> Survey:
+def survey(
+    origin: Origin, metrics: Sequence[str] = (), *, layers: bool = False, watch: Watch = unwatched,
+) -> Survey:
     """What is there to export: of the metrics only those named, where some are.
 
     LogError where nothing has been measured; UsageError for a metric that never was.
@@ -121,6 +129,7 @@ def survey(origin: Origin, metrics: Sequence[str] = (), *, layers: bool = False)
     rows, attempts, first, inside = 0, 1, 0.0, False
     layerwise = Layerwise(origin.context) if layers else None
     for attempt, chunk in numbered(origin.chunks()):
+        watch("reading", origin.share)
         attempts = max(attempts, attempt)
         rows += len(chunk)
         first = first or float(chunk.times[chunk.times > 0][:1].sum())

@@ -93,7 +93,7 @@ def export(source: Source, wish: Wish, stdout: BinaryIO | None = None, watch: Wa
     check(path, force=wish.force)  # before a long look at the source
     watch("reading", math.nan)
     origin = Origin(source)
-    found = survey(origin, wish.metrics, layers=wish.layers)
+    found = survey(origin, wish.metrics, layers=wish.layers, watch=watch)
     with placed(path, force=wish.force) as aside:
         if form.name == "sqlite":
             rows = _to_database(aside, origin, found, wish, watch)
@@ -111,7 +111,7 @@ def _to_stdout(source: Source, wish: Wish, form: Format, stdout: BinaryIO, watch
         raise UsageError("-o -: parquet is not for a terminal; send it to a file or a program")
     watch("reading", math.nan)
     origin = Origin(source)
-    found = survey(origin, wish.metrics, layers=wish.layers)
+    found = survey(origin, wish.metrics, layers=wish.layers, watch=watch)
     rows = _pour(_opener(form)(stdout, found, origin), origin, found, wish, watch)
     stdout.flush()
     return Exported("-", rows, found, 0)
