@@ -11,7 +11,7 @@ from tuimon.formats.exports.blocks import Block, Origin, Survey, facts
 from tuimon.formats.exports.tables import spread
 from tuimon.formats.exports.titles import titles
 from tuimon.record.events import Event
-from tuimon.record.log import finite
+from tuimon.record.plain import finite
 
 
 class TfeventsSink:

@@ -24,7 +24,7 @@ from tuimon.errors import UsageError
 from tuimon.formats.exports.blocks import Block, Column, Origin, Survey, facts
 from tuimon.formats.exports.titles import titles
 from tuimon.record.events import Event
-from tuimon.record.log import finite
+from tuimon.record.plain import finite
 
 MOST: Final = 1900
 """Metrics in one table: SQLite takes 2,000 columns."""

@@ -26,7 +26,7 @@ from tuimon.formats.exports.titles import titles
 from tuimon.formats.table import EVENT
 from tuimon.record.chunk import Bools, Floats
 from tuimon.record.events import Event
-from tuimon.record.log import finite
+from tuimon.record.plain import finite
 
 _DOUBLE: Final = "%r"
 _SINGLE: Final = "%.9g"
