@@ -162,6 +162,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
            weight=1),
     Action("picture", ("s", "ctrl+s"), "s", "save this screen as an SVG picture in the current directory",
            lambda _: "picture"),
+    Action("palette", ("ctrl+p",), "ctrl+p", "find what can be done here by a few letters", lambda _: "find"),
     Action("help", ("question_mark", "h"), "?", "this help", lambda _: "help", weight=3),
     Action("leave", ("q", "ctrl+c"), "q", "leave this screen (training goes on; demo and run ask)", lambda _: "quit",
            weight=3),

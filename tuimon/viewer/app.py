@@ -295,6 +295,16 @@ class Tuimon(App[str]):
         """Show the keys."""
         self.push_screen(Help(self._front.PLACE, self._ink, self._glyphs))
 
+    def action_palette(self) -> None:
+        """Find what can be done here."""
+        from tuimon.viewer.screens.palette import Palette
+
+        self.push_screen(Palette(self._front.PLACE, self._frame, self._ink, self._glyphs), self._call)
+
+    async def _call(self, what: str | None) -> None:
+        if what is not None:
+            await self.run_action(what, self._front)
+
     def action_picture(self) -> None:
         """Save what is on the screen, and say where."""
         from tuimon.viewer.export import save
