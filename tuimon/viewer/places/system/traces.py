@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tuimon.diagnosis.axes import columns_of, rasterise
 from tuimon.viewer.charts.picture import Canvas, Role
-from tuimon.viewer.charts.raster import columns_of, rasterise
 from tuimon.viewer.charts.raster import glyphs as glyph_cells
 from tuimon.viewer.glyphs import GlyphSet
 
