@@ -12,9 +12,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tuimon.diagnosis.axes import columns_of, rasterise
+from tuimon.diagnosis.axes import columns_of
 from tuimon.viewer.charts.picture import Canvas, Role
 from tuimon.viewer.charts.raster import glyphs as glyph_cells
+from tuimon.viewer.charts.raster import rasterise
 from tuimon.viewer.glyphs import GlyphSet
 
 Floats = NDArray[np.float64]
