@@ -14,16 +14,13 @@ from textual.theme import Theme
 
 from tuimon.viewer import terminal
 from tuimon.viewer.actions import CHARTED, Order, find
-from tuimon.viewer.frame import empty_frame
+from tuimon.viewer.first import empty_frame
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.looking import Looking, Source
-from tuimon.viewer.messages import Asked, GoTo, OpenRun
+from tuimon.viewer.messages import END, LEAVE, Asked, GoTo, OpenRun
 from tuimon.viewer.places import PLACES, loaded
-from tuimon.viewer.screens.confirm import Confirm
-from tuimon.viewer.screens.help import Help
 from tuimon.viewer.screens.overview import Overview
 from tuimon.viewer.screens.place import PlaceScreen
-from tuimon.viewer.screens.quit import END, LEAVE, ask_to_quit
 from tuimon.viewer.theme import PALETTES, Ink, depth_of
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place, Wanted
@@ -175,6 +172,8 @@ class Tuimon(Looking):
 
     def action_act(self, name: str) -> None:
         """Ask, and if the answer is yes, submit: the key path of every order in the table."""
+        from tuimon.viewer.screens.confirm import Confirm
+
         action, frame = find(name), self._frame
         refusal = action.refusal(frame)
         if refusal is not None:
@@ -191,6 +190,8 @@ class Tuimon(Looking):
 
     def action_help(self) -> None:
         """Show the keys."""
+        from tuimon.viewer.screens.help import Help
+
         self.push_screen(Help(self._front.PLACE, self._ink, self._glyphs))
 
     def action_palette(self) -> None:
@@ -217,6 +218,9 @@ class Tuimon(Looking):
 
     def action_leave(self) -> None:
         """Detach; the owner of a live run is asked first."""
+        from tuimon.viewer.screens.confirm import Confirm
+        from tuimon.viewer.screens.quit import ask_to_quit
+
         if not self._owner():
             self.exit(LEAVE)
         elif not isinstance(self.screen, Confirm):

@@ -51,7 +51,7 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bo
     from tuimon.viewer.app import Feeding, Tuimon
     from tuimon.viewer.feed import Feed
     from tuimon.viewer.glyphs import choose
-    from tuimon.viewer.screens.quit import END
+    from tuimon.viewer.messages import END
 
     period = REMOTE_PERIOD if remote else LOCAL_PERIOD
     def opened(path: Path) -> tuple[str, Feeding]:

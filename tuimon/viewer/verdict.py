@@ -14,6 +14,7 @@ from tuimon.control.states import LIVE, State
 from tuimon.diagnosis.model import Incident, Usual
 from tuimon.viewer.charts.format import number, span
 from tuimon.viewer.charts.format import step as steps
+from tuimon.viewer.first import HARMLESS, nothing_yet
 from tuimon.viewer.lines import (
     Line,
     Span,
@@ -120,9 +121,7 @@ def _range(usual: Usual | None) -> str:
 
 def _waiting(sources: Sources) -> Verdict:
     facts = sources.statement
-    third = say("Training runs in a process of its own: leaving this screen never harms it.", "dim")
-    return _both("dim", _title("◌", "Waiting for the first step", "dim"), say(sources.awaited[:1].upper()
-                 + sources.awaited[1:]), say(facts) if facts else third)
+    return _both("dim", *nothing_yet(sources.awaited, say(facts) if facts else say(HARMLESS, "dim")))
 
 
 def _running(sources: Sources) -> Verdict:

@@ -10,17 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from tuimon.control.states import State
-from tuimon.diagnosis.model import Diagnosis, Incident, NotEvaluated, Severity
-from tuimon.diagnosis.proof import CurveView
+from tuimon.diagnosis.overrides import Overrides
 from tuimon.viewer.lines import Line, Tone
-from tuimon.viewer.story import EventLine, Overrides, Request, Story
 from tuimon.viewer.wanted import NOW, Wanted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tuimon.control.states import State
+    from tuimon.diagnosis.model import Diagnosis, Incident, NotEvaluated, Severity
+    from tuimon.diagnosis.proof import CurveView
     from tuimon.record.history import Thin
+    from tuimon.viewer.story import EventLine, Request, Story
 
 Rules = Literal["tuimon", "notebook"]
 

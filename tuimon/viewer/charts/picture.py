@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.cells import cell_len
+
+if TYPE_CHECKING:
+    import numpy as np   # at run time only where something is drawn: the first paint is words, and does without
+    from numpy.typing import NDArray
 
 Role = Literal[
     "blank", "frame", "frame-focus", "axis", "label", "title", "text", "value", "note",
@@ -92,6 +94,8 @@ class Canvas:
     """Cells to paint on. Everything outside is clipped; text is plain, one line, already clean."""
 
     def __init__(self, width: int, height: int) -> None:
+        import numpy as np
+
         self.width = max(1, width)
         self.height = max(1, height)
         self._glyphs: NDArray[np.uint32] = np.full((self.height, self.width), _SPACE, np.uint32)
@@ -100,6 +104,8 @@ class Canvas:
 
     def put(self, x: int, y: int, text: str, role: Role) -> int:
         """Write `text` from cell (x, y); returns the cell after it. A wide character that would be cut is left out."""
+        import numpy as np
+
         if not (text.isascii() and text.isprintable()):
             return self._put_wide(x, y, text, role)
         after = x + len(text)
@@ -165,6 +171,8 @@ class Canvas:
         Others are runs of their own: in an exported picture a run is as wide as its font makes it, and braille comes
         from another font than spaces.
         """
+        import numpy as np
+
         letter = (self._glyphs != _SPACE) & (self._glyphs < _FIRST_DRAWING)
         found = np.zeros(letter.shape, np.bool_)
         roles = self._roles
@@ -174,6 +182,8 @@ class Canvas:
 
     def picture(self) -> Picture:
         """What has been painted."""
+        import numpy as np
+
         roles = np.where((self._glyphs == _SPACE) & ~self._between_words(), 0, self._roles)
         looks = roles.astype(np.uint16) * len(GROUNDS) + self._grounds
         edges = np.ones((self.height, self.width), np.bool_)
