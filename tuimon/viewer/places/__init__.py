@@ -1,0 +1,1 @@
+"""Places: the screens a person can be in, one folder each."""
