@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuimon.viewer.glyphs import ASCII, BRAILLE
@@ -25,6 +25,7 @@ def rows(view, look, width=10, height=5):
     return [piece.text for piece in pieces(view, look, width, height)]
 
 
+@settings(max_examples=40)
 @given(texts, st.integers(2, 12), st.integers(1, 8), st.booleans())
 def test_following_shows_the_last_rows(lines, width, height, wrap):
     view = view_of(lines)
@@ -32,6 +33,7 @@ def test_following_shows_the_last_rows(lines, width, height, wrap):
     assert rows(view, Look(wrap=wrap), width, height) == every[-height:]
 
 
+@settings(max_examples=40)
 @given(texts, st.integers(2, 12), st.integers(1, 8), st.lists(st.integers(-9, 9), max_size=12))
 def test_scrolling_moves_by_rows_and_stays_inside(lines, width, height, moves):
     view, look = view_of(lines), Look()
@@ -44,6 +46,7 @@ def test_scrolling_moves_by_rows_and_stays_inside(lines, width, height, moves):
         assert rows(view, look, width, height) == every[at:at + height]
 
 
+@settings(max_examples=40)
 @given(st.text(alphabet="ab漢é", max_size=20), st.integers(0, 30), st.integers(1, 12))
 def test_a_cut_line_is_the_cells_asked_for(text, left, width):
     from rich.cells import cell_len

@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "autopsy": "where the first NaN came from: module, what went in, what to do",
     "explain": "what a finding means: its manual page",
     "curve": "read loss curves: trend, changes, forecast, two verdicts",
+    "guide": "what can go wrong, why, and what helps: read a chapter",
 }
 """Name, which is that of its file, and what it does."""
 
