@@ -82,6 +82,7 @@ def test_list_and_text_fit_every_screen(width, height):
         listed = (width, found.listed) if found.kind == "above" else (found.listed, height)
         lines = draw_list(look, *listed, BRAILLE).lines
         assert len(lines) == listed[1]
+        assert not any("…" in line for line in lines)
         assert sum("▸" in line for line in lines) == 1
         columns = width if found.kind == "above" else width - found.listed - (found.curves if found.kind == "wide" else 0)
         rows = height - (found.listed if found.kind == "above" else 0) - (found.curves if found.kind != "wide" else 0)

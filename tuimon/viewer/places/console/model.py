@@ -142,3 +142,12 @@ class Look:
     def at(self, line: int, above: int, *, mark: bool) -> Look:
         """With a line so far below the top of the screen."""
         return replace(self, top=max(0, line - above), row=0, mark=line if mark else self.mark)
+
+
+def wish(look: Look, rows: int, jump: Jump | None, before: Ask | None) -> Ask:
+    """What to ask of the feed: nothing new while what was asked last still holds the screen and one more either way."""
+    top = look.top
+    near = before is not None and before.top is not None and top is not None and abs(top - before.top) < before.rows
+    if before is not None and near and before.rows == rows:
+        top = before.top
+    return Ask(top, rows, look.pattern, jump, look.mark)

@@ -1,9 +1,9 @@
 """The guide's chapters: Markdown files of a small subset, read into blocks. Reads files of this package only.
 
-A chapter begins with `# Title` and lines of `key: value`: `in short` (its summary), `shows` (a miniature), `try`
-(commands, separated by commas), `explain` (rules with a manual page), `within` (the chapter it belongs to). Its body
-has paragraphs, `## headings`, `- ` and `1. ` lists, formulas (four spaces: never wrapped), **strong** and `typed`
-words.
+A chapter begins with `# Title` and lines of `key: value`: `in short` (its summary), `listed` (its name in the list),
+`shows` (a miniature), `try` (commands, separated by commas), `explain` (rules with a manual page), `within` (the chapter
+it belongs to). Its body has paragraphs, `## headings`, `- ` and `1. ` lists, formulas (four spaces: never wrapped),
+**strong** and `typed` words.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tuimon.errors import UsageError
 from tuimon.viewer.lines import Line, Span
 
 HERE: Final = Path(__file__).parent / "chapters"
-KEYS: Final = ("in short", "shows", "try", "explain", "within")
+KEYS: Final = ("in short", "listed", "shows", "try", "explain", "within")
 TIED: Final = "\u00a0"
 """A space at which no line is broken."""
 _KEY: Final = re.compile(rf"^({'|'.join(KEYS)}): (.+)$")
@@ -51,6 +51,8 @@ class Chapter:
     """What to try, as it is typed."""
     rules: tuple[str, ...] = ()
     """Rules whose manual pages go on from here."""
+    listed: str = ""
+    """What it is called in the list."""
     within: str = ""
     """Slug of the chapter that it belongs to; "" for none."""
 
@@ -85,7 +87,7 @@ def _chapter(path: Path) -> Chapter:
     return Chapter(
         path.stem.split("-", 1)[1], title.removeprefix("# "), said["in short"], tuple(_blocks(body)),
         said.get("shows", ""), tuple(said["try"].split(", ")) if "try" in said else (),
-        tuple(said.get("explain", "").split()), said.get("within", ""))
+        tuple(said.get("explain", "").split()), said.get("listed", title.removeprefix("# ")), said.get("within", ""))
 
 
 def _blocks(body: str) -> list[Block]:

@@ -97,9 +97,8 @@ def draw_list(look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
 
 
 def _entry(chapter: Chapter, *, chosen: bool) -> Line:
-    title = chapter.title.split(": ", 1)[1] if chapter.within else chapter.title
     return (Span("▸ " if chosen else "  ", "strong"), dim("  " if chapter.within else ""),
-            Span(title, "strong" if chosen else "plain"))
+            Span(chapter.listed, "strong" if chosen else "plain"))
 
 
 def draw_text(look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
