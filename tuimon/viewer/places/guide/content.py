@@ -1,9 +1,9 @@
 """The guide's chapters: Markdown files of a small subset, read into blocks. Reads files of this package only.
 
 A chapter begins with `# Title` and lines of `key: value`: `in short` (its summary), `listed` (its name in the list),
-`shows` (a miniature), `try` (commands, separated by commas), `explain` (rules with a manual page), `within` (the chapter
-it belongs to). Its body has paragraphs, `## headings`, `- ` and `1. ` lists, formulas (four spaces: never wrapped),
-**strong** and `typed` words.
+`shows` (a miniature), `try` (commands, separated by commas), `explain` (rules with a manual page), `within` (the
+chapter it belongs to). Its body has paragraphs, `## headings`, `- ` and `1. ` lists, formulas (four spaces: never
+wrapped), **strong** and `typed` words.
 """
 
 from __future__ import annotations
