@@ -21,6 +21,9 @@ class Detail:
     def __init__(self) -> None:
         self._reader: ConsoleReader | None = None
         self._search: Search | None = None
+        self._shown: dict[int, Shown] = {}
+        """Lines of the last answer that had ended: they do not change."""
+        self._generation = -1
         self.is_behind = False
         """Whether another update would show more at once."""
 
@@ -63,10 +66,14 @@ class Detail:
         first, lines = self._lines(reader, ask, top)
         return ConsoleView("ready", reader.lines, reader.size, first, lines, found, reader.generation)
 
-    @staticmethod
-    def _lines(reader: ConsoleReader, ask: Ask, top: int | None) -> tuple[int, tuple[Shown, ...]]:
+    def _lines(self, reader: ConsoleReader, ask: Ask, top: int | None) -> tuple[int, tuple[Shown, ...]]:
         rows = max(1, min(ask.rows, 1_000))
         newest = max(0, reader.lines - (MARGIN + 1) * rows)
         first = newest if top is None else max(0, min(top - MARGIN * rows, newest))
-        read = reader.read(first, (2 * MARGIN + 1) * rows)
-        return first, tuple(show(raw, length) for raw, length in read)
+        known = self._shown if self._generation == reader.generation else {}
+        lines = tuple(
+            known.get(number) or show(raw, length)
+            for number, (raw, length) in enumerate(reader.read(first, (2 * MARGIN + 1) * rows), first))
+        self._shown = dict(zip(range(first, reader.complete), lines, strict=False))
+        self._generation = reader.generation
+        return first, lines

@@ -41,6 +41,10 @@ _STEPS: Final = re.compile(
 )
 _NARROW: Final = re.compile(r"[ -~\u00a1-\u00ac\u00ae-\u02ff\u2500-\u259f\u2800-\u28ff]*")
 """What is known to take one cell a character, the usual progress bars included."""
+_UNTOUCHED: Final = re.compile(
+    r"[ -~\u00a1-\u00ac\u00ae-\u02ff\u0391-\u03a1\u03a3-\u03c9\u0410-\u044f\u2010-\u2027\u2190-\u22ff"
+    r"\u2500-\u259f\u2800-\u28ff\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fef\uac00-\ud7a3\uff01-\uff5e]*")
+"""What is drawn as it is written: letters of many scripts, signs, bars."""
 _NEVER: Final = re.compile(r"\b(?:0|no|without)\s+(?:errors?|warnings?|exceptions?)\b", re.IGNORECASE)
 _RAISED: Final = re.compile(
     r"^\s*Traceback \(most recent call last\)|\b[A-Z]\w+(?:Error|Exception)\b|\bKeyboardInterrupt\b")
@@ -73,7 +77,7 @@ def show(raw: bytes, length: int) -> Shown:
 
 def shown(text: str) -> str:
     """What is left to see of a line, without its line feed: printable characters, at most LIMIT and one."""
-    if text.isascii() and text.isprintable():
+    if _UNTOUCHED.fullmatch(text):
         return text[:LIMIT + 1]
     text = text.rstrip("\r\n")
     if len(text) > _ACTED_OUT:
@@ -82,9 +86,14 @@ def shown(text: str) -> str:
     return _settled(text)
 
 
+def without_colours(text: str) -> str:
+    """The text without SGR sequences."""
+    return _SGR.sub("", text) if "\x1b" in text else text
+
+
 @lru_cache(1024)
 def _settled(text: str) -> str:
-    text = _SGR.sub("", text)
+    text = without_colours(text)
     if not text.isprintable():
         states = text.split("\r")
         text = _overlaid(states) if all(map(_NARROW.fullmatch, states)) else _acted_out(text)

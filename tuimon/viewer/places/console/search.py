@@ -6,18 +6,19 @@ import re
 import time
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from tuimon.record.console import ConsoleReader
-from tuimon.viewer.places.console.line import shown
+from tuimon.viewer.places.console.line import shown, without_colours
 from tuimon.viewer.places.console.model import Found, Jump, compiled
 
 BUDGET_S: Final = 0.08
 """Time given to a search between two frames."""
 MOST: Final = 1 << 20
 """Lines that are remembered."""
-_PRINTABLE: Final = bytes(range(0x20, 0x7F)) + b"\n"
+_ODD: Final = re.compile(r"[^\n -~][^\n]*")
+"""From the first character of a line that may look otherwise than it is written, to its end."""
 _LOOKS_AROUND: Final = re.compile(r"\(\?|\\[AZ]")
 
 
@@ -31,7 +32,7 @@ class Search:
         flags = self._compiled.flags | re.MULTILINE
         around = _LOOKS_AROUND.search(self._compiled.pattern) is not None
         self._anywhere = None if around else re.compile(self._compiled.pattern, flags)
-        """Finds nothing in a stretch only where none of its lines holds it."""
+        """Finds in a stretch of lines all that the search finds in one, and what goes over their ends besides."""
         self._lines = array("q")
         self._next = 0
         self._answered = Found(pattern, 0, 0, complete=False)
@@ -53,14 +54,33 @@ class Search:
     def _take(self, index: int) -> None:
         first, count, body = self._reader.segment(index)
         begin, self._next = self._next, max(self._next + 1, first + count)
-        text = body.decode("utf-8", "replace")
-        odd = bool(body.translate(None, _PRINTABLE))
-        if not odd and self._anywhere is not None and self._anywhere.search(text) is None:
-            return
-        finds = self._compiled.search
-        for number, line in enumerate(text.split("\n"), first):
-            if number >= begin and finds(shown(line) if odd else line):
-                self._lines.append(number)
+        text = without_colours(body.decode("utf-8", "replace"))
+        if self._anywhere is None:
+            found = [n for n, line in enumerate(text.split("\n"), first) if self._compiled.search(shown(line))]
+        else:
+            found = sorted([*self._plain(text, first, self._anywhere), *self._odd(text, first)])
+        self._lines.extend(number for number in found if number >= begin)
+
+    def _plain(self, text: str, first: int, anywhere: re.Pattern[str]) -> Iterator[int]:
+        """Lines that look as they are written. From one that was found on, the search goes on in the next."""
+        at, number, counted = 0, first, 0
+        while (found := anywhere.search(text, at)) is not None:
+            start, end, line = _line_at(text, found.start())
+            number, counted = number + text.count("\n", counted, start), start
+            if _ODD.search(line) is None and self._compiled.search(line):
+                yield number
+            at = end + 1
+            if at > len(text):
+                return
+
+    def _odd(self, text: str, first: int) -> Iterator[int]:
+        """Lines that have to be acted out."""
+        number, counted = first, 0
+        for odd in _ODD.finditer(text):
+            start, _, line = _line_at(text, odd.start())
+            number, counted = number + text.count("\n", counted, start), start
+            if self._compiled.search(shown(line)):
+                yield number
 
     def found(self, jump: Jump | None, mark: int | None) -> Found:
         """How it stands; a jump that could not be answered yet is answered as soon as it can be."""
@@ -106,3 +126,10 @@ class Search:
         if not complete:
             return None
         return (last if last is not None else lines[-1] if lines else None), True
+
+
+def _line_at(text: str, at: int) -> tuple[int, int, str]:
+    """Where the line around a character begins and ends, and the line."""
+    start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
+    end = len(text) if end < 0 else end
+    return start, end, text[start:end]
