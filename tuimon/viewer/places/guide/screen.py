@@ -31,6 +31,7 @@ class GuideScreen(PlaceScreen):
     """Chapters, curves, text."""
 
     PLACE: ClassVar[Place] = "guide"
+    clock = staticmethod(time.monotonic)
     BINDINGS: ClassVar[list[BindingType]] = bindings("guide")
     CSS = """
     #guide { layout: horizontal; width: 1fr; height: 1fr; }
@@ -43,7 +44,7 @@ class GuideScreen(PlaceScreen):
     def __init__(self, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:
         super().__init__(frame, ink, glyphs)
         self._look = Look()
-        self._began = time.monotonic()
+        self._began = self.clock()
         self._ticking: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -68,7 +69,7 @@ class GuideScreen(PlaceScreen):
 
     def on_screen_resume(self) -> None:
         """Go on."""
-        if self._ticking is not None and share(time.monotonic() - self._began) < 1:
+        if self._ticking is not None and share(self.clock() - self._began) < 1:
             self._ticking.resume()
 
     @property
@@ -110,11 +111,11 @@ class GuideScreen(PlaceScreen):
 
     def _draw_one(self, view: PictureView, curve: Curve) -> None:
         glyphs = self.glyphs
-        view.draw_with(lambda w, h: draw_curve(curve, share(time.monotonic() - self._began), w, h, glyphs))
+        view.draw_with(lambda w, h: draw_curve(curve, share(self.clock() - self._began), w, h, glyphs))
 
     def _tick(self) -> None:
         self._draw_curves()
-        if self._ticking is not None and share(time.monotonic() - self._began) >= 1:
+        if self._ticking is not None and share(self.clock() - self._began) >= 1:
             self._ticking.pause()
 
     def action_chapter(self, which: int) -> None:
@@ -135,7 +136,7 @@ class GuideScreen(PlaceScreen):
 
     def action_again(self) -> None:
         """Draw the curves from their beginning."""
-        self._began = time.monotonic()
+        self._began = self.clock()
         if self._ticking is not None:
             self._ticking.resume()
         self.show()
