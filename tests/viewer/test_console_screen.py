@@ -17,6 +17,11 @@ def steps(first, last):
     return "".join(f"step {i} of many\n" for i in range(first, last))
 
 
+def add(run, text):
+    with open(run.dir.console, "a") as file:
+        file.write(text)
+
+
 async def test_the_newest_is_followed_until_one_scrolls_up_and_again_from_the_end_on():
     run = synthetic.healthy()
     run.dir.console.write_text(steps(0, 500))
@@ -24,13 +29,11 @@ async def test_the_newest_is_followed_until_one_scrolls_up_and_again_from_the_en
         await p.until("● Healthy")
         await p.pilot.press("o")
         await p.until(lambda t: "line 500 of 500 · following" in t and "step 499 of many" in t)
-        with open(run.dir.console, "a") as file:
-            file.write("\r 10%|#   |\r 20%|##  |")
+        add(run, "\r 10%|#   |\r 20%|##  |")
         await p.until(lambda t: " 20%|##  |" in t and "10%" not in t)
         await p.pilot.press("up", "pageup")
         await p.until(lambda t: "following" not in t and "step 477 of many" in t)
-        with open(run.dir.console, "a") as file:
-            file.write("\n" + steps(500, 600))
+        add(run, "\n" + steps(500, 600))
         await p.until(lambda t: "of 601" in t and "step 477 of many" in t)
         await p.pilot.press("home", "pageup", "down")
         await p.until(lambda t: "step 1 of many" in t and "step 0 of many" not in t)
