@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tuimon.control.states import State
 from tuimon.diagnosis.model import Diagnosis, Incident, NotEvaluated, Severity
+from tuimon.diagnosis.proof import CurveView
 from tuimon.viewer.lines import Line, Tone
 from tuimon.viewer.story import EventLine, Overrides, Request, Story
 from tuimon.viewer.wanted import NOW, Wanted
@@ -88,6 +89,10 @@ class ChartView:
     label: str = ""
     """What the number means, where that is not what its name says: "after own clipping"."""
     bands: tuple[BandView, ...] = ()
+    zones: tuple[BandView, ...] = ()
+    """The notebook's, where it has some for this number."""
+    pointed: str = ""
+    """The value at the crosshair, and its step."""
     columns: Thin | None = field(default=None, compare=False, repr=False)
     overlay: Thin | None = field(default=None, compare=False, repr=False)
     """Validation loss, on the loss chart."""
@@ -110,22 +115,6 @@ class HeatView:
 
 
 @dataclass(frozen=True, slots=True)
-class CurveView:
-    """The stretch of a curve that convicts an incident."""
-
-    title: str
-    """What is plotted, in words: "grad norm"."""
-    log: bool
-    first: int
-    """Step at the left end."""
-    last: int
-    """Step at the right end; it grows in steps while the incident is open."""
-    limit: float | None
-    """What the curve crossed; None where the test was not about a point of this curve."""
-    columns: Thin = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class IncidentView:
     """One incident with its place among the others and its proof. Its texts are clean."""
 
@@ -145,6 +134,8 @@ class MarkView:
     step: int
     kind: Literal["onset", "event", "rollback", "snapshot"]
     tone: Tone
+    word: str = ""
+    """A few words that may stand beside its line."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,9 @@ PLACES: Final[dict[Place, PlaceInfo]] = {
                   "tuimon.viewer.places.console.screen:ConsoleScreen", "tuimon.viewer.places.console.detail:Detail"),
         PlaceInfo("guide", "guide", "what can go wrong, why, and what helps",
                   "tuimon.viewer.places.guide.screen:GuideScreen"),
+        PlaceInfo("gallery", "gallery", "several runs side by side",
+                  "tuimon.viewer.places.gallery.screen:GalleryScreen",
+                  "tuimon.viewer.places.gallery.detail:GalleryDetail"),
     )
 }
 
