@@ -59,10 +59,9 @@ class ConsoleScreen(PlaceScreen):
     def _draw(self) -> None:
         view, look, glyphs = self._view, self._look, self.glyphs
         columns, rows = self._room()
-        asked = wish(look, rows, self._jump, self._asked)
-        if asked != self._asked:
-            self._asked = asked
-            self.ask(asked)
+        self._asked = wish(look, rows, self._jump, self._asked)
+        if self._asked != self.frame.wanted.ask or self.frame.wanted.place != self.PLACE:
+            self.ask(self._asked)   # the same again costs nothing
         if not view.lines or layout.covers(view, look, columns, rows):
             self.query_one("#printed", PictureView).draw_with(lambda w, h: draw(view, look, w, h, glyphs))
 
