@@ -67,6 +67,8 @@ def test_a_new_line_moves_only_who_follows():
     before, after = view_of(list("abcdefgh")), view_of(list("abcdefghi"))
     up = scrolled(before, Look(), -2, 10, 5)
     assert rows(after, up) == rows(before, up)
+    end = scrolled(before, up, 9, 10, 5)
+    assert rows(after, end) == rows(before, end) == list("defgh")
     assert rows(after, Look())[-1] == "i"
 
 

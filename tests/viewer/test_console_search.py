@@ -12,7 +12,7 @@ from tuimon.viewer.places.console.model import Jump, compiled, is_plain
 from tuimon.viewer.places.console.search import Search
 
 LINES = [
-    b"step 1 loss 4.5", b"\x1b[31mER\x1b[0mROR: disk", b"\r10%\r20% oom\r\x1b[K99%", b"step 2 loss 4.4", b"Error again", "übermut".encode(),
+    b"step 1 loss 4.5", b"\x1b[31mER\x1b[0mROR: disk", b"\r10%\r20% oom\r\x1b[K99%", b"step 2 loss 4.4", b"Error again, error", "übermut".encode(),
     b"step 3 loss nan", b"a(b", b"last error",
 ]
 
