@@ -13,8 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show it."""
-    from tuimon.record.runs import find_run
     from tuimon.viewer.run import check_terminal, watch
 
     check_terminal()
+    from tuimon.record.runs import find_run
+
     return watch(find_run(args.run), rules=args.rules)

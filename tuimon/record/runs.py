@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tuimon.errors import RunNotFound, UsageError
 from tuimon.record.rundir import RunDir, list_runs, runs_root
-from tuimon.record.status import status
 
 
 def find_run(selector: str | None, root: Path | None = None) -> RunDir:
@@ -21,6 +20,8 @@ def find_run(selector: str | None, root: Path | None = None) -> RunDir:
     if selector is None:
         if not runs:
             raise RunNotFound(f"no runs under {root}; start one with: tuimon demo exploding")
+        from tuimon.record.status import status
+
         return next((run for run in runs if status(run).is_live), runs[0])
     if os.sep in selector or selector in (".", ".."):
         path = Path(selector).expanduser()

@@ -91,9 +91,13 @@ class Tuimon(Looking):
         if self._guards_terminal:
             terminal.on_ending_signals(lambda: self.exit(LEAVE))
             self.set_interval(TTY_EVERY, self._check_terminal)
+
+    def on_ready(self) -> None:
+        """Read once there is something on the screen; before this, what waits for a refresh does not wait for it."""
         self.call_after_refresh(self._begin)
 
     async def _begin(self) -> None:
+        await self._overview.add_charts()
         if self._home != "overview":
             await self._go(self._home)
         self._source.start()

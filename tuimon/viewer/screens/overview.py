@@ -68,11 +68,8 @@ class Overview(Screen[None]):
         yield Footer("overview", self._frame, self._ink, self._glyphs)
         yield words("small", arrange.too_small)
 
-    def on_mount(self) -> None:
+    async def add_charts(self) -> None:
         """Charts follow the first paint."""
-        self.call_after_refresh(self._mount_charts)
-
-    async def _mount_charts(self) -> None:
         from tuimon.viewer.choice import CHARTS, Choice
         from tuimon.viewer.widgets.chart import ChartPanel
         from tuimon.viewer.widgets.heat import HeatPanel
