@@ -156,6 +156,30 @@ def encode_probes(sequence: int, rows: Sequence[ProbeRow]) -> bytes:
     return encode_frame(PROBES, sequence, b"".join(parts))
 
 
+HEADER_BYTES: Final = _HEADER.size
+
+
+def peek(raw: bytes, at: int) -> tuple[int, int] | None:
+    """Kind and payload length of the frame whose header stands at `at`, unverified; None where there is no header."""
+    if raw[at:at + 4] != MAGIC or at + HEADER_BYTES > len(raw):
+        return None
+    _, kind, _, length, _, _ = _HEADER.unpack_from(raw, at)
+    return (kind, length) if length <= MAX_PAYLOAD else None
+
+
+def holds(payload: bytes | memoryview, name: str) -> bool:
+    """Whether a ROWS payload has a column of that name, which is one of METRICS: a look, without decoding."""
+    columns = int.from_bytes(payload[4:6], "little")
+    at, code = 6, _CODES[name]
+    for _ in range(columns):
+        if at >= len(payload):
+            return False
+        if payload[at] == code:
+            return True
+        at += 2 + payload[at + 1] if payload[at] == _CUSTOM and at + 1 < len(payload) else 1
+    return False
+
+
 def frames(data: bytes | memoryview) -> Iterator[Frame | int]:
     """Intact frames in `data`, and, as plain ints, how many bytes had to be skipped to find the next one.
 
