@@ -51,7 +51,7 @@ NUMBERS: Final[Mapping[str, Number]] = {
     "attempt": Number("number", lambda e, _: float(e.status.attempt)),
 }
 TEXTS: Final[Mapping[str, Callable[[Entry], str]]] = {
-    "state": lambda e: e.status.state,
+    "state": lambda e: f"{e.status.state} live" if e.is_read and e.status.is_live else e.status.state,
     "verdict": lambda e: f"{e.status.verdict} {e.status.headline}",
     "name": lambda e: f"{e.name} {e.run_name} {e.key}",
     "model": lambda e: e.model,
