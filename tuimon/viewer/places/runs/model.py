@@ -12,7 +12,7 @@ from tuimon.diagnosis.model import SEVERITIES
 from tuimon.errors import UsageError
 from tuimon.record.catalogue import Entry
 from tuimon.record.query import Query, parse
-from tuimon.viewer.lines import Tone
+from tuimon.viewer.lines import Tone, judged
 from tuimon.viewer.text import clean
 
 Sort = Literal["age", "loss", "steps", "verdict", "size", "name"]
@@ -65,17 +65,7 @@ def _verdict(entry: Entry) -> tuple[str, Tone]:
         return "cannot be read", "warning"
     if not found.step:
         return "nothing measured", "dim"
-    if found.verdict == "healthy" or not found.headline:
-        return found.verdict, "ok" if found.verdict == "healthy" else _tone(found.verdict)
-    headline = clean(found.headline, 80)
-    if headline.split(" ")[0][1:].islower():   # in the middle of a line; NaN keeps its capitals
-        headline = headline[:1].lower() + headline[1:]
-    since = "" if found.since is None else f" since {found.since:,}"
-    return f"{headline}{since}", _tone(found.verdict)
-
-
-def _tone(severity: str) -> Tone:
-    return severity if severity in SEVERITIES else "dim"
+    return judged(found.verdict, clean(found.headline, 80), found.since)
 
 
 @dataclass(frozen=True, slots=True)
