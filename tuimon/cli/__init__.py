@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, str]] = {
     "diagnose": "judge runs and logs of other tools, without a screen",
     "autopsy": "where the first NaN came from: module, what went in, what to do",
     "explain": "what a finding means: its manual page",
+    "compare": "lay runs over each other: curves, verdicts, what differs",
     "curve": "read loss curves: trend, changes, forecast, two verdicts",
 }
 """Name, which is that of its file, and what it does."""

@@ -82,7 +82,11 @@ def arguments(argv: Sequence[str]) -> dict[str, str]:
 
 
 def differences(facts: Sequence[Facts]) -> tuple[Difference, ...]:
-    """The facts in which the runs differ, in the order in which they are first told."""
+    """The facts in which the runs differ, in the order in which they are first told.
+
+    What a log does not say is unknown, and no difference; an option that was not given is one.
+    """
     names = dict.fromkeys(name for one in facts for name in one)
     rows = (Difference(name, tuple(one.get(name, ABSENT) for one in facts)) for name in names)
-    return tuple(row for row in rows if len(set(row.values)) > 1)
+    return tuple(row for row in rows
+                 if len(set(row.values) - ({ABSENT} if not row.name.startswith("-") else set())) > 1)
