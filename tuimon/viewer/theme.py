@@ -122,7 +122,7 @@ LIGHT: Final = Palette(
         "data-2-dim": Paint("#d9b3ca", 181, 5, dim=True),
         "data-3": Paint("#83700a", 94, 3),
         "data-4": Paint("#007d5c", 29, 2),
-        "data-5": Paint("#b25400", 130, 3),
+        "data-5": Paint("#b25400", 130, 6),
         "data-6": Paint("#4a4fc4", 62, 13),
         "data-7": Paint("#626a71", 241, 8),
         "data-8": Paint("#b3261e", 124, 9),

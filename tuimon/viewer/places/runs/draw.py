@@ -150,8 +150,10 @@ def _bars(losses: tuple[float, ...], cells: int) -> tuple[int, ...]:
     """Level of each cell of the little curve; NaN in `losses` is a value that was not finite."""
     if not losses:
         return (NONE,) * cells
-    spec = SparkSpec("", "", None, Series.of(np.arange(len(losses)), losses))
-    return tuple(levels(spec, XAxis(0, max(1, len(losses) - 1)), cells).tolist())
+    count = max(cells, len(losses))
+    shown = [losses[i * len(losses) // count] for i in range(count)]
+    spec = SparkSpec("", "", None, Series.of(np.arange(count), shown))
+    return tuple(levels(spec, XAxis(0, count - 1), cells).tolist())
 
 
 def put_spark(canvas: Canvas, x: int, y: int, cells: int, losses: tuple[float, ...], glyphs: GlyphSet) -> None:
