@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_it_does_not_matter_in_which_stretches_a_run_is_read(count, cuts):
     whole, parts = Rolled(), Rolled()
     whole.extend(steps, values)
     edges = [0, *np.minimum(count, np.cumsum(cuts)).tolist(), count]
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in pairwise(edges):
         parts.extend(steps[a:b], values[a:b])
     for field in ("steps", "low", "high", "last", "bad"):
         np.testing.assert_array_equal(getattr(whole.thin(), field), getattr(parts.thin(), field))
@@ -247,7 +248,7 @@ def test_a_run_that_cannot_be_read_is_a_side_that_says_so(tmp_path):
 def test_a_million_steps_cost_no_more_memory_than_a_thousand(tmp_path):
     run = synthetic.Run(tmp_path, alive=False)
     log = LogWriter(run.dir.metrics, attempt=1, from_step=0, tensors=0)
-    log.append([Row(step, float(step), {name: 1.0 for name in METRICS}) for step in range(1, 40_000, 2)])
+    log.append([Row(step, float(step), dict.fromkeys(METRICS, 1.0)) for step in range(1, 40_000, 2)])
     log.close()
     side = view_of(Source("", run.dir.path)).sides[0]
     assert all(len(thin) <= COLUMNS for thin in side.columns.values())

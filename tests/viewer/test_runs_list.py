@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -75,7 +76,7 @@ def test_the_columns_fill_the_width_and_never_more(width):
 def test_wider_screens_tell_more():
     shown = [{column.name for column, _ in divide(width)} for width in (44, 78, 116, 196)]
     assert shown[0] == {"name", "state", "steps", "loss"}
-    for less, more in zip(shown, shown[1:], strict=False):
+    for less, more in pairwise(shown):
         assert less < more
     assert {"spark", "lr"} <= shown[2]
     assert {"note", "model", "size"} <= shown[3]

@@ -19,7 +19,7 @@ MOST = 8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to compare."""
-    parser.add_argument("runs", nargs="+", metavar="RUN|FILE", help="two to eight runs, logs of other tools, or folders")
+    parser.add_argument("runs", nargs="+", metavar="RUN|FILE", help="two to eight runs, logs of others, or folders")
     parser.add_argument("--plain", action="store_true", help="print a table, as without a terminal")
 
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from tuimon.errors import LogError
 from tuimon.record.label import FILE as LABEL
-from tuimon.record.label import Label, read_label
+from tuimon.record.label import NO_LABEL, Label, read_label
 from tuimon.record.rundir import Launch, RunDir, RunInfo, list_runs, runs_root
 from tuimon.record.sketch import Validation, losses_of
 from tuimon.record.status import RunStatus, status_of
@@ -39,7 +39,7 @@ class Entry:
     path: Path
     status: RunStatus = UNREAD
     """Its state is "" until the run has been read."""
-    label: Label = Label()
+    label: Label = NO_LABEL
     run_name: str = ""
     """What the run calls itself."""
     started: float = 0.0

@@ -32,6 +32,9 @@ class Label:
     note: str = ""
 
 
+NO_LABEL: Final = Label()
+
+
 def one_line(text: str, limit: int) -> str:
     """The text as one line of at most `limit` characters, without what is no visible character."""
     visible = "".join(" " if c.isspace() else c for c in text[:8 * limit] if c.isspace()
@@ -46,9 +49,9 @@ def read_label(run: RunDir) -> Label:
         with os.fdopen(fd, "rb") as file:
             body = json.loads(file.read(_MOST))
     except (OSError, ValueError, RecursionError):
-        return Label()
+        return NO_LABEL
     if not isinstance(body, dict):
-        return Label()
+        return NO_LABEL
     name, note = body.get("name"), body.get("note")
     return Label(one_line(name, LONGEST_NAME) if isinstance(name, str) else "",
                  one_line(note, LONGEST_NOTE) if isinstance(note, str) else "")

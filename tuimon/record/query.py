@@ -127,13 +127,17 @@ def _term(word: str) -> Term:
         raise UsageError(f"{name}{operator} wants {'a number' if field in NUMBERS else 'a text'} behind it")
     if field in TEXTS:
         if operator in (">", "<", ">=", "<="):
-            raise UsageError(f"{name} is a text: {name}:{rest} looks for it")
+            raise UsageError(f"{name} is a text: {name}:{_shown(rest)} looks for it")
         return Term(field, ":", rest, negated=negated != (operator == "!="))
     return Term(field, "=" if operator == ":" else operator, "", _amount(name, rest, NUMBERS[field].kind), negated)
 
 
 def _unquoted(text: str) -> str:
     return text.replace('"', "").lower()
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() and len(text) <= 40 and " " not in text else '"…"'
 
 
 def _amount(name: str, text: str, kind: Kind) -> float:

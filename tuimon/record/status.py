@@ -223,7 +223,7 @@ def _tail(run: RunDir) -> _Tail:
 
 
 def _tail_of(path: Path, size: int) -> tuple[_Tail, bool]:
-    """What the last `size` bytes of a segment tell, and whether these are all of it. OSError where it cannot be read."""
+    """What the last `size` bytes of a segment tell, and whether these are all of it. OSError as `open` raises it."""
     with open(path, "rb") as file:
         start = max(0, os.fstat(file.fileno()).st_size - size)
         file.seek(start)

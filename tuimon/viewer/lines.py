@@ -80,7 +80,7 @@ def judged(severity: str, headline: str, since: int | None) -> tuple[str, Tone]:
     """A verdict within a line, and its tone: "healthy", "exploding gradients since 203". `headline` is clean."""
     if severity == "healthy" or not headline:
         return severity, "ok" if severity == "healthy" else "dim"
-    if headline.split(" ")[0][1:].islower():   # NaN keeps its capitals
+    if headline.split(" ", 1)[0][1:].islower():   # NaN keeps its capitals
         headline = headline[:1].lower() + headline[1:]
     tone: Tone = {"info": "info", "warning": "warning", "critical": "critical"}.get(severity, "dim")  # type: ignore[assignment]  # four tones
     return headline + ("" if since is None else f" since {since:,}"), tone

@@ -237,7 +237,8 @@ def _cell_role(name: str, text: str, side: Side | None, *, chosen: bool) -> Role
     if side is None:
         return "label"
     if name == "verdict":
-        return ROLES[side.tone] if side.tone in ("warning", "critical") else "value" if chosen else "text"
+        loud = side.tone in ("warning", "critical")
+        return ROLES[side.tone] if loud else "value" if chosen else "text"
     if name == "loss" and not math.isfinite(side.values.get("loss", 0.0)):
         return "critical"
     return "value" if chosen or name == "run" else "note" if text == "–" else "text"
@@ -272,7 +273,7 @@ def draw_differences(view: CompareView, width: int, height: int, glyphs: GlyphSe
     canvas = Canvas(width, height)
     say = ascii_of if glyphs.name == "ascii" else str
     count = len(view.differences)
-    draw_heading(canvas, "what differs", say(f"{count} fact{'s' * (count != 1)} · d back to the charts"), None, glyphs, framed=True,
-                 focused=False)
+    said = f"{count} fact{'s' * (count != 1)} · d back to the charts"
+    draw_heading(canvas, "what differs", say(said), None, glyphs, framed=True, focused=False)
     put_lines(canvas, difference_lines(view, width - 4), 2, 1, width - 4, height - 2, glyphs)
     return canvas.picture()

@@ -41,7 +41,7 @@ def facts_of_run(info: RunInfo | None, launch: Launch | None) -> dict[str, str]:
             "processes": str(info.world_size) if info.world_size > 1 else "",
             "clips": {True: "yes", False: "no"}.get(info.clips, "") if info.clips is not None else "",
             "host": info.process.host, "attempt": str(info.attempt) if info.attempt > 1 else "",
-            **{name: value for name, value in list(info.versions.items())[:20]},
+            **dict(list(info.versions.items())[:20]),
             **arguments(info.argv),
         }
     if launch is not None and not launch.script:

@@ -46,7 +46,7 @@ WHOLE: Final = 64
 
 @lru_cache(64)
 def divide(width: int) -> tuple[tuple[Column, int], ...]:
-    """The columns of a list that is so wide, each with its cells; one cell lies between two. Depends on nothing else."""
+    """The columns of a list that is so wide, each with its cells; one cell lies between two."""
     shown = [c for c in COLUMNS if width >= c.from_width and (width >= WHOLE or c.name in _FEWEST)]
     cells = {c.name: c.least for c in shown}
     spare = width - LEAD - sum(cells.values()) - (len(shown) - 1)
