@@ -158,7 +158,7 @@ def test_hostile_names_are_text():
 
 
 def test_what_is_known_of_the_chosen_run_is_told():
-    text = "\n".join("".join(span.text for span in line) for line in draw.detail_lines(VIEW.rows[2], VIEW, 100))
+    text = "\n".join("".join(span.text for span in line) for line in draw.detail_lines(VIEW.rows[2], VIEW))
     for words in ("held", "step 1,310 of 100,000", "exploding gradients since 1,212", "last 8.77", "best validation 3.80 at step 100", "AdamW, lr 3.0e-4",
                   "train.py --lr 3e-4", "cuda, node7, process 4242", "1.2 MB, 2 checkpoints", "124M trained"):
         assert words in text

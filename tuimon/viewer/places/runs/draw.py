@@ -10,7 +10,7 @@ import numpy as np
 
 from tuimon.viewer.arrange import ROLES, ascii_of, put_lines
 from tuimon.viewer.charts.axes import XAxis
-from tuimon.viewer.charts.chart import draw_heading
+from tuimon.viewer.charts.chart import ChartSpec, draw_heading
 from tuimon.viewer.charts.format import number, size
 from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
@@ -167,7 +167,7 @@ def put_spark(canvas: Canvas, x: int, y: int, cells: int, losses: tuple[float, .
 # ---------------------------------------------------------------------- the chosen one
 
 
-def detail_lines(row: Row | None, view: RunsView, width: int) -> list[Line]:
+def detail_lines(row: Row | None, view: RunsView) -> list[Line]:
     """What is known of a run, each fact on its line."""
     if row is None:
         return []
@@ -192,7 +192,6 @@ def detail_lines(row: Row | None, view: RunsView, width: int) -> list[Line]:
         ("where", (Span(", ".join(p for p in (row.device, row.host, process) if p)),)),
         ("disk", (Span(f"{size(entry.size)}{kept}"), dim(f"  {fit(entry.key, 60)}"))),
     ]
-    del width
     return [(dim(f"{name:<{KEYS}} "), *line) for name, line in facts if any(span.text.strip() for span in line)]
 
 
@@ -203,18 +202,40 @@ def _many(count: int) -> str:
     return str(count)
 
 
-def draw_details(row: Row | None, view: RunsView, width: int, height: int, glyphs: GlyphSet) -> Picture:
-    """The chosen run in its box."""
+def _problem(look: Look) -> list[Line]:
+    return [(Span(f"▲ {look.problem}", "warning"),), (dim(f"in force is: {_in_force(look)}"),)] if look.problem else []
+
+
+def _in_force(look: Look) -> str:
+    return "the last filter that could be understood" if look.query.terms else "no filter"
+
+
+def draw_details(row: Row | None, view: RunsView, look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
+    """The chosen run in its box; in its place what is wrong with the filter, while it is typed."""
     canvas = Canvas(width, height)
     say = ascii_of if glyphs.name == "ascii" else str
-    title = row.name if row is not None else "no run is chosen"
+    title = "filter" if look.problem else row.name if row is not None else "no run is chosen"
     draw_heading(canvas, say(title), "", None, glyphs, framed=True, focused=False)
-    put_lines(canvas, detail_lines(row, view, width - 4), 2, 1, width - 4, height - 2, glyphs)
+    lines = _problem(look) or detail_lines(row, view)
+    put_lines(canvas, lines, 2, 1, width - 4, height - 2, glyphs)
     return canvas.picture()
 
 
-def brief_lines(row: Row | None, width: int) -> list[Line]:
+def curve_spec(row: Row | None, glyphs: GlyphSet) -> tuple[ChartSpec, XAxis]:
+    """The chosen run's loss, from the few values that the list has of it."""
+    say = ascii_of if glyphs.name == "ascii" else str
+    losses = row.entry.losses if row is not None else ()
+    step = max(1, row.entry.status.step) if row is not None else 1
+    at = np.linspace(0, step, len(losses)) if len(losses) > 1 else np.full(len(losses), step)
+    last = "" if row is None or row.entry.status.loss is None else number(row.entry.status.loss)
+    spec = ChartSpec(say(f"loss of {row.name}") if row is not None else "loss", last, None, (Series.of(at, losses),))
+    return spec, XAxis(0, 1).grown(step)
+
+
+def brief_lines(row: Row | None, look: Look, width: int) -> list[Line]:
     """The chosen run in two lines, where there is room for no more."""
+    if look.problem:
+        return [(Span(" "), *line) for line in _problem(look)]
     if row is None:
         return []
     entry = row.entry
@@ -227,8 +248,8 @@ def brief_lines(row: Row | None, width: int) -> list[Line]:
             (Span(f" {words}", "plain" if row.note else "dim"),)]
 
 
-def draw_brief(row: Row | None, width: int, height: int, glyphs: GlyphSet) -> Picture:
+def draw_brief(row: Row | None, look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
     """The same as a picture."""
     canvas = Canvas(width, height)
-    put_lines(canvas, brief_lines(row, width), 0, 0, width, height, glyphs)
+    put_lines(canvas, brief_lines(row, look, width), 0, 0, width, height, glyphs)
     return canvas.picture()

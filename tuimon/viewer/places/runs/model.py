@@ -180,6 +180,10 @@ class Look:
             return replace(self, marked=tuple(one for one in self.marked if one != key))
         return replace(self, marked=(*self.marked, key))
 
+    def unmarked(self) -> Look:
+        """Without marks."""
+        return replace(self, marked=())
+
     def chosen(self, rows: Sequence[Row]) -> Row | None:
         """The run that keys act on."""
         return next((row for row in rows if row.key == self.key), None)
