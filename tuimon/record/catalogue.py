@@ -170,13 +170,15 @@ class _Known:
         info, launch, best = self._info, self._launch, self._validation.best
         process = info.process if info else launch.process if launch else None
         argv = info.argv if info and info.argv else tuple(launch.script.split()) if launch else ()
-        self.entry = Entry(
+        entry = Entry(
             self.run.path, found, read_label(self.run), info.name if info else launch.name if launch else "",
             found.started or self.entry.started, best[1] if best else None, best[0] if best else None, losses,
             info.optimizer if info else "", info.model if info else "",
             sum(t.numel for t in info.tensors if t.trained) if info else 0,
             info.device if info else "", process.host if process else "", process.pid if process else 0, argv,
             size, checkpoints)
+        if entry != self.entry:
+            self.entry = entry
 
 
 def _newest(metrics: str) -> str:
@@ -218,6 +220,8 @@ class Catalogue:
         self._root_seen = _NEVER
         self._next = 0
         self._listing = Listing()
+        self._sorted_for: list[int] = []
+        """Which entries, by identity: they are kept alive by those who hold them."""
 
     def poll(self, now: float, budget: float = BUDGET) -> Listing:
         """What is known by now; reads on for at most `budget` seconds (math.inf: until everything is read).
@@ -272,10 +276,11 @@ class Catalogue:
                     known.look_again(now, mono)
 
     def _sorted(self) -> Listing:
-        entries = tuple(sorted((known.entry for known in self._known.values()),
-                               key=lambda e: (not (e.is_read and e.status.is_live), -e.started, e.key)))
-        if entries != self._listing.entries:
-            self._listing = Listing(entries, sum(not entry.is_read for entry in entries))
+        entries = [known.entry for known in self._known.values()]
+        if [id(entry) for entry in entries] != self._sorted_for:
+            self._sorted_for = [id(entry) for entry in entries]
+            entries.sort(key=lambda e: (not (e.is_read and e.status.is_live), -e.started, e.key))
+            self._listing = Listing(tuple(entries), sum(not entry.is_read for entry in entries))
         return self._listing
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tuimon.errors import UsageError
-from tuimon.record.catalogue import BUDGET, Catalogue, Entry
+from tuimon.record.catalogue import BUDGET, Catalogue, Entry, Listing
 from tuimon.record.label import Label, write_label
 from tuimon.record.removal import is_read_only, remove
 from tuimon.record.rundir import RunDir
@@ -31,7 +31,9 @@ class RunsDetail:
 
     def __init__(self, root: Path | None = None) -> None:
         self._catalogue = Catalogue(root)
+        self._found = Listing()
         self._rows: dict[int, Row] = {}
+        self._listed: tuple[Row, ...] = ()
         self._done = 0
         self._outcomes: tuple[Outcome, ...] = ()
         self._unread = 1
@@ -46,11 +48,13 @@ class RunsDetail:
                     self._outcomes = (*self._outcomes, self._carry_out(order))[-KEPT:]
         found = self._catalogue.poll(now, FIRST if self._unread else BUDGET)
         self._unread = found.unread
-        rows = {id(entry): self._rows.get(id(entry)) or row_of(entry) for entry in found.entries}
-        self._rows = rows
+        if found is not self._found:
+            self._found = found
+            self._rows = {id(entry): self._rows.get(id(entry)) or row_of(entry) for entry in found.entries}
+            self._listed = tuple(self._rows.values())
         watched = reading.run.path
         here = watched.name if watched.parent == self._catalogue.root else ""
-        return RunsView(tuple(rows.values()), found.unread, clean(str(self._catalogue.root), 200), here,
+        return RunsView(self._listed, found.unread, clean(str(self._catalogue.root), 200), here,
                         _rounded(now, found.entries), is_read_only(), self._outcomes)
 
     def close(self) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuimon.viewer.arrange import ROLES, ascii_of, put_lines
 from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.chart import ChartSpec, draw_heading
 from tuimon.viewer.charts.format import number, size
 from tuimon.viewer.charts.format import step as steps
+from tuimon.viewer.charts.picture import ROLES as ROLES_OF_CELLS
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.charts.spark import BAD, NONE, SparkSpec, levels
@@ -128,14 +130,20 @@ def _cell(name: str, row: Row, view: RunsView, *, chosen: bool, cells: int) -> l
         return [(f"{glyph} " if glyph else "", ROLES[row.tone]), (text, ROLES[row.tone] if loud else quiet)]
     if name == "loss" and found.loss is not None:
         return [(number(found.loss), plain if np.isfinite(found.loss) else "critical")]
-    texts = {
-        "age": lapse(view.now - entry.started) if entry.started else "",
-        "steps": _steps(found.step, found.total_steps, cells), "loss": "",
-        "val": "" if entry.best_val is None else number(entry.best_val),
-        "lr": "" if found.lr is None else rate(found.lr), "size": size(entry.size) if entry.is_read else "",
-        "model": row.model, "note": row.note,
-    }
-    return [(texts[name], quiet)]
+    return [(_TEXTS[name](row, view.now, cells), quiet)]
+
+
+_TEXTS: Final[Mapping[str, Callable[[Row, float, int], str]]] = {
+    "age": lambda row, now, _: lapse(now - row.entry.started) if row.entry.started else "",
+    "steps": lambda row, _, cells: _steps(row.entry.status.step, row.entry.status.total_steps, cells),
+    "loss": lambda row, now, cells: "",
+    "val": lambda row, now, cells: "" if row.entry.best_val is None else number(row.entry.best_val),
+    "lr": lambda row, now, cells: "" if row.entry.status.lr is None else rate(row.entry.status.lr),
+    "size": lambda row, now, cells: size(row.entry.size) if row.entry.is_read else "",
+    "model": lambda row, now, cells: row.model,
+    "note": lambda row, now, cells: row.note,
+}
+"""Of a run, at that wall clock, for so many cells."""
 
 
 def _steps(step: int, total: int | None, cells: int) -> str:
@@ -146,22 +154,22 @@ def _steps(step: int, total: int | None, cells: int) -> str:
 
 
 @lru_cache(4096)
-def _bars(losses: tuple[float, ...], cells: int) -> tuple[int, ...]:
-    """Level of each cell of the little curve; NaN in `losses` is a value that was not finite."""
+def _bars(losses: tuple[float, ...], cells: int, glyphs: str) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+    """The little curve, (1, cells) of code points and roles; `glyphs`: eight bars, what is not finite, nothing."""
+    points = np.array([ord(glyph) for glyph in glyphs], np.uint32)
     if not losses:
-        return (NONE,) * cells
+        return np.full((1, cells), points[NONE]), np.zeros((1, cells), np.uint8)
     count = max(cells, len(losses))
     shown = [losses[i * len(losses) // count] for i in range(count)]
     spec = SparkSpec("", "", None, Series.of(np.arange(count), shown))
-    return tuple(levels(spec, XAxis(0, count - 1), cells).tolist())
+    found = levels(spec, XAxis(0, count - 1), cells)
+    roles = np.where(found == BAD, ROLES_OF_CELLS.index("critical"), ROLES_OF_CELLS.index("spark"))
+    return points[found][None, :], roles.astype(np.uint8)[None, :]
 
 
 def put_spark(canvas: Canvas, x: int, y: int, cells: int, losses: tuple[float, ...], glyphs: GlyphSet) -> None:
     """A curve of one row: `losses` evenly over the steps."""
-    for i, level in enumerate(_bars(losses, cells)):
-        if level != NONE:
-            canvas.put(x + i, y, glyphs.bad if level == BAD else glyphs.bars[level],
-                       "critical" if level == BAD else "spark")
+    canvas.block(x, y, *_bars(losses, cells, f"{glyphs.bars}{glyphs.bad} "))
 
 
 # ---------------------------------------------------------------------- the chosen one
