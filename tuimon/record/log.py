@@ -38,6 +38,7 @@ MAX_PAYLOAD: Final = 64 << 20
 
 _HEADER: Final = struct.Struct("<4sBxHIIQ")
 _COVERED: Final = struct.Struct("<BxHIQ")
+HEADER_BYTES: Final = _HEADER.size
 _CODES: Final[dict[str, int]] = {name: i for i, name in enumerate(METRICS)}
 _NAMES: Final[tuple[str, ...]] = tuple(METRICS)
 _CUSTOM: Final = 255
@@ -154,9 +155,6 @@ def encode_probes(sequence: int, rows: Sequence[ProbeRow]) -> bytes:
         np.packbits(np.stack([r.seen for r in rows]).reshape(-1)).tobytes(),
     ]
     return encode_frame(PROBES, sequence, b"".join(parts))
-
-
-HEADER_BYTES: Final = _HEADER.size
 
 
 def peek(raw: bytes, at: int) -> tuple[int, int] | None:
