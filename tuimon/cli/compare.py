@@ -63,7 +63,14 @@ def _source(found: Found) -> Source:
 
 
 def _show(sources: tuple[Source, ...]) -> int:
-    raise NotImplementedError
+    from pathlib import Path
+
+    from tuimon.record.rundir import RunDir
+    from tuimon.viewer.places.compare.model import Ask
+    from tuimon.viewer.run import watch
+
+    first = next((source.run for source in sources if source.run is not None), Path.cwd())
+    return watch(RunDir(first), place="compare", ask=Ask(sources))
 
 
 def _print(sources: tuple[Source, ...]) -> int:

@@ -34,6 +34,11 @@ PLACES: Final[dict[Place, PlaceInfo]] = {
                   "tuimon.viewer.screens.overview:Overview"),
         PlaceInfo("incidents", "incidents", "what was found, its curve, what to do, its manual",
                   "tuimon.viewer.screens.incidents:Incidents"),
+        PlaceInfo("runs", "runs", "every run there is: find, compare, name, note, delete, open",
+                  "tuimon.viewer.places.runs.screen:RunsScreen", "tuimon.viewer.places.runs.detail:RunsDetail"),
+        PlaceInfo("compare", "compare", "runs over each other: curves, verdicts, what differs",
+                  "tuimon.viewer.places.compare.screen:CompareScreen",
+                  "tuimon.viewer.places.compare.detail:CompareDetail"),
     )
 }
 

@@ -10,7 +10,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
 from tuimon.viewer.glyphs import GlyphSet
-from tuimon.viewer.messages import OpenRun
+from tuimon.viewer.messages import GoTo, OpenRun
 from tuimon.viewer.places.compare import draw
 from tuimon.viewer.places.compare.axis import x_axis
 from tuimon.viewer.places.compare.draw import Look
@@ -100,11 +100,11 @@ class CompareScreen(PlaceScreen):
             self.ask(asked)
         self.show()
 
-    def action_front(self, which: int) -> None:
+    def action_compare_front(self, which: int) -> None:
         """Bring another run's lines to the front."""
         self._turn(self._look.moved(-1 if which % 2 == 0 else 1, len(self._view.sides)))
 
-    def action_enter(self) -> None:
+    def action_open_run(self) -> None:
         """Open the run in front."""
         focus = self._look.focus
         run = self._asked.sources[focus].run if focus is not None and focus < len(self._asked.sources) else None
@@ -113,7 +113,7 @@ class CompareScreen(PlaceScreen):
         else:
             self.flash("bring a run to the front with ↑ ↓: enter opens it" if focus is None else "a log has no panel")
 
-    def action_one_chart(self, which: int) -> None:
+    def action_compare_chart(self, which: int) -> None:
         """Choose a chart; again: large."""
         self._turn(self._look.picked(which))
 
@@ -138,22 +138,23 @@ class CompareScreen(PlaceScreen):
         """Average less."""
         self._turn(self._look.smoother(-1))
 
-    def action_across(self) -> None:
+    def action_compare_across(self) -> None:
         """Along steps, time or tokens."""
         look = self._look.turned(self._view)
         if look.across == self._view.across:
             self.flash("only steps are known of all of them")
         self._turn(look)
 
-    def action_differences(self) -> None:
+    def action_compare_differences(self) -> None:
         """Read all that differs, or see the charts again."""
         self._turn(replace(self._look, facts=not self._look.facts))
 
     def back(self) -> bool:
-        """First the differences go, then what is large or in front."""
+        """First the differences go, then what is large or in front; then back to the list."""
         look = self._look
         near = replace(look, facts=False) if look.facts else replace(look, is_large=False, focus=None)
         if near == look:
-            return False
-        self._turn(near)
+            self.post_message(GoTo("runs"))
+        else:
+            self._turn(near)
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -115,7 +115,7 @@ def _put_row(canvas: Canvas, view: RunsView, look: Look, row: Row, left: int, y:
 
 def _cell(name: str, row: Row, view: RunsView, *, chosen: bool, cells: int) -> list[tuple[str, Role]]:
     """The texts of one cell with their roles."""
-    entry, found = row.entry, row.entry.status
+    found = row.entry.status
     plain: Role = "value" if chosen else "text"
     quiet: Role = "text" if row.is_live or chosen else "note"
     if name == "name":
@@ -127,23 +127,26 @@ def _cell(name: str, row: Row, view: RunsView, *, chosen: bool, cells: int) -> l
         glyph = BADGES.get(row.tone, "")
         loud = row.tone in ("warning", "critical")
         text = row.verdict if len(row.verdict) + 2 <= cells else row.verdict.split(" since ")[0]
-        return [(f"{glyph} " if glyph else "", ROLES[row.tone]), (text, ROLES[row.tone] if loud else quiet)]
+        colour = quiet if row.tone == "ok" and not row.is_live else ROLES[row.tone]
+        return [(f"{glyph} " if glyph else "", colour), (text, colour if loud else quiet)]
     if name == "loss" and found.loss is not None:
         return [(number(found.loss), plain if np.isfinite(found.loss) else "critical")]
-    return [(_TEXTS[name](row, view.now, cells), quiet)]
+    return [(_text(name, row, view.now, cells), quiet)]
 
 
-_TEXTS: Final[Mapping[str, Callable[[Row, float, int], str]]] = {
-    "age": lambda row, now, _: lapse(now - row.entry.started) if row.entry.started else "",
-    "steps": lambda row, _, cells: _steps(row.entry.status.step, row.entry.status.total_steps, cells),
-    "loss": lambda row, now, cells: "",
-    "val": lambda row, now, cells: "" if row.entry.best_val is None else number(row.entry.best_val),
-    "lr": lambda row, now, cells: "" if row.entry.status.lr is None else rate(row.entry.status.lr),
-    "size": lambda row, now, cells: size(row.entry.size) if row.entry.is_read else "",
-    "model": lambda row, now, cells: row.model,
-    "note": lambda row, now, cells: row.note,
-}
-"""Of a run, at that wall clock, for so many cells."""
+def _text(name: str, row: Row, now: float, cells: int) -> str:
+    entry, found = row.entry, row.entry.status
+    if name == "age":
+        return lapse(now - entry.started) if entry.started else ""
+    if name == "steps":
+        return _steps(found.step, found.total_steps, cells)
+    if name == "val":
+        return "" if entry.best_val is None else number(entry.best_val)
+    if name == "lr":
+        return "" if found.lr is None else rate(found.lr)
+    if name == "size":
+        return size(entry.size) if entry.is_read else ""
+    return {"model": row.model, "note": row.note}.get(name, "")
 
 
 def _steps(step: int, total: int | None, cells: int) -> str:

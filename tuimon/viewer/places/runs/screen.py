@@ -116,23 +116,23 @@ class RunsScreen(PlaceScreen):
 
     # ------------------------------------------------------------------ keys
 
-    def action_pick(self, which: int) -> None:
+    def action_runs_pick(self, which: int) -> None:
         """Choose another run."""
         count = self._count()
         by = MOVES[which] or (max(1, count - 1) if which % 2 else -max(1, count - 1))
         self._turn(self._look.moved(self._rows, by, count))
 
-    def action_enter(self) -> None:
+    def action_open_run(self) -> None:
         """Open the chosen run in this panel."""
         if (row := self._chosen) is not None:
             self.post_message(OpenRun(row.entry.path))
 
-    def action_mark(self) -> None:
+    def action_runs_mark(self) -> None:
         """Mark the chosen run, and go on to the next."""
         if (row := self._chosen) is not None:
             self._turn(self._look.turned(row.key).moved(self._rows, 1, self._count()))
 
-    def action_compare(self) -> None:
+    def action_runs_compare(self) -> None:
         """Lay the marked runs over each other."""
         from tuimon.viewer.places.compare.model import MOST, Source
         from tuimon.viewer.places.compare.model import Ask as Comparing
@@ -145,16 +145,16 @@ class RunsScreen(PlaceScreen):
         names = {row.entry.path: row.name for row in self._view.rows}
         self.post_message(GoTo("compare", Comparing(tuple(Source(names[path], path) for path in found))))
 
-    def action_filter(self) -> None:
+    def action_runs_filter(self) -> None:
         """Show only some of them."""
         self._before = self._look
         self.query_one(Prompt).open("filter", WORDS["filter"], self._look.filter)
 
-    def action_rename(self) -> None:
+    def action_runs_rename(self) -> None:
         """Call the chosen run something else."""
         self._type("rename")
 
-    def action_note(self) -> None:
+    def action_runs_note(self) -> None:
         """Note something about the chosen run."""
         self._type("note")
 
@@ -168,7 +168,7 @@ class RunsScreen(PlaceScreen):
         self._before = self._look   # what is typed is about this run, whatever is chosen meanwhile
         self.query_one(Prompt).open(purpose, WORDS[purpose], row.name if purpose == "rename" else row.note)
 
-    def action_delete(self) -> None:
+    def action_runs_delete(self) -> None:
         """Delete the chosen run, if the answer is yes."""
         row = self._chosen
         if row is None:
@@ -184,7 +184,7 @@ class RunsScreen(PlaceScreen):
         self._serial += 1
         self._order(Order(self._serial, "delete", key))
 
-    def action_sort(self) -> None:
+    def action_runs_sort(self) -> None:
         """By something else."""
         self._turn(self._look.sorted_next())
 
@@ -229,9 +229,9 @@ class RunsScreen(PlaceScreen):
         if event.widget is not self.query_one("#runs-list"):
             return
         at = self._look.top + event.y - 2
-        if 2 <= event.y and 0 <= at < len(self._rows):
+        if event.y >= 2 and 0 <= at < len(self._rows):
             if self._rows[at].key == self._look.key:
-                self.action_enter()
+                self.action_open_run()
             else:
                 self._turn(self._look.moved(self._rows, at - self._look.row, self._count()))
 
