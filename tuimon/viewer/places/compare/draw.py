@@ -119,7 +119,7 @@ def chart_spec(view: CompareView, look: Look, name: str, glyphs: GlyphSet, *, fo
     series = tuple(Series.thin(side.columns[name], _role(side, front)) for side in order)
     tags = tuple(tag for side in reversed(order) if (tag := _tag(side, name, _role(side, front))) is not None)
     title = _TITLES.get(name, VOCABULARY[name].label)
-    title += (" · log" if log else "") + (" · averaged" if look.smooth and name != "lr" else "")
+    title += (" · log" if log else "") + (" · avg" if look.smooth and name != "lr" else "")
     value = front.values.get(name) if front is not None else None
     words = "" if value is None or front is None else f"{front.letter} {_number(name, value)}"
     return ChartSpec(say(title), say(words), None, series, log, waiting=_waiting(view, name), focused=focused,
@@ -227,6 +227,8 @@ def draw_list(view: CompareView, look: Look, width: int, height: int, glyphs: Gl
                 break
             words = fit(pad(text, cells, right=name in _RIGHT), room_left, glyphs.ellipsis)
             canvas.put(x, top + y, say(words), _cell_role(name, text, side, chosen=chosen))
+            if side is not None and name == "verdict":
+                canvas.put(x, top + y, say(words[:1]), ROLES[side.tone])
             x += cells + 2
         if chosen:
             canvas.ground(left, top + y, room, "usual")

@@ -80,9 +80,11 @@ class Follower:
                             problem=clean(str(error), 200))
         found = status_of(run, info, launch, now)
         self._per_step = info.tokens_per_step if info else None
-        name = self.source.name or (info.name if info else run.name)
+        name = self.source.name or (info.name if info else launch.name if launch else run.name)
         total = info.total_steps if info else None
         words, tone = judged(found.verdict, clean(found.headline, 80), found.since)
+        if not found.step:
+            words, tone = ("no steps yet" if found.is_live else "no steps"), "dim"
         return Standing(clean(name, 60), facts_of_run(info, launch), found.state, words, tone, total)
 
     def _take_log(self) -> None:

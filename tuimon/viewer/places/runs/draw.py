@@ -68,6 +68,8 @@ def _title(view: RunsView, rows: Sequence[Row], look: Look) -> str:
 
 
 def _counts(view: RunsView) -> str:
+    if not view.root:
+        return ""
     parts = [f"{view.live} live", f"{len(view.rows)} in all", size(view.size)]
     if view.unread:
         parts = [f"reading {view.unread} more", *parts[1:]]

@@ -26,7 +26,7 @@ class Row:
     entry: Entry
     name: str
     verdict: str
-    """"healthy", "plateau since 9,100", "nothing measured"."""
+    """"healthy", "plateau since 9,100", "no steps yet"."""
     tone: Tone
     """Of the verdict."""
     model: str = ""
@@ -64,7 +64,7 @@ def _verdict(entry: Entry) -> tuple[str, Tone]:
     if found.state == "unreadable":
         return "cannot be read", "warning"
     if not found.step:
-        return "nothing measured", "dim"
+        return "no steps yet" if found.is_live else "no steps", "dim"
     return judged(found.verdict, clean(found.headline, 80), found.since)
 
 
