@@ -73,7 +73,7 @@ def _verdict(found: RunStatus) -> str:
 
 def as_json(entry: Entry) -> dict[str, Any]:
     """One run, as strict JSON: numbers that are not finite are words, null is not known. Times are wall clock."""
-    from tuimon.record.log import finite
+    from tuimon.record.plain import finite
 
     found = entry.status
     body: dict[str, Any] = finite({

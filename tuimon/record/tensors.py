@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+from tuimon.record.entries import TensorEntry
 
-from tuimon.record.chunk import Ints, TensorRows, Vectors
+if TYPE_CHECKING:
+    from tuimon.record.chunk import Ints, TensorRows, Vectors
 
-
-@dataclass(frozen=True, slots=True)
-class TensorEntry:
-    """One parameter tensor, as `run.json` lists it."""
-
-    name: str
-    """Dotted parameter name, e.g. "blocks.3.mlp.fc2.weight"."""
-    shape: tuple[int, ...]
-    dtype: str
-    trained: bool = True
-    """Whether an optimizer holds it and it requires a gradient."""
-
-    @property
-    def numel(self) -> int:
-        """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64)) if self.shape else 1
+__all__ = ["TensorEntry", "TensorTable", "layer_of"]
 
 
 _INDEXED = re.compile(r"^(.*?\.\d+)(?:\.|$)")
@@ -60,6 +47,8 @@ class TensorTable:
 
         NaN where no tensor of the layer had a gradient; inf or NaN propagate where a gradient was non-finite.
         """
+        import numpy as np  # here: tables are read before the first paint, rows after it
+
         names: list[str] = []
         columns: list[Vectors] = []
         sizes = np.array([e.numel for e in self.entries], np.float64)

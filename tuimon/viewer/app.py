@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -29,6 +29,9 @@ from tuimon.viewer.screens.quit import END, LEAVE, ask_to_quit
 from tuimon.viewer.theme import PALETTES, Ink, depth_of
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place, Wanted
+
+if TYPE_CHECKING:
+    from tuimon.viewer.widgets.chart import ChartPanel
 
 TTY_EVERY = 5.0
 """Seconds between two looks at the terminal."""
@@ -163,6 +166,23 @@ class Tuimon(App[str]):
     def action_zoom(self, which: int) -> None:
         """Closer, or further away."""
         self._want(self._wanted.zoomed(which == 0, self._frame.span, float(self._frame.last)))
+
+    def on_chart_panel_pointed(self, message: ChartPanel.Pointed) -> None:
+        """The crosshair where the mouse points."""
+        if self._front.PLACE in CHARTED:
+            self._want(replace(self._wanted, cursor=max(1, min(self._frame.newest, message.step))))
+
+    def on_chart_panel_zoomed(self, message: ChartPanel.Zoomed) -> None:
+        """Closer, or further away, around the step under the mouse."""
+        if self._front.PLACE in CHARTED:
+            last = float(self._frame.last)
+            self._want(self._wanted.zoomed(message.closer, self._frame.span, last, message.step))
+
+    def on_chart_panel_dragged(self, message: ChartPanel.Dragged) -> None:
+        """Along the steps with the mouse."""
+        if self._front.PLACE in CHARTED:
+            direction = 1 if message.steps > 0 else -1
+            self._want(self._wanted.shifted(abs(message.steps), self._frame.span, self._frame.newest, direction))
 
     def action_pan(self, which: int) -> None:
         """Along the steps."""

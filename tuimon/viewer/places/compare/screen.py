@@ -100,6 +100,13 @@ class CompareScreen(PlaceScreen):
             self.ask(asked)
         self.show()
 
+    def on_chart_panel_pointed(self, message: ChartPanel.Pointed) -> None:
+        """A click chooses a chart: steps of several runs have no crosshair."""
+        message.stop()
+        name = (message.control.id or "").removeprefix("compare-") if message.control is not None else ""
+        if name in METRICS:
+            self._turn(replace(self._look, chart=METRICS.index(name)))
+
     def action_compare_front(self, which: int) -> None:
         """Bring another run's lines to the front."""
         self._turn(self._look.moved(-1 if which % 2 == 0 else 1, len(self._view.sides)))
