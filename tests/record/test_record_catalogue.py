@@ -248,6 +248,17 @@ def test_the_search_for_the_best_validation_loss_goes_on_where_the_log_grows(tmp
     log.close()
 
 
+def test_a_validation_loss_at_every_step_does_not_fill_the_memory(tmp_path):
+    run = create_run("dense", tmp_path)
+    log = LogWriter(run.metrics, attempt=1, from_step=0, tensors=0)
+    write(log, [1.0] * 12_000, vals={step: 100.0 - step / 1000 for step in range(1, 12_001)}, batch=4000)
+    log.close()
+    search = Validation(run.metrics)
+    assert search.advance(lambda: False)
+    assert search.best == (12_000, 88.0)
+    assert len(search._bests) <= 8192
+
+
 def test_damage_in_the_log_costs_the_search_only_what_is_damaged(tmp_path):
     run = create_run("damaged", tmp_path)
     log = LogWriter(run.metrics, attempt=1, from_step=0, tensors=0)

@@ -121,6 +121,16 @@ def test_what_may_not_be_deleted_is_refused_with_its_reason(tmp_path):
     assert hollow.path.exists()
 
 
+def test_a_run_that_cannot_be_read_is_deleted_only_when_nothing_writes_into_it(tmp_path):
+    run = a_run(tmp_path)
+    run.run_json.write_text('{"schema": 99}')
+    assert "a moment ago" in refusal(run, tmp_path, {})
+    for path in (run.events, run.metrics):
+        os.utime(path, (1e9, 1e9))
+    remove(run, tmp_path, {})
+    assert not run.path.exists()
+
+
 @pytest.mark.parametrize(("value", "reads_only"), [("1", True), ("yes", True), ("0", False), ("", False)])
 def test_read_only_is_said_by_the_environment(tmp_path, value, reads_only):
     run = a_run(tmp_path)

@@ -12,7 +12,8 @@ from typing import Final
 
 from tuimon.errors import UsageError
 from tuimon.record.rundir import RunDir
-from tuimon.record.status import status
+from tuimon.record.segments import segment_paths
+from tuimon.record.status import SILENT_S, status
 
 READ_ONLY: Final = "TUIMON_READONLY"
 
@@ -42,7 +43,20 @@ def refusal(run: RunDir, root: Path, env: Mapping[str, str] | None = None) -> st
     found = status(run, time.time)
     if found.is_live:
         return f"it is alive ({found.state}): end it first"
+    if found.state == "unreadable" and time.time() - _written(run) < SILENT_S:
+        return "it cannot be read, and something wrote into it a moment ago"
     return ""
+
+
+def _written(run: RunDir) -> float:
+    """Wall clock of the last write into the log or the events; 0.0 where there is none."""
+    found = 0.0
+    for path in (run.events, run.metrics, *segment_paths(run.metrics)[-1:]):
+        try:
+            found = max(found, os.lstat(path).st_mtime)
+        except OSError:
+            continue
+    return found
 
 
 def remove(run: RunDir, root: Path, env: Mapping[str, str] | None = None) -> None:

@@ -28,6 +28,8 @@ _HOPS: Final = 8
 """Frames that are passed over in search of one with rows."""
 _LARGEST: Final = 1 << 20
 _WINDOW: Final = 1 << 16
+_BESTS: Final = 4096
+"""Most best values that are remembered, for when an attempt takes the latest back."""
 
 
 def losses_of(metrics: Path, rank: int = 0) -> tuple[float, ...]:
@@ -218,7 +220,10 @@ class Validation:
             self._bests = [one for one in self._bests if one[0] <= start]
 
     def _add(self, block: log.RowBlock) -> None:
-        there = block.present["val_loss"]
-        for step, value in zip(block.steps[there], block.columns["val_loss"][there], strict=True):
-            if np.isfinite(value) and (not self._bests or value < self._bests[-1][1]):
-                self._bests.append((int(step), float(value)))
+        there = block.present["val_loss"] & np.isfinite(block.columns["val_loss"])
+        steps, values = block.steps[there], block.columns["val_loss"][there]
+        before = np.concatenate(([self._bests[-1][1] if self._bests else np.inf], values))
+        better = values < np.minimum.accumulate(before)[:-1]
+        self._bests += zip(steps[better].tolist(), values[better].tolist(), strict=True)
+        if len(self._bests) > _BESTS:
+            self._bests = [*self._bests[:-1:2], self._bests[-1]]
