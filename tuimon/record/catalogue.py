@@ -27,7 +27,7 @@ BUDGET: Final = 0.05
 """Seconds of reading in one poll."""
 EVERY: Final = 2.0
 """Seconds between two readings of the same run, and between two looks at the root."""
-CHECKED: Final = 200
+CHECKED: Final = 100
 """Runs whose files are looked at in one poll."""
 UNREAD: Final = RunStatus("")
 

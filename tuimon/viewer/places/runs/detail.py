@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tuimon.viewer.reading import Reading
     from tuimon.viewer.wanted import Wanted
 
-FIRST: Final = 0.15
+FIRST: Final = 0.25
 """Seconds of reading in one look while there are runs of which only the name is known."""
 KEPT: Final = 8
 """Outcomes that are remembered."""
