@@ -485,3 +485,19 @@ async def test_a_picture_that_cannot_be_saved_is_said_and_harms_nothing(tmp_path
         await p.until("Healthy")
         await p.pilot.press("ctrl+s")
         await p.until("it could not be saved here")
+
+
+async def test_the_palette_finds_by_a_few_letters_and_does_what_the_key_does():
+    async with panel(synthetic.exploding()) as p:
+        await p.until(lambda t: "Exploding gradients" in t and has_charts(t))
+        await p.pilot.press("ctrl+p")
+        text = await p.until("emergency stop")
+        assert "show or hide a panel" in text
+        await p.pilot.press(*"rescue")
+        await p.pilot.press("escape")
+        await p.until(lambda t: "emergency stop" not in t)
+        await p.pilot.press("ctrl+p", *"emergency", "enter")
+        await p.until("Hold this run?")
+        await p.pilot.press("n", "ctrl+p", *"logarithmic", "enter")
+        await p.until(lambda t: "grad norm ─" in t)
+        assert p.run.commands() == []

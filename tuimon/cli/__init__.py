@@ -25,6 +25,8 @@ COMMANDS: Final[dict[str, str]] = {
     "autopsy": "where the first NaN came from: module, what went in, what to do",
     "explain": "what a finding means: its manual page",
     "compare": "lay runs over each other: curves, verdicts, what differs",
+    "plot": "metrics as pictures in the terminal, with where incidents began",
+    "report": "one HTML page about a run, to send to somebody",
     "curve": "read loss curves: trend, changes, forecast, two verdicts",
 }
 """Name, which is that of its file, and what it does."""

@@ -201,6 +201,8 @@ class LogReader:
         self._last_step = -1
         self._tensors = self._probes = 0
         self.attempt = 0
+        self.consumed = 0
+        """Bytes taken in so far, of all segments."""
         self.beat: Beat | None = None
         self.damaged = 0
         """Stretches that had to be skipped, and frames that contradict themselves or repeat steps."""
@@ -265,6 +267,7 @@ class LogReader:
         if consumed == 0 and data and not is_last:
             self.damaged += 1  # the torn end of a closed segment
         self._offset += consumed
+        self.consumed += consumed
         return consumed
 
     def _take(self, frame: log.Frame, done: list[Chunk], stretch: _Stretch) -> None:

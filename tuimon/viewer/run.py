@@ -31,12 +31,14 @@ def check_terminal(env: Mapping[str, str] | None = None) -> None:
                          "try: tuimon runs, or tuimon demo NAME --headless")
 
 
-def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool = False, end: Callable[[], object] | None = None,
-          mouse: bool | None = None, place: Place = "overview", ask: object = None) -> int:
-    """Show a run until the person leaves; the exit status.
+def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bool] = False,
+          end: Callable[[], object] | None = None, mouse: bool | None = None, place: Place = "overview",
+          ask: object = None) -> int:
+    """Show a run until the person leaves; the exit status. It begins at `place`, which is asked `ask`.
 
-    `owner`: leaving a live run asks whether it goes on; "end it" calls `end` after the terminal is itself again.
-    `place`: where to begin, and what it is asked there. UsageError where there is no terminal.
+    `owner`: leaving a live run asks whether it goes on (of several: whether one does); "end it" calls `end` after the
+    terminal is itself again.
+    UsageError where there is no terminal.
     """
     env = os.environ
     check_terminal(env)

@@ -10,10 +10,10 @@ from typing import Final, Literal
 import numpy as np
 from rich.cells import cell_len
 
-from tuimon.viewer.charts.axes import LABEL, XAxis, YAxis
+from tuimon.viewer.charts.axes import LABEL, XAxis, YAxis, columns_of
 from tuimon.viewer.charts.format import size
 from tuimon.viewer.charts.picture import Canvas, Ground, Picture, Role
-from tuimon.viewer.charts.raster import TALL, WIDE, Raster, columns_of, rasterise
+from tuimon.viewer.charts.raster import TALL, WIDE, Raster, rasterise
 from tuimon.viewer.charts.raster import glyphs as glyph_cells
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet, State

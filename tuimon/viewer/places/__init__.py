@@ -39,6 +39,9 @@ PLACES: Final[dict[Place, PlaceInfo]] = {
         PlaceInfo("compare", "compare", "runs over each other: curves, verdicts, what differs",
                   "tuimon.viewer.places.compare.screen:CompareScreen",
                   "tuimon.viewer.places.compare.detail:CompareDetail"),
+        PlaceInfo("gallery", "gallery", "several runs side by side",
+                  "tuimon.viewer.places.gallery.screen:GalleryScreen",
+                  "tuimon.viewer.places.gallery.detail:GalleryDetail"),
     )
 }
 
