@@ -231,6 +231,9 @@ def test_a_live_run_goes_on_and_nothing_new_is_the_same_view(tmp_path):
     while first.reading:
         first = detail.update(None, wanted, 0.0, 1.0)
     assert detail.update(None, wanted, 0.0, 1.1) == first
+    rough = detail.update(None, SimpleNamespace(place="compare", ask=replace(ask, smooth=0)), 0.0, 1.1)
+    assert rough != first   # what is drawn is not compared: the view says that it is another
+    assert detail.update(None, wanted, 0.0, 1.1) == first
     run.go(5)
     again = detail.update(None, wanted, 0.0, 1.2)
     assert again != first

@@ -119,7 +119,7 @@ def chart_spec(view: CompareView, look: Look, name: str, glyphs: GlyphSet, *, fo
     series = tuple(Series.thin(side.columns[name], _role(side, front)) for side in order)
     tags = tuple(tag for side in reversed(order) if (tag := _tag(side, name, _role(side, front))) is not None)
     title = _TITLES.get(name, VOCABULARY[name].label)
-    title += (" · log" if log else "") + (" · avg" if look.smooth and name != "lr" else "")
+    title += (" · log" if log else "") + (" · avg" if view.smooth and name != "lr" else "")
     value = front.values.get(name) if front is not None else None
     words = "" if value is None or front is None else f"{front.letter} {_number(name, value)}"
     return ChartSpec(say(title), say(words), None, series, log, waiting=_waiting(view, name), focused=focused,

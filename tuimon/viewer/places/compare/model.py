@@ -97,6 +97,8 @@ class CompareView:
     """What the x axis can count for all of them."""
     end: float = 1.0
     """Where the longest one ends, in what the x axis counts."""
+    smooth: int = 0
+    """Index into SMOOTH: what the columns are averaged over."""
     reading: bool = False
     """Whether some of it has not been read yet."""
     problem: str = ""

@@ -36,7 +36,9 @@ class CompareScreen(PlaceScreen):
     #compare-charts, #compare-facts { height: 1fr; width: 1fr; }
     #compare-charts > Horizontal { height: 1fr; width: 1fr; }
     #compare-charts ChartPanel { height: 1fr; width: 1fr; }
-    #compare-facts { display: none; }
+    #compare-facts, CompareScreen.-facts #compare-charts { display: none; }
+    CompareScreen.-facts #compare-facts { display: block; }
+    CompareScreen.-tiny #compare-facts { display: none; }
     """
 
     def __init__(self, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:
@@ -75,11 +77,10 @@ class CompareScreen(PlaceScreen):
         framed = self._division.framed
         self.query_one("#compare-list", PictureView).draw_with(
             lambda w, h: draw.draw_list(view, look, w, h, glyphs, framed=framed))
-        facts = self.query_one("#compare-facts", PictureView)
-        facts.display = look.facts
-        self.query_one("#compare-charts").display = not look.facts
+        self.set_class(look.facts, "-facts")
         if look.facts:
-            facts.draw_with(lambda w, h: draw.draw_differences(view, w, h, glyphs))
+            self.query_one("#compare-facts", PictureView).draw_with(
+                lambda w, h: draw.draw_differences(view, w, h, glyphs))
             return
         shown = draw.shown(view, look, self._division)
         x = x_axis(view.across, view.end)
