@@ -54,7 +54,8 @@ class Comparison:
         problems = [f"{one.standing.name}: {one.standing.problem}" for one in self._followers if one.standing.problem]
         return CompareView(
             sides, differences(facts) if len(facts) > 1 else (), across, possible,
-            max(one.end(across) for one in self._followers), ask.smooth, not all(one.is_read for one in self._followers),
+            max(one.end(across) for one in self._followers), ask.smooth,
+            not all(one.is_read for one in self._followers),
             problems[0] if problems else "")
 
     def _read(self, now: float, mono: float, budget: float) -> None:
