@@ -67,7 +67,8 @@ def test_runs_as_json_are_one_strict_object_a_line(capsys):
 
 
 def test_compare_prints_what_they_came_to_and_what_differs(capsys, tmp_path):
-    one, two = a_run("one", [3.0, 2.0, 1.0]), a_run("two", [3.0, 2.5], lr=3e-2, incident="Plateau")
+    one, two = a_run("first", [3.0, 2.0, 1.0]), a_run("two", [3.0, 2.5], lr=3e-2, incident="Plateau")
+    write_label(one, Label("one"))
     log = tmp_path / "other.csv"
     log.write_text("step,loss\n1,3\n2,2.8\n")
     assert main(["compare", one.name, two.name, str(log)]) == 0

@@ -240,6 +240,19 @@ def test_a_live_run_goes_on_and_nothing_new_is_the_same_view(tmp_path):
     assert again.sides[0].step == 25
 
 
+def test_other_runs_in_the_place_of_the_first_have_their_own_curves():
+    a, b, c = (log_source(name, Chunk.of(loss=[level, level])) for name, level in (("a", 1.0), ("b", 2.0), ("c", 3.0)))
+    comparison = Comparison()
+
+    def levels(*sources):
+        view = comparison.view(Ask(sources, smooth=0), 0.0, 1.0, math.inf)
+        return [float(side.columns["loss"].last[0]) for side in view.sides]
+
+    assert levels(a, b) == [1.0, 2.0]
+    assert levels(b, c) == [2.0, 3.0]
+    assert levels(c) == [3.0]
+
+
 def test_a_run_that_cannot_be_read_is_a_side_that_says_so(tmp_path):
     run = synthetic.Run(tmp_path).go(5)
     run.dir.run_json.write_text("{")

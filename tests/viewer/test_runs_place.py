@@ -33,7 +33,7 @@ class Panel:
         holds = (lambda text: what in text) if isinstance(what, str) else what
         while not holds(text := text_of(self.app)):
             assert time.monotonic() < deadline, f"waited for {what!r}:\n{text}"
-            await self.pilot.pause(0.01)
+            await self.pilot.pause(0.05)
         return text
 
 
@@ -42,9 +42,9 @@ async def panel(run: RunDir, size: tuple[int, int] = (120, 40), glyphs: GlyphSet
     def opened(path):
         shown.opened.append(path)
         other = RunDir(path)
-        return other.name, lambda ready: Feed(other, ready, period=0.02)
+        return other.name, lambda ready: Feed(other, ready, period=0.1)
 
-    app = Tuimon(run.name, lambda ready: Feed(run, ready, period=0.02), glyphs=glyphs, opener=opened)
+    app = Tuimon(run.name, lambda ready: Feed(run, ready, period=0.1), glyphs=glyphs, opener=opened)
     async with app.run_test(size=size) as pilot:
         shown = Panel(app, pilot)
         yield shown
@@ -62,7 +62,7 @@ async def test_the_list_is_filtered_while_one_types_and_a_run_is_opened():
     async with panel(base.dir) as p:
         await p.press("b")
         await p.until(lambda t: all(word in t for word in ("1 live · 3 in all", "✓ finished", "✝ died", "● running", "loss of base")))
-        await p.press("slash", *"state:died")
+        await p.press("slash", *"dead")
         text = await p.until("1 of 3 match")
         assert "done" not in text.split("match")[1]
         await p.press("space", *"lr", "greater_than_sign")

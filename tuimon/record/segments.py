@@ -209,8 +209,8 @@ class LogReader:
         self.gaps: list[Mapping[str, object]] = []
         """What the writer itself reported as dropped."""
 
-    def poll(self) -> list[Chunk]:
-        """What was added since the last poll, at most READ_BYTES of it; [] where nothing is new.
+    def poll(self, budget: int = READ_BYTES) -> list[Chunk]:
+        """What was added since the last poll, at most `budget` bytes of it; [] where nothing is new.
 
         A new attempt begins a new chunk, headed by its mark.
         """
@@ -221,7 +221,6 @@ class LogReader:
             self._current = paths[0]
         done: list[Chunk] = []
         stretch = _Stretch()
-        budget = READ_BYTES
         while budget > 0:
             newer = [p for p in paths if p.name > self._current.name]
             read = self._read(self._current, budget, done, stretch, is_last=not newer)

@@ -13,7 +13,7 @@ from tuimon.viewer.places.compare.model import LETTERS, LINES, MOST, NOTHING, As
 
 if TYPE_CHECKING:
     from tuimon.record.history import Thin
-    from tuimon.viewer.places.compare.model import Across
+    from tuimon.viewer.places.compare.model import Across, Source
     from tuimon.viewer.reading import Reading
     from tuimon.viewer.wanted import Wanted
 
@@ -27,7 +27,7 @@ class Comparison:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._followers: list[Follower] = []
-        self._drawn: dict[tuple[int, int, Across, int], dict[str, Thin]] = {}
+        self._drawn: dict[tuple[Source, int, Across, int], dict[str, Thin]] = {}
         self._next = 0
 
     @property
@@ -48,9 +48,11 @@ class Comparison:
         across = ask.across if ask.across in possible else "step"
         facts = [{**one.standing.facts, **({} if one.peak_lr is None else {"peak lr": rate(one.peak_lr)})}
                  for one in self._followers]
-        columns = {(i, one.revision, across, ask.smooth): one for i, one in enumerate(self._followers)}
-        self._drawn = {key: self._drawn.get(key) or one.columns(across, ask.smooth) for key, one in columns.items()}
-        sides = tuple(_side(key[0], one, self._drawn[key]) for key, one in columns.items())
+        keys = [(one.source, one.revision, across, ask.smooth) for one in self._followers]
+        self._drawn = {key: self._drawn.get(key) or one.columns(across, ask.smooth)
+                       for key, one in zip(keys, self._followers, strict=True)}
+        sides = tuple(_side(i, one, self._drawn[key])
+                      for i, (key, one) in enumerate(zip(keys, self._followers, strict=True)))
         problems = [f"{one.standing.name}: {one.standing.problem}" for one in self._followers if one.standing.problem]
         return CompareView(
             sides, differences(facts) if len(facts) > 1 else (), across, possible,

@@ -11,6 +11,7 @@ import numpy as np
 from tuimon.errors import LogError
 from tuimon.record.chunk import Chunk, Floats
 from tuimon.record.history import Thin
+from tuimon.record.label import read_label
 from tuimon.record.rundir import RunDir
 from tuimon.record.segments import LogReader
 from tuimon.record.status import status_of
@@ -80,7 +81,7 @@ class Follower:
                             problem=clean(str(error), 200))
         found = status_of(run, info, launch, now)
         self._per_step = info.tokens_per_step if info else None
-        name = self.source.name or (info.name if info else launch.name if launch else run.name)
+        name = self.source.name or read_label(run).name or (info.name if info else launch.name if launch else run.name)
         total = info.total_steps if info else None
         words, tone = judged(found.verdict, clean(found.headline, 80), found.since)
         if not found.step:
