@@ -34,18 +34,15 @@ PLACES: Final[dict[Place, PlaceInfo]] = {
                   "tuimon.viewer.screens.overview:Overview"),
         PlaceInfo("incidents", "incidents", "what was found, its curve, what to do, its manual",
                   "tuimon.viewer.screens.incidents:Incidents"),
-<<<<<<< HEAD
+        PlaceInfo("console", "console", "what the run prints: follow, search",
+                  "tuimon.viewer.places.console.screen:ConsoleScreen", "tuimon.viewer.places.console.detail:Detail"),
+        PlaceInfo("guide", "guide", "what can go wrong, why, and what helps",
+                  "tuimon.viewer.places.guide.screen:GuideScreen"),
         PlaceInfo("runs", "runs", "every run there is: find, compare, name, note, delete, open",
                   "tuimon.viewer.places.runs.screen:RunsScreen", "tuimon.viewer.places.runs.detail:RunsDetail"),
         PlaceInfo("compare", "compare", "runs over each other: curves, verdicts, what differs",
                   "tuimon.viewer.places.compare.screen:CompareScreen",
                   "tuimon.viewer.places.compare.detail:CompareDetail"),
-=======
-        PlaceInfo("console", "console", "what the run prints: follow, search",
-                  "tuimon.viewer.places.console.screen:ConsoleScreen", "tuimon.viewer.places.console.detail:Detail"),
-        PlaceInfo("guide", "guide", "what can go wrong, why, and what helps",
-                  "tuimon.viewer.places.guide.screen:GuideScreen"),
->>>>>>> main
         PlaceInfo("gallery", "gallery", "several runs side by side",
                   "tuimon.viewer.places.gallery.screen:GalleryScreen",
                   "tuimon.viewer.places.gallery.detail:GalleryDetail"),
