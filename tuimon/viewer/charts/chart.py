@@ -55,6 +55,17 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class Tag:
+    """A letter beside a point: which line is which, also where there is no colour."""
+
+    step: float
+    at: float
+    """Data units."""
+    word: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
 class ChartSpec:
     """All that a chart says, apart from its axes."""
 
@@ -77,6 +88,8 @@ class ChartSpec:
     """Whether the frame is drawn as the selected one."""
     levels: tuple[Level, ...] = ()
     """Their values have a place on the y axis."""
+    tags: tuple[Tag, ...] = ()
+    """Over the data; the earlier one has the first choice of place."""
     in_bytes: bool = False
     """Whether the labels of the y axis are amounts of memory."""
     binary: bool = False
@@ -141,6 +154,7 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
     draw_marks(canvas, place, spec.marks, x, glyphs)
     _draw_levels(canvas, place, spec.levels, visible, spec.marks, x, y, glyphs)
     _draw_lines(canvas, place, visible, x, y, glyphs)
+    _draw_tags(canvas, place, spec.tags, x, y)
     draw_words(canvas, place, spec.marks, x)
     return canvas.picture()
 
@@ -350,3 +364,19 @@ def _draw_lines(canvas: Canvas, place: Area, series: list[Series], x: XAxis, y: 
         ):
             for column in np.flatnonzero(at).tolist():
                 canvas.put(place.left + column, row, glyph, role)
+
+
+def _draw_tags(canvas: Canvas, place: Area, tags: tuple[Tag, ...], x: XAxis, y: YAxis) -> None:
+    """Each at the right of its point, or as near above or below as is free; where nothing is near, left out."""
+    taken: set[tuple[int, int]] = set()
+    for tag in tags:
+        column, at = _cell_of(tag.step, x, place) + 1, y.unit(tag.at)
+        if not 0 < column <= place.width or not math.isfinite(at):
+            continue
+        column = min(place.width - 1, column)
+        row = min(place.height - 1, max(0, int((y.high - at) / (y.high - y.low) * place.height)))
+        near = (row, row - 1, row + 1, row - 2, row + 2)
+        free = next((r for r in near if 0 <= r < place.height and (column, r) not in taken), None)
+        if free is not None:
+            taken.add((column, free))
+            canvas.put(place.left + column, place.top + free, tag.word, tag.role)
