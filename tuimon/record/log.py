@@ -39,6 +39,7 @@ MAX_PAYLOAD: Final = 64 << 20
 
 _HEADER: Final = struct.Struct("<4sBxHIIQ")
 _COVERED: Final = struct.Struct("<BxHIQ")
+HEADER_BYTES: Final = _HEADER.size
 _CODES: Final[dict[str, int]] = {name: i for i, name in enumerate(METRICS)}
 _NAMES: Final[tuple[str, ...]] = tuple(METRICS)
 _CUSTOM: Final = 255
@@ -142,6 +143,27 @@ def encode_probes(sequence: int, rows: Sequence[ProbeRow]) -> bytes:
         np.packbits(np.stack([r.seen for r in rows]).reshape(-1)).tobytes(),
     ]
     return encode_frame(PROBES, sequence, b"".join(parts))
+
+
+def peek(raw: bytes, at: int) -> tuple[int, int] | None:
+    """Kind and payload length of the frame whose header stands at `at`, unverified; None where there is no header."""
+    if raw[at:at + 4] != MAGIC or at + HEADER_BYTES > len(raw):
+        return None
+    _, kind, _, length, _, _ = _HEADER.unpack_from(raw, at)
+    return (kind, length) if length <= MAX_PAYLOAD else None
+
+
+def holds(payload: bytes | memoryview, name: str) -> bool:
+    """Whether a ROWS payload has a column of that name, which is one of METRICS: a look, without decoding."""
+    columns = int.from_bytes(payload[4:6], "little")
+    at, code = 6, _CODES[name]
+    for _ in range(columns):
+        if at >= len(payload):
+            return False
+        if payload[at] == code:
+            return True
+        at += 2 + payload[at + 1] if payload[at] == _CUSTOM and at + 1 < len(payload) else 1
+    return False
 
 
 def frames(data: bytes | memoryview) -> Iterator[Frame | int]:

@@ -105,10 +105,10 @@ STEERING: Final[tuple[Place, ...]] = ("overview", "layers", "loss", "incidents",
 """Where one run fills the screen, so that a key can only mean this one."""
 
 
-def _go(place: Place, key: str, weight: int = 0) -> Action:
+def _go(place: Place, key: str, weight: int = 0, shown: str = "") -> Action:
     info = PLACES[place]
-    return Action(f"go_{place}", (key,), key, f"{info.title}: {info.what}", lambda _: info.title, weight=weight,
-                  group="place", places=tuple(name for name in PLACES if name != place))
+    return Action(f"go_{place}", (key,), shown or key, f"{info.title}: {info.what}", lambda _: info.title,
+                  weight=weight, group="place", places=tuple(name for name in PLACES if name != place))
 
 
 ACTIONS: Final[tuple[Action, ...]] = (
@@ -129,16 +129,19 @@ ACTIONS: Final[tuple[Action, ...]] = (
     _go("console", "o", 1),
     _go("guide", "g", 1),
     _go("system", "m", 1),
+    _go("runs", "b", 1),
+    _go("settings", "comma", shown=","),
     Action("panel", tuple("1234567"), "1-7", "show or hide a panel; on a small screen: choose a chart",
            lambda _: "panels", weight=1, places=("overview", "system")),
     Action("maximise", ("enter",), "enter", "the chosen chart alone, and back", lambda _: "large",
            places=("overview",)),
-    Action("next_chart", ("tab",), "tab", "choose the next chart", lambda _: "next", places=("overview",)),
+    Action("next_chart", ("tab",), "tab", "choose the next chart", lambda _: "next", places=("overview", "compare")),
     Action("log_axis", ("y",), "y", "logarithmic or linear axis for the chosen chart", lambda _: "log", weight=1,
-           places=("overview",)),
+           places=("overview", "compare")),
     Action("smoother", ("plus", "equals_sign"), "+", "smooth the chosen chart more", lambda _: "smooth",
-           places=("overview",)),
-    Action("rougher", ("minus",), "-", "smooth the chosen chart less", lambda _: "rough", places=("overview",)),
+           places=("overview", "compare")),
+    Action("rougher", ("minus",), "-", "smooth the chosen chart less", lambda _: "rough",
+           places=("overview", "compare")),
     Action("zones", ("n",), "n", "behind the data: what is usual here, the notebook's zones, nothing",
            lambda _: "zones", places=("overview",)),
     Action("point", ("left", "right", "shift+left", "shift+right", "home", "end"), "←→",
@@ -155,8 +158,12 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("play", ("p",), "p", "replay: let time run from here, or stand", _play_word, places=("overview", "loss")),
     Action("speed", ("less_than_sign", "greater_than_sign"), "< >", "replay slower or faster, 1x to 1000x",
            lambda _: "speed", places=("overview", "loss")),
-    Action("choose", ("up", "down", "k", "j"), "↑↓", "among incidents: the one above, the one below (or k, j)",
-           lambda _: "choose", weight=2, places=("incidents",)),
+    Action("choose", ("up", "down", "k", "j"), "↑↓", "in a list: the one above, the one below (or k, j)",
+           lambda _: "choose", weight=2, places=("incidents", "settings")),
+    Action("prefer", ("left", "right", "enter"), "←→", "in the settings: the value before, the next one (or enter)",
+           lambda _: "change", weight=2, places=("settings",)),
+    Action("forget", ("delete", "backspace"), "del", "in the settings: as it is by itself", lambda _: "default",
+           weight=2, places=("settings",)),
     Action("read", ("pageup", "pagedown"), "pgdn", "among incidents: read on; pgup reads back", lambda _: "more",
            weight=1, places=("incidents",)),
     Action("visit", ("enter",), "enter", "among incidents: the whole panel as it was at that moment",
@@ -187,6 +194,32 @@ ACTIONS: Final[tuple[Action, ...]] = (
            places=("guide",)),
     Action("try_it", ("t",), "t", "in the guide: what to type to try it", lambda _: "try it", weight=2,
            places=("guide",)),
+    Action("runs_pick", ("up", "down", "k", "j", "pageup", "pagedown", "home", "end"), "↑↓",
+           "among runs: another one (or k, j, pgup, pgdn, home, end)", lambda _: "choose", places=("runs",)),
+    Action("open_run", ("enter",), "enter", "among runs: this one in the panel", lambda _: "open", weight=2,
+           places=("runs", "compare")),
+    Action("runs_mark", ("space",), "space", "among runs: mark this one, to compare it", lambda _: "mark", weight=2,
+           places=("runs",)),
+    Action("runs_compare", ("d",), "d", "among runs: lay the marked ones over each other", lambda _: "compare",
+           weight=2, places=("runs",)),
+    Action("runs_filter", ("slash",), "/", "among runs: only some, such as lr>1e-3 state:died -seed age<2d",
+           lambda _: "filter", weight=2, places=("runs",)),
+    Action("runs_sort", ("t",), "t", "among runs: by age, loss, steps, verdict, size, name", lambda _: "sort", weight=1,
+           places=("runs",)),
+    Action("runs_rename", ("e",), "e", "among runs: call this one something else", lambda _: "rename", weight=1,
+           places=("runs",)),
+    Action("runs_note", ("n",), "n", "among runs: note something about this one", lambda _: "note", weight=1,
+           places=("runs",)),
+    Action("runs_delete", ("delete",), "del", "among runs: delete this one, never a live one", lambda _: "delete",
+           weight=1, places=("runs",)),
+    Action("compare_front", ("up", "down", "k", "j"), "↑↓", "comparing: bring another run to the front (or k, j)",
+           lambda _: "front", weight=2, places=("compare",)),
+    Action("compare_chart", ("1", "2", "3", "4", "5"), "1-5", "comparing: choose a chart; again: large, and back",
+           lambda _: "charts", weight=2, places=("compare",)),
+    Action("compare_across", ("t",), "t", "comparing: by steps, by time, by tokens", lambda _: "time", weight=2,
+           places=("compare",)),
+    Action("compare_differences", ("d",), "d", "comparing: all that differs between the runs", lambda _: "differences",
+           weight=2, places=("compare",)),
     Action("pick", ("left", "right", "up", "down", "tab"), "←→↑↓", "in the gallery: choose a run", lambda _: "choose",
            weight=2, places=("gallery",)),
     Action("open", ("enter",), "enter", "in the gallery: the chosen run alone; esc comes back", lambda _: "open",
@@ -223,6 +256,7 @@ def footer(frame: Frame, place: Place = "overview") -> tuple[tuple[int, Line], .
     for action in actions_at(place):
         weight = 3 if action.name == "end" and is_waiting(frame) else action.weight
         if weight:
+            weight = 2 * weight - (action.group == "place")   # what is done here counts more than where else one can be
             possible = action.refusal(frame) is None
             word = action.word(frame)
             entries.append((weight, (Span(action.shown, "key"), Span(f" {word}", "dim")) if possible else

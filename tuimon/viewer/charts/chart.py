@@ -55,6 +55,17 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class Tag:
+    """A letter beside a point: which line is which, also where there is no colour."""
+
+    step: float
+    at: float
+    """Data units."""
+    word: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
 class ChartSpec:
     """All that a chart says, apart from its axes."""
 
@@ -77,8 +88,12 @@ class ChartSpec:
     """Whether the frame is drawn as the selected one."""
     levels: tuple[Level, ...] = ()
     """Their values have a place on the y axis."""
+    tags: tuple[Tag, ...] = ()
+    """Over the data; the earlier one has the first choice of place."""
     in_bytes: bool = False
     """Whether the labels of the y axis are amounts of memory."""
+    binary: bool = False
+    """By powers of 1,024."""
 
     @property
     def extent(self) -> tuple[Series, ...]:
@@ -132,13 +147,14 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
         draw_waiting(canvas, spec.waiting, glyphs)
         return canvas.picture()
     in_band = _draw_bands(canvas, place, spec.bands, y)
-    labels = _labels(place, y, in_bytes=spec.in_bytes) if any(np.isfinite(s.low).any() for s in visible) else {}
+    labels = _labels(place, y, spec) if any(np.isfinite(s.low).any() for s in visible) else {}
     _draw_y_axis(canvas, place, in_band, labels, glyphs)
     pointed = any(mark.kind == "cursor" for mark in spec.marks)   # its step needs the room of the words
     draw_x_axis(canvas, place, x, glyphs, "" if pointed else " · ".join(b.word for b in spec.bands if b.word))
     draw_marks(canvas, place, spec.marks, x, glyphs)
     _draw_levels(canvas, place, spec.levels, visible, spec.marks, x, y, glyphs)
     _draw_lines(canvas, place, visible, x, y, glyphs)
+    _draw_tags(canvas, place, spec.tags, x, y)
     draw_words(canvas, place, spec.marks, x)
     return canvas.picture()
 
@@ -302,12 +318,15 @@ def _draw_levels(
 _BAND_ROLE: Final[Mapping[Ground, Role]] = {"none": "axis", "usual": "band-usual", "healthy": "band-healthy"}
 
 
-def _labels(place: Area, y: YAxis, *, in_bytes: bool) -> dict[int, str]:
+def _labels(place: Area, y: YAxis, spec: ChartSpec) -> dict[int, str]:
     """Row -> label of the y axis."""
     labels: dict[int, str] = {}
     for tick in y.ticks(max(2, min(place.height * 2 // 3, 4 + place.height // 8))):
         row = round((y.high - tick.at) / (y.high - y.low) * (TALL * place.height - 1)) // TALL
-        words = size(10.0 ** tick.at if y.log else tick.at) if in_bytes else tick.label
+        words = tick.label
+        if spec.in_bytes:
+            words = size(10.0 ** tick.at if y.log else tick.at, binary=spec.binary)
+            words = words.replace(" ", "") if spec.binary else words   # "GiB" has a letter more
         labels.setdefault(min(place.height - 1, max(0, row)), words)
     return labels
 
@@ -345,3 +364,19 @@ def _draw_lines(canvas: Canvas, place: Area, series: list[Series], x: XAxis, y: 
         ):
             for column in np.flatnonzero(at).tolist():
                 canvas.put(place.left + column, row, glyph, role)
+
+
+def _draw_tags(canvas: Canvas, place: Area, tags: tuple[Tag, ...], x: XAxis, y: YAxis) -> None:
+    """Each at the right of its point, or as near above or below as is free; where nothing is near, left out."""
+    taken: set[tuple[int, int]] = set()
+    for tag in tags:
+        column, at = _cell_of(tag.step, x, place) + 1, y.unit(tag.at)
+        if not 0 < column <= place.width or not math.isfinite(at):
+            continue
+        column = min(place.width - 1, column)
+        row = min(place.height - 1, max(0, int((y.high - at) / (y.high - y.low) * place.height)))
+        near = (row, row - 1, row + 1, row - 2, row + 2)
+        free = next((r for r in near if 0 <= r < place.height and (column, r) not in taken), None)
+        if free is not None:
+            taken.add((column, free))
+            canvas.put(place.left + column, place.top + free, tag.word, tag.role)

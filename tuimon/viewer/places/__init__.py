@@ -38,12 +38,19 @@ PLACES: Final[dict[Place, PlaceInfo]] = {
                   "tuimon.viewer.places.console.screen:ConsoleScreen", "tuimon.viewer.places.console.detail:Detail"),
         PlaceInfo("guide", "guide", "what can go wrong, why, and what helps",
                   "tuimon.viewer.places.guide.screen:GuideScreen"),
+        PlaceInfo("runs", "runs", "every run there is: find, compare, name, note, delete, open",
+                  "tuimon.viewer.places.runs.screen:RunsScreen", "tuimon.viewer.places.runs.detail:RunsDetail"),
+        PlaceInfo("compare", "compare", "runs over each other: curves, verdicts, what differs",
+                  "tuimon.viewer.places.compare.screen:CompareScreen",
+                  "tuimon.viewer.places.compare.detail:CompareDetail"),
         PlaceInfo("gallery", "gallery", "several runs side by side",
                   "tuimon.viewer.places.gallery.screen:GalleryScreen",
                   "tuimon.viewer.places.gallery.detail:GalleryDetail"),
         PlaceInfo("system", "system", "processor, memory, disk, GPU; where the time of a step goes",
                   "tuimon.viewer.places.system.screen:SystemScreen",
                   "tuimon.viewer.places.system.detail:SystemDetail"),
+        PlaceInfo("settings", "settings", "themes, glyphs, pace and units, with a sample that wears them",
+                  "tuimon.viewer.places.settings.screen:SettingsScreen"),
     )
 }
 
