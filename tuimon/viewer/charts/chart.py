@@ -14,7 +14,7 @@ from tuimon.viewer.charts.axes import LABEL, XAxis, YAxis
 from tuimon.viewer.charts.picture import Canvas, Ground, Picture, Role
 from tuimon.viewer.charts.raster import TALL, WIDE, Raster, columns_of, rasterise
 from tuimon.viewer.charts.raster import glyphs as glyph_cells
-from tuimon.viewer.charts.series import Series
+from tuimon.viewer.charts.series import Floats, Series
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet, State
 from tuimon.viewer.text import fit
 
@@ -29,6 +29,18 @@ class Band:
     ground: Ground
     word: str
     """"usual 0.9–1.4"; "" for none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fan:
+    """A range of values that moves with the step, shaded behind the data: a forecast. Two series draw its edges."""
+
+    steps: Floats
+    """(c,) increasing; nothing is shaded outside."""
+    low: Floats
+    """(c,) data units, finite."""
+    high: Floats
+    ground: Ground = "usual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,7 @@ class ChartSpec:
     """Whether the frame is drawn as the selected one."""
     levels: tuple[Level, ...] = ()
     """Their values have a place on the y axis."""
+    fans: tuple[Fan, ...] = ()
 
     @property
     def extent(self) -> tuple[Series, ...]:
@@ -127,6 +140,7 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
         draw_waiting(canvas, spec.waiting, glyphs)
         return canvas.picture()
     in_band = _draw_bands(canvas, place, spec.bands, y)
+    _draw_fans(canvas, place, spec.fans, x, y)
     _draw_y_axis(canvas, place, y, in_band, glyphs, labelled=any(bool(np.isfinite(s.low).any()) for s in visible))
     draw_x_axis(canvas, place, x, glyphs, " · ".join(band.word for band in spec.bands if band.word))
     draw_marks(canvas, place, spec.marks, x, glyphs)
@@ -243,6 +257,21 @@ def _draw_bands(canvas: Canvas, place: Area, bands: tuple[Band, ...], y: YAxis) 
         if ground != "none":
             canvas.ground(place.left, place.top + row, place.width, ground)
     return rows
+
+
+def _draw_fans(canvas: Canvas, place: Area, fans: tuple[Fan, ...], x: XAxis, y: YAxis) -> None:
+    """Grounds behind the cells that lie inside, column by column."""
+    each = (y.high - y.low) / place.height
+    centres = x.first + (np.arange(place.width) + 0.5) * (x.last - x.first + 1) / place.width
+    for fan in fans:
+        if len(fan.steps):
+            low, high = (np.interp(centres, fan.steps, y.units(edge)) for edge in (fan.low, fan.high))
+            inside = (centres >= fan.steps[0]) & (centres <= fan.steps[-1]) & (high >= y.low) & (low <= y.high)
+            for column in np.flatnonzero(inside).tolist():
+                top = max(0, math.floor((y.high - high[column]) / each))
+                bottom = min(place.height - 1, math.floor((y.high - max(low[column], y.low)) / each))
+                for row in range(top, bottom + 1):
+                    canvas.ground(place.left + column, place.top + row, 1, fan.ground)
 
 
 def _draw_levels(
