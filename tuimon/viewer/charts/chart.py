@@ -87,12 +87,16 @@ class ChartSpec:
     levels: tuple[Level, ...] = ()
     """Their values have a place on the y axis."""
     fans: tuple[Fan, ...] = ()
+    since: float = -math.inf
+    """The y axis is fitted to what comes from this step on; what is beyond it before is marked at its edge."""
 
     @property
     def extent(self) -> tuple[Series, ...]:
         """What the y axis has to hold: the series, and each level as one more where they begin."""
-        starts = [one.steps[0] for one in self.series if len(one)]
-        return (*self.series, *(Series.of((min(starts),), (level.at,)) for level in self.levels if starts))
+        series = self.series if self.since == -math.inf else tuple(
+            one.between(self.since, math.inf) for one in self.series)
+        starts = [one.steps[0] for one in series if len(one)]
+        return (*series, *(Series.of((min(starts),), (level.at,)) for level in self.levels if starts))
 
 
 @dataclass(frozen=True, slots=True)
