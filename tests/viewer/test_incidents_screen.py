@@ -140,7 +140,7 @@ async def test_a_frame_that_says_nothing_new_changes_no_row():
 async def test_a_frame_that_comes_the_moment_the_screen_opens_is_shown():
     async with panel(synthetic.exploding(alive=False)) as p:
         await p.until("Died")
-        await p.app.run_action("incidents")
+        await p.app.run_action("go('incidents')")
         p.app._front.show_frame(p.app.current)
         await p.until("▸")
 

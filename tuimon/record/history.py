@@ -193,6 +193,12 @@ class History:
         track = self._tracks.get(name)
         return float(track.values.view[-1]) if track is not None and track.values.size else None
 
+    def value_at(self, name: str, step: int) -> float | None:
+        """The last value measured by a step, or None."""
+        track = self._tracks.get(name)
+        at = 0 if track is None else int(np.searchsorted(track.steps.view, step, side="right"))
+        return float(track.values.view[at - 1]) if track is not None and at else None
+
     def tensor_rows(self) -> TensorRows:
         """All per-tensor rows."""
         if not self._tensors:

@@ -1,36 +1,46 @@
-"""The app: takes frames from the feed, shows them, turns confirmed keys into orders. Decides nothing about a run."""
+"""The app: takes frames from the feed, shows them, turns keys into orders and wishes. Decides nothing about a run."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.theme import Theme
+from textual.timer import Timer
 
 from tuimon.control.states import Verb
 from tuimon.viewer import terminal
-from tuimon.viewer.actions import Order, find
+from tuimon.viewer.actions import CHARTED, Order, find
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.messages import Asked, GoTo, OpenRun, ScrubTo
+from tuimon.viewer.places import PLACES, loaded
 from tuimon.viewer.screens.confirm import Confirm
-from tuimon.viewer.screens.help import help_screen
+from tuimon.viewer.screens.help import Help
 from tuimon.viewer.screens.overview import Overview
+from tuimon.viewer.screens.place import PlaceScreen
 from tuimon.viewer.screens.quit import END, LEAVE, ask_to_quit
 from tuimon.viewer.theme import PALETTES, Ink, depth_of
 from tuimon.viewer.views import Frame
-
-if TYPE_CHECKING:
-    from tuimon.viewer.screens.incidents import Incidents
+from tuimon.viewer.wanted import Place, Wanted
 
 TTY_EVERY = 5.0
 """Seconds between two looks at the terminal."""
 RETRY = 0.5
 """Seconds until a frame that a slow link could not take is tried again."""
+TICK = 0.25
+"""Seconds between two steps of a replay."""
+POINTS: tuple[int, ...] = (-1, 1, -10, 10, -1000, 1000)
+"""How far the keys of the crosshair take it: hundredths of a window; the last two to its ends."""
+
+Feeding = Callable[[Callable[[], object]], "Source"]
+"""Builds a source, given what to call when a frame is ready."""
 
 
 class Source(Protocol):
@@ -44,6 +54,9 @@ class Source(Protocol):
 
     def take(self) -> Frame | None:
         """The newest frame, once."""
+
+    def want(self, wanted: Wanted) -> None:
+        """What frames are to show."""
 
     def ask(self, verb: Verb, args: Any) -> None:
         """Submit a command."""
@@ -59,26 +72,42 @@ class Tuimon(App[str]):
     class FrameReady(Message):
         """The feed has a new frame; one is under way at most."""
 
-    def __init__(self, name: str, feed: Callable[[Callable[[], object]], Source], *, glyphs: GlyphSet,
-                 owner: bool = False, guards_terminal: bool = False) -> None:
-        """`feed` builds the source, given what to call when a frame is ready; `owner`: q asks before it leaves."""
+    def __init__(self, name: str, feed: Feeding, *, glyphs: GlyphSet, owner: bool = False,
+                 guards_terminal: bool = False, opener: Callable[[Path], tuple[str, Feeding]] | None = None,
+                 place: Place = "overview", ask: object = None) -> None:
+        """`owner`: q asks before it leaves. `opener`: name and feed of another run. `place`, `ask`: where to begin."""
         super().__init__(driver_class=terminal.terse_driver(os.environ) if guards_terminal else None)
         palette = PALETTES["dark"]
         self.register_theme(Theme(
             "tuimon", primary=palette.inks["info"].rgb, background=palette.background, surface=palette.background,
             foreground=palette.foreground, panel=palette.background, dark=palette.dark))
         self.theme = "tuimon"
-        self._owner, self._guards_terminal, self._glyphs = owner, guards_terminal, glyphs
+        self._owner, self._guards_terminal, self._glyphs, self._opener = owner, guards_terminal, glyphs, opener
         self._ink = Ink(palette, depth_of(self.console.color_system, os.environ))
         self._frame = empty_frame(name, "waiting for the run to be read")
         self._overview = Overview(self._frame, self._ink, glyphs)
-        self._front: Overview | Incidents = self._overview
-        self._source = feed(lambda: self.post_message(self.FrameReady()))
+        self._front: Overview | PlaceScreen = self._overview
+        self._places: dict[Place, PlaceScreen] = {}
+        self._asks: dict[Place, object] = {place: ask}
+        self._first_place: Place = place
+        self._wanted = Wanted()
+        self._replay: Timer | None = None
+        self._source = self._fed(feed)
+
+    def _fed(self, feed: Feeding) -> Source:
+        source = feed(lambda: self.post_message(self.FrameReady()))
+        source.want(self._wanted)
+        return source
 
     @property
     def current(self) -> Frame:
         """What is on the screen."""
         return self._frame
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is asked of the feed."""
+        return self._wanted
 
     def on_mount(self) -> None:
         """Paint first, then read."""
@@ -86,7 +115,12 @@ class Tuimon(App[str]):
         if self._guards_terminal:
             terminal.on_ending_signals(lambda: self.exit(LEAVE))
             self.set_interval(TTY_EVERY, self._check_terminal)
-        self.call_after_refresh(self._source.start)
+        self.call_after_refresh(self._begin)
+
+    async def _begin(self) -> None:
+        if self._first_place != "overview":
+            await self._go(self._first_place)
+        self._source.start()
 
     def on_unmount(self) -> None:
         """The feed ends with the screen."""
@@ -101,6 +135,125 @@ class Tuimon(App[str]):
         if frame is not None and self.is_running:
             self._frame = frame
             self._front.show_frame(frame)
+
+    # ------------------------------------------------------------------ what is looked at
+
+    def _want(self, wanted: Wanted) -> None:
+        """Look at something else: the feed answers with a frame."""
+        if wanted == self._wanted:
+            return
+        self._wanted = wanted
+        self._source.want(wanted)
+        if wanted.speed is not None and self._replay is None:
+            self._replay = self.set_interval(TICK, self._play_on)
+        elif wanted.speed is None and self._replay is not None:
+            self._replay.stop()
+            self._replay = None
+
+    def _play_on(self) -> None:
+        wanted, pace = self._wanted, self._frame.facts.step_time
+        if wanted.speed is not None and wanted.at is not None:
+            steps = max(1, round(wanted.speed * TICK / pace)) if pace else wanted.speed
+            self._want(wanted.moved_to(wanted.at + steps, self._frame.newest))
+
+    def action_point(self, which: int) -> None:
+        """Move the crosshair."""
+        self._want(self._wanted.pointed(POINTS[which], self._frame.span, self._frame.newest))
+
+    def action_zoom(self, which: int) -> None:
+        """Closer, or further away."""
+        self._want(self._wanted.zoomed(which == 0, self._frame.span, float(self._frame.last)))
+
+    def action_pan(self, which: int) -> None:
+        """Along the steps."""
+        self._want(self._wanted.panned(-1 if which == 0 else 1, self._frame.span, self._frame.newest))
+
+    def action_whole(self) -> None:
+        """Every step."""
+        self._want(self._wanted.whole())
+
+    def action_follow(self) -> None:
+        """Only the newest steps, or every one."""
+        self._want(self._wanted.followed())
+
+    def action_scrub(self, which: int) -> None:
+        """A little earlier or later."""
+        self._want(self._wanted.scrubbed(-1 if which == 0 else 1, self._frame.span, self._frame.newest))
+
+    def action_jump(self, which: int) -> None:
+        """To what happened before or after."""
+        self._want(self._wanted.jumped(-1 if which == 0 else 1, self._frame.moments, self._frame.newest))
+
+    def action_play(self) -> None:
+        """Let time run, or stand."""
+        self._want(self._wanted.played(self._frame.newest))
+
+    def action_speed(self, which: int) -> None:
+        """Slower or faster."""
+        self._want(self._wanted.faster(-1 if which == 0 else 1))
+
+    def on_scrub_to(self, message: ScrubTo) -> None:
+        """The whole panel as it was then."""
+        self._want(self._wanted.moved_to(message.step, self._frame.newest))
+
+    # ------------------------------------------------------------------ where one is
+
+    async def action_go(self, place: Place) -> None:
+        """To another place."""
+        await self._go(place)
+
+    async def on_go_to(self, message: GoTo) -> None:
+        """To another place, with something to show there."""
+        if message.ask is not None:
+            self._asks[message.place] = message.ask
+        await self._go(message.place)
+
+    def on_asked(self, message: Asked) -> None:
+        """A place wants something else."""
+        self._asks[message.place] = message.ask
+        if message.place == self._wanted.place:
+            self._want(replace(self._wanted, ask=message.ask))
+
+    async def _go(self, place: Place) -> None:
+        if place == self._front.PLACE:
+            return
+        if self._front is not self._overview:
+            await self.pop_screen()
+        if place == "overview":
+            self._front = self._overview
+        else:
+            screen = self._places.get(place)
+            if screen is None:
+                screen = self._places[place] = loaded(PLACES[place].screen)(self._frame, self._ink, self._glyphs)
+                self.install_screen(screen, name=place)
+            await self.push_screen(screen)   # a frame may come at once
+            self._front = screen
+        self._want(self._wanted.visits(place, self._asks.get(place)))
+        self._front.show_frame(self._frame)
+
+    async def action_back(self) -> None:
+        """One layer out: of the place, then of what is looked at, then of the place itself."""
+        if self._front.back():
+            return
+        nearer = self._wanted.back()
+        if nearer is not None and self._front.PLACE in CHARTED:
+            self._want(nearer)
+        else:
+            await self._go("overview")
+
+    def on_open_run(self, message: OpenRun) -> None:
+        """Another run, from its present on."""
+        if self._opener is None:
+            return
+        name, feed = self._opener(message.path)
+        self._source.close()
+        self._owner = False   # whoever started this viewer owns the run it was started for
+        self._asks = {}
+        self._want(replace(Wanted(place=self._wanted.place)))
+        self._frame = empty_frame(name, "waiting for the run to be read")
+        self._source = self._fed(feed)
+        self._source.start()
+        self.call_later(self._go, message.place)
 
     def action_act(self, name: str) -> None:
         """Ask, and if the answer is yes, submit: the key path of every order in the table."""
@@ -120,21 +273,7 @@ class Tuimon(App[str]):
 
     def action_help(self) -> None:
         """Show the keys."""
-        self.push_screen(help_screen(self._front.PLACE, self._ink, self._glyphs))
-
-    async def action_incidents(self) -> None:
-        """Show what was found, until the person goes back."""
-        from tuimon.viewer.screens.incidents import Incidents
-
-        screen = Incidents(self._frame, self._ink, self._glyphs)
-        await self.push_screen(screen)   # a frame may come at once
-        self._front = screen
-
-    async def action_back(self) -> None:
-        """Back to the charts."""
-        self._front = self._overview
-        await self.pop_screen()
-        self._overview.show_frame(self._frame)
+        self.push_screen(Help(self._front.PLACE, self._ink, self._glyphs))
 
     def action_picture(self) -> None:
         """Save what is on the screen, and say where."""

@@ -13,6 +13,7 @@ from tuimon.control.states import LIVE, State
 from tuimon.diagnosis.model import SEVERITIES, Badge, Diagnosis, Incident, Severity
 from tuimon.record.metrics import METRICS
 from tuimon.viewer.charts.format import UNKNOWN, duration, span
+from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.lines import Tone, lapse, measured, rate, tone_of
 from tuimon.viewer.story import EventLine, Rescue, Story, lowered
 from tuimon.viewer.verdict import verdict
@@ -46,6 +47,10 @@ def effective_state(story: Story, alive: bool | None) -> State:
 
 
 def _status(sources: Sources, state: State) -> tuple[str, Tone]:
+    if sources.wanted.at is not None:
+        speed = sources.wanted.speed
+        moves = f"▸ replay {speed}x" if speed else "◂ the past"
+        return f"{moves}, {steps(sources.newest - sources.step)} ago", "info"
     ended: dict[str, tuple[str, Tone]] = {
         "finished": ("✓ finished", "ok"), "stopped": ("◼ stopped", "dim"), "crashed": ("✖ crashed", "critical"),
         "died": ("✝ died", "critical"), "held": ("◼ HELD", "warning"), "paused": ("‖ PAUSED", "info"),
@@ -64,7 +69,8 @@ def _status(sources: Sources, state: State) -> tuple[str, Tone]:
 def _header(sources: Sources, state: State) -> Header:
     status, tone = _status(sources, state)
     eta = ""
-    if state in ("running", "starting") and sources.total and sources.step_time and sources.step < sources.total:
+    moves = sources.present is None and state in ("running", "starting")
+    if moves and sources.total and sources.step_time and sources.step < sources.total:
         eta = duration((sources.total - sources.step) * sources.step_time)
     what = " · ".join(part for part in (sources.model, sources.device) if part)
     share = sources.values.get("overhead")
@@ -170,19 +176,23 @@ def build_frame(sources: Sources) -> Frame:
     state = effective_state(sources.story, sources.alive)
     leading = sources.diagnosis.leading
     told = verdict(sources, state)
-    story = sources.story
+    # Keys act on the run as it is, whatever moment is shown.
+    story, values = (sources.present.story, sources.present.values) if sources.present else (
+        sources.story, sources.values)
+    live = effective_state(story, sources.alive)
     badges = tuple(_badge(b, begun=sources.step > 0) for b in sources.diagnosis.badges
                    if b.category not in _OPTIONAL or b.severity is not None)
     facts = Facts(
-        name=sources.name, step=sources.step, lr=sources.values.get("lr"), loss=sources.values.get("loss"),
+        name=sources.name, step=sources.newest or sources.step, lr=values.get("lr"), loss=values.get("loss"),
         target=story.rescue_target, clips=sources.clips, overrides=story.overrides, checkpoint=story.checkpoint,
-        rescuing=is_rescuing(story.rescue, state), step_time=sources.step_time)
+        rescuing=is_rescuing(story.rescue, live), step_time=sources.step_time)
     return Frame(
         header=_header(sources, state), badges=badges, verdict=told.wide, narrow=told.narrow, tone=told.tone,
-        charts=_charts(sources, state), heat=sources.heat, marks=_marks(story, sources.diagnosis),
-        events=_diary(sources), about=about(leading), state=state, is_live=state in LIVE, facts=facts,
+        charts=_charts(sources, state), heat=sources.heat, marks=_marks(sources.story, sources.diagnosis),
+        events=_diary(sources), about=about(leading), state=live, is_live=live in LIVE, facts=facts,
         incidents=sources.incidents, unlooked=sources.diagnosis.not_evaluated,
-        revision=sources.revision, problem=sources.problem, last=sources.last)
+        revision=sources.revision, problem=sources.problem, last=sources.last, span=sources.span,
+        newest=sources.newest, wanted=sources.wanted, readout=tuple(sources.readout.items()))
 
 
 def is_rescuing(rescue: Rescue | None, state: State) -> bool:

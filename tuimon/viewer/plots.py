@@ -59,12 +59,18 @@ class Choice:
 
 def x_axis(frame: Frame) -> XAxis:
     """The steps that every chart of the frame spans."""
-    return XAxis(0, max(1, frame.last))
+    first, last = frame.span
+    return XAxis(first, max(first + 1, last))
 
 
 def _marks(frame: Frame) -> tuple[VMark, ...]:
-    return tuple(VMark(m.step, m.kind, ROLES[m.tone] if m.kind in ("onset", "snapshot") else "mark")
-                 for m in frame.marks)
+    marks = [VMark(m.step, m.kind, ROLES[m.tone] if m.kind in ("onset", "snapshot") else "mark") for m in frame.marks]
+    wanted = frame.wanted
+    if wanted.at is not None:
+        marks.append(VMark(wanted.at, "cursor", "info"))
+    if wanted.cursor is not None:
+        marks.append(VMark(wanted.cursor, "cursor", "cursor"))
+    return tuple(marks)
 
 
 def _average(values: Floats, past: float) -> Floats:

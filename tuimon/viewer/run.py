@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from tuimon.errors import UsageError
@@ -44,14 +45,18 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool = False, end: Cal
     env.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICENESS)
-    from tuimon.viewer.app import Tuimon
+    from tuimon.viewer.app import Feeding, Tuimon
     from tuimon.viewer.feed import Feed
     from tuimon.viewer.glyphs import choose
     from tuimon.viewer.screens.quit import END
 
     period = REMOTE_PERIOD if remote else LOCAL_PERIOD
-    app = Tuimon(run.name, lambda ready: Feed(run, ready, rules=rules, period=period),
-                 glyphs=choose(env, sys.stdout.encoding), owner=owner, guards_terminal=True)
+    def opened(path: Path) -> tuple[str, Feeding]:
+        other = RunDir(path)
+        return other.name, lambda ready: Feed(other, ready, rules=rules, period=period)
+
+    app = Tuimon(run.name, opened(run.path)[1], glyphs=choose(env, sys.stdout.encoding), owner=owner,
+                 guards_terminal=True, opener=opened)
     # Mouse motion over charts costs a millisecond of CPU per event on the far side of a link: off there.
     answer = app.run(mouse=not remote if mouse is None else mouse)
     if answer == END and end is not None:

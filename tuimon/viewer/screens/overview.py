@@ -12,12 +12,12 @@ from textual.containers import Grid
 from textual.screen import Screen
 
 from tuimon.viewer import arrange
-from tuimon.viewer.actions import Place
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.screens.keys import bindings
 from tuimon.viewer.screens.layout import Division, divide
 from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import Frame
+from tuimon.viewer.wanted import Place
 from tuimon.viewer.widgets.footer import Footer
 from tuimon.viewer.widgets.words import Words
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class Overview(Screen[None]):
     """Header, badges, verdict, charts, layers, events, keys."""
 
-    PLACE: ClassVar[Place] = "charts"
-    BINDINGS: ClassVar[list[BindingType]] = bindings("charts")
+    PLACE: ClassVar[Place] = "overview"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("overview")
     CSS = """
     Overview { layers: base; overflow: hidden; }
     Overview > Words { height: 1; width: 1fr; }
@@ -66,7 +66,7 @@ class Overview(Screen[None]):
         yield words("verdict", arrange.verdict)
         yield Grid(id="charts")
         yield words("events", arrange.events)
-        yield Footer("charts", self._frame, self._ink, self._glyphs)
+        yield Footer("overview", self._frame, self._ink, self._glyphs)
         yield words("small", arrange.too_small)
 
     def on_mount(self) -> None:
@@ -189,3 +189,10 @@ class Overview(Screen[None]):
         """Smooth the chosen chart less."""
         if self._choice is not None:
             self._choose(self._choice.smoothed(self._choice.at(self._frame), -1))
+
+    def back(self) -> bool:
+        """Out of the large chart; False where it is not large."""
+        if self._choice is None or not self._choice.is_large:
+            return False
+        self._choose(replace(self._choice, is_large=False))
+        return True
