@@ -34,6 +34,11 @@ PLACES: Final[dict[Place, PlaceInfo]] = {
                   "tuimon.viewer.screens.overview:Overview"),
         PlaceInfo("incidents", "incidents", "what was found, its curve, what to do, its manual",
                   "tuimon.viewer.screens.incidents:Incidents"),
+        PlaceInfo("layers", "layers", "the whole model over time, layer by layer, tensor by tensor",
+                  "tuimon.viewer.places.layers.screen:LayersScreen",
+                  "tuimon.viewer.places.layers.detail:LayersDetail"),
+        PlaceInfo("loss", "loss", "the curve read: law, forecast, changes, what both analysers say",
+                  "tuimon.viewer.places.loss.screen:LossScreen", "tuimon.viewer.places.loss.detail:LossDetail"),
     )
 }
 

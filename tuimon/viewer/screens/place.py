@@ -34,7 +34,7 @@ class PlaceScreen(Screen[None]):
     PlaceScreen.-tiny > * { display: none; }
     PlaceScreen.-tiny > #small { display: block; }
     """
-    AUTO_FOCUS = None
+    AUTO_FOCUS = ""   # nothing: a prompt takes keys only while it is open
 
     def __init__(self, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:
         super().__init__()

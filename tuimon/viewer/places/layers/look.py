@@ -107,6 +107,8 @@ def left_over(view: LayersView, look: Look) -> Ints:
         order = [*kept, *(i for i in range(len(view.layers)) if i not in kept)]   # type: ignore[assignment]  # any sequence
     words = look.filter.lower().split()
     names = view.layers
+    if not words:
+        return np.array(order, np.int64)
     return np.array([i for i in order if all(word in names[i].lower() for word in words)], np.int64)
 
 

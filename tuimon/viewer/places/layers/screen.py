@@ -44,8 +44,6 @@ class LayersScreen(PlaceScreen):
     LayersScreen.-page #history, LayersScreen.-page #tensors, LayersScreen.-table #tensors { display: block; }
     """
 
-    AUTO_FOCUS = ""   # the prompt takes keys only while it is open
-
     _ask = Ask()
     _look = Look()
     _read = table.Reading()

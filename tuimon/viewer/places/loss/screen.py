@@ -48,8 +48,6 @@ class LossScreen(PlaceScreen):
     LossScreen.-one #facts { display: none; }
     """
 
-    AUTO_FOCUS = ""   # the prompt takes keys only while it is open
-
     _ask = Ask()
     _line = 0
     _log: bool | None = None
