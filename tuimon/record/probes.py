@@ -137,7 +137,7 @@ class ProbeLayers:
         NaN where nothing was measured, as in all of them where the rows are of another table.
         """
         groups = list(self._groups.get(quantity, {}).values())
-        found = np.full((len(rows), len(groups)), np.nan, np.float32)
+        found: Vectors = np.full((len(rows), len(groups)), np.nan, np.float32)
         there = np.zeros(found.shape, np.bool_)
         if not groups or rows.values.shape[1] != self.width:
             return found, there
@@ -149,7 +149,8 @@ class ProbeLayers:
         with np.errstate(invalid="ignore"):
             if within == "mean":
                 total = np.add.reduceat(np.where(seen, values, np.float32(0)), starts, axis=1)
-                found = total / np.maximum(np.add.reduceat(seen, starts, axis=1, dtype=np.int64), 1).astype(np.float32)
+                counts = np.add.reduceat(seen, starts, axis=1, dtype=np.int64)
+                found = (total / np.maximum(counts, 1)).astype(np.float32)
             else:
                 pick, least = (np.maximum, -np.inf) if within == "largest" else (np.minimum, np.inf)
                 found = pick.reduceat(np.where(seen, values, np.float32(least)), starts, axis=1)

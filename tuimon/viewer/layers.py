@@ -35,14 +35,15 @@ class LayerStrip:
         if self.table is None:
             return
         rows = history.tensor_rows()
-        if self.groups is not None and self.steps is not None and self.rms is not None and len(self.steps) and len(rows):
-            known = len(self.steps)
-            if len(rows) >= known and rows.steps[known - 1] == self.steps[-1]:
+        steps, rms = self.steps, self.rms
+        if self.groups is not None and steps is not None and rms is not None and len(steps) and len(rows):
+            known = len(steps)
+            if len(rows) >= known and rows.steps[known - 1] == steps[-1]:
                 if len(rows) == known:
                     return
-                new = rows.between(int(self.steps[-1]), 1 << 62)
-                self.steps = np.concatenate((self.steps, new.steps))
-                self.rms = np.concatenate((self.rms, self.groups.grad_rms(new)[0]))
+                new = rows.between(int(steps[-1]), 1 << 62)
+                self.steps = np.concatenate((steps, new.steps))
+                self.rms = np.concatenate((rms, self.groups.grad_rms(new)[0]))
                 return
         if self.groups is None:
             self.groups = LayerGroups.of(self.table)

@@ -1,4 +1,4 @@
-"""Computes what the layers show, in the feed's thread: the map over the steps of the window, an opened layer, the tensors.
+"""Computes what the layers show, in the feed's thread: the map over the window, an opened layer, the tensors.
 
 Only what is new is computed; what does not change between two looks is handed out again.
 """

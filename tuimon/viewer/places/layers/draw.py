@@ -14,7 +14,7 @@ from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.chart import Area, VMark, draw_heading, draw_waiting, draw_x_axis
 from tuimon.viewer.charts.format import number
 from tuimon.viewer.charts.format import step as steps
-from tuimon.viewer.charts.heat import group_name
+from tuimon.viewer.charts.heat import Ranks, group_name
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.charts.raster import columns_of
 from tuimon.viewer.glyphs import GlyphSet, State
@@ -151,8 +151,8 @@ def _worst(view: LayersView, now: Shown) -> tuple[str, State | None]:
     return f"worst {view.layers[at]} {number(float(view.grid.last[-1, at]))}", state
 
 
-def _ranks(view: LayersView, now: Shown, x: XAxis, width: int) -> shades.Ranks:
-    """(lines on screen, width)"""
+def _ranks(view: LayersView, now: Shown, x: XAxis, width: int) -> Ranks:
+    """(lines on screen, width), in the order of the rows."""
     rows = now.visible
     if not rows:
         return np.full((0, width), -1, np.int8)
@@ -174,7 +174,7 @@ def _draw_names(canvas: Canvas, names: list[str], now: Shown, place: Area, glyph
 
 
 def _draw_marks(
-    canvas: Canvas, place: Area, ranks: shades.Ranks, marks: tuple[VMark, ...], x: XAxis, glyphs: GlyphSet,
+    canvas: Canvas, place: Area, ranks: Ranks, marks: tuple[VMark, ...], x: XAxis, glyphs: GlyphSet,
 ) -> None:
     """Vertical lines through what is usual; the unusual stays visible."""
     lines = {"onset": glyphs.onset, "event": glyphs.onset, "rollback": glyphs.rollback, "cursor": glyphs.cursor}
@@ -186,7 +186,7 @@ def _draw_marks(
 
 
 def _draw_cursor(
-    canvas: Canvas, place: Area, ranks: shades.Ranks, look: Look, x: XAxis, glyphs: GlyphSet,
+    canvas: Canvas, place: Area, ranks: Ranks, look: Look, x: XAxis, glyphs: GlyphSet,
 ) -> None:
     """A line through the column, and a mark on the axis below it."""
     if look.at is None:

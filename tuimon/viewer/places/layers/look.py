@@ -1,6 +1,6 @@
 """How one person looks at the layers: which rows, in which order, under which cursor. Pure.
 
-The cursor holds on to a layer and a step, not to a cell: what is measured in the meantime moves cells, never the choice.
+The cursor holds on to a layer and a step, not to a cell: what is measured meanwhile moves cells, never the choice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.heat import grouped
 from tuimon.viewer.charts.raster import columns_of
 from tuimon.viewer.places.layers.model import LayersView
-
 
 TALL: Final = 3
 """Lines that a row takes at most, where there are few layers."""

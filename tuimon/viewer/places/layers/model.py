@@ -10,7 +10,6 @@ import numpy as np
 from tuimon.viewer.places.layers.quantities import QUANTITY, Name, Quantity
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
     from tuimon.record.chunk import Bools, Ints, Vectors
     from tuimon.record.history import Thin

@@ -91,7 +91,8 @@ class LayersScreen(PlaceScreen):
         read, title = self._read, "all parameters"
         if view.page is not None and not self._ask.tensors:
             title = f"parameters of {view.page.layer}"
-            self.query_one(ChartPanel).plot(history_spec(view, view.page, marks(self.frame), self.glyphs), draw.x_of(view))
+            spec = history_spec(view, view.page, marks(self.frame), self.glyphs)
+            self.query_one(ChartPanel).plot(spec, draw.x_of(view))
         self._picture("tensors").draw_with(lambda w, h: table.draw_table(tensors, read, title, w, h, self.glyphs))
 
     def _open(self, view: LayersView) -> Tensors | None:

@@ -6,7 +6,7 @@ what is not finite, -1 for what was not measured. The greater is the worse, so t
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -68,7 +68,8 @@ def centres(usual: Vectors) -> Floats:
 
 def ranked(grid: Grid, quantity: Quantity, centre: Floats) -> Ranks:
     """(g, L) the worse of what each column's least and greatest value come to; `centre` (L,) for a "usual" scale."""
-    above = below = None
+    above: list[Any] | None = None
+    below: list[Any] | None = None
     if quantity.scale == "usual":
         above, below = ([np.clip(10.0 ** (centre + sign * mark), 1e-45, 3e38) for mark in quantity.marks]
                         for sign in (1, -1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from tuimon.viewer.text import clean
 
 NAME = 60
 """Longest name of a layer in cells; the rest is cut."""
+PROBED: Final[tuple[Name, ...]] = ("activation_rms", "attention_logit", "attention_entropy", "dead_units")
+"""What activation probes measure layer by layer."""
 MODEL = "the whole model"
 """What a probe of the model itself is called."""
 
@@ -48,9 +51,7 @@ def offered(history: History) -> tuple[Name, ...]:
             found.append("update")
     sampled = history.probe_rows()
     if len(sampled) and sampled.values.shape[1]:
-        for name in ("activation_rms", "attention_logit", "attention_entropy", "dead_units"):
-            if history.probes.layers(name):
-                found.append(name)   # type: ignore[arg-type]  # four of the literal's names
+        found += [name for name in PROBED if history.probes.layers(name)]
     return tuple(found)
 
 

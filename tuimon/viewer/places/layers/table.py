@@ -175,7 +175,10 @@ def draw_table(
         parts.append("worst first")
     if reading.filter:
         parts.append(f"/{reading.filter}")
-    value = totals(tensors, order, wide=width >= 90) + (f" · at step {steps(tensors.step)}" if tensors.step and width >= 90 else "")
+    wide = width >= 90
+    value = totals(tensors, order, wide=wide)
+    if tensors.step and wide:
+        value += f" · at step {steps(tensors.step)}"
     draw_heading(canvas, say(" · ".join(parts)), say(value), None, glyphs, framed=framed, focused=False)
     inner = width - 4 if framed else width - 2
     put_lines(canvas, lines(tensors, order, top, inner, rows), 2 if framed else 1, 1, inner,

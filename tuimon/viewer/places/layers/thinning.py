@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ Read = Callable[[Which], tuple[Vectors, Bools]]
 
 BLOCK: Final = 1 << 21
 """Values that are thinned at a time."""
-_Arrays = tuple[Ints, Vectors, Vectors, Vectors, Bools, Bools]
+Arrays = tuple[NDArray[Any], ...]
+"""Steps, low, high, last, seen, bad, as in Grid."""
 
 
 class Thinner:
@@ -38,7 +39,7 @@ class Thinner:
         """Complete columns, and the number in the run of the first of them."""
         self._mark = (0, -1)
         """How many rows were known, and the step of the last of them: another one there is another history."""
-        self._kept: list[NDArray[np.generic]] = []
+        self._kept: Arrays = ()
 
     def take(self, steps: Ints, first: int, end: int, layers: int, read: Read) -> Grid:
         """The columns that hold the rows from `first` to `end`, left out; of all (m,) `steps` of the run.
@@ -56,18 +57,18 @@ class Thinner:
             stride *= 2
         begin, complete = first // stride, end // stride
         if stride != self._stride or begin < self._first or begin > self._first + self._done or not self._kept:
-            self._stride, self._first, self._done, self._kept = stride, begin, 0, []
+            self._stride, self._first, self._done, self._kept = stride, begin, 0, ()
         self._drop(begin - self._first)
         self._extend(steps, min(complete, begin + self._done), complete, layers, read)
-        parts: list[NDArray[np.generic]] = [one[:complete - begin] for one in self._kept]
+        parts: Arrays = tuple(one[:complete - begin] for one in self._kept)
         if complete * stride < end:
             tail = _thinned(steps, complete * stride, end, stride, read)
-            parts = [np.concatenate(pair) for pair in zip(parts, tail, strict=True)] if parts else list(tail)
-        return Grid(*parts)  # type: ignore[arg-type]  # the six arrays of _thinned
+            parts = tuple(np.concatenate(pair) for pair in zip(parts, tail, strict=True)) if parts else tail
+        return Grid(*parts)
 
     def _drop(self, count: int) -> None:
         if count > 0:
-            self._kept = [one[count:] for one in self._kept]
+            self._kept = tuple(one[count:] for one in self._kept)
             self._first, self._done = self._first + count, self._done - count
 
     def _extend(self, steps: Ints, start: int, complete: int, layers: int, read: Read) -> None:
@@ -76,7 +77,7 @@ class Thinner:
             b = min(a + each, complete)
             self._append(_thinned(steps, a * self._stride, b * self._stride, self._stride, read))
 
-    def _append(self, new: _Arrays) -> None:
+    def _append(self, new: Arrays) -> None:
         """Into arrays with room to spare; what was handed out before is not written to."""
         count = len(new[0])
         if not self._kept or self._done + count > len(self._kept[0]):
@@ -86,13 +87,13 @@ class Thinner:
                 if self._kept:
                     room[:self._done] = self._kept[i][:self._done]
                 grown.append(room)
-            self._kept = grown
+            self._kept = tuple(grown)
         for held, one in zip(self._kept, new, strict=True):
             held[self._done:self._done + count] = one
         self._done += count
 
 
-def _thinned(steps: Ints, first: int, end: int, stride: int, read: Read) -> _Arrays:
+def _thinned(steps: Ints, first: int, end: int, stride: int, read: Read) -> Arrays:
     """Rows `first` to `end` in columns of `stride` rows, the last of which may be shorter."""
     values, seen = read(slice(first, end))
     finite = seen & np.isfinite(values)

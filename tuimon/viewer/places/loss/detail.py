@@ -43,7 +43,7 @@ class _Read(NamedTuple):
     """What was read last."""
 
     judged: Judged
-    count: int
+    losses: int
     upto: int
     at: float
     cost: float
@@ -86,13 +86,13 @@ class LossDetail:
         if read is None:
             return True
         waited = mono - read.at
-        if count == read.count and upto == read.upto:
+        if count == read.losses and upto == read.upto:
             return False
         if waited < SHARE * read.cost:
             return False
-        if count < read.count or final:
+        if count < read.losses or final:
             return True   # scrubbed back, done again from a checkpoint, or nothing more will come
-        return waited >= EVERY or (waited >= LEAST and count >= MORE * read.count)
+        return waited >= EVERY or (waited >= LEAST and count >= MORE * read.losses)
 
     def _take(self, loss: Series, val: Series, total: float | None, upto: int, mono: float) -> None:
         began = self._stopwatch()

@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Vertical
 
+from tuimon.viewer.charts.picture import Picture
 from tuimon.viewer.places.loss import draw
 from tuimon.viewer.places.loss.model import Ask, LossView
 from tuimon.viewer.plots import marks
@@ -89,11 +90,11 @@ class LossScreen(PlaceScreen):
         self._picture("legend").draw_with(lambda w, h: draw.draw_legend(view, w, h, glyphs))
         one = self.has_class("-one")
 
-        def verdicts(width: int, height: int) -> draw.Picture:
+        def verdicts(width: int, height: int) -> Picture:
             both = draw.boxes(view, draw.inside(width, height)[0])
             return draw.draw_box(draw.joined(both) if one else both[0], line if one else 0, width, height, glyphs)
 
-        def facts(width: int, height: int) -> draw.Picture:
+        def facts(width: int, height: int) -> Picture:
             return draw.draw_box(draw.boxes(view, draw.inside(width, height)[0])[1], line, width, height, glyphs)
 
         self._picture("verdicts").draw_with(verdicts)
