@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tuimon.record.chunk import ProbeRows, TensorRows
+from tuimon.record.layered import CELLS, LayerGroups
 from tuimon.record.probes import QUANTITIES, ProbeEntry, ProbeLayers
-from tuimon.record.tensors import CELLS, LayerGroups, TensorEntry, TensorTable
+from tuimon.record.tensors import TensorEntry, TensorTable
 
 TABLE = TensorTable((
     TensorEntry("embed.weight", (8, 4), "float32"), TensorEntry("blocks.0.w", (4, 4), "float32"),
@@ -44,7 +45,7 @@ def test_layers_stand_in_model_order_with_their_trained_tensors():
 
 @pytest.mark.parametrize("block", [CELLS, 12])
 def test_gradients_and_updates_of_each_layer_are_what_its_tensors_say(block, monkeypatch):
-    monkeypatch.setattr("tuimon.record.tensors.CELLS", block)
+    monkeypatch.setattr("tuimon.record.layered.CELLS", block)
     what, groups = rows(), LayerGroups.of(TABLE)
     (rms, had), (ratio, moved) = groups.grad_rms(what), groups.update_ratio(what)
     for layer in range(4):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -29,6 +29,9 @@ from tuimon.viewer.screens.quit import END, LEAVE, ask_to_quit
 from tuimon.viewer.theme import PALETTES, Ink, depth_of
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place, Wanted
+
+if TYPE_CHECKING:
+    from tuimon.viewer.widgets.chart import ChartPanel
 
 TTY_EVERY = 5.0
 """Seconds between two looks at the terminal."""
@@ -164,6 +167,23 @@ class Tuimon(App[str]):
         """Closer, or further away."""
         self._want(self._wanted.zoomed(which == 0, self._frame.span, float(self._frame.last)))
 
+    def on_chart_panel_pointed(self, message: ChartPanel.Pointed) -> None:
+        """The crosshair where the mouse points."""
+        if self._front.PLACE in CHARTED:
+            self._want(replace(self._wanted, cursor=max(1, min(self._frame.newest, message.step))))
+
+    def on_chart_panel_zoomed(self, message: ChartPanel.Zoomed) -> None:
+        """Closer, or further away, around the step under the mouse."""
+        if self._front.PLACE in CHARTED:
+            last = float(self._frame.last)
+            self._want(self._wanted.zoomed(message.closer, self._frame.span, last, message.step))
+
+    def on_chart_panel_dragged(self, message: ChartPanel.Dragged) -> None:
+        """Along the steps with the mouse."""
+        if self._front.PLACE in CHARTED:
+            direction = 1 if message.steps > 0 else -1
+            self._want(self._wanted.shifted(abs(message.steps), self._frame.span, self._frame.newest, direction))
+
     def action_pan(self, which: int) -> None:
         """Along the steps."""
         self._want(self._wanted.panned(-1 if which == 0 else 1, self._frame.span, self._frame.newest))
@@ -274,6 +294,16 @@ class Tuimon(App[str]):
     def action_help(self) -> None:
         """Show the keys."""
         self.push_screen(Help(self._front.PLACE, self._ink, self._glyphs))
+
+    def action_palette(self) -> None:
+        """Find what can be done here."""
+        from tuimon.viewer.screens.palette import Palette
+
+        self.push_screen(Palette(self._front.PLACE, self._frame, self._ink, self._glyphs), self._call)
+
+    async def _call(self, what: str | None) -> None:
+        if what is not None:
+            await self.run_action(what, self._front)
 
     def action_picture(self) -> None:
         """Save what is on the screen, and say where."""

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.record.history import History
-from tuimon.record.tensors import LayerGroups, TensorTable
+from tuimon.record.layered import LayerGroups
+from tuimon.record.tensors import TensorTable
 from tuimon.viewer.charts.format import number
 from tuimon.viewer.text import clean
 from tuimon.viewer.views import HeatView

@@ -88,6 +88,10 @@ class ChartView:
     label: str = ""
     """What the number means, where that is not what its name says: "after own clipping"."""
     bands: tuple[BandView, ...] = ()
+    zones: tuple[BandView, ...] = ()
+    """The notebook's, where it has some for this number."""
+    pointed: str = ""
+    """The value at the crosshair, and its step."""
     columns: Thin | None = field(default=None, compare=False, repr=False)
     overlay: Thin | None = field(default=None, compare=False, repr=False)
     """Validation loss, on the loss chart."""
@@ -145,6 +149,8 @@ class MarkView:
     step: int
     kind: Literal["onset", "event", "rollback", "snapshot"]
     tone: Tone
+    word: str = ""
+    """A few words that may stand beside its line."""
 
 
 @dataclass(frozen=True, slots=True)

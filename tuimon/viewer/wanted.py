@@ -100,10 +100,11 @@ class Wanted:
         """Half a window to one side."""
         return self.shifted((span[1] - span[0]) / 2, span, newest, direction)
 
-    def zoomed(self, closer: bool, span: tuple[float, float], whole_last: float) -> Wanted:
-        """Twice or half as close, around the crosshair, else around the moment, else at the right end."""
+    def zoomed(self, closer: bool, span: tuple[float, float], whole_last: float, around: int | None = None) -> Wanted:
+        """Twice or half as close, around a step, else the crosshair, else the moment, else the right end."""
         first, last = span
-        around = self.cursor if self.cursor is not None else self.at
+        if around is None:
+            around = self.cursor if self.cursor is not None else self.at
         length = max(NARROWEST, (last - first) / ZOOM if closer else (last - first) * ZOOM)
         if length >= whole_last:
             return replace(self, window=Window())

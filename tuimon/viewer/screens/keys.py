@@ -7,8 +7,8 @@ from textual.binding import Binding, BindingType
 from tuimon.viewer.actions import ACTIONS, Action, actions_at
 from tuimon.viewer.wanted import Place
 
-_OF_THE_APP = ("help", "leave", "picture", "back", "zoom", "pan", "whole", "follow", "scrub", "jump", "play", "speed",
-               "point")
+_OF_THE_APP = ("help", "leave", "picture", "back", "palette", "zoom", "pan", "whole", "follow", "scrub", "jump", "play",
+               "speed", "point")
 """The same wherever one is."""
 
 
@@ -16,12 +16,12 @@ def bindings(place: Place) -> list[BindingType]:
     """The keys of one screen; the key that led there leads back."""
     there: list[BindingType] = [Binding(key, "app.back", action.help, show=False)
              for action in ACTIONS if action.name == f"go_{place}" for key in action.keys]
-    return [*there, *(Binding(key, _what(action, i), action.help, show=False)
+    return [*there, *(Binding(key, called(action, i), action.help, show=False)
                       for action in actions_at(place) for i, key in enumerate(action.keys))]
 
 
-def _what(action: Action, key: int) -> str:
-    """An action of several keys is told which one it was."""
+def called(action: Action, key: int) -> str:
+    """What a key calls; an action of several keys is told which one it was."""
     if action.order is not None:
         return f"app.act('{action.name}')"
     if action.group == "place":

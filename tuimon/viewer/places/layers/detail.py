@@ -12,7 +12,8 @@ import numpy as np
 
 from tuimon.diagnosis.model import Incident
 from tuimon.record.history import History, thin
-from tuimon.record.tensors import LayerGroups, TensorTable
+from tuimon.record.layered import LayerGroups
+from tuimon.record.tensors import TensorTable
 from tuimon.viewer.places.layers import shades
 from tuimon.viewer.places.layers.learned import Learned
 from tuimon.viewer.places.layers.model import Ask, Grid, LayersView, Page

@@ -10,7 +10,7 @@ import numpy as np
 
 from tuimon.record.chunk import Bools, Ints, ProbeRows, TensorRows, Vectors
 from tuimon.record.history import History
-from tuimon.record.tensors import LayerGroups
+from tuimon.record.layered import LayerGroups
 from tuimon.viewer.places.layers.quantities import Name
 from tuimon.viewer.places.layers.thinning import Read, Which
 from tuimon.viewer.text import clean
