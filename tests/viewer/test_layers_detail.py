@@ -138,3 +138,20 @@ def test_turning_the_quantity_and_back_gives_the_same_again(quantity):
     again = update(read, ask, detail)
     np.testing.assert_array_equal(one.ranks, again.ranks)
     np.testing.assert_array_equal(one.grid.last, again.grid.last)
+
+
+def test_a_loss_that_does_not_fall_leaves_the_usual_alone():
+    read = layered(grads(240), layers=3)
+    engine = Engine(RunContext())
+    engine.feed(Chunk.of(loss=list(4 + 0.01 * np.random.default_rng(0).standard_normal(240))))
+    read.diagnosis = engine.diagnosis
+    assert any(i.onset_step <= 3 for i in read.diagnosis.incidents)
+    assert update(read).before is None
+
+
+def test_in_the_past_what_came_later_is_not_usual():
+    grad = grads(200)
+    grad[60:] *= 1000
+    view = update(layered(grad, layers=3), replace(WANTED, at=59))
+    np.testing.assert_allclose(view.usual, np.median(view.grid.last, axis=0), rtol=1e-6)
+    assert view.usual.max() < 0.1

@@ -129,6 +129,7 @@ def test_a_steep_start_does_not_flatten_what_is_read():
     what = view(losses)
     picture, spec = chart(what)
     assert spec.since > 1
+    assert "as of" not in spec.title   # another title is another axis
     assert "the descent at its start is cut off" in spec.title
     assert picture.lines[1].count("^") > 0
     high = axes.fit(None, spec.extent, draw.x_of(what), log=False).high

@@ -90,7 +90,7 @@ class LayersDetail:
         a = int(np.searchsorted(rows.steps, math.floor(first)))
         b = int(np.searchsorted(rows.steps, min(math.ceil(last), last if at is None else at), side="right"))
         grid = self._thinner.take(rows.steps, a, b, len(rows.layers), rows.read)
-        usual = self._learned.take(rows, before)
+        usual = self._learned.take(rows, at + 1 if before is None and at is not None else before)
         ranks = shades.ranked(grid, QUANTITY[quantity], shades.centres(usual))
         page = None
         if ask.layer is not None and ask.layer in (names := rows.names):

@@ -75,8 +75,6 @@ def curve_spec(view: LossView, marks: tuple[VMark, ...], glyphs: GlyphSet, *, lo
         levels.append(Level(view.target, f"target {number(view.target)}", "info"))
     since = -math.inf if log else _since(view)
     title = "loss" + (" · log" if log else " · the descent at its start is cut off" if math.isfinite(since) else "")
-    if reading is not None:
-        title += f" · as of step {steps(view.as_of)}"
     state = None if reading is None else _STATES[reading.mood]
     value = view.current
     if cursor is not None:
@@ -169,8 +167,8 @@ def boxes(view: LossView, width: int) -> tuple[Box, Box]:
     if view.judged is None:
         return Box("what it says", (say(view.awaited or "nothing was read yet", "dim"),)), Box("the reading", ())
     mood = view.judged.reading.mood
-    verdicts = Box("what both say", tuple(_verdicts(view, view.judged, min(width, PROSE))),
-                   f"as of step {steps(view.as_of)}", _STATES[mood])
+    verdicts = Box(f"what both say as of step {steps(view.as_of)}",
+                   tuple(_verdicts(view, view.judged, min(width, PROSE))), state=_STATES[mood])
     return verdicts, Box("the reading", tuple(_reading(view.judged, min(width, PROSE))))
 
 
@@ -205,6 +203,8 @@ def _target(judged: Judged) -> Line:
     if not math.isfinite(goal.middle):
         best = "" if math.isinf(goal.soonest) else f"; at best in {steps(goal.soonest)} steps"
         return (Span(f"{number(goal.loss)} is never reached as it goes{best}."),)
+    if goal.middle < reading.spacing:
+        return (Span(f"{number(goal.loss)} is reached about now: the loss is {number(reading.level)}."),)
     latest = f"latest {steps(reading.last + goal.latest)}" if math.isfinite(goal.latest) else "perhaps never"
     return (Span(f"{number(goal.loss)} in {steps(goal.middle)} steps, at step {steps(reading.last + goal.middle)}"),
             dim(f" (soonest {steps(reading.last + goal.soonest)}, {latest})"), Span("."))
