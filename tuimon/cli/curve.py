@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
-import sys
 from typing import TYPE_CHECKING
 
 from tuimon.errors import UsageError
@@ -72,12 +70,8 @@ def _log_of(path: str) -> Log:
 
 
 def _page() -> Page:
-    """As wide as the terminal, 80 columns in a pipe; colour on terminals that want it."""
-    import shutil
-
+    from tuimon.cli.printed import paper
     from tuimon.diagnosis.curve.report import Page
-    from tuimon.viewer.glyphs import choose
 
-    wide = shutil.get_terminal_size((80, 24)).columns
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return Page(max(40, min(wide, 160)), colour, choose(os.environ, sys.stdout.encoding).name == "ascii")
+    on = paper()
+    return Page(on.width, on.colour, on.ascii_only)

@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
     from tuimon.diagnosis.model import SEVERITIES
     from tuimon.formats.judged import find, judged
+    from tuimon.formats.progress import Bar
     from tuimon.formats.told import told
     from tuimon.viewer.text import clean
 
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     single = len(sources) + len(missing) == 1
     for source in sources:
         try:
-            found.append(judged(source, args.rules))
+            with Bar() as watch:
+                found.append(judged(source, args.rules, watch))
         except TuimonError as error:
             if single:
                 raise

@@ -201,14 +201,16 @@ class LogReader:
         self._last_step = -1
         self._tensors = self._probes = 0
         self.attempt = 0
+        self.consumed = 0
+        """Bytes taken in so far, of all segments."""
         self.beat: Beat | None = None
         self.damaged = 0
         """Stretches that had to be skipped, and frames that contradict themselves or repeat steps."""
         self.gaps: list[Mapping[str, object]] = []
         """What the writer itself reported as dropped."""
 
-    def poll(self) -> list[Chunk]:
-        """What was added since the last poll, at most READ_BYTES of it; [] where nothing is new.
+    def poll(self, budget: int = READ_BYTES) -> list[Chunk]:
+        """What was added since the last poll, at most `budget` bytes of it; [] where nothing is new.
 
         A new attempt begins a new chunk, headed by its mark.
         """
@@ -219,7 +221,6 @@ class LogReader:
             self._current = paths[0]
         done: list[Chunk] = []
         stretch = _Stretch()
-        budget = READ_BYTES
         while budget > 0:
             newer = [p for p in paths if p.name > self._current.name]
             read = self._read(self._current, budget, done, stretch, is_last=not newer)
@@ -265,6 +266,7 @@ class LogReader:
         if consumed == 0 and data and not is_last:
             self.damaged += 1  # the torn end of a closed segment
         self._offset += consumed
+        self.consumed += consumed
         return consumed
 
     def _take(self, frame: log.Frame, done: list[Chunk], stretch: _Stretch) -> None:

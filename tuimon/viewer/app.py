@@ -6,20 +6,18 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import ClassVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.theme import Theme
-from textual.timer import Timer
 
-from tuimon.control.states import Verb
 from tuimon.viewer import terminal
 from tuimon.viewer.actions import CHARTED, Order, find
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.glyphs import GlyphSet
-from tuimon.viewer.messages import Asked, GoTo, OpenRun, ScrubTo
+from tuimon.viewer.looking import Looking, Source
+from tuimon.viewer.messages import Asked, GoTo, OpenRun
 from tuimon.viewer.places import PLACES, loaded
 from tuimon.viewer.screens.confirm import Confirm
 from tuimon.viewer.screens.help import Help
@@ -30,42 +28,16 @@ from tuimon.viewer.theme import PALETTES, Ink, depth_of
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place, Wanted
 
-if TYPE_CHECKING:
-    from tuimon.viewer.widgets.chart import ChartPanel
-
 TTY_EVERY = 5.0
 """Seconds between two looks at the terminal."""
 RETRY = 0.5
 """Seconds until a frame that a slow link could not take is tried again."""
-TICK = 0.25
-"""Seconds between two steps of a replay."""
-POINTS: tuple[int, ...] = (-1, 1, -10, 10, -1000, 1000)
-"""How far the keys of the crosshair take it: hundredths of a window; the last two to its ends."""
 
 Feeding = Callable[[Callable[[], object]], "Source"]
 """Builds a source, given what to call when a frame is ready."""
 
 
-class Source(Protocol):
-    """What gives frames and takes orders: the feed."""
-
-    def start(self) -> None:
-        """Begin."""
-
-    def close(self) -> None:
-        """End, soon."""
-
-    def take(self) -> Frame | None:
-        """The newest frame, once."""
-
-    def want(self, wanted: Wanted) -> None:
-        """What frames are to show."""
-
-    def ask(self, verb: Verb, args: Any) -> None:
-        """Submit a command."""
-
-
-class Tuimon(App[str]):
+class Tuimon(Looking):
     """The panel. Returns "end" where the run is to be ended, else "leave"."""
 
     ENABLE_COMMAND_PALETTE = False
@@ -75,26 +47,30 @@ class Tuimon(App[str]):
     class FrameReady(Message):
         """The feed has a new frame; one is under way at most."""
 
-    def __init__(self, name: str, feed: Feeding, *, glyphs: GlyphSet, owner: bool = False,
+    def __init__(self, name: str, feed: Feeding, *, glyphs: GlyphSet, owner: bool | Callable[[], bool] = False,
                  guards_terminal: bool = False, opener: Callable[[Path], tuple[str, Feeding]] | None = None,
                  place: Place = "overview", ask: object = None) -> None:
-        """`owner`: q asks before it leaves. `opener`: name and feed of another run. `place`, `ask`: where to begin."""
+        """`owner`: whether q asks before it leaves a live run. `opener`: name and feed of another run.
+
+        `place`, `ask`: where to begin.
+        """
         super().__init__(driver_class=terminal.terse_driver(os.environ) if guards_terminal else None)
         palette = PALETTES["dark"]
         self.register_theme(Theme(
             "tuimon", primary=palette.inks["info"].rgb, background=palette.background, surface=palette.background,
             foreground=palette.foreground, panel=palette.background, dark=palette.dark))
         self.theme = "tuimon"
-        self._owner, self._guards_terminal, self._glyphs, self._opener = owner, guards_terminal, glyphs, opener
+        self._owner = owner if callable(owner) else lambda: owner and self._frame.is_live
+        self._guards_terminal, self._glyphs, self._opener = guards_terminal, glyphs, opener
         self._ink = Ink(palette, depth_of(self.console.color_system, os.environ))
         self._frame = empty_frame(name, "waiting for the run to be read")
         self._overview = Overview(self._frame, self._ink, glyphs)
         self._front: Overview | PlaceScreen = self._overview
         self._places: dict[Place, PlaceScreen] = {}
         self._asks: dict[Place, object] = {place: ask}
-        self._first_place: Place = place
+        self._home: Place = place
+        """Where it began: from the overview esc leads back there."""
         self._wanted = Wanted()
-        self._replay: Timer | None = None
         self._source = self._fed(feed)
 
     def _fed(self, feed: Feeding) -> Source:
@@ -121,8 +97,8 @@ class Tuimon(App[str]):
         self.call_after_refresh(self._begin)
 
     async def _begin(self) -> None:
-        if self._first_place != "overview":
-            await self._go(self._first_place)
+        if self._home != "overview":
+            await self._go(self._home)
         self._source.start()
 
     def on_unmount(self) -> None:
@@ -138,83 +114,6 @@ class Tuimon(App[str]):
         if frame is not None and self.is_running:
             self._frame = frame
             self._front.show_frame(frame)
-
-    # ------------------------------------------------------------------ what is looked at
-
-    def _want(self, wanted: Wanted) -> None:
-        """Look at something else: the feed answers with a frame."""
-        if wanted == self._wanted:
-            return
-        self._wanted = wanted
-        self._source.want(wanted)
-        if wanted.speed is not None and self._replay is None:
-            self._replay = self.set_interval(TICK, self._play_on)
-        elif wanted.speed is None and self._replay is not None:
-            self._replay.stop()
-            self._replay = None
-
-    def _play_on(self) -> None:
-        wanted, pace = self._wanted, self._frame.facts.step_time
-        if wanted.speed is not None and wanted.at is not None:
-            steps = max(1, round(wanted.speed * TICK / pace)) if pace else wanted.speed
-            self._want(wanted.moved_to(wanted.at + steps, self._frame.newest))
-
-    def action_point(self, which: int) -> None:
-        """Move the crosshair."""
-        self._want(self._wanted.pointed(POINTS[which], self._frame.span, self._frame.newest))
-
-    def action_zoom(self, which: int) -> None:
-        """Closer, or further away."""
-        self._want(self._wanted.zoomed(which == 0, self._frame.span, float(self._frame.last)))
-
-    def on_chart_panel_pointed(self, message: ChartPanel.Pointed) -> None:
-        """The crosshair where the mouse points."""
-        if self._front.PLACE in CHARTED:
-            self._want(replace(self._wanted, cursor=max(1, min(self._frame.newest, message.step))))
-
-    def on_chart_panel_zoomed(self, message: ChartPanel.Zoomed) -> None:
-        """Closer, or further away, around the step under the mouse."""
-        if self._front.PLACE in CHARTED:
-            last = float(self._frame.last)
-            self._want(self._wanted.zoomed(message.closer, self._frame.span, last, message.step))
-
-    def on_chart_panel_dragged(self, message: ChartPanel.Dragged) -> None:
-        """Along the steps with the mouse."""
-        if self._front.PLACE in CHARTED:
-            direction = 1 if message.steps > 0 else -1
-            self._want(self._wanted.shifted(abs(message.steps), self._frame.span, self._frame.newest, direction))
-
-    def action_pan(self, which: int) -> None:
-        """Along the steps."""
-        self._want(self._wanted.panned(-1 if which == 0 else 1, self._frame.span, self._frame.newest))
-
-    def action_whole(self) -> None:
-        """Every step."""
-        self._want(self._wanted.whole())
-
-    def action_follow(self) -> None:
-        """Only the newest steps, or every one."""
-        self._want(self._wanted.followed())
-
-    def action_scrub(self, which: int) -> None:
-        """A little earlier or later."""
-        self._want(self._wanted.scrubbed(-1 if which == 0 else 1, self._frame.span, self._frame.newest))
-
-    def action_jump(self, which: int) -> None:
-        """To what happened before or after."""
-        self._want(self._wanted.jumped(-1 if which == 0 else 1, self._frame.moments, self._frame.newest))
-
-    def action_play(self) -> None:
-        """Let time run, or stand."""
-        self._want(self._wanted.played(self._frame.newest))
-
-    def action_speed(self, which: int) -> None:
-        """Slower or faster."""
-        self._want(self._wanted.faster(-1 if which == 0 else 1))
-
-    def on_scrub_to(self, message: ScrubTo) -> None:
-        """The whole panel as it was then."""
-        self._want(self._wanted.moved_to(message.step, self._frame.newest))
 
     # ------------------------------------------------------------------ where one is
 
@@ -259,7 +158,7 @@ class Tuimon(App[str]):
         if nearer is not None and self._front.PLACE in CHARTED:
             self._want(nearer)
         else:
-            await self._go("overview")
+            await self._go("overview" if self._front is not self._overview else self._home)
 
     def on_open_run(self, message: OpenRun) -> None:
         """Another run, from its present on."""
@@ -267,8 +166,7 @@ class Tuimon(App[str]):
             return
         name, feed = self._opener(message.path)
         self._source.close()
-        self._owner = False   # whoever started this viewer owns the run it was started for
-        self._asks = {}
+        self._asks = {place: ask for place, ask in self._asks.items() if place == self._home}
         self._want(replace(Wanted(place=self._wanted.place)))
         self._frame = empty_frame(name, "waiting for the run to be read")
         self._source = self._fed(feed)
@@ -319,7 +217,7 @@ class Tuimon(App[str]):
 
     def action_leave(self) -> None:
         """Detach; the owner of a live run is asked first."""
-        if not self._owner or not self._frame.is_live:
+        if not self._owner():
             self.exit(LEAVE)
         elif not isinstance(self.screen, Confirm):
             self.push_screen(ask_to_quit(self._frame, self._ink, self._glyphs), self._left)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tuimon.control.states import LIVE, State
+from tuimon.diagnosis.limits import HEALTHY_UPDATE
 from tuimon.diagnosis.model import SEVERITIES, Badge, Diagnosis, Incident, Severity
 from tuimon.record.metrics import METRICS
 from tuimon.viewer.charts.format import UNKNOWN, duration, size, span
@@ -35,7 +36,7 @@ _OPTIONAL: Final = {"activations"}
 NOTEBOOK_GRADIENT: Final = BandView(0.1, 10, healthy=True, word="healthy 0.1–10",
                                    beyond="danger >10, vanishing <0.1")
 NOTEBOOK_RATIO: Final = BandView(1e-5, 0.1, healthy=True, word="healthy 1e-5–0.1", beyond="too high >0.1")
-UPDATE_BAND: Final = BandView(1e-4, 2e-2, healthy=True, word="healthy 1e-4–2e-2")
+UPDATE_BAND: Final = BandView(*HEALTHY_UPDATE, healthy=True, word=f"healthy {span(*HEALTHY_UPDATE)}")
 _FROM: Final = {"loss": ("loss", "numerics", "generalisation"), "grad_norm": ("gradients", "layers"),
                 "update_ratio": ("updates",), "grad_param_ratio": ("updates",), "throughput": ("throughput",),
                 "step_time": ("throughput",)}

@@ -24,6 +24,7 @@ from tuimon.errors import CommandError, LogError
 from tuimon.record.chunk import Chunk
 from tuimon.record.events import Event, EventReader
 from tuimon.record.history import History, Thin
+from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.record.segments import LogReader, segment_paths
 from tuimon.viewer.charts.axes import XAxis, is_wide
@@ -169,6 +170,11 @@ class Reading:
     def diagnosis(self) -> Diagnosis:
         """What is judged by now."""
         return self._diagnosis
+
+    @property
+    def process(self) -> ProcessIdentity | None:
+        """Who trains, or is about to; None where nobody is known yet."""
+        return self._standing.process
 
     @property
     def story(self) -> Story:

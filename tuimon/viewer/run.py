@@ -12,6 +12,7 @@ from typing import Final
 from tuimon.errors import UsageError
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.views import Rules
+from tuimon.viewer.wanted import Place
 
 NICENESS: Final = 5
 """The viewer steps back behind the training that it watches."""
@@ -30,11 +31,13 @@ def check_terminal(env: Mapping[str, str] | None = None) -> None:
                          "try: tuimon runs, or tuimon demo NAME --headless")
 
 
-def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool = False, end: Callable[[], object] | None = None,
-          mouse: bool | None = None) -> int:
-    """Show a run until the person leaves; the exit status.
+def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bool] = False,
+          end: Callable[[], object] | None = None, mouse: bool | None = None, place: Place = "overview",
+          ask: object = None) -> int:
+    """Show a run until the person leaves; the exit status. It begins at `place`, which is asked `ask`.
 
-    `owner`: leaving a live run asks whether it goes on; "end it" calls `end` after the terminal is itself again.
+    `owner`: leaving a live run asks whether it goes on (of several: whether one does); "end it" calls `end` after the
+    terminal is itself again.
     UsageError where there is no terminal.
     """
     env = os.environ
@@ -56,7 +59,7 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool = False, end: Cal
         return other.name, lambda ready: Feed(other, ready, rules=rules, period=period)
 
     app = Tuimon(run.name, opened(run.path)[1], glyphs=choose(env, sys.stdout.encoding), owner=owner,
-                 guards_terminal=True, opener=opened)
+                 guards_terminal=True, opener=opened, place=place, ask=ask)
     # Mouse motion over charts costs a millisecond of CPU per event on the far side of a link: off there.
     answer = app.run(mouse=not remote if mouse is None else mouse)
     if answer == END and end is not None:

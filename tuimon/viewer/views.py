@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tuimon.control.states import State
 from tuimon.diagnosis.model import Diagnosis, Incident, NotEvaluated, Severity
+from tuimon.diagnosis.proof import CurveView
 from tuimon.viewer.lines import Line, Tone
 from tuimon.viewer.story import EventLine, Overrides, Request, Story
 from tuimon.viewer.wanted import NOW, Wanted
@@ -111,22 +112,6 @@ class HeatView:
     """(m,)"""
     rms: NDArray[Any] | None = field(default=None, compare=False, repr=False)
     """(m, L); NaN where a layer had no gradient."""
-
-
-@dataclass(frozen=True, slots=True)
-class CurveView:
-    """The stretch of a curve that convicts an incident."""
-
-    title: str
-    """What is plotted, in words: "grad norm"."""
-    log: bool
-    first: int
-    """Step at the left end."""
-    last: int
-    """Step at the right end; it grows in steps while the incident is open."""
-    limit: float | None
-    """What the curve crossed; None where the test was not about a point of this curve."""
-    columns: Thin = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from typing import Final, Literal
 import numpy as np
 from rich.cells import cell_len
 
-from tuimon.viewer.charts.axes import LABEL, XAxis, YAxis
+from tuimon.viewer.charts.axes import LABEL, XAxis, YAxis, columns_of
 from tuimon.viewer.charts.format import size
 from tuimon.viewer.charts.picture import Canvas, Ground, Picture, Role
-from tuimon.viewer.charts.raster import TALL, WIDE, Raster, columns_of, rasterise
+from tuimon.viewer.charts.raster import TALL, WIDE, Raster, rasterise
 from tuimon.viewer.charts.raster import glyphs as glyph_cells
 from tuimon.viewer.charts.series import Floats, Series
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet, State
@@ -338,7 +338,7 @@ _BAND_ROLE: Final[Mapping[Ground, Role]] = {"none": "axis", "usual": "band-usual
 def _labels(place: Area, y: YAxis, *, in_bytes: bool) -> dict[int, str]:
     """Row -> label of the y axis."""
     labels: dict[int, str] = {}
-    for tick in y.ticks(max(2, place.height * 2 // 3)):
+    for tick in y.ticks(max(2, min(place.height * 2 // 3, 4 + place.height // 8))):
         row = round((y.high - tick.at) / (y.high - y.low) * (TALL * place.height - 1)) // TALL
         words = size(10.0 ** tick.at if y.log else tick.at) if in_bytes else tick.label
         labels.setdefault(min(place.height - 1, max(0, row)), words)

@@ -39,6 +39,12 @@ PLACES: Final[dict[Place, PlaceInfo]] = {
                   "tuimon.viewer.places.layers.detail:LayersDetail"),
         PlaceInfo("loss", "loss", "the curve read: law, forecast, changes, what both analysers say",
                   "tuimon.viewer.places.loss.screen:LossScreen", "tuimon.viewer.places.loss.detail:LossDetail"),
+        PlaceInfo("gallery", "gallery", "several runs side by side",
+                  "tuimon.viewer.places.gallery.screen:GalleryScreen",
+                  "tuimon.viewer.places.gallery.detail:GalleryDetail"),
+        PlaceInfo("system", "system", "processor, memory, disk, GPU; where the time of a step goes",
+                  "tuimon.viewer.places.system.screen:SystemScreen",
+                  "tuimon.viewer.places.system.detail:SystemDetail"),
     )
 }
 
