@@ -11,10 +11,9 @@ from typing import Final
 
 import numpy as np
 
+from tuimon.diagnosis.heat import grouped
 from tuimon.record.chunk import Ints
-from tuimon.viewer.charts.axes import XAxis
-from tuimon.viewer.charts.heat import grouped
-from tuimon.viewer.charts.raster import columns_of
+from tuimon.viewer.charts.axes import XAxis, columns_of
 from tuimon.viewer.places.layers.model import LayersView
 
 TALL: Final = 3

@@ -11,9 +11,9 @@ from tuimon.viewer.places.layers.quantities import QUANTITY, Name, Quantity
 
 if TYPE_CHECKING:
 
+    from tuimon.diagnosis.heat import Ranks
     from tuimon.record.chunk import Bools, Ints, Vectors
     from tuimon.record.history import Thin
-    from tuimon.viewer.charts.heat import Ranks
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from tuimon.diagnosis.activations import DEAD, FLAT, LOUD
-from tuimon.viewer.charts.heat import LEVELS
+from tuimon.diagnosis.heat import LEVELS
 
 Name = Literal[
     "gradient", "update", "weight", "activation_rms", "attention_logit", "attention_entropy", "dead_units",

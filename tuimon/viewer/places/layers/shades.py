@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from tuimon.diagnosis import heat
+from tuimon.diagnosis.heat import BAD, ORDER, Ranks
 from tuimon.record.chunk import Floats, Vectors
-from tuimon.viewer.charts.axes import XAxis
+from tuimon.viewer.charts.axes import XAxis, columns_of
 from tuimon.viewer.charts.format import short
-from tuimon.viewer.charts.heat import BAD, ORDER, Ranks
 from tuimon.viewer.charts.picture import ROLES, Canvas, Role
-from tuimon.viewer.charts.raster import columns_of
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.places.layers.model import Grid
 from tuimon.viewer.places.layers.quantities import Quantity
@@ -41,11 +41,7 @@ def points(glyphs: GlyphSet) -> str:
 def medians(values: Vectors) -> Vectors:
     """(m, L) -> (L,) over what is finite; NaN where nothing is."""
     kept = values[::max(1, -(-len(values) // SAMPLES))] if len(values) else np.full((1, values.shape[1]), np.nan)
-    ordered = np.sort(np.where(np.isfinite(kept), kept, np.nan), axis=0)
-    count = (~np.isnan(ordered)).sum(0)
-    which = np.arange(ordered.shape[1])
-    low, high = ordered[np.maximum(count - 1, 0) // 2, which], ordered[np.minimum(count // 2, len(ordered) - 1), which]
-    return np.asarray((low + high) / 2, np.float32)
+    return np.asarray(heat.medians(np.where(np.isfinite(kept), kept, np.nan)), np.float32)
 
 
 def learned(grid: Grid, before: int | None) -> Vectors:
@@ -104,11 +100,7 @@ def cells(steps: Floats, ranks: Ranks, x: XAxis, width: int) -> Ranks:
     at = at[inside]
     starts = np.flatnonzero(np.concatenate(([True], at[1:] != at[:-1])))
     found[at[starts]] = np.maximum.reduceat(ranks[inside], starts, axis=0)
-    source = np.full(width, -1)
-    source[at[starts]] = at[starts]
-    source = np.maximum.accumulate(source)
-    lately = int(at[-1])
-    return np.asarray(np.where(((source >= 0) & (np.arange(width) <= lately))[:, None], found[source], -1), np.int8)
+    return np.asarray(heat.carried(found.T, at[starts]).T)
 
 
 def paint(canvas: Canvas, left: int, top: int, ranks: Ranks, glyphs: GlyphSet) -> None:
