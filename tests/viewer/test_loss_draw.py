@@ -98,7 +98,7 @@ def test_the_law_lies_over_the_curve_and_its_legend_names_it():
     assert len(roles(picture, "data-3")) > 20
     words = "".join(words for words, _ in draw.legend(what, ASCII))
     assert any(name in words for name in ("power law", "exponential law"))
-    assert "forecast in its 80 % band" in words
+    assert "forecast, 80 % band" in words
     assert "validation" not in words
     assert "law" not in "".join(draw.draw_legend(what, 12, 1, ASCII).lines)
 

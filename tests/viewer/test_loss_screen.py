@@ -17,7 +17,7 @@ async def test_a_shows_the_curve_with_its_law_and_forecast_and_both_readings(siz
         text = await p.until(lambda t: has_charts(t) and "as of step 320" in t)
         for words in ("tuimon", "notebook", "Strong improvement", "exponential law", "validation", "what both say"):
             assert words in text
-        assert size[0] < 100 or "forecast in its 80 % band" in text
+        assert size[0] < 100 or "forecast, 80 % band" in text
         seen = text
         for _ in range(8):
             await p.pilot.press("pagedown")

@@ -131,7 +131,7 @@ def legend(view: LossView, glyphs: GlyphSet) -> list[tuple[str, Role]]:
     if law is not None:
         parts += [(f"   {line}", "data-3"), (f" {_LAWS[law.form]}", "note")]
     if reading.forecast is not None:
-        parts += [(f"   {line}", "data-4"), (" forecast in its 80 % band", "note")]
+        parts += [(f"   {line}", "data-4"), (" forecast, 80 % band", "note")]
     if reading.changes:
         parts += [(f"   {glyphs.onset}", "warning"), (" change", "note")]
     return parts
