@@ -23,14 +23,15 @@ class _Column:
 
     __slots__ = ("_data", "size")
 
-    def __init__(self, dtype: Any) -> None:
-        self._data: NDArray[Any] = np.zeros(1024, dtype)
+    def __init__(self, dtype: Any, width: int | None = None) -> None:
+        """`width`: of rows of so many values instead of single ones."""
+        self._data: NDArray[Any] = np.zeros(1024 if width is None else (16, width), dtype)
         self.size = 0
 
     def extend(self, values: NDArray[Any]) -> None:
         need = self.size + len(values)
         if need > len(self._data):
-            grown = np.zeros(max(need, 2 * len(self._data)), self._data.dtype)
+            grown = np.zeros((max(need, 2 * len(self._data)), *self._data.shape[1:]), self._data.dtype)
             grown[: self.size] = self._data[: self.size]
             self._data = grown
         self._data[self.size:need] = values
@@ -42,6 +43,31 @@ class _Column:
     @property
     def view(self) -> NDArray[Any]:
         return self._data[: self.size]
+
+
+class _TensorColumns:
+    """Per-tensor rows as they grow: a model of 10,000 tensors is not copied whole for every new row."""
+
+    __slots__ = ("_columns", "width")
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self._columns = (_Column(np.int64), _Column(np.float32, width), _Column(np.float32, width),
+                         _Column(np.bool_, width))
+
+    def extend(self, rows: TensorRows) -> None:
+        for column, values in zip(self._columns, (rows.steps, rows.grad, rows.update, rows.grad_seen), strict=True):
+            column.extend(values)
+
+    def until(self, step: int) -> _TensorColumns:
+        """Those up to a step, in memory of their own: whoever holds the rows that were keeps them as they were."""
+        kept = _TensorColumns(self.width)
+        kept.extend(self.rows.between(-1, step))
+        return kept
+
+    @property
+    def rows(self) -> TensorRows:
+        return TensorRows(*(column.view for column in self._columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +166,7 @@ class History:
         self.last_step = 0
         self.last_time = 0.0
         self._tracks: dict[str, _Track] = {}
-        self._tensors: list[TensorRows] = []
+        self._tensors: _TensorColumns | None = None
         self._sampled: list[ProbeRows] = []
         self._marks: list[Mark] = []
 
@@ -155,7 +181,10 @@ class History:
             if len(steps):
                 self._tracks.setdefault(name, _Track()).extend(steps, values)
         if len(chunk.tensors):
-            self._tensors.append(chunk.tensors)
+            width = chunk.tensors.grad.shape[1]
+            if self._tensors is None or self._tensors.width != width:
+                self._tensors = _TensorColumns(width)   # another table: what was of the old one is of no use
+            self._tensors.extend(chunk.tensors)
         if len(chunk.probes):
             self._sampled.append(chunk.probes)
         if len(chunk):
@@ -166,7 +195,7 @@ class History:
             return
         for track in self._tracks.values():
             track.cut(after)
-        self._tensors = [t for t in (t.between(-1, after) for t in self._tensors) if len(t)]
+        self._tensors = None if self._tensors is None else self._tensors.until(after)
         self._sampled = [p for p in (p.between(-1, after) for p in self._sampled) if len(p)]
         self._marks = [m for m in self._marks if m.step <= after]
         self.last_step = after
@@ -201,10 +230,9 @@ class History:
 
     def tensor_rows(self) -> TensorRows:
         """All per-tensor rows."""
-        if not self._tensors:
+        if self._tensors is None:
             return TensorRows.empty(len(self.table) if self.table else 0)
-        self._tensors = [TensorRows.join(self._tensors)]
-        return self._tensors[0]
+        return self._tensors.rows
 
     def probe_rows(self) -> ProbeRows:
         """All probe rows of the newest probe table; what an attempt with other probes measured is left out."""

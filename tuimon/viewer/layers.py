@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.record.history import History
+from tuimon.record.layered import LayerGroups
 from tuimon.record.tensors import TensorTable
 from tuimon.viewer.charts.format import number
 from tuimon.viewer.text import clean
@@ -27,22 +28,28 @@ class LayerStrip:
     names: tuple[str, ...] = ()
     steps: NDArray[np.int64] | None = None
     rms: NDArray[np.float32] | None = None
+    groups: LayerGroups | None = None
+    """Known from the first row on."""
 
     def update(self, history: History) -> None:
         """Take in the rows that are new; all of them again where a resumed run superseded some."""
         if self.table is None:
             return
         rows = history.tensor_rows()
-        if self.steps is not None and self.rms is not None and len(self.steps) and len(rows):
-            known = len(self.steps)
-            if len(rows) >= known and rows.steps[known - 1] == self.steps[-1]:
+        steps, rms = self.steps, self.rms
+        if self.groups is not None and steps is not None and rms is not None and len(steps) and len(rows):
+            known = len(steps)
+            if len(rows) >= known and rows.steps[known - 1] == steps[-1]:
                 if len(rows) == known:
                     return
-                _, steps, rms = self.table.layer_grad_rms(rows.between(int(self.steps[-1]), 1 << 62))
-                self.steps, self.rms = np.concatenate((self.steps, steps)), np.concatenate((self.rms, rms))
+                new = rows.between(int(steps[-1]), 1 << 62)
+                self.steps = np.concatenate((steps, new.steps))
+                self.rms = np.concatenate((rms, self.groups.grad_rms(new)[0]))
                 return
-        names, self.steps, self.rms = self.table.layer_grad_rms(rows)
-        self.names = tuple(clean(name, 60) for name in names)
+        if self.groups is None:
+            self.groups = LayerGroups.of(self.table)
+            self.names = tuple(clean(name, 60) for name in self.groups.names)
+        self.steps, self.rms = rows.steps, self.groups.grad_rms(rows)[0]
 
     def index(self, layer: str | None) -> int | None:
         """The row of a layer, or of the one that a module is part of; None where there is none."""
