@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.viewer.arrange import paint, put_lines
-from tuimon.viewer.charts.picture import Canvas
+from tuimon.viewer.charts.picture import GROUNDS, ROLES, Canvas
 from tuimon.viewer.first import empty_frame
 from tuimon.viewer.frame import build_frame
 from tuimon.viewer.glyphs import ASCII, BRAILLE
@@ -35,6 +35,10 @@ def test_wide_and_empty_characters_fill_the_row_exactly(texts, width):
     put_lines(canvas, [line], 0, 0, width, 1, BRAILLE)
     painted = paint([line], width, 1, BRAILLE)
     assert painted.lines == canvas.picture().lines
+
+
+def test_a_look_is_a_byte():
+    assert len(ROLES) * len(GROUNDS) <= 256
 
 
 @pytest.mark.parametrize("awaited", ["waiting for the run to be read", "x"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from rich.cells import cell_len
@@ -72,7 +73,7 @@ def put_lines(canvas: Canvas, lines: Sequence[Line], at_x: int, at_y: int, width
 
 
 def _length(line: Iterable[Span]) -> int:
-    return sum(cell_len(span.text) for span in line)
+    return sum([len(text) if text.isascii() else cell_len(text) for text, _ in line])
 
 
 def wrap(line: Line, width: int) -> list[Line]:
@@ -194,11 +195,16 @@ def footer_keys(frame: Frame, width: int, height: int, *, place: Place = "overvi
     del height
     if frame.flash:
         return [(Span(f" {frame.flash}", "warning"),)]
-    entries = list(footer(frame, place))
+    return [_fitting(footer(frame, place), width)]
+
+
+@lru_cache(maxsize=64)
+def _fitting(known: tuple[tuple[int, Line], ...], width: int) -> Line:
+    entries = list(known)
     while len(entries) > 1 and _length(_keys(entries)) > width:
         lightest = min(weight for weight, _ in entries)
         del entries[max(i for i, (weight, _) in enumerate(entries) if weight == lightest)]
-    return [_keys(entries)]
+    return _keys(entries)
 
 
 def _keys(entries: Sequence[tuple[int, Line]]) -> Line:
