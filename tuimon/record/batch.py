@@ -7,7 +7,6 @@ together 1. Frames of the same shape lie in memory like the records of a table, 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,9 +47,8 @@ class _Table:
         return self.columns[name], self.present[name]
 
 
-def decode_many(data: bytes, starts: Sequence[int], ends: Sequence[int]) -> Rows:
-    """The rows of ROWS payloads that lie in `data`; a frame that contradicts itself costs its own rows."""
-    begin, end = np.asarray(starts, np.int64), np.asarray(ends, np.int64)
+def decode_many(data: bytes, begin: Ints, end: Ints) -> Rows:
+    """The rows of ROWS payloads, both (f,), that lie in `data`; one that contradicts itself costs its own rows."""
     raw = np.frombuffer(data, np.uint8)
     counts = np.zeros(len(begin), np.int64)
     readable = end - begin >= 6

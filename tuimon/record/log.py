@@ -39,6 +39,9 @@ MAX_PAYLOAD: Final = 64 << 20
 _HEADER: Final = struct.Struct("<4sBxHIIQ")
 _COVERED: Final = struct.Struct("<BxHIQ")
 HEADER_BYTES: Final = _HEADER.size
+HEADER: Final = np.dtype([("magic", "S4"), ("kind", "u1"), ("zero", "u1"), ("version", "<u2"), ("length", "<u4"),
+                          ("crc", "<u4"), ("sequence", "<u8")])
+"""The head of a frame, for many at once."""
 _CODES: Final[dict[str, int]] = {name: i for i, name in enumerate(METRICS)}
 _NAMES: Final[tuple[str, ...]] = tuple(METRICS)
 _CUSTOM: Final = 255
@@ -179,16 +182,16 @@ def frames(data: bytes | memoryview) -> Iterator[Frame | int]:
 
 
 def spans(data: bytes | memoryview) -> Iterator[Span | int]:
-    """As `frames`, saying only where they lie: a log may hold a frame for each step."""
-    view = memoryview(data)
-    raw = bytes(data) if not isinstance(data, bytes) else data
-    at, end = 0, len(raw)
+    """As `frames`, saying only where they lie."""
+    view, raw = memoryview(data), b""
+    at, end = 0, len(data)
     while at + HEADER_BYTES <= end:
         span = _span_at(view, at, end)
         if span is not None:
             yield span
             at = span[3]
             continue
+        raw = raw or bytes(data)
         found = _next_intact(view, raw, at + 1)
         if found < 0:
             return

@@ -13,11 +13,13 @@ import numpy as np
 
 from tuimon.record import log
 from tuimon.record.batch import decode_many
+from tuimon.record.chains import Chain, chains
 from tuimon.record.chunk import Bools, Chunk, Ints, Mark, ProbeRows, TensorRows
 from tuimon.record.places import Places
 
 READ_BYTES: Final = 8 << 20
 """Read in one poll, so that opening a long run shows progress; what is decoded of it still fits a processor's cache."""
+_NONE: Final = np.zeros(0, np.int64)
 _NAME: Final = re.compile(r"^r(\d+)-(\d{3,})\.tlog$")
 
 
@@ -77,10 +79,8 @@ class _Stretch:
     tensors: list[TensorRows] = field(default_factory=list)
     probes: list[ProbeRows] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    """Payloads of frames of rows that are still to be decoded: where they begin ..."""
-    ends: list[int] = field(default_factory=list)
-    """... and end."""
+    waiting: list[Chain] = field(default_factory=list)
+    """Frames of rows that are still to be decoded."""
 
     def chunk(self) -> Chunk:
         if len(self.blocks) == 1:
@@ -165,31 +165,43 @@ class LogReader:
         if data is None:
             return 0
         consumed = 0
-        for found in log.spans(data):
+        for found in chains(data):
             if isinstance(found, int):
                 self.damaged += 1
                 consumed += found
                 continue
-            kind, _, start, consumed = found
-            if kind == log.ROWS:
-                stretch.starts.append(start)
-                stretch.ends.append(consumed)
-                continue
-            try:
-                self._take(kind, data, memoryview(data)[start:consumed], done, stretch)
-            except ValueError:
-                self.damaged += 1
+            self._chain(found, data, done, stretch)
+            consumed = int(found.ends[-1])
         self._decode(data, stretch)
         if consumed == 0 and data and not is_last:
             self.damaged += 1  # the torn end of a closed segment
         self._offset += consumed
         return consumed
 
+    def _chain(self, chain: Chain, data: bytes, done: list[Chunk], stretch: _Stretch) -> None:
+        """Take in frames, in order; those of rows wait, to be decoded together."""
+        view, at = memoryview(data), 0
+        rows = chain.kinds == log.ROWS
+        for i in np.flatnonzero(~rows).tolist():
+            kind = int(chain.kinds[i])
+            if kind == log.HEAD:
+                stretch.waiting.append(chain.where(rows, at, i))
+                self._decode(data, stretch)
+                at = i
+            try:
+                self._take(kind, view[chain.starts[i]:chain.ends[i]], done, stretch)
+            except ValueError:
+                self.damaged += 1
+        stretch.waiting.append(chain.where(rows, at, len(rows)))
+
     def _decode(self, data: bytes, stretch: _Stretch) -> None:
-        """Take in the frames of rows that were found, all at once."""
-        if not stretch.starts:
+        """Take in the frames of rows that were found."""
+        starts = np.concatenate([c.starts for c in stretch.waiting]) if stretch.waiting else _NONE
+        ends = np.concatenate([c.ends for c in stretch.waiting]) if stretch.waiting else _NONE
+        stretch.waiting = []
+        if not len(starts):
             return
-        rows = decode_many(data, stretch.starts, stretch.ends)
+        rows = decode_many(data, starts, ends)
         self.damaged += rows.damaged
         fresh, block, frame = increasing(rows.block.steps, self._last_step), rows.block, rows.frame
         if not fresh.all():
@@ -197,21 +209,19 @@ class LogReader:
             block, frame = block.where(fresh), frame[fresh]
         if len(block.steps):
             if self._places is not None:
-                self._note(stretch, block.steps, frame)
+                after = np.searchsorted(frame, np.arange(len(starts)), "right")
+                self._note(starts, ends, np.concatenate(([self._last_step], block.steps))[after])
             self._last_step = int(block.steps[-1])
             stretch.blocks.append(block)
-        stretch.starts, stretch.ends = [], []
 
-    def _note(self, stretch: _Stretch, steps: Ints, frame: Ints) -> None:
+    def _note(self, starts: Ints, ends: Ints, last: Ints) -> None:
+        """Remember where rows lie: payloads of frames, and the last step known after each; all (f,)."""
         assert self._places is not None
         assert self._current is not None
-        last = np.concatenate(([self._last_step], steps))[np.searchsorted(frame, np.arange(len(stretch.starts)), "right")]
-        self._places.add(
-            segment_number(self._current.name), np.array(stretch.starts) - log.HEADER_BYTES + self._offset,
-            np.array(stretch.ends) + self._offset, self._last_step, last,
-        )
+        begin = starts - log.HEADER_BYTES + self._offset
+        self._places.add(segment_number(self._current.name), begin, ends + self._offset, self._last_step, last)
 
-    def _take(self, kind: int, data: bytes, payload: memoryview, done: list[Chunk], stretch: _Stretch) -> None:
+    def _take(self, kind: int, payload: memoryview, done: list[Chunk], stretch: _Stretch) -> None:
         if kind == log.TENSORS:
             rows = log.decode_tensors(payload)
             if rows.grad.shape[1] != self._tensors:
@@ -232,7 +242,6 @@ class LogReader:
         elif kind == log.GAP:
             self.gaps.append(log.decode_json(payload))
         elif kind == log.HEAD:
-            self._decode(data, stretch)
             self._begin(log.decode_json(payload), done, stretch)
 
     def _begin(self, head: dict[str, object], done: list[Chunk], stretch: _Stretch) -> None:
