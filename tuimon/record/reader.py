@@ -161,7 +161,7 @@ class LogReader:
 
     def _read(self, path: Path, budget: int, done: list[Chunk], stretch: _Stretch, *, is_last: bool) -> int:
         """Consume what is complete; bytes consumed. A torn tail is left, unless a newer segment ends all hope."""
-        data = _bytes_at(path, self._offset, max(budget, 1 << 16))
+        data = bytes_at(path, self._offset, max(budget, 1 << 16))
         if data is None:
             return 0
         consumed = 0
@@ -264,7 +264,7 @@ def _order(path: Path) -> int:
     return segment_number(path.name)
 
 
-def _bytes_at(path: Path, offset: int, size: int) -> bytes | None:
+def bytes_at(path: Path, offset: int, size: int) -> bytes | None:
     """About `size` bytes, or the whole of a frame that is longer; None where they cannot be read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
