@@ -132,7 +132,7 @@ class History:
         return Series.empty() if track is None else track.tail(count)
 
     def window(self, name: str, first: int, last: int) -> Series:
-        """All points of one metric between two steps, inclusive. What is not kept is read from the log, however much."""
+        """All points of one metric between two steps, inclusive; what is not kept is read from the log, however much."""
         track = self._tracks.get(name)
         if track is None or last < first:
             return Series.empty()
@@ -154,7 +154,7 @@ class History:
         return float(track.values.view[-1]) if track is not None and track.values.size else None
 
     def tensor_rows(self) -> TensorRows:
-        """Per-tensor rows; with an archive the newest are as they were, and of older ones the greatest of each group."""
+        """Per-tensor rows; with an archive the newest are as they were, of older ones the greatest of each group."""
         rows = self._tensors.rows if self._tensors is not None else None
         return TensorRows.empty(len(self.table) if self.table else 0) if rows is None else rows
 

@@ -16,6 +16,8 @@ from tuimon.record.chunk import Ints
 PAGE_BYTES: Final = 64 << 10
 MOST_PAGES: Final = 1 << 16
 """More are joined in pairs: 2.5 MB at most, 4 GB of log at pages of 64 kB."""
+LARGEST_PAGE: Final = 64 << 20
+"""No segment is longer."""
 _FIELDS: Final = 5
 
 
@@ -86,7 +88,7 @@ class Places:
         return int((table[a:b, 2] - table[a:b, 1]).sum())
 
     def _append(self, *page: int) -> None:
-        if self._count == MOST_PAGES:
+        while self._count >= MOST_PAGES and self.page_bytes < LARGEST_PAGE:
             self._join()
         if self._count == len(self._pages):
             grown = np.zeros((2 * self._count, _FIELDS), np.int64)

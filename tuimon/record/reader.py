@@ -83,10 +83,7 @@ class _Stretch:
     """Frames of rows that are still to be decoded."""
 
     def chunk(self) -> Chunk:
-        if len(self.blocks) == 1:
-            whole = self.blocks[0]
-        else:
-            whole = _joined(self.blocks)
+        whole = self.blocks[0] if len(self.blocks) == 1 else _joined(self.blocks)
         return Chunk(
             whole.steps, whole.times, whole.columns, whole.present, TensorRows.join(self.tensors), tuple(self.marks),
             ProbeRows.join(self.probes),
@@ -107,7 +104,9 @@ def _joined(blocks: list[log.RowBlock]) -> log.RowBlock:
 class LogReader:
     """Follows the segments of one rank. Never raises on damage: counts it and goes on at the next intact frame."""
 
-    def __init__(self, metrics: Path, rank: int = 0, *, start: Place | None = None, places: Places | None = None) -> None:
+    def __init__(
+        self, metrics: Path, rank: int = 0, *, start: Place | None = None, places: Places | None = None,
+    ) -> None:
         """Read from `start` on, else from the beginning. `places` learns where the rows lie."""
         self._metrics, self._rank, self._places = metrics, rank, places
         start = Place() if start is None else start
