@@ -21,8 +21,9 @@ collect_ignore = (
 
 @pytest.fixture(autouse=True)
 def _own_runs(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has its own place for runs."""
+    """Each test has its own places for runs and for what is remembered of them."""
     monkeypatch.setenv("TUIMON_RUNS", str(tmp_path_factory.mktemp("runs")))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 def shared_data() -> Path | None:

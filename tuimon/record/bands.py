@@ -6,7 +6,7 @@ become one, so the whole run is always there at an even resolution.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -41,8 +41,8 @@ class Shape(Protocol[T]):
 class Bands(Generic[T]):
     """Rows of one kind and one width, in order of step."""
 
-    def __init__(self, shape: Shape[T], *, bounded: bool = True) -> None:
-        self._shape, self._bounded = shape, bounded
+    def __init__(self, shape: Shape[T], width: int, *, bounded: bool = True) -> None:
+        self._shape, self.width, self._bounded = shape, width, bounded
         self.most = max(LEAST_ROWS, min(MOST_ROWS, BYTES // max(1, shape.bytes_per_row)))
         """Groups of old rows, at most; as many newest rows are kept as they are."""
         self.stride = 1
@@ -52,6 +52,8 @@ class Bands(Generic[T]):
         self._parts: tuple[Column, ...] | None = None
         self._old = 0
         """Groups at the beginning of the columns; single rows follow."""
+        self.revision = 0
+        """Grows with every change of rows that were there before."""
 
     def __len__(self) -> int:
         return self._parts[0].size if self._parts else 0
@@ -63,10 +65,28 @@ class Bands(Generic[T]):
         for at in range(0, len(parts[0]), most):   # a chunk may hold more than is kept at all
             self._append([part[at:at + most] for part in parts])
 
+    @staticmethod
+    def of(shape: Shape[T], width: int, state: Mapping[str, int], parts: Sequence[NDArray[Any]]) -> Bands[T]:
+        """Rows as `state` told them; ValueError where they do not fit each other."""
+        found = Bands(shape, width)
+        sizes, *columns = parts
+        found.stride, found._old = int(state["stride"]), int(state["old"])
+        fits = len({len(part) for part in columns}) == 1 and len(sizes) == found._old <= len(columns[0])
+        if not fits or found.stride < 1:
+            raise ValueError("rows that do not fit each other")
+        found._sizes, found._parts = Column.of(sizes), tuple(Column.of(part) for part in columns)
+        return found
+
+    def state(self) -> tuple[dict[str, int], list[NDArray[Any]]]:
+        """Everything it holds, as numbers and arrays; `of` is the other way."""
+        parts = [column.view for column in self._parts or ()]
+        return {"stride": self.stride, "old": self._old}, [self._sizes.view, *parts]
+
     def cut(self, after: int) -> None:
         """Forget what lies after a step, and a group that reaches over it."""
         if self._parts is None:
             return
+        self.revision += 1
         size = int(np.searchsorted(self._parts[0].view, after, "right"))
         for column in (*self._parts, self._sizes):
             column.cut(min(size, column.size))
@@ -87,6 +107,7 @@ class Bands(Generic[T]):
 
     def _settle(self) -> None:
         """Make groups of the older half of the single rows, and join groups while they are too many."""
+        self.revision += 1
         size = min(self.stride, self.most)
         count = self.most // size
         self._group(self._old, self._old + count * size, size, np.full(count, size))

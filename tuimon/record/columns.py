@@ -17,6 +17,13 @@ class Column:
         self._data: NDArray[Any] = np.zeros((room, *width), dtype)
         self.size = 0
 
+    @staticmethod
+    def of(values: NDArray[Any]) -> Column:
+        """A column that begins with these, which it may change."""
+        found = Column(values.dtype, values.shape[1:], 0)
+        found._data, found.size = values, len(values)
+        return found
+
     def extend(self, values: NDArray[Any]) -> None:
         """Append along the first axis."""
         need = self.size + len(values)

@@ -6,10 +6,11 @@ whole run (see `track`), and per-tensor and probe rows that get coarser with age
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuimon.record.bands import Bands, ProbeShape, TensorShape
 from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
@@ -53,10 +54,10 @@ class History:
         self.rows = 0
         """Rows taken in so far, superseded ones as well."""
         self._entries, self._archive = tuple(probes), archive
-        self._tracks: dict[str, Track] = {}
+        self.tracks: dict[str, Track] = {}
+        """The metrics; for those who store them."""
         self._tensors: Bands[TensorRows] | None = None
         self._sampled: Bands[ProbeRows] | None = None
-        self._width = -1
         self._marks: list[Mark] = []
 
     def extend(self, chunk: Chunk) -> None:
@@ -68,7 +69,7 @@ class History:
         for name, present in chunk.present.items():
             steps, values = (chunk.steps, chunk.columns[name]) if present.all() else chunk.measured(name)
             if len(steps):
-                self._tracks.setdefault(name, Track()).extend(steps, values, self._most)
+                self.tracks.setdefault(name, Track()).extend(steps, values, self._most)
         if len(chunk.tensors):
             self._take_tensors(chunk.tensors)
         if len(chunk.probes):
@@ -79,27 +80,33 @@ class History:
 
     @property
     def _most(self) -> int | None:
-        return None if self._archive is None else max(LEAST, BLOCKS // max(1, len(self._tracks)))
+        return None if self._archive is None else max(LEAST, BLOCKS // max(1, len(self.tracks)))
 
     def _take_tensors(self, rows: TensorRows) -> None:
-        if self._tensors is None:
-            self._tensors = Bands(TensorShape(rows.grad.shape[1]), bounded=self._archive is not None)
+        """What an attempt with other tensors measured is left out."""
+        width = rows.grad.shape[1]
+        if self._tensors is None or width != self._tensors.width:
+            revision = self.tensor_revision + 1
+            self._tensors = Bands(TensorShape(width), width, bounded=self._archive is not None)
+            self._tensors.revision = revision
         self._tensors.extend(rows)
 
     def _take_probes(self, rows: ProbeRows) -> None:
         """What an attempt with other probes measured is left out."""
         width = rows.values.shape[1]
-        if self._sampled is None or width != self._width:
-            worst = [QUANTITIES[e.quantity].worst if e.quantity in QUANTITIES else "" for e in self._entries]
-            smallest = np.array(worst, np.str_) == "smallest" if len(worst) == width else np.zeros(width, np.bool_)
-            self._sampled = Bands(ProbeShape(smallest), bounded=self._archive is not None)
-            self._width = width
+        if self._sampled is None or width != self._sampled.width:
+            self._sampled = Bands(self._probe_shape(width), width, bounded=self._archive is not None)
         self._sampled.extend(rows)
+
+    def _probe_shape(self, width: int) -> ProbeShape:
+        worst = [QUANTITIES[e.quantity].worst if e.quantity in QUANTITIES else "" for e in self._entries]
+        return ProbeShape(
+            np.array(worst, np.str_) == "smallest" if len(worst) == width else np.zeros(width, np.bool_))
 
     def _supersede(self, after: int) -> None:
         if after >= self.last_step:
             return
-        for name, track in self._tracks.items():
+        for name, track in self.tracks.items():
             track.cut(after, self._fetch(name), self._most)
         for bands in (self._tensors, self._sampled):
             if bands is not None:
@@ -112,9 +119,33 @@ class History:
         return None if archive is None else lambda first, last: archive.window(name, first, last)
 
     @property
+    def tensor_revision(self) -> int:
+        """Grows when per-tensor rows that were handed out before have changed; new ones do not count."""
+        return self._tensors.revision if self._tensors is not None else 0
+
+    def bands(self) -> dict[str, Bands[Any]]:
+        """The rows that are kept within bounds, by kind; for those who store them."""
+        found = {"tensors": self._tensors, "probes": self._sampled}
+        return {kind: bands for kind, bands in found.items() if bands is not None}
+
+    def recall(self, kind: str, state: Mapping[str, int], parts: Sequence[NDArray[Any]]) -> None:
+        """Take in the rows of one kind as they were stored; ValueError where they are none."""
+        width = parts[2].shape[1]
+        if kind == "tensors":
+            self._tensors = Bands.of(TensorShape(width), width, state, parts)
+        elif kind == "probes":
+            self._sampled = Bands.of(self._probe_shape(width), width, state, parts)
+        else:
+            raise ValueError("rows of a kind that is not known")
+
+    def mark(self, marks: Sequence[Mark]) -> None:
+        """Take in marks that were stored."""
+        self._marks += marks
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Metrics that were measured at least once."""
-        return tuple(name for name, track in self._tracks.items() if len(track))
+        return tuple(name for name, track in self.tracks.items() if len(track))
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -123,17 +154,17 @@ class History:
 
     def series(self, name: str) -> Series:
         """All points of one metric that are kept: with an archive the newest; empty where it was never measured."""
-        track = self._tracks.get(name)
+        track = self.tracks.get(name)
         return Series.empty() if track is None else Series(track.steps.view, track.values.view)
 
     def tail(self, name: str, count: int) -> Series:
         """The newest points of one metric, at most `count`."""
-        track = self._tracks.get(name)
+        track = self.tracks.get(name)
         return Series.empty() if track is None else track.tail(count)
 
     def window(self, name: str, first: int, last: int) -> Series:
-        """All points of one metric between two steps, inclusive; what is not kept is read from the log, however much."""
-        track = self._tracks.get(name)
+        """All points of one metric between two steps, inclusive; what is not kept is read from the log, at any cost."""
+        track = self.tracks.get(name)
         if track is None or last < first:
             return Series.empty()
         if self._archive is None or track.holds(first):
@@ -145,16 +176,16 @@ class History:
 
         Where points are not kept any more it may lie a little earlier. None where nothing was measured.
         """
-        track = self._tracks.get(name)
+        track = self.tracks.get(name)
         return None if track is None or not len(track) else track.step_before(step, count)
 
     def value(self, name: str) -> float | None:
         """The last measured value, or None."""
-        track = self._tracks.get(name)
+        track = self.tracks.get(name)
         return float(track.values.view[-1]) if track is not None and track.values.size else None
 
     def tensor_rows(self) -> TensorRows:
-        """Per-tensor rows; with an archive the newest are as they were, of older ones the greatest of each group."""
+        """Per-tensor rows; with an archive the newest as they were, of old ones the greatest of each group."""
         rows = self._tensors.rows if self._tensors is not None else None
         return TensorRows.empty(len(self.table) if self.table else 0) if rows is None else rows
 
@@ -165,7 +196,7 @@ class History:
 
     def thin(self, name: str, first: int, last: int, columns: int) -> Thin:
         """The metric between two steps, inclusive, in at most `columns` columns of equal width in steps."""
-        track = self._tracks.get(name)
+        track = self.tracks.get(name)
         if track is None or last < first or columns < 1:
             return thin(*_EMPTY, first, last, columns)
         begin, end = track.numbers(first, last)

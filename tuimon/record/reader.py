@@ -129,12 +129,14 @@ class LogReader:
             self._probes, self.damaged, self.beat,
         )
 
-    def poll(self, most: int = READ_BYTES) -> list[Chunk]:
+    def poll(self, most: int = READ_BYTES, upto: Place | None = None) -> list[Chunk]:
         """What was added since the last poll, at most about `most` bytes of it; [] where nothing is new.
 
-        A new attempt begins a new chunk, headed by its mark.
+        A new attempt begins a new chunk, headed by its mark. `upto`: as far as another reader of the log has come.
         """
         paths = segment_paths(self._metrics, self._rank)
+        if upto is not None:
+            paths = [p for p in paths if upto.segment and _order(p) <= segment_number(upto.segment)]
         if not paths:
             return []
         if self._current is None:
@@ -144,7 +146,8 @@ class LogReader:
         budget = most
         while budget > 0:
             newer = [p for p in paths if _order(p) > _order(self._current)]
-            read = self._read(self._current, budget, done, stretch, is_last=not newer)
+            room = None if upto is None or newer else upto.offset - self._offset
+            read = self._read(self._current, budget, done, stretch, is_last=not newer, room=room)
             budget -= max(read, 1)
             if read == 0:
                 if not newer:
@@ -158,11 +161,16 @@ class LogReader:
             done.append(stretch.chunk())
             stretch.blocks, stretch.tensors, stretch.probes, stretch.marks = [], [], [], []
 
-    def _read(self, path: Path, budget: int, done: list[Chunk], stretch: _Stretch, *, is_last: bool) -> int:
-        """Consume what is complete; bytes consumed. A torn tail is left, unless a newer segment ends all hope."""
-        data = bytes_at(path, self._offset, max(budget, 1 << 16))
+    def _read(self, path: Path, budget: int, done: list[Chunk], stretch: _Stretch, *, is_last: bool,
+              room: int | None) -> int:
+        """Consume what is complete; bytes consumed. A torn tail is left, unless a newer segment ends all hope.
+
+        `room`: bytes that may be consumed at most.
+        """
+        data = bytes_at(path, self._offset, max(budget, 1 << 16)) if room is None or room > 0 else None
         if data is None:
             return 0
+        data = data if room is None else data[:room]
         consumed = 0
         for found in chains(data):
             if isinstance(found, int):

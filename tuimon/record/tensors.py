@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -27,6 +28,8 @@ class TensorEntry:
         return int(np.prod(self.shape, dtype=np.int64)) if self.shape else 1
 
 
+_AT_ONCE: Final = 1 << 20
+"""Numbers that are looked at together: more leave the processor's cache."""
 _INDEXED = re.compile(r"^(.*?\.\d+)(?:\.|$)")
 
 
@@ -60,15 +63,17 @@ class TensorTable:
 
         NaN where no tensor of the layer had a gradient; inf or NaN propagate where a gradient was non-finite.
         """
-        names: list[str] = []
-        columns: list[Vectors] = []
-        sizes = np.array([e.numel for e in self.entries], np.float64)
-        for name, where in self.layers().items():
-            seen = rows.grad_seen[:, where]
-            squares = np.where(seen, rows.grad[:, where].astype(np.float64) ** 2, 0.0).sum(1)
-            count = (seen * sizes[where]).sum(1)
+        layers = self.layers()
+        order = np.array([i for where in layers.values() for i in where], np.int64)
+        starts = np.cumsum([0, *(len(where) for where in layers.values())])[:-1]
+        sizes = np.array([self.entries[i].numel for i in order.tolist()], np.float64)
+        found = np.zeros((len(rows), len(layers)), np.float32)
+        together = max(1, _AT_ONCE // max(1, len(order)))
+        for at in range(0, len(rows) if layers else 0, together):
+            part = slice(at, at + together)
+            seen = rows.grad_seen[part][:, order]
+            squares = np.where(seen, rows.grad[part][:, order].astype(np.float64) ** 2, 0.0)
+            total, count = np.add.reduceat(squares, starts, axis=1), np.add.reduceat(seen * sizes, starts, axis=1)
             with np.errstate(divide="ignore", invalid="ignore"):
-                columns.append(np.where(count > 0, np.sqrt(squares / count), np.nan).astype(np.float32))
-            names.append(name)
-        stacked = np.stack(columns, 1) if columns else np.zeros((len(rows), 0), np.float32)
-        return names, rows.steps, stacked
+                found[part] = np.where(count > 0, np.sqrt(total / count), np.nan)
+        return list(layers), rows.steps, found

@@ -24,6 +24,8 @@ RADIX: Final = 4
 """Blocks to a block of the next level."""
 KEPT: Final = 1 << 16
 """Newest points that are kept at least, where older ones can be had from the log; twice as many at most."""
+AGAIN: Final = 1024
+"""Points that are fetched again, at least, where a run goes on from before those that are kept."""
 _LEAST: Final = float(np.finfo(np.float32).smallest_subnormal)
 _MOST: Final = float(np.finfo(np.float32).max)
 
@@ -116,28 +118,34 @@ class Track:
 
     def cut(self, after: int, fetch: Fetch | None, most: int | None) -> None:
         """Forget what lies after a step. Points before it that are not kept any more are fetched again."""
-        if self.base == 0 or (self.steps.size and self.steps.view[0] <= after):
-            size = int(np.searchsorted(self.steps.view, after, side="right"))
+        size = int(np.searchsorted(self.steps.view, after, side="right"))
+        if self.base == 0 or size >= AGAIN or (size and fetch is None):
             self.steps.cut(size)
             self.values.cut(size)
             for level in self.levels:
                 level.cut(len(self) // level.points)
             return
-        size, known = 0, -1
-        for level in self.levels:
-            if level.covers(after + 1):
-                blocks = level.count_before(after, "right")
-                size = blocks * level.points
-                known = int(level.ends.view[blocks - level.base - 1]) if blocks > level.base else -1
-                break
+        self._cut_deep(after, fetch, most)
+
+    def _cut_deep(self, after: int, fetch: Fetch | None, most: int | None) -> None:
+        """Cut at a step before those that are kept: to the last block before it, and what follows fetched again."""
+        size = base = 0
+        known = -1
+        level = next((level for level in self.levels if level.covers(after + 1)), None)
+        if level is not None:
+            blocks = level.count_before(after, "right")
+            first = max(level.base + 1 if level.base else 0, blocks - -(-AGAIN // level.points))
+            size, base = blocks * level.points, first * level.points
+            known = int(level.ends.view[first - level.base - 1]) if first else -1
         for level in self.levels:
             level.cut(size // level.points)
+        found = Series.empty() if fetch is None else fetch(known + 1, after)
+        if base + len(found) < size:   # the log does not tell any more what the pyramid stands on
+            base, found = size, Series.empty()
         self.steps.cut(0)
         self.values.cut(0)
-        self.base = size
-        if fetch is not None:
-            found = fetch(known + 1, after)
-            self.extend(found.steps, found.values, most)
+        self.base = base
+        self.extend(found.steps, found.values, most)
 
     @property
     def last_step(self) -> int | None:

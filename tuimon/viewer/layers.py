@@ -27,21 +27,24 @@ class LayerStrip:
     names: tuple[str, ...] = ()
     steps: NDArray[np.int64] | None = None
     rms: NDArray[np.float32] | None = None
+    _revision: int = -1
 
     def update(self, history: History) -> None:
-        """Take in the rows that are new; all of them again where a resumed run superseded some."""
+        """Take in the rows that are new; all of them again where old ones have changed."""
         if self.table is None:
             return
-        rows = history.tensor_rows()
-        if self.steps is not None and self.rms is not None and len(self.steps) and len(rows):
-            known = len(self.steps)
-            if len(rows) >= known and rows.steps[known - 1] == self.steps[-1]:
-                if len(rows) == known:
-                    return
-                _, steps, rms = self.table.layer_grad_rms(rows.between(int(self.steps[-1]), 1 << 62))
+        rows, revision = history.tensor_rows(), history.tensor_revision
+        if rows.grad.shape[1] != len(self.table):
+            return
+        known = 0 if self.steps is None else len(self.steps)
+        if self.steps is not None and self.rms is not None and known and revision == self._revision:
+            if len(rows) > known:
+                _, steps, rms = self.table.layer_grad_rms(rows.since(known))
                 self.steps, self.rms = np.concatenate((self.steps, steps)), np.concatenate((self.rms, rms))
-                return
-        names, self.steps, self.rms = self.table.layer_grad_rms(rows)
+            return
+        self._revision = revision
+        names, steps, self.rms = self.table.layer_grad_rms(rows)
+        self.steps = steps.copy()
         self.names = tuple(clean(name, 60) for name in names)
 
     def index(self, layer: str | None) -> int | None:

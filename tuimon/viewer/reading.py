@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -20,16 +20,18 @@ from tuimon.control.spool import submit
 from tuimon.control.states import LIVE, State, Verb
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.errors import CommandError, LogError
-from tuimon.record.chunk import Chunk
+from tuimon.record.cache import Cache, cache_root
 from tuimon.record.events import EventReader
 from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity, is_alive
+from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import Launch, RunDir, RunInfo
-from tuimon.record.segments import LogReader, segment_paths
 from tuimon.record.status import settled
 from tuimon.viewer.charts.axes import XAxis, is_wide
+from tuimon.viewer.following import Followed
 from tuimon.viewer.frame import build_frame, effective_state
 from tuimon.viewer.incidents import Proofs
+from tuimon.viewer.judging import Judge
 from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.lines import lapse
 from tuimon.viewer.story import Request, Story, tell
@@ -42,19 +44,6 @@ RECENT: Final = 50
 """Steps whose median is the usual step time."""
 ALIVE_EVERY: Final = 1.0
 """Seconds between two looks at the process table."""
-POLLS: Final = 8
-"""Reads of the log in one poll (32 MB each), so that a long run shows its progress while it is read."""
-
-
-class Judge(Protocol):
-    """What `diagnosis.engine.Engine` and `diagnosis.notebook.NotebookEngine` have."""
-
-    def feed(self, chunk: Chunk) -> object:
-        """Judge one more stretch."""
-
-    @property
-    def diagnosis(self) -> Diagnosis:
-        """What has been judged so far."""
 
 
 def judge_for(rules: Rules, info: RunInfo | None) -> Judge:
@@ -72,31 +61,22 @@ def judge_for(rules: Rules, info: RunInfo | None) -> Judge:
     return Engine(context)
 
 
-class Silent:
-    """Takes the judge's place when it had to be switched off."""
-
-    diagnosis = Diagnosis.nothing()
-
-    def feed(self, chunk: Chunk) -> None:
-        """Judge nothing."""
-
-
 class Reading:
     """One run, as far as it has been read."""
 
     def __init__(self, run: RunDir, *, rules: Rules = "tuimon",
-                 judge: Callable[[Rules, RunInfo | None], Judge] = judge_for) -> None:
+                 judge: Callable[[Rules, RunInfo | None], Judge] = judge_for, cache: Cache | None = None) -> None:
         self.run, self.rules = run, rules
+        self._cache = Cache(cache_root()) if cache is None else cache
         self._judge_for = judge
         self._info: RunInfo | None = None
         self._launch: Launch | None = None
         self._events = EventReader(run.events)
         self._story = Story()
-        self._log: LogReader | None = None
+        self._log: Followed | None = None
         self._history = History()
         self._layers = LayerStrip(None)
         self._proofs = Proofs()
-        self._judge: Judge = Silent()
         self._diagnosis = Diagnosis.nothing()
         self._asked: dict[str, Request] = {}
         self._x = XAxis(0, 1)
@@ -170,31 +150,23 @@ class Reading:
             self._fault = str(error)
 
     def _read_log(self, now: float, mono: float) -> bool:
+        first, rows = self._sign is None, 0
         if self._log is None:
             if self._info is None and not segment_paths(self.run.metrics):
                 return False
-            table, probes = (None, ()) if self._info is None else (self._info.table, self._info.probes)
-            self._log, self._layers = LogReader(self.run.metrics), LayerStrip(table)
-            self._history = History(table, probes)
-            self._proofs = Proofs()
-            self._judge = self._judge_for(self.rules, self._info)
-        first, rows = self._sign is None, 0
-        polls = 0
-        while polls < POLLS:
-            chunks = self._log.poll()
-            polls += 1
-            if not chunks:
-                break
-            for chunk in chunks:
-                rows += len(chunk) + len(chunk.marks)
-                self._history.extend(chunk)
-                self._judged(chunk)
-        self.is_behind = polls == POLLS
-        if self._log.beat is not None and self._log.beat.mono != self._beat:
-            self._beat = self._log.beat.mono
-            self._sign = mono - (max(0.0, now - self._log.beat.wall) if first else 0.0)
+            self._log = self._open()
+            rows = self._history.rows   # what an earlier viewer read
+        log = self._log
+        more, is_wiser = log.poll(mono)
+        rows += more
+        self.is_behind, self._diagnosis = log.is_behind, log.diagnosis
+        if log.beat is not None and log.beat.mono != self._beat:
+            self._beat = log.beat.mono
+            self._sign = mono - (max(0.0, now - log.beat.wall) if first else 0.0)
         if not rows:
-            return False
+            if is_wiser:
+                self._proofs.update(self._diagnosis, self._history, self._layers)
+            return is_wiser
         # A clock that jumps must not make data old: after the first look, age counts from when rows arrived.
         behind = max(0.0, now - self._history.last_time) if first or self._fresh is None else 0.0
         self._fresh = mono - behind
@@ -202,13 +174,13 @@ class Reading:
         self._summarise()
         return True
 
-    def _judged(self, chunk: Chunk) -> None:
-        try:
-            self._judge.feed(chunk)
-            self._diagnosis = self._judge.diagnosis
-        except Exception as error:
-            # A faulty rule must not take the charts away.
-            self._judge, self._fault = Silent(), f"diagnosis switched itself off: {clean(repr(error), 120)}"
+    def _open(self) -> Followed:
+        table, probes = (None, ()) if self._info is None else (self._info.table, self._info.probes)
+        self._layers, self._proofs = LayerStrip(table), Proofs()
+        log = Followed(self.run.metrics, table, probes, self._judge_for(self.rules, self._info), rules=self.rules,
+                       cache=self._cache)
+        self._history = log.history
+        return log
 
     def _summarise(self) -> None:
         history = self._history
@@ -220,7 +192,7 @@ class Reading:
         self._wide = frozenset(name for name, thin in self._columns.items() if is_wide(thin.low, thin.high))
         self._layers.update(history)
         self._proofs.update(self._diagnosis, history, self._layers)
-        times = history.series("step_time").values[-RECENT:]
+        times = history.tail("step_time", RECENT).values
         times = times[np.isfinite(times)]
         self._step_time = float(np.median(times)) if len(times) else None
         self._trend = _trend(history)
@@ -277,7 +249,7 @@ class Reading:
 
     def _sources(self, now: float, mono: float) -> Sources:
         info, launch, history = self._info, self._launch, self._history
-        problem = self._fault
+        problem = self._fault or (self._log.fault if self._log is not None else "")
         if not os.path.isdir(self.run.path):
             problem = "the run directory is gone; what was read stays on the screen"
         elif self._log is not None and self._log.damaged:
@@ -297,7 +269,8 @@ class Reading:
             age=mono - self._fresh if self._fresh is not None else 0.0,
             silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,
             trend=self._trend, columns=self._columns, wide=self._wide, last=int(self._x.last),
-            heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
+            heat=self._layers.view(diagnosis), judging=self._log.judging if self._log is not None else "",
+            incidents=self._proofs.views, rules=self.rules,
             revision=self._revision, problem=problem, now=now, console=clean(str(self.run.console), 200))
 
     @property
@@ -308,8 +281,8 @@ class Reading:
 
 def _trend(history: History) -> float | None:
     """Relative change of the loss over 100 steps: medians of the latest tenth and of the tenth before the window."""
-    series = history.series("loss")
-    steps, values = series.steps[-110:], series.values[-110:]
+    series = history.tail("loss", 110)
+    steps, values = series.steps, series.values
     broken = max((m.step for m in history.marks if m.kind in ("rollback", "attempt")), default=0)
     fine = np.isfinite(values) & (steps > broken)   # what was before a rollback says nothing about now
     steps, values = steps[fine], values[fine]
