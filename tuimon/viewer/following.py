@@ -24,11 +24,13 @@ from tuimon.record.probes import ProbeEntry
 from tuimon.record.reader import Beat, Place
 from tuimon.record.recall import Recall, read_anew
 from tuimon.record.tensors import TensorTable
-from tuimon.viewer.judging import AT_ONCE, AT_ONCE_BYTES, Judge, Judging
+from tuimon.viewer.judging import Judge, Judging
 from tuimon.viewer.views import Rules
 
 POLLS: Final = 8
 """Reads of the log in one poll (8 MB each), so that a long run shows its progress while it is read."""
+AT_ONCE: Final = 200_000
+"""Rows in one poll that are judged before anything is drawn; of more, the charts come first."""
 LONG: Final = 200_000
 """Rows of a run that is worth remembering; remembered again when so many more have come ..."""
 AGAIN: Final = 300.0
@@ -68,7 +70,7 @@ class Followed:
                 self.history.extend(chunk)
                 if kept is not None:
                     kept.append(chunk)
-            if kept is not None and (rows > AT_ONCE or polls * 8 << 20 > AT_ONCE_BYTES):
+            if rows > AT_ONCE:
                 kept = None
         self.is_reading = polls == POLLS
         if self.is_reading:

@@ -21,10 +21,6 @@ SLICE: Final = 0.05
 """Seconds that judging may take from one poll while it lags: a key that is pressed meanwhile waits no longer."""
 PORTION: Final = 256 << 10
 """Bytes of log that are judged in one go while it lags: about 30 ms."""
-AT_ONCE: Final = 200_000
-"""Rows in one poll that are judged before anything is drawn; of more, the charts come first."""
-AT_ONCE_BYTES: Final = 64 << 20
-"""The same for what per-tensor rows make long."""
 
 
 class Judge(Protocol):

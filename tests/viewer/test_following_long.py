@@ -1,0 +1,176 @@
+"""A long run: charts first, the judge in slices behind them, and both remembered for the next time."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+import synthetic
+
+from tuimon.diagnosis.context import context_of
+from tuimon.diagnosis.engine import Engine
+from tuimon.diagnosis.model import Diagnosis
+from tuimon.diagnosis.stored import recalled, stored
+from tuimon.record.cache import Cache
+from tuimon.record.segments import LogReader
+from tuimon.viewer import following, judging
+from tuimon.viewer.lines import text_of
+from tuimon.viewer.reading import Reading
+
+
+@pytest.fixture(autouse=True)
+def _short_is_long(monkeypatch):
+    """A few thousand steps are a long run."""
+    monkeypatch.setattr(following, "AT_ONCE", 1000)
+    monkeypatch.setattr(following, "LONG", 1000)
+    monkeypatch.setattr(judging, "SLICE", 0.0)
+    monkeypatch.setattr(judging, "PORTION", 1)
+
+
+def long_run(steps=2500, **options):
+    run = synthetic.Run(total=20_000, **options)
+    run.explodes_at = 1900
+    for _ in range(steps // 500):
+        run.go(500, snapshots=False)
+    return run
+
+
+def said(frame) -> str:
+    return "\n".join(map(text_of, frame.verdict))
+
+
+def judged(run) -> Diagnosis:
+    """What one engine makes of the whole log."""
+    engine, log = Engine(context_of(run.dir.read_info())), LogReader(run.dir.metrics)
+    while chunks := log.poll():
+        for chunk in chunks:
+            engine.feed(chunk)
+    return engine.diagnosis
+
+
+class Watcher:
+    """A viewer that is opened on a run; time goes by between two looks."""
+
+    def __init__(self, run, cache):
+        self.reading = Reading(run.dir, cache=cache)
+        self.mono = itertools.count(1000.0, 1000.0)
+        self.frame = None
+
+    def look(self):
+        self.frame = self.reading.poll(time.time(), next(self.mono)) or self.frame
+        return self.frame
+
+    def until_judged(self):
+        looks = 0
+        while self.reading.is_behind:
+            self.look()
+            looks += 1
+        self.look()
+        return looks
+
+
+def test_charts_come_first_and_the_verdict_says_how_far_it_has_come(tmp_path):
+    run = long_run()
+    watcher = Watcher(run, Cache(tmp_path))
+    frame = watcher.look()
+    assert frame.charts[0].columns.steps[-1] == 2500
+    assert frame.header.step == 2500
+    assert "Not judged to its end yet" in said(frame)
+    assert "of 2,500 steps" in said(frame)
+    assert "Healthy" not in said(frame)
+    assert watcher.until_judged() > 3
+    assert "Exploding gradients" in said(watcher.frame)
+    assert "judged" not in said(watcher.frame)
+    assert watcher.reading._diagnosis == judged(run)
+
+
+def test_what_comes_while_the_judge_lags_is_judged_once_and_in_order(tmp_path):
+    run = long_run()
+    watcher = Watcher(run, Cache(tmp_path))
+    for _ in range(4):
+        run.go(40, snapshots=False)
+        watcher.look()
+        assert watcher.reading.is_behind
+    watcher.until_judged()
+    assert watcher.reading._diagnosis == judged(run)
+    run.go(30, snapshots=False)
+    watcher.look()
+    assert not watcher.reading.is_behind
+    assert watcher.reading._diagnosis == judged(run)
+
+
+def test_an_ordinary_run_is_judged_in_the_poll_that_read_it(tmp_path):
+    run = synthetic.exploding()
+    watcher = Watcher(run, Cache(tmp_path))
+    watcher.look()
+    assert not watcher.reading.is_behind
+    assert watcher.reading._diagnosis == judged(run)
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_was_judged_stands_the_next_time_without_being_judged_again(tmp_path):
+    run, cache = long_run(), Cache(tmp_path)
+    first = Watcher(run, cache)
+    first.look()
+    first.until_judged()
+    again = Watcher(run, cache)
+    frame = again.look()
+    assert not again.reading.is_behind
+    assert again.reading._diagnosis.incidents == judged(run).incidents
+    assert said(frame).splitlines()[0] == said(first.frame).splitlines()[0]
+    assert frame.charts[0].columns.steps.tolist() == first.frame.charts[0].columns.steps.tolist()
+    assert frame.incidents == first.frame.incidents
+
+
+def test_where_a_remembered_run_went_on_the_old_verdict_stands_with_its_step_until_the_new_one_is_there(tmp_path):
+    run, cache = long_run(), Cache(tmp_path)
+    first = Watcher(run, cache)
+    first.look()
+    first.until_judged()
+    run.go(60, snapshots=False)
+    again = Watcher(run, cache)
+    frame = again.look()
+    assert frame.header.step == 2560
+    assert "Exploding gradients" in said(frame)
+    assert "as of step 2,500, judged" in said(frame)
+    again.until_judged()
+    assert "as of step" not in said(again.frame)
+    assert again.reading._diagnosis == judged(run)
+
+
+def test_what_other_rules_judged_does_not_stand(tmp_path, monkeypatch):
+    run, cache = long_run(), Cache(tmp_path)
+    first = Watcher(run, cache)
+    first.look()
+    first.until_judged()
+    monkeypatch.setattr(following, "_fingerprint", lambda: "others")
+    again = Watcher(run, cache)
+    again.look()
+    assert again.reading.is_behind
+    assert again.frame.header.step == 2500
+
+
+def test_a_judge_that_fails_in_the_middle_takes_only_the_verdict_away(tmp_path):
+    class Broken:
+        diagnosis = Diagnosis.nothing()
+
+        def feed(self, chunk):
+            raise ZeroDivisionError
+
+    run = long_run()
+    reading = Reading(run.dir, judge=lambda *_: Broken(), cache=Cache(tmp_path))
+    frame = reading.poll(time.time(), 1000.0)
+    while reading.is_behind:
+        frame = reading.poll(time.time(), 1000.0) or frame
+    assert "diagnosis switched itself off" in frame.problem
+    assert frame.charts[0].columns.steps[-1] == 2500
+
+
+def test_a_diagnosis_comes_back_as_it_was():
+    found = judged(long_run(2000))
+    assert found.incidents
+    assert found.usual
+    assert recalled(stored(found)) == found
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        recalled({**stored(found), "incidents": [{"severity": "absurd"}]})
