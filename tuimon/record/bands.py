@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tuimon.record.chunk import Bools, Ints, ProbeRows, TensorRows
 from tuimon.record.columns import Column
 
-BYTES: Final = 24 << 20
-"""What the rows of one kind may take, about."""
+BYTES: Final = 36 << 20
+"""What the rows of one kind may take, about; at most three times `most` of them are kept."""
 MOST_ROWS: Final = 4096
 LEAST_ROWS: Final = 64
 
@@ -34,8 +34,8 @@ class Shape(Protocol[T]):
     def rows(self, parts: Sequence[NDArray[Any]]) -> T:
         """The other way."""
 
-    def worst(self, parts: Sequence[NDArray[Any]], starts: Ints) -> tuple[NDArray[Any], ...]:
-        """The arrays but the steps, of groups of rows that begin at `starts`."""
+    def worst(self, parts: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+        """The arrays but the steps, each (g, r, width), of g groups of r rows."""
 
 
 class Bands(Generic[T]):
@@ -43,7 +43,7 @@ class Bands(Generic[T]):
 
     def __init__(self, shape: Shape[T], width: int, *, bounded: bool = True) -> None:
         self._shape, self.width, self._bounded = shape, width, bounded
-        self.most = max(LEAST_ROWS, min(MOST_ROWS, BYTES // max(1, shape.bytes_per_row)))
+        self.most = max(LEAST_ROWS, min(MOST_ROWS, BYTES // (3 * max(1, shape.bytes_per_row))))
         """Groups of old rows, at most; as many newest rows are kept as they are."""
         self.stride = 1
         """Rows in a group, at most."""
@@ -128,10 +128,9 @@ class Bands(Generic[T]):
     def _group(self, first: int, end: int, size: int, sizes: Ints) -> None:
         """Replace the rows first..end-1 by groups of `size` of them, which stand for `sizes` rows."""
         assert self._parts is not None
-        starts = np.arange(0, end - first, size)
         views = [column.view for column in self._parts]
-        inner = [view[first:end] for view in views]
-        grouped = (inner[0][size - 1::size], *self._shape.worst(inner[1:], starts))
+        steps, *inner = (view[first:end] for view in views)
+        grouped = (steps[size - 1::size], *self._shape.worst([v.reshape(-1, size, v.shape[1]) for v in inner]))
         for column, view, group in zip(self._parts, views, grouped, strict=True):
             _replace(column, view, first, end, group)
         _replace(self._sizes, self._sizes.view, first, end, sizes)
@@ -158,13 +157,12 @@ class TensorShape:
         """The other way."""
         return TensorRows(*parts)
 
-    def worst(self, parts: Sequence[NDArray[Any]], starts: Ints) -> tuple[NDArray[Any], ...]:
+    def worst(self, parts: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
         """The greatest of each tensor over those rows in which it had a gradient."""
         grad, update, seen = parts
-        bad = seen & np.isnan(grad)
-        greatest = np.fmax.reduceat(np.where(seen, grad, np.nan), starts, axis=0)
-        greatest[np.logical_or.reduceat(bad, starts, axis=0)] = np.nan
-        return greatest, np.fmax.reduceat(update, starts, axis=0), np.logical_or.reduceat(seen, starts, axis=0)
+        greatest = np.fmax.reduce(np.where(seen, grad, np.nan), axis=1)
+        greatest[(seen & np.isnan(grad)).any(1)] = np.nan
+        return greatest, np.fmax.reduce(update, axis=1), np.logical_or.reduce(seen, axis=1)
 
 
 class ProbeShape:
@@ -182,11 +180,11 @@ class ProbeShape:
         """The other way."""
         return ProbeRows(*parts)
 
-    def worst(self, parts: Sequence[NDArray[Any]], starts: Ints) -> tuple[NDArray[Any], ...]:
+    def worst(self, parts: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
         """The worst of each probe over those rows in which it measured; NaN counts as worst."""
         values, seen = parts
         sign = self._sign
-        bad = np.logical_or.reduceat(seen & np.isnan(values), starts, axis=0)
-        worst = np.fmax.reduceat(np.where(seen, values * sign, np.nan), starts, axis=0) * sign
-        there = np.logical_or.reduceat(seen, starts, axis=0)
+        bad = (seen & np.isnan(values)).any(1)
+        worst = np.fmax.reduce(np.where(seen, values * sign, np.nan), axis=1) * sign
+        there = np.logical_or.reduce(seen, axis=1)
         return np.where(bad | ~there, np.nan, worst), there

@@ -31,6 +31,8 @@ POLLS: Final = 8
 """Reads of the log in one poll (8 MB each), so that a long run shows its progress while it is read."""
 AT_ONCE: Final = 200_000
 """Rows in one poll that are judged before anything is drawn; of more, the charts come first."""
+AT_ONCE_TENSORS: Final = 4 << 20
+"""The same for gradient norms of tensors: a run of thousands of tensors is long after a few hundred steps."""
 LONG: Final = 200_000
 """Rows of a run that is worth remembering; remembered again when so many more have come ..."""
 AGAIN: Final = 300.0
@@ -59,7 +61,7 @@ class Followed:
         """Read and judge what is new: rows and marks that came, and whether the judge knows more."""
         log, start = self._read.log, self._read.log.place
         kept: list[Chunk] | None = []
-        rows = polls = 0
+        rows = tensors = polls = 0
         while polls < POLLS:
             chunks = log.poll()
             polls += 1
@@ -67,10 +69,11 @@ class Followed:
                 break
             for chunk in chunks:
                 rows += len(chunk) + len(chunk.marks)
+                tensors += chunk.tensors.grad.size
                 self.history.extend(chunk)
                 if kept is not None:
                     kept.append(chunk)
-            if rows > AT_ONCE:
+            if rows > AT_ONCE or tensors > AT_ONCE_TENSORS:
                 kept = None
         self.is_reading = polls == POLLS
         if self.is_reading:
