@@ -9,7 +9,8 @@ import pytest
 
 from tuimon.control.commands import Command, check
 from tuimon.control.states import STATES, Refuse, outcome
-from tuimon.viewer.actions import ACTIONS, actions_at, actions_markdown, find, footer
+from tuimon.viewer.actions import ACTIONS, actions_at, actions_markdown, find
+from tuimon.viewer.arrange import footer_keys
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.story import Overrides
@@ -71,7 +72,7 @@ def test_a_rescue_under_way_is_not_asked_for_again():
     assert find("rescue").refusal(frame(rescuing=True)) == "a rescue is under way"
 
 
-@pytest.mark.parametrize("place", ["charts", "incidents"])
+@pytest.mark.parametrize("place", ["overview", "incidents"])
 def test_no_key_is_bound_twice_on_a_screen_and_names_are_unique(place):
     keys = [key for action in actions_at(place) for key in action.keys]
     assert len(keys) == len(set(keys))
@@ -80,11 +81,15 @@ def test_no_key_is_bound_twice_on_a_screen_and_names_are_unique(place):
 
 def test_a_run_that_stands_offers_its_end_even_on_a_narrow_screen():
     def narrow(state):
-        return [text_of(entry) for entry in footer(frame(state), wide=False)]
+        return text_of(footer_keys(frame(state), 80, 1)[0])
 
     assert "k end" in narrow("held")
     assert "k end" not in narrow("running")
     assert "space go on" in narrow("paused")
+    for width in (40, 60, 80, 120):
+        line = text_of(footer_keys(frame("running"), width, 1)[0])
+        assert len(line) <= width
+        assert line.endswith("? help  q quit")
 
 
 def test_the_markdown_table_has_every_key():

@@ -251,18 +251,87 @@ async def test_an_ascii_terminal_gets_ascii_only():
         assert text.isascii(), {c for c in text if not c.isascii()}
 
 
-async def test_digits_choose_and_enlarge_a_chart_and_y_turns_its_axis():
+async def test_digits_show_and_hide_panels_enter_enlarges_one_and_y_turns_its_axis():
     async with panel(synthetic.exploding()) as p:
         await p.until(lambda t: "grad norm · log" in t and has_charts(t))
-        await p.pilot.press("2", "2")
-        text = await p.until(lambda t: "learning rate ─" not in t)
+        await p.pilot.press("4", "7")
+        text = await p.until(lambda t: "learning rate ─" not in t and "layers ·" not in t)
+        assert "update ratio" in text
+        await p.pilot.press("4", "7", "tab", "enter")
+        text = await p.until(lambda t: "learning rate ─" not in t and "loss ·" not in t)
         assert "grad norm · log" in text
         await p.pilot.press("y")
         await p.until(lambda t: "grad norm" in t and "grad norm · log" not in t)
         await p.pilot.press("plus")
         await p.until("smooth 0.6")
-        await p.pilot.press("minus", "2")
-        await p.until("learning rate")
+        await p.pilot.press("minus", "escape")
+        await p.until("learning rate ─")
+
+
+@pytest.mark.parametrize(("size", "charts"), [((120, 40), 4), ((200, 60), 6), ((250, 70), 6)])
+async def test_a_larger_terminal_shows_more_and_every_panel_hidden_leaves_the_verdict(size, charts):
+    titles = ("loss · val", "grad norm · log ─", "update ratio · log ─", "learning rate ─", "throughput ─", "memory ─")
+    async with panel(synthetic.exploding(), size) as p:
+        await p.until(lambda t: has_charts(t) and sum(title in t for title in titles) == charts)
+        for digit in "1234567"[:charts]:
+            await p.pilot.press(digit)
+        await p.pilot.press("7")
+        text = await p.until(lambda t: not any(title in t for title in titles) and "layers ·" not in t)
+        assert "Exploding gradients" in text
+
+
+async def test_the_crosshair_reads_every_chart_at_the_same_step_and_escape_takes_it_away():
+    run = synthetic.exploding()
+    async with panel(run) as p:
+        await p.until(lambda t: "352 ✖" in t and has_charts(t))
+        await p.pilot.press("left", "left", "shift+left")
+        text = await p.until(" at 227 ─")
+        assert len(re.findall(r" at 227[ ,]", text)) == 4
+        await p.pilot.press("escape")
+        await p.until("352 ✖")
+
+
+async def test_zoom_shows_fewer_steps_in_every_chart_until_all_are_wanted_again():
+    async with panel(synthetic.healthy(800, total=900)) as p:
+        await p.until(lambda t: has_charts(t) and "800" in t)
+        await p.pilot.press("z", "z")
+        text = await p.until(lambda t: not re.search(r"^│ +0 ", t, re.MULTILINE) and "700" in t)
+        assert "700" in text
+        await p.pilot.press("0")
+        await p.until(lambda t: re.search(r"│ +0  ", t))
+        await p.pilot.press("f")
+        await p.until("650")
+
+
+async def test_back_in_time_the_whole_panel_is_as_it_was_and_keys_still_act_on_the_run_as_it_is():
+    run = synthetic.rescued()
+    async with panel(run) as p:
+        await p.until("Healthy again")
+        await p.pilot.press("left_curly_bracket")
+        for _ in range(12):
+            if "Exploding gradients" in p.text:
+                break
+            await p.pilot.press("left_curly_bracket")
+            await p.pilot.pause(0.05)
+        text = await p.until(lambda t: "◂ the past" in t and "Exploding gradients" in t)
+        assert "the rescue at 260" not in text
+        await p.pilot.press("x")
+        await p.until("now at step 340")
+        await p.pilot.press("escape", "escape")
+        text = await p.until("Healthy again")
+        assert "the past" not in text
+
+
+async def test_a_finished_run_is_replayed_from_its_first_step_faster_on_demand_to_its_end():
+    async with panel(synthetic.healthy(step_time=2.0).end()) as p:
+        await p.until("Finished")
+        await p.pilot.press("p")
+        text = await p.until("▸ replay 10x")
+        assert "Finished" not in text
+        for _ in range(8):
+            await p.pilot.press("greater_than_sign")
+        await p.until(lambda t: "▸ replay 1000x" in t or "Finished" in t)
+        await p.until("Finished")
 
 
 async def test_a_small_screen_shows_the_chart_that_the_verdict_is_about_until_another_is_chosen():
@@ -307,17 +376,22 @@ async def test_a_demo_that_has_ended_is_left_without_a_question():
         assert p.app.return_value == "leave"
 
 
-async def test_help_lists_every_key_of_the_screen():
+@pytest.mark.parametrize("size", [(40, 10), (80, 24), (120, 40), (200, 60)])
+async def test_help_lists_every_key_of_the_screen_on_as_many_pages_as_it_takes(size):
     from tuimon.viewer.actions import actions_at
 
-    async with panel(synthetic.healthy()) as p:
-        await p.until("Healthy")
+    async with panel(synthetic.healthy(), size) as p:
+        await p.until("ealthy")
         await p.pilot.press("question_mark")
-        text = await p.until("onset of an incident")
-        for action in actions_at("charts"):
-            assert action.help in text
+        seen = await p.until("q back")
+        for _ in range(20):
+            await p.pilot.press("pagedown")
+            seen += p.text
+        for action in actions_at("overview"):
+            assert action.help[:22] in seen
+        assert "onset of an incident" in seen
         await p.pilot.press("escape")
-        await p.until(lambda t: "onset of an incident" not in t)
+        await p.until(lambda t: "q back" not in t)
 
 
 async def test_the_panel_leaves_within_two_seconds_with_its_feed():
@@ -361,7 +435,7 @@ async def test_a_loss_that_spans_decades_turns_its_own_axis_and_y_has_the_last_w
         for loss in (8.0, 130.0, 90.0, 3.0):
             run.values(loss=loss, grad_norm=1.0, update_ratio=1e-3, lr=3e-4)
         await p.until("loss · log")
-        await p.pilot.press("1", "y")
+        await p.pilot.press("tab", "y")
         await p.until(lambda text: "loss · log" not in text)
         run.values(loss=900.0, grad_norm=1.0, update_ratio=1e-3, lr=3e-4)
         assert "loss · log" not in await p.until("65/600")
@@ -378,15 +452,6 @@ async def test_on_a_small_screen_a_dialog_leaves_the_verdict_readable_and_all_it
         assert "Exploding gradients" in text
         assert re.search(r"r +back to step 170", text)
         assert "╰──" in text.splitlines()[-1]
-
-
-async def test_help_fits_a_small_screen_from_its_title_to_its_answer():
-    async with panel(synthetic.healthy(), (80, 24)) as p:
-        await p.until("Healthy")
-        await p.pilot.press("question_mark")
-        text = await p.until("q  back")
-        for words in ("Keys", "pause at the next step", "onset of an incident", "log answers it"):
-            assert words in text
 
 
 async def test_leaving_a_held_run_does_not_promise_that_it_goes_on():
@@ -420,3 +485,19 @@ async def test_a_picture_that_cannot_be_saved_is_said_and_harms_nothing(tmp_path
         await p.until("Healthy")
         await p.pilot.press("ctrl+s")
         await p.until("it could not be saved here")
+
+
+async def test_the_palette_finds_by_a_few_letters_and_does_what_the_key_does():
+    async with panel(synthetic.exploding()) as p:
+        await p.until(lambda t: "Exploding gradients" in t and has_charts(t))
+        await p.pilot.press("ctrl+p")
+        text = await p.until("emergency stop")
+        assert "show or hide a panel" in text
+        await p.pilot.press(*"rescue")
+        await p.pilot.press("escape")
+        await p.until(lambda t: "emergency stop" not in t)
+        await p.pilot.press("ctrl+p", *"emergency", "enter")
+        await p.until("Hold this run?")
+        await p.pilot.press("n", "ctrl+p", *"logarithmic", "enter")
+        await p.until(lambda t: "grad norm ─" in t)
+        assert p.run.commands() == []

@@ -17,10 +17,11 @@ from tuimon.viewer.arrange import badges as badge_lines
 from tuimon.viewer.arrange import events as event_lines
 from tuimon.viewer.arrange import verdict as verdict_lines
 from tuimon.viewer.arrange import wrap
+from tuimon.viewer.choice import Choice
 from tuimon.viewer.frame import build_frame, empty_frame
 from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.lines import Span, text_of
-from tuimon.viewer.plots import Choice, chart_spec
+from tuimon.viewer.plots import chart_spec
 from tuimon.viewer.story import EventLine, Story, tell
 from tuimon.viewer.views import Sources
 

@@ -27,7 +27,7 @@ async def test_i_shows_what_was_found_with_why_numbers_curve_and_advice_and_esc_
         await p.until("✖ Exploding gradients")
         await p.pilot.press("i")
         text = await p.until(lambda t: "▸" in t and has_charts(t))
-        for words in ("incidents", "Exploding gradients", "critical", "since 20", "found at", "usual", "limit", "esc back"):
+        for words in ("incidents", "Exploding gradients", "critical", "since 20", "found at", "usual", "limit", "enter go there"):
             assert words in text
         await p.pilot.press("down")
         seen = await p.until(lambda t: "┊" in t and "└ ✖" in chosen(t))
@@ -140,7 +140,7 @@ async def test_a_frame_that_says_nothing_new_changes_no_row():
 async def test_a_frame_that_comes_the_moment_the_screen_opens_is_shown():
     async with panel(synthetic.exploding(alive=False)) as p:
         await p.until("Died")
-        await p.app.run_action("incidents")
+        await p.app.run_action("go('incidents')")
         p.app._front.show_frame(p.app.current)
         await p.until("▸")
 

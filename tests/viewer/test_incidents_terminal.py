@@ -17,7 +17,7 @@ def test_incidents_can_be_read_with_their_curve_and_their_page_on_80_columns():
         terminal.wait_for("Died")
         terminal.wait_for("i incidents")
         terminal.press("i")
-        terminal.wait_for(lambda text: "▸" in text and "limit" in text and "esc back" in text)
+        terminal.wait_for(lambda text: "▸" in text and "limit" in text and "enter go there" in text)
         terminal.press("\x1b[B")
         terminal.wait_for(lambda text: any("▸ └ ✖" in line and "Exploding" in line for line in text.splitlines()))
         terminal.wait_for("grad norm around step")
@@ -25,7 +25,7 @@ def test_incidents_can_be_read_with_their_curve_and_their_page_on_80_columns():
             terminal.press("\x1b[6~")
             terminal.wait_for(words)
         terminal.press("i")
-        terminal.wait_for("i incidents")
+        terminal.wait_for("┃ ✝ Died")
         terminal.press("q")
         assert terminal.wait_for_exit() == 0
         assert leaves_a_clean_terminal(bytes(terminal.raw))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
+from typing import Final
 
 from tuimon.control import spool
 from tuimon.demo.options import DemoOptions, Size
@@ -17,6 +18,9 @@ from tuimon.launch.process import HERE, Started, check_python, create, start
 from tuimon.record.rundir import Launch, RunDir, prepare_run
 from tuimon.record.runs import find_run
 from tuimon.record.status import status
+
+NOTEBOOK: Final = ("healthy", "exploding", "vanishing", "slow")
+"""The four trainings that the notebook draws beside each other."""
 
 
 def launch(options: DemoOptions, clock: Callable[[], float] = time.time) -> Started:
@@ -33,6 +37,19 @@ def launch(options: DemoOptions, clock: Callable[[], float] = time.time) -> Star
                   seed=options.seed, started=clock())
     arguments = ["-m", "tuimon.demo.train", *replace(options, run_dir=str(run.path)).arguments()]
     return start(run, said, arguments, environment(os.environ, options.size))
+
+
+def launch_all(options: DemoOptions) -> tuple[Started, ...]:
+    """Start the notebook's four, each as `launch` would. Where one cannot be started, those before it are ended."""
+    begun: list[Started] = []
+    try:
+        for name in NOTEBOOK:
+            begun.append(launch(replace(options, scenario=name, deep=name == "vanishing", from_start=False)))  # noqa: PERF401  # ended below
+    except BaseException:
+        for one in begun:
+            one.end(0.0, 0.0)
+        raise
+    return tuple(begun)
 
 
 def _check_torch(options: DemoOptions) -> None:

@@ -15,11 +15,11 @@ from tuimon.diagnosis.model import (
     CATEGORIES,
     SEVERITIES,
     Badge,
-    Category,
     Diagnosis,
     Incident,
     NotEvaluated,
     RunContext,
+    badge,
 )
 from tuimon.diagnosis.rule import Rule
 from tuimon.diagnosis.rules import RULES
@@ -97,15 +97,6 @@ def _badges(state: State, current: Sequence[Incident], waiting: Sequence[NotEval
     silent = {n.rule for n in waiting}
     looked = {rule.category for rule in state.rules if rule.slug not in silent}
     return tuple(badge(category, current, known=category in looked) for category in CATEGORIES)
-
-
-def badge(category: Category, current: Sequence[Incident], *, known: bool) -> Badge:
-    """The badge of one category, from its open incidents."""
-    mine = [i for i in current if i.category == category]
-    if not mine:
-        return Badge(category, None, "ok" if known else "waiting", None)
-    worst = max(mine, key=lambda i: (SEVERITIES.index(i.severity), -i.onset_step))
-    return Badge(category, worst.severity, worst.word, worst.onset_step)
 
 
 class Engine:

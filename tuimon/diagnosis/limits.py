@@ -21,6 +21,8 @@ NEAR: Final = 3
 LONG_AGO: Final = -(1 << 40)
 HIGH_UPDATE: Final = 2e-2
 """An update ratio beyond which a step changes the weights too much."""
+HEALTHY_UPDATE: Final = (1e-4, HIGH_UPDATE)
+"""Between which update ratios training usually goes well."""
 DIP: Final = 3
 """Update ratios in a row that are not high, and end the stretch of those that are."""
 FEW_CHANGED: Final = 0.10

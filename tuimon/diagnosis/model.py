@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tuimon.record.probes import ProbeEntry
+if TYPE_CHECKING:
+    from tuimon.record.probes import ProbeEntry  # with numpy, which the first paint does without
 
 Severity = Literal["info", "warning", "critical"]
 Confidence = Literal["low", "medium", "high"]
@@ -182,10 +183,33 @@ class Diagnosis:
         """The worst open severity."""
         return max((i.severity for i in self.open_incidents), key=SEVERITIES.index, default="healthy")
 
+    def as_of(self, step: int) -> Diagnosis:
+        """What was known at an earlier step, told in today's words: only what had been detected, open until its end.
+
+        Severity, numbers and layer are the final ones: how an incident grew is not kept. So are `usual` and what could
+        not be looked at.
+        """
+        found = [i if i.resolved_step is None or i.resolved_step <= step else
+                 replace(i, state="open", resolved_step=None) for i in self.incidents if i.detected_step <= step]
+        there = sorted((i for i in found if i.state == "open"), key=lambda i: -SEVERITIES.index(i.severity))
+        over = [i for i in found if i.state == "resolved"]
+        badges = tuple(badge(b.category, there, known=b.severity is not None or b.word != "waiting")
+                       for b in self.badges)
+        return replace(self, steps=min(step, self.steps), incidents=(*there, *over), badges=badges)
+
     @staticmethod
     def nothing() -> Diagnosis:
         """Before the first step."""
         return Diagnosis(0, (), (), tuple(Badge(c, None, "waiting", None) for c in CATEGORIES), {})
+
+
+def badge(category: Category, current: Sequence[Incident], *, known: bool) -> Badge:
+    """The badge of one category, from its open incidents."""
+    mine = [i for i in current if i.category == category]
+    if not mine:
+        return Badge(category, None, "ok" if known else "waiting", None)
+    worst = max(mine, key=lambda i: (SEVERITIES.index(i.severity), -i.onset_step))
+    return Badge(category, worst.severity, worst.word, worst.onset_step)
 
 
 def plain(value: float) -> float | str:

@@ -22,6 +22,7 @@ _HUGE: Final = 1e150
 
 APART: Final = 3
 """Columns from one character to the next of a line that is drawn with characters."""
+_BAD: Final = (213, 94, 0)
 _ASCII: Final = str.maketrans("─│┌┐└┘├┤┬┴┼", "-|+++++++++")
 
 Colour = tuple[int, int, int]
@@ -50,6 +51,14 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class Upright:
+    """A moment: a line from the bottom to the top."""
+
+    at: float
+    colour: Colour
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """One printed chart."""
 
@@ -67,6 +76,12 @@ class Chart:
     """The first line's character where braille is not to be had."""
     top: float = math.inf
     """Values above it are drawn at it."""
+    uprights: tuple[Upright, ...] = ()
+    """Under the lines."""
+    bad: Sequence[float] = ()
+    """Where a value was not finite: an x at the top."""
+    across: tuple[float, float] | None = None
+    """What the x axis spans; None: what the lines do."""
 
 
 def cleaned(x: Sequence[float], y: Sequence[float], *, log: bool) -> tuple[list[float], list[float], int]:
@@ -132,15 +147,16 @@ def draw(chart: Chart, *, width: int, height: int, colour: bool = True, ascii_on
     heading = [f"{title[:width]:^{width}}"]
     if chart.layers:
         heading.append(legend([layer for layer, _, _ in lines], width, colour=colour, ascii_only=ascii_only))
-    steps = [float(v) for layer in (own, *chart.layers) for v in layer.x if math.isfinite(v)]
-    picture = _build(lines, edges, spread([min(steps), max(steps)]), chart.log,
-                     (width, height - len(heading)), colour, ascii_only)
+    steps = [float(v) for points in (*(layer.x for layer in (own, *chart.layers)), chart.bad) for v in points
+             if math.isfinite(v)]
+    across = spread([min(steps), max(steps)] if chart.across is None else list(chart.across))
+    picture = _build(lines, edges, chart, across, (width, height - len(heading)), colour, ascii_only)
     return "\n".join((*heading, picture.translate(_ASCII) if ascii_only else picture))
 
 
 def _build(
     lines: Sequence[tuple[Layer, list[float], list[float]]], edges: Sequence[tuple[float, Colour]],
-    across: tuple[float, float], log: bool, size: tuple[int, int], colour: bool, ascii_only: bool,
+    chart: Chart, across: tuple[float, float], size: tuple[int, int], colour: bool, ascii_only: bool,
 ) -> str:
     import plotext
 
@@ -155,7 +171,10 @@ def _build(
             plotext.xticks([first, (first + last) / 2, last], [f"{v:,.0f}" for v in (first, (first + last) / 2, last)])
             low, high = spread([v for _, _, y in lines for v in y])
             plotext.ylim(low, high)
-            plotext.yticks(*(decades(low, high) if log else quarters(low, high)))
+            plotext.yticks(*(decades(low, high) if chart.log else quarters(low, high)))
+            for upright in chart.uprights:
+                if first <= upright.at <= last:
+                    plotext.vline(upright.at, upright.colour)
             for value, tint in edges:
                 if low < value < high:
                     plotext.hline(value, tint)
@@ -164,6 +183,9 @@ def _build(
                     plotext.scatter(*sparse(x, y, across, size[0] // APART), marker=layer.mark, color=layer.colour)
                 elif x:
                     plotext.plot(x, y, marker=layer.mark if ascii_only else "braille", color=layer.colour)
+            if chart.bad:
+                x, _ = sparse([float(v) for v in chart.bad], [0.0] * len(chart.bad), across, 3 * size[0])
+                plotext.scatter(x, [high] * len(x), marker="x", color=_BAD)
             picture: str = plotext.build()
             return picture if colour else str(plotext.uncolorize(picture))
         finally:

@@ -16,6 +16,7 @@ from typing import Final
 from tuimon.errors import LogError
 from tuimon.formats import stored
 from tuimon.formats.cells import number
+from tuimon.formats.progress import Watch, unwatched
 from tuimon.formats.stored import Lines
 from tuimon.formats.table import Table, TableBuilder
 
@@ -38,9 +39,9 @@ class _Shape:
         return len(self.names)
 
 
-def read_csv(path: str) -> Table:
+def read_csv(path: str, watch: Watch = unwatched) -> Table:
     """A table out of a CSV file. LogError with line and column for what is wrong in it."""
-    builder, blocks = TableBuilder(), stored.lines(path)
+    builder, blocks = TableBuilder(), stored.lines(path, watch)
     at, shape, rest = _header(blocks, builder)
     blocks = chain([rest], blocks)
     for block in blocks:

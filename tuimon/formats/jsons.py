@@ -9,16 +9,17 @@ from typing import Any, Final
 
 from tuimon.errors import LogError
 from tuimon.formats import stored
+from tuimon.formats.progress import Watch, unwatched
 from tuimon.formats.table import Table, TableBuilder
 
 ROWS: Final = 1 << 14
 """Records that are taken in at once."""
 
 
-def read_json_lines(path: str) -> Table:
+def read_json_lines(path: str, watch: Watch = unwatched) -> Table:
     """A table out of a file of one object a line. LogError with the line for what is none."""
     builder = TableBuilder()
-    for block in stored.lines(path):
+    for block in stored.lines(path, watch):
         if block.torn and block.lines[0] and (block.cut or not _is_json(block.lines[0])):
             builder.notes.append(stored.torn(f"line {block.first}"))
             continue

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from tuimon.diagnosis.judging import judge
 from tuimon.diagnosis.model import SEVERITIES, Diagnosis, diagnosis_json
 from tuimon.errors import LogError, RunNotFound, TuimonError
+from tuimon.formats.progress import Watch, unwatched
 from tuimon.formats.read import read_source
 from tuimon.formats.reading import Reading
 from tuimon.formats.sources import Source, sources
+from tuimon.record.chunk import Chunk
 from tuimon.record.runs import find_run
+
+PIECE: Final = 1 << 15
+"""Rows that are judged between two words about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,20 @@ def _meant(name: str) -> tuple[Source, ...]:
         raise
 
 
-def judged(source: Source, rules: Literal["tuimon", "notebook"] = "tuimon") -> Judged:
+def judged(
+    source: Source, rules: Literal["tuimon", "notebook"] = "tuimon", watch: Watch = unwatched,
+) -> Judged:
     """Read and judge. LogError where it cannot be read."""
-    reading = read_source(source)
-    return Judged(reading, judge(reading.chunks, reading.context, rules))
+    reading = read_source(source, watch)
+    return Judged(reading, judge(_watched(reading.chunks, watch), reading.context, rules))
+
+
+def _watched(chunks: Sequence[Chunk], watch: Watch) -> Iterator[Chunk]:
+    """The chunks in pieces of which somebody is told; judging does not mind where it is cut."""
+    total, done = sum(map(len, chunks)), 0
+    for chunk in chunks:
+        whole = len(chunk) <= PIECE or watch is unwatched or not (chunk.steps[1:] > chunk.steps[:-1]).all()
+        for piece in (chunk,) if whole else chunk.pieces([*range(PIECE, len(chunk), PIECE)]):
+            watch("judging", done / max(total, 1))
+            yield piece
+            done += len(piece)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from tuimon.formats import stored
 from tuimon.formats.assemble import assemble
 from tuimon.formats.csvs import read_csv
 from tuimon.formats.jsons import read_json, read_json_lines
+from tuimon.formats.progress import Watch, unwatched
 from tuimon.formats.reading import Reading
 from tuimon.formats.sources import Source, only
 from tuimon.formats.table import Table
@@ -20,7 +22,7 @@ from tuimon.formats.tfevents import read_events
 from tuimon.formats.wandb_log import HEAD, read_wandb
 from tuimon.record.chunk import Chunk
 from tuimon.record.rundir import RunDir
-from tuimon.record.segments import LogReader
+from tuimon.record.segments import LogReader, segment_paths
 from tuimon.record.status import status, told
 
 
@@ -32,12 +34,13 @@ def read(path: str | os.PathLike[str]) -> Reading:
     return read_source(only(os.fspath(path)))
 
 
-def read_source(source: Source) -> Reading:
+def read_source(source: Source, watch: Watch = unwatched) -> Reading:
     """One run that `sources` found. LogError as for `read`."""
     try:
         if source.kind == "run":
-            return read_run(RunDir(Path(source.path)))
-        kind, table, total, state = _read(source)
+            return read_run(RunDir(Path(source.path)), watch)
+        watch("reading", math.nan)
+        kind, table, total, state = _read(source, watch)
         found = assemble(table)
     except LogError as error:
         raise LogError(f"{source.path}: {error}") from None
@@ -45,18 +48,20 @@ def read_source(source: Source) -> Reading:
     return Reading(source.path, kind, found.chunks, context, found.columns, found.cadence, found.notes, state=state)
 
 
-def read_run(run: RunDir) -> Reading:
+def read_run(run: RunDir, watch: Watch = unwatched) -> Reading:
     """A run of ours, as far as it has been written. LogError where it cannot be read."""
     info = run.read_info()
     reader = LogReader(run.metrics)
+    size = sum(path.stat().st_size for path in segment_paths(run.metrics) if path.exists())
     chunks: list[Chunk] = []
     while more := reader.poll():
         chunks += more
+        watch("reading", reader.consumed / max(size, reader.consumed, 1))
     context = context_of(info) if info else RunContext()
     return Reading(run.name, "run", tuple(chunks), context, labels=told(run).labels, state=status(run).state)
 
 
-def _read(source: Source) -> tuple[str, Table, int | None, str]:
+def _read(source: Source, watch: Watch) -> tuple[str, Table, int | None, str]:
     """Kind, table, planned steps, state."""
     if source.kind == "tfevents":
         return "tfevents", read_events(source.files), None, "unknown"
@@ -77,8 +82,8 @@ def _read(source: Source) -> tuple[str, Table, int | None, str]:
         table, total, state = read_json(path)
         return "trainer state" if name == "trainer_state.json" else "json", table, total, state
     if text.startswith(b"{") or name.endswith((".jsonl", ".jsonl.gz", ".ndjson")):
-        return "jsonl", read_json_lines(path), None, "unknown"
-    return "csv", read_csv(path), None, "unknown"
+        return "jsonl", read_json_lines(path, watch), None, "unknown"
+    return "csv", read_csv(path, watch), None, "unknown"
 
 
 def _is_record(start: bytes) -> bool:

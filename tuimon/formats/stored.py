@@ -6,6 +6,7 @@ Memory is bounded by what is handed out, never by what a header or a compressed 
 from __future__ import annotations
 
 import codecs
+import math
 import os
 import stat
 import zlib
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tuimon.errors import LogError
+from tuimon.formats.progress import Watch, unwatched
 
 BLOCK: Final = 1 << 20
 MAX_LINE: Final = 16 << 20
@@ -102,7 +104,15 @@ class Lines:
     """Whether it certainly is cut off: the compressed file ends early."""
 
 
-def lines(path: str) -> Iterator[Lines]:
+def _size(path: str) -> int:
+    """Bytes on the disk; 0 where nobody can say."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
+def lines(path: str, watch: Watch = unwatched) -> Iterator[Lines]:
     """The lines of a text file, about BLOCK at a time; UTF-8 or, with its mark, UTF-16.
 
     A last line without an end is handed out alone. LogError for an endless line.
@@ -110,7 +120,10 @@ def lines(path: str) -> Iterator[Lines]:
     pieces = Pieces(path)
     decode: codecs.IncrementalDecoder | None = None
     kept, number = "", 1
+    size, done = _size(path), 0
     for piece in pieces:
+        done += len(piece)
+        watch("reading", done / size if done <= size else math.nan)  # NaN: it was packed, into nobody knows how much
         if decode is None:
             wide = piece.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
             decode = codecs.getincrementaldecoder("utf-16" if wide else "utf-8-sig")("replace")

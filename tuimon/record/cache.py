@@ -23,7 +23,7 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tuimon.record.log import finite
+from tuimon.record.plain import finite
 
 MAGIC: Final = b"TUIMONC1"
 SUFFIX: Final = ".tuimon"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuimon.record.files import OS, Files, write_fully
-from tuimon.record.log import finite
+from tuimon.record.plain import finite
 
 MAX_LINE: Final = 1 << 20
 READ_BYTES: Final = 8 << 20

@@ -157,10 +157,15 @@ class History:
         track = self.tracks.get(name)
         return Series.empty() if track is None else Series(track.steps.view, track.values.view)
 
-    def tail(self, name: str, count: int) -> Series:
-        """The newest points of one metric, at most `count`."""
+    def tail(self, name: str, count: int, upto: int | None = None) -> Series:
+        """The newest points of one metric, or of those measured by a step; at most `count`."""
         track = self.tracks.get(name)
-        return Series.empty() if track is None else track.tail(count)
+        if track is None or not len(track):
+            return Series.empty()
+        if upto is None:
+            return track.tail(count)
+        first = track.step_before(upto + 1, count)
+        return Series.empty() if first is None else self.window(name, first, upto).tail(count)
 
     def window(self, name: str, first: int, last: int) -> Series:
         """All points of one metric between two steps, inclusive; what is not kept is read from the log, at any cost."""
@@ -183,6 +188,11 @@ class History:
         """The last measured value, or None."""
         track = self.tracks.get(name)
         return float(track.values.view[-1]) if track is not None and track.values.size else None
+
+    def value_at(self, name: str, step: int) -> float | None:
+        """The last value measured by a step, or None."""
+        found = self.tail(name, 1, step)
+        return float(found.values[-1]) if len(found) else None
 
     def tensor_rows(self) -> TensorRows:
         """Per-tensor rows; with an archive the newest as they were, of old ones the greatest of each group."""

@@ -28,6 +28,7 @@ import numpy as np
 
 from tuimon.record.chunk import Bools, Floats, Ints, Mark, ProbeRows, TensorRows, Vectors
 from tuimon.record.metrics import METRICS
+from tuimon.record.plain import finite
 from tuimon.record.probes import ProbeRow
 
 MAGIC: Final = b"\xf5TM1"
@@ -100,19 +101,6 @@ def encode_frame(kind: int, sequence: int, payload: bytes) -> bytes:
 def encode_json(kind: int, sequence: int, body: Mapping[str, Any]) -> bytes:
     """A frame that carries JSON; non-finite numbers travel as words."""
     return encode_frame(kind, sequence, json.dumps(finite(body), allow_nan=False).encode())
-
-
-def finite(value: Any) -> Any:
-    """`value` with non-finite floats as "NaN", "Infinity", "-Infinity", and anything foreign as its text."""
-    if isinstance(value, float):
-        return value if np.isfinite(value) else "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124  # NaN is what differs from itself
-    if isinstance(value, Mapping):
-        return {str(k): finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(v) for v in value]
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    return str(value)
 
 
 def encode_rows(sequence: int, rows: Sequence[Row]) -> bytes:

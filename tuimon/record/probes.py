@@ -9,8 +9,11 @@ from typing import Final, Literal
 import numpy as np
 
 from tuimon.record.chunk import Bools, Ints, ProbeRows, Vectors
+from tuimon.record.entries import ProbeEntry
 from tuimon.record.metrics import METRICS
 from tuimon.record.tensors import layer_of
+
+__all__ = ["QUANTITIES", "ProbeEntry", "ProbeLayers", "ProbeRow", "Quantity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +46,6 @@ QUANTITIES: Final[dict[str, Quantity]] = {
                  "Mean of the model's output logits, which softmax does not see."),
     )
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeEntry:
-    """One probe, as `run.json` lists it."""
-
-    module: str
-    """Dotted module name, e.g. "blocks.3.attn"; "" is the model itself."""
-    quantity: str
-    """One of QUANTITIES; a reader leaves alone what it does not know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,8 @@ class LogReader:
         self._last_step = start.last_step
         self._tensors, self._probes = start.tensors, start.probes
         self.attempt = start.attempt
+        self.consumed = 0
+        """Bytes taken in so far, of all segments."""
         self.beat = start.beat
         self.damaged = start.damaged
         """Stretches that had to be skipped, and frames that contradict themselves or repeat steps."""
@@ -183,6 +185,7 @@ class LogReader:
         if consumed == 0 and data and not is_last:
             self.damaged += 1  # the torn end of a closed segment
         self._offset += consumed
+        self.consumed += consumed
         return consumed
 
     def _chain(self, chain: Chain, data: bytes, done: list[Chunk], stretch: _Stretch) -> None:

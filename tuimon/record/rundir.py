@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuimon.errors import LogError
+from tuimon.record.entries import ProbeEntry, TensorEntry
 from tuimon.record.files import write_atomically
 from tuimon.record.liveness import ProcessIdentity
-from tuimon.record.log import finite
-from tuimon.record.probes import ProbeEntry
-from tuimon.record.tensors import TensorEntry, TensorTable
+from tuimon.record.plain import finite
+from tuimon.record.tensors import TensorTable
 
 SCHEMA: Final = 1
 MAX_JSON: Final = 64 << 20

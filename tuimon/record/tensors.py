@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
+from tuimon.record.entries import TensorEntry
 
-from tuimon.record.chunk import Ints, TensorRows, Vectors
+if TYPE_CHECKING:
+    from tuimon.record.chunk import Ints, TensorRows, Vectors
 
-
-@dataclass(frozen=True, slots=True)
-class TensorEntry:
-    """One parameter tensor, as `run.json` lists it."""
-
-    name: str
-    """Dotted parameter name, e.g. "blocks.3.mlp.fc2.weight"."""
-    shape: tuple[int, ...]
-    dtype: str
-    trained: bool = True
-    """Whether an optimizer holds it and it requires a gradient."""
-
-    @property
-    def numel(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
+__all__ = ["TensorEntry", "TensorTable", "layer_of"]
 
 
 _AT_ONCE: Final = 1 << 20
@@ -64,6 +49,8 @@ class TensorTable:
 
         NaN where no tensor of the layer had a gradient; inf or NaN propagate where a gradient was non-finite.
         """
+        import numpy as np  # here: tables are read before the first paint, rows after it
+
         layers = self.layers()
         order = np.array([i for where in layers.values() for i in where], np.int64)
         starts = np.cumsum([0, *(len(where) for where in layers.values())])[:-1]

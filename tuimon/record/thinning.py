@@ -22,6 +22,10 @@ class Series:
     def __len__(self) -> int:
         return len(self.steps)
 
+    def tail(self, count: int) -> Series:
+        """The last points, at most `count`."""
+        return Series(self.steps[-count:], self.values[-count:])
+
     @staticmethod
     def empty() -> Series:
         """Never measured."""

@@ -154,8 +154,7 @@ class Track:
 
     def tail(self, count: int) -> Series:
         """The newest points, at most `count`, of those that are kept."""
-        at = max(0, self.steps.size - count)
-        return Series(self.steps.view[at:], self.values.view[at:])
+        return Series(self.steps.view, self.values.view).tail(count)
 
     def holds(self, first: int) -> bool:
         """Whether all points from a step on are kept."""

@@ -12,25 +12,23 @@ from typing import Any, Final, Literal
 
 from tuimon.control.states import Refuse, Verb, outcome
 from tuimon.viewer.charts.format import step as steps
-from tuimon.viewer.lines import Line, Span, dim, measured, plain_factor, rate, say
+from tuimon.viewer.lines import Line, Span, dim, measured
+from tuimon.viewer.places import PLACES
+from tuimon.viewer.questions import (
+    RESCUE_CLIP,
+    RESCUE_SCALE,
+    RESCUE_WARMUP,
+    Question,
+    ask_checkpoint,
+    ask_end,
+    ask_hold,
+    ask_pause,
+    ask_rescue,
+    ask_undo,
+    is_waiting,
+)
 from tuimon.viewer.views import Frame
-
-Place = Literal["charts", "incidents"]
-"""The screens on which keys work."""
-
-RESCUE_SCALE: Final = 0.1
-RESCUE_CLIP: Final = 1.0
-RESCUE_WARMUP: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a dialog says before something is done."""
-
-    title: str
-    lines: tuple[Line, ...]
-    no: str
-    yes: str
+from tuimon.viewer.wanted import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +55,10 @@ class Action:
     order: Callable[[Frame], Order] | None = None
     question: Callable[[Frame], Question] | None = None
     weight: int = 0
-    """Footer importance: 0 never, 1 where there is room, 2 always."""
-    group: Literal["run", "look"] = "look"
-    place: Place | None = None
-    """The screen on which it works; None: on all."""
+    """Footer importance: 0 never; where room is short, 1 goes first, and of equals the later one; 3 stays."""
+    group: Literal["run", "look", "place"] = "look"
+    places: tuple[Place, ...] = ()
+    """Where it works; none: everywhere."""
 
     def refusal(self, frame: Frame) -> str | None:
         """Why it cannot be done now, or None."""
@@ -77,99 +75,8 @@ class Action:
         return None
 
 
-def _is_waiting(frame: Frame) -> bool:
-    return frame.state in ("paused", "held")
-
-
-def _numbered(*rows: str) -> tuple[Line, ...]:
-    return tuple((Span(f"{i}  ", "strong"), Span(row)) for i, row in enumerate(rows, 1))
-
-
-def _boundary(frame: Frame) -> str:
-    """When a command takes hold: a running loop is some steps further by the time it is confirmed."""
-    at = steps(frame.facts.step)
-    if _is_waiting(frame):
-        return f"at once: it stands at step {at}"
-    return f"at its next step boundary (now at step {at})" if frame.facts.step else "at its first step"
-
-
-def _lr_change(frame: Frame) -> str:
-    lr = frame.facts.lr
-    return "" if lr is None else f": {rate(lr)} → {rate(lr * RESCUE_SCALE)}"
-
-
-def _ask_pause(frame: Frame) -> Question:
-    if _is_waiting(frame):
-        goes = "It goes on exactly where it stands; nothing is changed."
-        worry = (say("What was wrong is still wrong: r would rescue it instead.", "warning"),) \
-            if frame.state == "held" and frame.tone in ("warning", "critical") else ()
-        title = "Go on as it is?" if frame.state == "held" else "Go on?"
-        return Question(title, (say(f"The run stands at step {steps(frame.facts.step)}."), say(goes), *worry),
-                        "leave it standing", "go on")
-    return Question("Pause this run?", (
-        say(f"It stands still {_boundary(frame)}."),
-        say("Weights, optimizer and data stay in memory; the device stays reserved."),
-        say("space goes on.", "dim")), "let it run", "pause")
-
-
-def _ask_hold(frame: Frame) -> Question:
-    return Question("Hold this run?", (
-        say(f"Emergency stop: it stands still {_boundary(frame)}."),
-        say("Everything stays in memory; nothing is lost by holding."),
-        say("From there: r rescues, space goes on as it is, k ends it.", "dim")), "let it run", "hold")
-
-
-def _ask_rescue(frame: Frame) -> Question:
-    facts = frame.facts
-    if facts.target is None:
-        back = "put back the initial weights: no snapshot has earned its health yet"
-        lost = f"All {steps(facts.step)} steps are given up. Data and schedule go on."
-    else:
-        given = max(0, facts.step - facts.target)
-        back = (f"put back the weights and optimizer of step {steps(facts.target)} "
-                f"(healthy, {steps(given)} steps ago, verified first)")
-        lost = f"The {steps(given)} steps since are given up. Data and schedule go on."
-    clips = {True: "the script clips at its own limit", False: "this script does not clip"}.get(facts.clips)  # type: ignore[arg-type]  # None: unknown
-    clip = f"clip gradients at {plain_factor(RESCUE_CLIP)}" + (f" ({clips})" if clips else "")
-    first = "it is held already" if frame.state == "held" else "hold the run at its next step"
-    return Question("Rescue this run?", (
-        *_numbered(first, back, f"multiply the learning rate by {plain_factor(RESCUE_SCALE)}{_lr_change(frame)}",
-                   clip, f"resume, warming up over {RESCUE_WARMUP} steps"),
-        say(""), say(lost), say("u undoes 3 and 4 at any time.", "dim")), "leave it alone", "rescue")
-
-
-def _ask_checkpoint(frame: Frame) -> Question:
-    return Question("Write a checkpoint?", (
-        say("Weights, optimizer and random state go to the run's directory,"),
-        say(f"{_boundary(frame)}."),
-        say("Written aside, flushed, renamed into place, with a sha256 manifest.", "dim"),
-        say("Training waits only for the copy in memory.", "dim")), "not now", "write it")
-
-
-def _ask_undo(frame: Frame) -> Question:
-    overrides, lr = frame.facts.overrides, frame.facts.lr
-    rows = []
-    if overrides.lr_scale != 1.0 and overrides.lr_scale > 0:
-        back = "" if lr is None else f": {rate(lr)} → {rate(lr / overrides.lr_scale)}"
-        rows.append(f"the learning rate is the script's own again{back}")
-    if overrides.clip is not None:
-        rows.append(f"gradients are not clipped at {plain_factor(overrides.clip)} any more")
-    return Question("Undo the overrides?", (
-        *_numbered(*rows), say(""), say("The weights stay as they are; this goes on from here.", "dim")),
-        "keep them", "undo")
-
-
-def _ask_end(frame: Frame) -> Question:
-    kept = frame.facts.checkpoint
-    disk = "no checkpoint has been written: c writes one" if kept is None else f"newest checkpoint: step {steps(kept)}"
-    return Question("End this run?", (
-        say(f"The training loop leaves {_boundary(frame)}."),
-        say("What is only in memory is gone then; logs and checkpoints stay."),
-        say(f"On disk: {disk}.", "warning" if kept is None else "dim")), "let it live", "end the run")
-
-
 def _pause_order(frame: Frame) -> Order:
-    return Order("resume" if _is_waiting(frame) else "pause", {})
+    return Order("resume" if is_waiting(frame) else "pause", {})
 
 
 def _rescue_order(frame: Frame) -> Order:
@@ -177,44 +84,92 @@ def _rescue_order(frame: Frame) -> Order:
     return Order("rescue", args if frame.facts.target is None else {"step": frame.facts.target, **args})
 
 
+def _play_word(frame: Frame) -> str:
+    return "stand" if frame.wanted.speed is not None else "replay"
+
+
+def _back_word(frame: Frame) -> str:
+    wanted = frame.wanted
+    if wanted.place not in CHARTED and wanted.place != "overview":
+        return "back"
+    return "no crosshair" if wanted.cursor is not None else "back to now" if wanted.at is not None else "back"
+
+
 def _pause_word(frame: Frame) -> str:
-    return "go on" if _is_waiting(frame) else "pause"
+    return "go on" if is_waiting(frame) else "pause"
+
+
+CHARTED: Final[tuple[Place, ...]] = ("overview", "loss", "layers")
+"""Where steps run along an axis: what is looked at is the same in all of them."""
+STEERING: Final[tuple[Place, ...]] = ("overview", "layers", "loss", "incidents", "console", "system")
+"""Where one run fills the screen, so that a key can only mean this one."""
+
+
+def _go(place: Place, key: str, weight: int = 0) -> Action:
+    info = PLACES[place]
+    return Action(f"go_{place}", (key,), key, f"{info.title}: {info.what}", lambda _: info.title, weight=weight,
+                  group="place", places=tuple(name for name in PLACES if name != place))
 
 
 ACTIONS: Final[tuple[Action, ...]] = (
     Action("pause", ("space",), "space", "pause at the next step boundary, or go on", _pause_word,
-           _pause_order, _ask_pause, 2, "run"),
+           _pause_order, ask_pause, 2, "run", STEERING),
     Action("hold", ("x",), "x", "emergency stop: hold the run at its next step boundary", lambda _: "hold",
-           lambda _: Order("hold", {}), _ask_hold, 2, "run"),
+           lambda _: Order("hold", {}), ask_hold, 2, "run", STEERING),
     Action("rescue", ("r",), "r", "hold, restore healthy snapshot, lr x0.1, clip 1.0, go on",
-           lambda _: "rescue", _rescue_order, _ask_rescue, 2, "run"),
+           lambda _: "rescue", _rescue_order, ask_rescue, 2, "run", STEERING),
     Action("checkpoint", ("c",), "c", "write a checkpoint to disk now", lambda _: "checkpoint",
-           lambda _: Order("checkpoint", {}), _ask_checkpoint, 1, "run"),
+           lambda _: Order("checkpoint", {}), ask_checkpoint, 1, "run", STEERING),
     Action("undo", ("u",), "u", "undo the overrides of a rescue", lambda _: "undo",
-           lambda _: Order("undo-overrides", {}), _ask_undo, 1, "run"),
+           lambda _: Order("undo-overrides", {}), ask_undo, 1, "run", STEERING),
     Action("end", ("k",), "k", "end the run at its next step boundary", lambda _: "end",
-           lambda _: Order("stop", {}), _ask_end, 1, "run", "charts"),
-    Action("incidents", ("i",), "i", "incidents: what was found, its curve, what to do, its manual",
-           lambda _: "incidents", weight=2, place="charts"),
-    Action("panel", ("1", "2", "3", "4"), "1-4", "choose a chart; again: show it large, and back", lambda _: "charts",
-           weight=1, place="charts"),
-    Action("next_chart", ("tab",), "tab", "choose the next chart", lambda _: "next", place="charts"),
+           lambda _: Order("stop", {}), ask_end, 0, "run", ("overview",)),
+    _go("overview", "v"),
+    _go("incidents", "i", 2),
+    Action("panel", tuple("1234567"), "1-7", "show or hide a panel; on a small screen: choose a chart",
+           lambda _: "panels", weight=1, places=("overview",)),
+    Action("maximise", ("enter",), "enter", "the chosen chart alone, and back", lambda _: "large",
+           places=("overview",)),
+    Action("next_chart", ("tab",), "tab", "choose the next chart", lambda _: "next", places=("overview",)),
     Action("log_axis", ("y",), "y", "logarithmic or linear axis for the chosen chart", lambda _: "log", weight=1,
-           place="charts"),
+           places=("overview",)),
     Action("smoother", ("plus", "equals_sign"), "+", "smooth the chosen chart more", lambda _: "smooth",
-           place="charts"),
-    Action("rougher", ("minus",), "-", "smooth the chosen chart less", lambda _: "rough", place="charts"),
+           places=("overview",)),
+    Action("rougher", ("minus",), "-", "smooth the chosen chart less", lambda _: "rough", places=("overview",)),
+    Action("zones", ("n",), "n", "behind the data: what is usual here, the notebook's zones, nothing",
+           lambda _: "zones", places=("overview",)),
+    Action("point", ("left", "right", "shift+left", "shift+right", "home", "end"), "←→",
+           "crosshair: the values at a step, in every chart; shift: faster", lambda _: "values", weight=1,
+           places=("overview", "loss")),
+    Action("zoom", ("z", "Z"), "z Z", "zoom in and out, around the crosshair", lambda _: "zoom", places=CHARTED),
+    Action("pan", ("H", "L"), "H L", "move along the steps by half a screen", lambda _: "along", places=CHARTED),
+    Action("whole", ("0",), "0", "every step", lambda _: "all", places=CHARTED),
+    Action("follow", ("f",), "f", "only the newest steps; again: every step", lambda _: "follow", places=CHARTED),
+    Action("scrub", ("left_square_bracket", "right_square_bracket"), "[ ]",
+           "the whole panel as it was a little earlier or later", lambda _: "back in time", weight=1, places=CHARTED),
+    Action("jump", ("left_curly_bracket", "right_curly_bracket"), "{ }",
+           "to the incident or event before or after", lambda _: "events", places=CHARTED),
+    Action("play", ("p",), "p", "replay: let time run from here, or stand", _play_word, places=("overview", "loss")),
+    Action("speed", ("less_than_sign", "greater_than_sign"), "< >", "replay slower or faster, 1x to 1000x",
+           lambda _: "speed", places=("overview", "loss")),
     Action("choose", ("up", "down", "k", "j"), "↑↓", "among incidents: the one above, the one below (or k, j)",
-           lambda _: "choose", weight=2, place="incidents"),
+           lambda _: "choose", weight=2, places=("incidents",)),
     Action("read", ("pageup", "pagedown"), "pgdn", "among incidents: read on; pgup reads back", lambda _: "more",
-           weight=2, place="incidents"),
-    Action("back", ("escape", "i"), "esc", "from the incidents back to the charts", lambda _: "back", weight=2,
-           place="incidents"),
-    Action("picture", ("ctrl+s",), "ctrl+s", "save this screen as an SVG picture in the current directory",
+           weight=1, places=("incidents",)),
+    Action("visit", ("enter",), "enter", "among incidents: the whole panel as it was at that moment",
+           lambda _: "go there", weight=2, places=("incidents",)),
+    Action("pick", ("left", "right", "up", "down", "tab"), "←→↑↓", "in the gallery: choose a run", lambda _: "choose",
+           weight=2, places=("gallery",)),
+    Action("open", ("enter",), "enter", "in the gallery: the chosen run alone; esc comes back", lambda _: "open",
+           weight=2, places=("gallery",)),
+    Action("back", ("escape",), "esc", "one layer out: crosshair, the present, every step, the overview", _back_word,
+           weight=1),
+    Action("picture", ("s", "ctrl+s"), "s", "save this screen as an SVG picture in the current directory",
            lambda _: "picture"),
-    Action("help", ("question_mark", "h"), "?", "this help", lambda _: "help", weight=2),
+    Action("palette", ("ctrl+p",), "ctrl+p", "find what can be done here by a few letters", lambda _: "find"),
+    Action("help", ("question_mark", "h"), "?", "this help", lambda _: "help", weight=3),
     Action("leave", ("q", "ctrl+c"), "q", "leave this screen (training goes on; demo and run ask)", lambda _: "quit",
-           weight=2),
+           weight=3),
 )
 """Every key, in the order of footer and help."""
 
@@ -226,20 +181,19 @@ def find(name: str) -> Action:
 
 def actions_at(place: Place) -> tuple[Action, ...]:
     """The keys of one screen."""
-    return tuple(action for action in ACTIONS if action.place in (None, place))
+    return tuple(action for action in ACTIONS if not action.places or place in action.places)
 
 
-def footer(frame: Frame, *, wide: bool, place: Place = "charts") -> tuple[Line, ...]:
-    """The footer's entries in this state: what cannot be done now is dim."""
-    entries: list[Line] = []
+def footer(frame: Frame, place: Place = "overview") -> tuple[tuple[int, Line], ...]:
+    """The footer's entries in this state, each with its weight: what cannot be done now is dim."""
+    entries: list[tuple[int, Line]] = []
     for action in actions_at(place):
-        urgent = action.name == "end" and _is_waiting(frame)
-        if action.weight < (1 if wide else 2) and not urgent:
-            continue
-        possible = action.refusal(frame) is None
-        word = action.word(frame)
-        entries.append((Span(action.shown, "key"), Span(f" {word}", "dim")) if possible else
-                       (dim(action.shown), dim(f" {word}")))
+        weight = 3 if action.name == "end" and is_waiting(frame) else action.weight
+        if weight:
+            possible = action.refusal(frame) is None
+            word = action.word(frame)
+            entries.append((weight, (Span(action.shown, "key"), Span(f" {word}", "dim")) if possible else
+                            (dim(action.shown), dim(f" {word}"))))
     return tuple(entries)
 
 

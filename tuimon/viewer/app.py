@@ -1,55 +1,43 @@
-"""The app: takes frames from the feed, shows them, turns confirmed keys into orders. Decides nothing about a run."""
+"""The app: takes frames from the feed, shows them, turns keys into orders and wishes. Decides nothing about a run."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import ClassVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.theme import Theme
 
-from tuimon.control.states import Verb
 from tuimon.viewer import terminal
-from tuimon.viewer.actions import Order, find
+from tuimon.viewer.actions import CHARTED, Order, find
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.looking import Looking, Source
+from tuimon.viewer.messages import Asked, GoTo, OpenRun
+from tuimon.viewer.places import PLACES, loaded
 from tuimon.viewer.screens.confirm import Confirm
-from tuimon.viewer.screens.help import help_screen
+from tuimon.viewer.screens.help import Help
 from tuimon.viewer.screens.overview import Overview
+from tuimon.viewer.screens.place import PlaceScreen
 from tuimon.viewer.screens.quit import END, LEAVE, ask_to_quit
 from tuimon.viewer.theme import PALETTES, Ink, depth_of
 from tuimon.viewer.views import Frame
-
-if TYPE_CHECKING:
-    from tuimon.viewer.screens.incidents import Incidents
+from tuimon.viewer.wanted import Place, Wanted
 
 TTY_EVERY = 5.0
 """Seconds between two looks at the terminal."""
 RETRY = 0.5
 """Seconds until a frame that a slow link could not take is tried again."""
 
-
-class Source(Protocol):
-    """What gives frames and takes orders: the feed."""
-
-    def start(self) -> None:
-        """Begin."""
-
-    def close(self) -> None:
-        """End, soon."""
-
-    def take(self) -> Frame | None:
-        """The newest frame, once."""
-
-    def ask(self, verb: Verb, args: Any) -> None:
-        """Submit a command."""
+Feeding = Callable[[Callable[[], object]], "Source"]
+"""Builds a source, given what to call when a frame is ready."""
 
 
-class Tuimon(App[str]):
+class Tuimon(Looking):
     """The panel. Returns "end" where the run is to be ended, else "leave"."""
 
     ENABLE_COMMAND_PALETTE = False
@@ -59,26 +47,46 @@ class Tuimon(App[str]):
     class FrameReady(Message):
         """The feed has a new frame; one is under way at most."""
 
-    def __init__(self, name: str, feed: Callable[[Callable[[], object]], Source], *, glyphs: GlyphSet,
-                 owner: bool = False, guards_terminal: bool = False) -> None:
-        """`feed` builds the source, given what to call when a frame is ready; `owner`: q asks before it leaves."""
+    def __init__(self, name: str, feed: Feeding, *, glyphs: GlyphSet, owner: bool | Callable[[], bool] = False,
+                 guards_terminal: bool = False, opener: Callable[[Path], tuple[str, Feeding]] | None = None,
+                 place: Place = "overview", ask: object = None) -> None:
+        """`owner`: whether q asks before it leaves a live run. `opener`: name and feed of another run.
+
+        `place`, `ask`: where to begin.
+        """
         super().__init__(driver_class=terminal.terse_driver(os.environ) if guards_terminal else None)
         palette = PALETTES["dark"]
         self.register_theme(Theme(
             "tuimon", primary=palette.inks["info"].rgb, background=palette.background, surface=palette.background,
             foreground=palette.foreground, panel=palette.background, dark=palette.dark))
         self.theme = "tuimon"
-        self._owner, self._guards_terminal, self._glyphs = owner, guards_terminal, glyphs
+        self._owner = owner if callable(owner) else lambda: owner and self._frame.is_live
+        self._guards_terminal, self._glyphs, self._opener = guards_terminal, glyphs, opener
         self._ink = Ink(palette, depth_of(self.console.color_system, os.environ))
         self._frame = empty_frame(name, "waiting for the run to be read")
         self._overview = Overview(self._frame, self._ink, glyphs)
-        self._front: Overview | Incidents = self._overview
-        self._source = feed(lambda: self.post_message(self.FrameReady()))
+        self._front: Overview | PlaceScreen = self._overview
+        self._places: dict[Place, PlaceScreen] = {}
+        self._asks: dict[Place, object] = {place: ask}
+        self._home: Place = place
+        """Where it began: from the overview esc leads back there."""
+        self._wanted = Wanted()
+        self._source = self._fed(feed)
+
+    def _fed(self, feed: Feeding) -> Source:
+        source = feed(lambda: self.post_message(self.FrameReady()))
+        source.want(self._wanted)
+        return source
 
     @property
     def current(self) -> Frame:
         """What is on the screen."""
         return self._frame
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is asked of the feed."""
+        return self._wanted
 
     def on_mount(self) -> None:
         """Paint first, then read."""
@@ -86,7 +94,12 @@ class Tuimon(App[str]):
         if self._guards_terminal:
             terminal.on_ending_signals(lambda: self.exit(LEAVE))
             self.set_interval(TTY_EVERY, self._check_terminal)
-        self.call_after_refresh(self._source.start)
+        self.call_after_refresh(self._begin)
+
+    async def _begin(self) -> None:
+        if self._home != "overview":
+            await self._go(self._home)
+        self._source.start()
 
     def on_unmount(self) -> None:
         """The feed ends with the screen."""
@@ -101,6 +114,64 @@ class Tuimon(App[str]):
         if frame is not None and self.is_running:
             self._frame = frame
             self._front.show_frame(frame)
+
+    # ------------------------------------------------------------------ where one is
+
+    async def action_go(self, place: Place) -> None:
+        """To another place."""
+        await self._go(place)
+
+    async def on_go_to(self, message: GoTo) -> None:
+        """To another place, with something to show there."""
+        if message.ask is not None:
+            self._asks[message.place] = message.ask
+        await self._go(message.place)
+
+    def on_asked(self, message: Asked) -> None:
+        """A place wants something else."""
+        self._asks[message.place] = message.ask
+        if message.place == self._wanted.place:
+            self._want(replace(self._wanted, ask=message.ask))
+
+    async def _go(self, place: Place) -> None:
+        if place == self._front.PLACE:
+            return
+        if self._front is not self._overview:
+            await self.pop_screen()
+        if place == "overview":
+            self._front = self._overview
+        else:
+            screen = self._places.get(place)
+            if screen is None:
+                screen = self._places[place] = loaded(PLACES[place].screen)(self._frame, self._ink, self._glyphs)
+                self.install_screen(screen, name=place)
+            await self.push_screen(screen)   # a frame may come at once
+            self._front = screen
+        self._want(self._wanted.visits(place, self._asks.get(place)))
+        self._front.show_frame(self._frame)
+
+    async def action_back(self) -> None:
+        """One layer out: of the place, then of what is looked at, then of the place itself."""
+        if self._front.back():
+            return
+        nearer = self._wanted.back()
+        if nearer is not None and self._front.PLACE in CHARTED:
+            self._want(nearer)
+        else:
+            await self._go("overview" if self._front is not self._overview else self._home)
+
+    def on_open_run(self, message: OpenRun) -> None:
+        """Another run, from its present on."""
+        if self._opener is None:
+            return
+        name, feed = self._opener(message.path)
+        self._source.close()
+        self._asks = {place: ask for place, ask in self._asks.items() if place == self._home}
+        self._want(replace(Wanted(place=self._wanted.place)))
+        self._frame = empty_frame(name, "waiting for the run to be read")
+        self._source = self._fed(feed)
+        self._source.start()
+        self.call_later(self._go, message.place)
 
     def action_act(self, name: str) -> None:
         """Ask, and if the answer is yes, submit: the key path of every order in the table."""
@@ -120,21 +191,17 @@ class Tuimon(App[str]):
 
     def action_help(self) -> None:
         """Show the keys."""
-        self.push_screen(help_screen(self._front.PLACE, self._ink, self._glyphs))
+        self.push_screen(Help(self._front.PLACE, self._ink, self._glyphs))
 
-    async def action_incidents(self) -> None:
-        """Show what was found, until the person goes back."""
-        from tuimon.viewer.screens.incidents import Incidents
+    def action_palette(self) -> None:
+        """Find what can be done here."""
+        from tuimon.viewer.screens.palette import Palette
 
-        screen = Incidents(self._frame, self._ink, self._glyphs)
-        await self.push_screen(screen)   # a frame may come at once
-        self._front = screen
+        self.push_screen(Palette(self._front.PLACE, self._frame, self._ink, self._glyphs), self._call)
 
-    async def action_back(self) -> None:
-        """Back to the charts."""
-        self._front = self._overview
-        await self.pop_screen()
-        self._overview.show_frame(self._frame)
+    async def _call(self, what: str | None) -> None:
+        if what is not None:
+            await self.run_action(what, self._front)
 
     def action_picture(self) -> None:
         """Save what is on the screen, and say where."""
@@ -150,7 +217,7 @@ class Tuimon(App[str]):
 
     def action_leave(self) -> None:
         """Detach; the owner of a live run is asked first."""
-        if not self._owner or not self._frame.is_live:
+        if not self._owner():
             self.exit(LEAVE)
         elif not isinstance(self.screen, Confirm):
             self.push_screen(ask_to_quit(self._frame, self._ink, self._glyphs), self._left)

@@ -12,7 +12,7 @@ from typing import Final
 
 from rich.cells import cell_len
 
-from tuimon.viewer.actions import ACTIONS, Place, footer
+from tuimon.viewer.actions import ACTIONS, footer
 from tuimon.viewer.charts.format import percent
 from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
@@ -20,6 +20,7 @@ from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, Tone, dim, text_of
 from tuimon.viewer.text import fit
 from tuimon.viewer.views import BadgeView, Frame
+from tuimon.viewer.wanted import Place
 
 WIDE: Final = 100
 """Columns from which the full wording is used."""
@@ -30,7 +31,7 @@ ROLES: Final[dict[Tone, Role]] = {
 _ASCII: Final = str.maketrans({
     "●": "+", "◆": "i", "▲": "!", "✖": "X", "◌": "?", "◐": "~", "◼": "#", "‖": "=", "✓": "+", "✝": "X", "▸": ">",
     "↺": "<", "▪": "o", "┊": ":", "→": ">", "–": "-", "·": "-", "…": "~", "━": "=", "─": "-", "┃": "|", "│": "|",
-    "×": "x", "±": "~", "└": "`", "↑": "^", "↓": "v", "╎": ";", "╌": "-",
+    "×": "x", "±": "~", "└": "`", "◂": "<", "↑": "^", "↓": "v", "╎": ";", "╌": "-",
 })
 
 
@@ -174,21 +175,26 @@ def events(frame: Frame, width: int, height: int) -> list[Line]:
     return rows
 
 
-def footer_keys(frame: Frame, width: int, height: int, *, place: Place = "charts") -> list[Line]:
-    """The keys, from the table of actions."""
+def footer_keys(frame: Frame, width: int, height: int, *, place: Place = "overview") -> list[Line]:
+    """The keys, from the table of actions: as many as fit, the weightiest."""
     del height
     if frame.flash:
         return [(Span(f" {frame.flash}", "warning"),)]
-    for wide in (True, False):
-        entries = footer(frame, wide=wide, place=place)
-        runs = {a.shown for a in ACTIONS if a.group == "run"}
-        line: list[Span] = [Span(" ")]
-        for i, entry in enumerate(entries):
-            parted = wide and i and entries[i - 1][0].text in runs and entry[0].text not in runs
-            line += [dim("  │  " if parted else "  " if i else ""), *entry]
-        if _length(line) <= width:
-            break
-    return [tuple(line)]
+    entries = list(footer(frame, place))
+    while len(entries) > 1 and _length(_keys(entries)) > width:
+        lightest = min(weight for weight, _ in entries)
+        del entries[max(i for i, (weight, _) in enumerate(entries) if weight == lightest)]
+    return [_keys(entries)]
+
+
+def _keys(entries: Sequence[tuple[int, Line]]) -> Line:
+    """One row of them, those that act on the run apart."""
+    runs = {action.shown for action in ACTIONS if action.group == "run"}
+    line: list[Span] = [Span(" ")]
+    for i, (_, entry) in enumerate(entries):
+        parted = i and entries[i - 1][1][0].text in runs and entry[0].text not in runs
+        line += [dim("  │  " if parted else "  " if i else ""), *entry]
+    return tuple(line)
 
 
 def too_small(frame: Frame, width: int, height: int) -> list[Line]:

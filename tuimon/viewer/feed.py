@@ -20,6 +20,7 @@ from tuimon.control.commands import Who
 from tuimon.control.states import Verb
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.views import Frame, Rules
+from tuimon.viewer.wanted import Wanted
 
 
 def this_person() -> Who:
@@ -40,6 +41,7 @@ class Feed:
         self._clock, self._mono = clock, mono
         self._stopped, self._wake = threading.Event(), threading.Event()
         self._asked: deque[tuple[Verb, Mapping[str, Any]]] = deque()
+        self._wanted = Wanted()
         self._newest: Frame | None = None
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._loop, name="tuimon-feed", daemon=True)
@@ -61,6 +63,11 @@ class Feed:
             frame, self._newest = self._newest, None
         return frame
 
+    def want(self, wanted: Wanted) -> None:
+        """What frames are to show from now on; the next one comes at once."""
+        self._wanted = wanted
+        self._wake.set()
+
     def ask(self, verb: Verb, args: Mapping[str, Any]) -> None:
         """Have a command written to the spool, by the feed's thread: a hanging disk never hangs the screen."""
         self._asked.append((verb, args))
@@ -76,7 +83,7 @@ class Feed:
                 verb, args = self._asked.popleft()
                 reading.ask(verb, args, self._clock(), who)
             try:
-                frame = reading.poll(self._clock(), self._mono())
+                frame = reading.poll(self._clock(), self._mono(), self._wanted)
             except Exception as error:
                 # The outermost frame of the reader: what was read stays on the screen, with the reason beside it.
                 frame = reading.broken(repr(error))
@@ -85,6 +92,7 @@ class Feed:
             if not reading.is_behind:
                 self._wake.wait(self._period)
                 self._wake.clear()
+        reading.close()
 
     def _offer(self, frame: Frame) -> None:
         with self._lock:

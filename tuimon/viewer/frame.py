@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from tuimon.control.states import LIVE, State
+from tuimon.diagnosis.limits import HEALTHY_UPDATE
 from tuimon.diagnosis.model import SEVERITIES, Badge, Diagnosis, Incident, Severity
 from tuimon.record.metrics import METRICS
-from tuimon.viewer.charts.format import UNKNOWN, duration, span
+from tuimon.viewer.charts.format import UNKNOWN, duration, size, span
+from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.lines import Tone, lapse, measured, rate, tone_of
 from tuimon.viewer.story import EventLine, Rescue, Story, lowered
 from tuimon.viewer.verdict import verdict
@@ -34,9 +36,10 @@ _OPTIONAL: Final = {"activations"}
 NOTEBOOK_GRADIENT: Final = BandView(0.1, 10, healthy=True, word="healthy 0.1–10",
                                    beyond="danger >10, vanishing <0.1")
 NOTEBOOK_RATIO: Final = BandView(1e-5, 0.1, healthy=True, word="healthy 1e-5–0.1", beyond="too high >0.1")
-UPDATE_BAND: Final = BandView(1e-4, 2e-2, healthy=True, word="healthy 1e-4–2e-2")
+UPDATE_BAND: Final = BandView(*HEALTHY_UPDATE, healthy=True, word=f"healthy {span(*HEALTHY_UPDATE)}")
 _FROM: Final = {"loss": ("loss", "numerics", "generalisation"), "grad_norm": ("gradients", "layers"),
-                "update_ratio": ("updates",), "grad_param_ratio": ("updates",), "lr": ()}
+                "update_ratio": ("updates",), "grad_param_ratio": ("updates",), "throughput": ("throughput",),
+                "step_time": ("throughput",)}
 """Whose incidents colour a chart's current value."""
 
 
@@ -46,6 +49,10 @@ def effective_state(story: Story, alive: bool | None) -> State:
 
 
 def _status(sources: Sources, state: State) -> tuple[str, Tone]:
+    if sources.wanted.at is not None:
+        speed = sources.wanted.speed
+        moves = f"▸ replay {speed}x" if speed else "◂ the past"
+        return f"{moves}, {steps(sources.newest - sources.step)} ago", "info"
     ended: dict[str, tuple[str, Tone]] = {
         "finished": ("✓ finished", "ok"), "stopped": ("◼ stopped", "dim"), "crashed": ("✖ crashed", "critical"),
         "died": ("✝ died", "critical"), "held": ("◼ HELD", "warning"), "paused": ("‖ PAUSED", "info"),
@@ -64,7 +71,8 @@ def _status(sources: Sources, state: State) -> tuple[str, Tone]:
 def _header(sources: Sources, state: State) -> Header:
     status, tone = _status(sources, state)
     eta = ""
-    if state in ("running", "starting") and sources.total and sources.step_time and sources.step < sources.total:
+    moves = sources.present is None and state in ("running", "starting")
+    if moves and sources.total and sources.step_time and sources.step < sources.total:
         eta = duration((sources.total - sources.step) * sources.step_time)
     what = " · ".join(part for part in (sources.model, sources.device) if part)
     share = sources.values.get("overhead")
@@ -111,33 +119,64 @@ def _note(sources: Sources, name: str, bands: tuple[BandView, ...]) -> str:
 
 _WAITING: Final = {"loss": "waiting for the first loss", "grad_norm": "waiting for the first gradients",
                    "update_ratio": "waiting for the first update", "grad_param_ratio": "waiting for the first update",
-                   "lr": "waiting for the first step"}
+                   "lr": "waiting for the first step", "throughput": "waiting for the first step",
+                   "step_time": "waiting for the first step", "memory": "waiting for the first step"}
+_BY_THE_WAY: Final = {"throughput", "step_time", "memory"}
+_ZONES: Final = {"grad_norm": (NOTEBOOK_GRADIENT,), "update_ratio": (NOTEBOOK_RATIO,),
+                 "grad_param_ratio": (NOTEBOOK_RATIO,)}
 
 
 def _charts(sources: Sources, state: State) -> tuple[ChartView, ...]:
     ratio = "grad_param_ratio" if sources.rules == "notebook" else "update_ratio"
     badges: dict[str, Badge] = {b.category: b for b in sources.diagnosis.badges}
     views = []
-    for name in ("loss", "grad_norm", ratio, "lr"):
+    speed = "throughput" if "throughput" in sources.values else "step_time"
+    for name in ("loss", "grad_norm", ratio, "lr", speed, "memory"):
         metric = METRICS[name]
         log = metric.log_axis or (name == "loss" and name in sources.wide)
         value, bands = sources.values.get(name), _bands(sources, name)
         label, meaning = sources.story.labels.get(name, ("", ""))
         views.append(ChartView(
-            name, metric.label, log, "" if value is None else rate(value) if name == "lr" else measured(value),
-            _severity(name, value, badges), meaning or _WAITING[name] if state in LIVE else "nothing was measured",
-            _note(sources, name, bands), label, bands, sources.columns.get(name),
-            sources.columns.get("val_loss") if name == "loss" else None))
+            name, metric.label, log, "" if value is None else _said(name, value),
+            _severity(name, value, badges), meaning or _empty(name, sources, state),
+            _note(sources, name, bands), label, bands, _ZONES.get(name, ()), _pointed(sources, name),
+            sources.columns.get(name), sources.columns.get("val_loss") if name == "loss" else None))
     return tuple(views)
+
+
+def _empty(name: str, sources: Sources, state: State) -> str:
+    """What an empty chart waits for, or why it will stay empty."""
+    if state not in LIVE:
+        return "nothing was measured"
+    return "not measured in this run" if sources.step and name in _BY_THE_WAY else _WAITING[name]
+
+
+def _said(name: str, value: float) -> str:
+    """A value as its chart's title has it."""
+    if name == "memory":
+        return size(value)
+    return rate(value) if name == "lr" else measured(value)
+
+
+def _pointed(sources: Sources, name: str) -> str:
+    """What was measured at the crosshair, or last before it."""
+    at = sources.wanted.cursor
+    if at is None:
+        return ""
+    value = sources.readout.get(name)
+    beside = sources.readout.get("val_loss") if name == "loss" else None
+    words = "–" if value is None else _said(name, value)
+    return f"{words} at {steps(at)}" + ("" if beside is None else f", validation {measured(beside)}")
 
 
 def _marks(story: Story, diagnosis: Diagnosis) -> tuple[MarkView, ...]:
     """Few lines, so that each means something: what the verdict is about, past criticals, events, the way back."""
     leading = diagnosis.leading
-    onsets = tuple(MarkView(i.onset_step, "onset", tone_of(i.severity)) for i in diagnosis.incidents
+    onsets = tuple(MarkView(i.onset_step, "onset", tone_of(i.severity), i.word) for i in diagnosis.incidents
                    if i is leading or (i.state == "resolved" and i.severity == "critical"))
     back = (MarkView(story.healthy[-1], "snapshot", "ok"),) if story.healthy else ()
-    events = tuple(MarkView(e.step, e.mark, e.tone) for e in story.lines if e.mark in ("event", "rollback"))
+    events = tuple(MarkView(e.step, e.mark, e.tone, "rolled back" if e.mark == "rollback" else "")
+                   for e in story.lines if e.mark in ("event", "rollback"))
     return onsets + back + events
 
 
@@ -170,19 +209,23 @@ def build_frame(sources: Sources) -> Frame:
     state = effective_state(sources.story, sources.alive)
     leading = sources.diagnosis.leading
     told = verdict(sources, state)
-    story = sources.story
+    # Keys act on the run as it is, whatever moment is shown.
+    story, values = (sources.present.story, sources.present.values) if sources.present else (
+        sources.story, sources.values)
+    live = effective_state(story, sources.alive)
     badges = tuple(_badge(b, begun=sources.step > 0) for b in sources.diagnosis.badges
                    if b.category not in _OPTIONAL or b.severity is not None)
     facts = Facts(
-        name=sources.name, step=sources.step, lr=sources.values.get("lr"), loss=sources.values.get("loss"),
+        name=sources.name, step=sources.newest or sources.step, lr=values.get("lr"), loss=values.get("loss"),
         target=story.rescue_target, clips=sources.clips, overrides=story.overrides, checkpoint=story.checkpoint,
-        rescuing=is_rescuing(story.rescue, state), step_time=sources.step_time)
+        rescuing=is_rescuing(story.rescue, live), step_time=sources.step_time)
     return Frame(
         header=_header(sources, state), badges=badges, verdict=told.wide, narrow=told.narrow, tone=told.tone,
-        charts=_charts(sources, state), heat=sources.heat, marks=_marks(story, sources.diagnosis),
-        events=_diary(sources), about=about(leading), state=state, is_live=state in LIVE, facts=facts,
+        charts=_charts(sources, state), heat=sources.heat, marks=_marks(sources.story, sources.diagnosis),
+        events=_diary(sources), about=about(leading), state=live, is_live=live in LIVE, facts=facts,
         incidents=sources.incidents, unlooked=sources.diagnosis.not_evaluated,
-        revision=sources.revision, problem=sources.problem, last=sources.last)
+        revision=sources.revision, problem=sources.problem, last=sources.last, span=sources.span,
+        newest=sources.newest, wanted=sources.wanted, readout=tuple(sources.readout.items()))
 
 
 def is_rescuing(rescue: Rescue | None, state: State) -> bool:

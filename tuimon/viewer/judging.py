@@ -19,7 +19,7 @@ from tuimon.viewer.text import clean
 
 SLICE: Final = 0.05
 """Seconds that judging may take from one poll while it lags: a key that is pressed meanwhile waits no longer."""
-PORTION: Final = 256 << 10
+PORTION: Final = 64 << 10
 """Bytes of log that are judged in one go while it lags: about 30 ms."""
 
 

@@ -52,21 +52,33 @@ class LayerStrip:
         name = clean(layer or "", 60)
         return next((i for i, mine in enumerate(self.names) if name == mine or name.startswith(f"{mine}.")), None)
 
-    def view(self, diagnosis: Diagnosis) -> HeatView:
-        """What the strip shows now."""
+    def view(self, diagnosis: Diagnosis, at: int | None = None) -> HeatView:
+        """What the strip shows now, or showed at a step."""
         if self.steps is None or self.rms is None or not len(self.steps):
             return HeatView(self.names)
-        steps, rms = self.steps, self.rms
+        end = len(self.steps) if at is None else int(np.searchsorted(self.steps, at, side="right"))
+        steps, rms = self.steps[:end], self.rms[:end]
+        if not end:
+            return HeatView(self.names)
+        now = rms[-1]
         if len(steps) > 2 * HEAT_ROWS:
-            starts = np.arange(0, len(steps), len(steps) // HEAT_ROWS)
-            steps, rms = steps[starts], np.fmax.reduceat(rms, starts, axis=0)
+            steps, rms = _thinned(steps, rms, len(steps) // HEAT_ROWS)
         troubled = next((i for i in diagnosis.open_incidents if i.category in ("gradients", "layers")), None)
         before = min((i.onset_step for i in diagnosis.incidents), default=None)
         if troubled is None:
             return HeatView(self.names, "", None, before, steps, rms)
-        last = self.rms[-1]
-        at = self.index(troubled.layer)
-        if at is None:
-            at = int(np.argmax(np.where(np.isnan(last), np.inf, last)))
-        worst = f"worst {self.names[at]} {number(float(last[at]))}"
+        where = self.index(troubled.layer)
+        if where is None:
+            where = int(np.argmax(np.where(np.isnan(now), np.inf, now)))
+        worst = f"worst {self.names[where]} {number(float(now[where]))}"
         return HeatView(self.names, worst, troubled.severity, before, steps, rms)
+
+
+def _thinned(steps: NDArray[np.int64], rms: NDArray[np.float32], size: int) -> tuple[
+    NDArray[np.int64], NDArray[np.float32]
+]:
+    """The greatest of each `size` rows, at the step of the first; the newest may be fewer."""
+    whole = len(steps) // size * size
+    groups = np.fmax.reduce(rms[:whole].reshape(-1, size, rms.shape[1]), axis=1)
+    rest = [np.fmax.reduce(rms[whole:], axis=0)[None]] if whole < len(steps) else []
+    return steps[::size], np.concatenate((groups, *rest))

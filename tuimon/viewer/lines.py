@@ -6,12 +6,17 @@ A line is a tuple of spans; a span is a text and a tone. Widgets turn tones into
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from tuimon.diagnosis.figures import plain_factor
 from tuimon.diagnosis.model import Severity
+from tuimon.diagnosis.story import Tone
 from tuimon.viewer.charts.format import age, number
 
-Tone = Literal["plain", "dim", "strong", "ok", "info", "warning", "critical", "key"]
+__all__ = [
+    "Line", "Span", "Tone", "dim", "key", "lapse", "measured", "plain_factor", "rate", "say", "strong", "text_of",
+    "tone_of",
+]
 
 
 class Span(NamedTuple):
@@ -64,11 +69,6 @@ def rate(value: float | None) -> str:
         return measured(value)
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa}e{int(exponent)}"
-
-
-def plain_factor(value: float) -> str:
-    """A factor or a limit as a person would type it: 0.1, 1.0, 20."""
-    return f"{value:.1f}" if abs(value) < 100 and value == round(value) else f"{value:.3g}"
 
 
 def lapse(seconds: float) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,57 +14,33 @@ from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.chart import Band, ChartSpec, VMark
 from tuimon.viewer.charts.format import short
 from tuimon.viewer.charts.heat import HeatSpec
+from tuimon.viewer.charts.picture import Role
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.charts.spark import SparkSpec
+from tuimon.viewer.choice import Choice
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.views import ChartView, Frame
 
 if TYPE_CHECKING:
     from tuimon.viewer.charts.series import Floats
 
-SMOOTHING: Final = (0.0, 0.6, 0.8, 0.9, 0.95, 0.98)
-"""Weights of the past in the moving average; the first is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """How one person looks at the charts."""
-
-    chart: int | None = None
-    """The chosen one; None follows the verdict."""
-    is_large: bool = False
-    log: Mapping[str, bool] = field(default_factory=dict)
-    """Charts whose axis was chosen by hand: it stays, whatever the data do."""
-    smooth: tuple[int, ...] = (0, 0, 0, 0)
-    """Index into SMOOTHING per chart."""
-
-    def at(self, frame: Frame) -> int:
-        """The chart that keys act on."""
-        return frame.about if self.chart is None else self.chart
-
-    def picked(self, index: int) -> Choice:
-        """Choose a chart; choosing it again shows it large, and back."""
-        return replace(self, chart=index, is_large=self.chart == index and not self.is_large)
-
-    def turned(self, view: ChartView) -> Choice:
-        """The other axis for that chart."""
-        return replace(self, log={**self.log, view.name: not is_log(view, self)})
-
-    def smoothed(self, index: int, by: int) -> Choice:
-        """Smoother or rougher."""
-        levels = list(self.smooth)
-        levels[index] = min(len(SMOOTHING) - 1, max(0, levels[index] + by))
-        return replace(self, smooth=tuple(levels))
-
-
 def x_axis(frame: Frame) -> XAxis:
     """The steps that every chart of the frame spans."""
-    return XAxis(0, max(1, frame.last))
+    first, last = frame.span
+    return XAxis(first, max(first + 1, last))
 
 
 def _marks(frame: Frame) -> tuple[VMark, ...]:
-    return tuple(VMark(m.step, m.kind, ROLES[m.tone] if m.kind in ("onset", "snapshot") else "mark")
-                 for m in frame.marks)
+    marks = [VMark(m.step, m.kind, ROLES[m.tone] if m.kind in ("onset", "snapshot") else "mark", m.word)
+             for m in frame.marks]
+    wanted = frame.wanted
+    if wanted.at is not None:
+        marks.append(VMark(wanted.at, "cursor", "info"))
+    if wanted.cursor is not None:
+        marks.append(VMark(wanted.cursor, "cursor", "cursor"))
+    return tuple(marks)
+
+
 
 
 def _average(values: Floats, past: float) -> Floats:
@@ -78,40 +54,42 @@ def _average(values: Floats, past: float) -> Floats:
     return out
 
 
-def _series(view: ChartView, past: float) -> tuple[Series, ...]:
+def _series(view: ChartView, past: float, at: int | None) -> tuple[Series, ...]:
+    """The lines: what came after the moment that is shown is dim."""
     found: list[Series] = []
     if view.overlay is not None and len(view.overlay):
-        found = [Series.thin(view.overlay, "data-2")]
+        found += _parted(Series.thin(view.overlay, "data-2"), at, "data-2-dim")
     if view.columns is not None and len(view.columns):
+        raw = Series.thin(view.columns, "data")
         if past > 0:
             smooth = _average(view.columns.last, past)
-            raw = Series.thin(view.columns, "data-dim")
-            found += [raw, replace(raw, low=smooth, high=smooth, last=smooth, bad=np.zeros(len(raw), np.bool_),
-                                   role="data")]
-        else:
-            found.append(Series.thin(view.columns, "data"))
+            found.append(replace(raw, role="data-dim"))
+            raw = replace(raw, low=smooth, high=smooth, last=smooth, bad=np.zeros(len(raw), np.bool_))
+        found += _parted(raw, at, "data-dim")
     return tuple(found)
 
 
-def is_log(view: ChartView, choice: Choice) -> bool:
-    """Which axis the chart has now."""
-    return choice.log.get(view.name, view.log)
+def _parted(series: Series, at: int | None, later: Role) -> list[Series]:
+    if at is None:
+        return [series]
+    return [replace(series.between(at, math.inf), role=later), series.between(-math.inf, at)]
 
 
 def chart_spec(frame: Frame, index: int, choice: Choice, glyphs: GlyphSet, *, focused: bool) -> ChartSpec:
     """One of the frame's charts."""
     view = frame.charts[index]
-    past = SMOOTHING[choice.smooth[index]]
-    log = is_log(view, choice)
+    past, log = choice.past(view), choice.is_log(view)
+    chosen = {"usual": view.bands, "notebook": view.zones or view.bands, "none": ()}[choice.zones]
     title = view.title + (f" · {view.label}" if view.label else "")
     title += (" · log" if log else "") + (f" · smooth {short(past)}" if past else "")
     if view.note and not view.bands:
         title += f" · {view.note}"
-    title += "".join(f" · {band.beyond}" for band in view.bands if band.beyond)
+    title += "".join(f" · {band.beyond}" for band in chosen if band.beyond)
     say = _words(glyphs)
-    bands = tuple(Band(b.low, b.high, "healthy" if b.healthy else "usual", say(b.word)) for b in view.bands)
-    return ChartSpec(say(title), say(view.current), view.severity, _series(view, past), log, bands, _marks(frame),
-                     view.waiting, focused=focused)
+    bands = tuple(Band(b.low, b.high, "healthy" if b.healthy else "usual", say(b.word)) for b in chosen)
+    value, state = (view.current, view.severity) if frame.wanted.cursor is None else (view.pointed, None)
+    return ChartSpec(say(title), say(value), state, _series(view, past, frame.wanted.at), log, bands, _marks(frame),
+                     view.waiting, focused=focused, in_bytes=view.name == "memory")
 
 
 def _words(glyphs: GlyphSet) -> Callable[[str], str]:
@@ -133,7 +111,7 @@ def spark_specs(frame: Frame, glyphs: GlyphSet) -> tuple[SparkSpec, ...]:
     """One sparkline per chart."""
     specs = []
     say = _words(glyphs)
-    for view in frame.charts:
+    for view in frame.charts[:4]:
         series = Series.of((), ()) if view.columns is None else Series.thin(view.columns)
         specs.append(SparkSpec("lr" if view.name == "lr" else view.title, say(view.current), view.severity,
                                series, say(view.note or _range(view)), view.log))

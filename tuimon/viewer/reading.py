@@ -1,6 +1,7 @@
 """Follows one run directory and says what it holds now. Touches the disk and the process table; knows no thread.
 
-`poll(now, mono)` reads what is new and returns a Frame when the screen would look different. Time is an argument.
+`poll(now, mono, wanted)` reads what is new and returns a Frame when the screen would look different. Time is an
+argument, and so is what is wanted: the place, the moment, the stretch of steps.
 Damage, a run that has not begun and a directory that vanishes are things to show, not errors.
 """
 
@@ -11,39 +12,41 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 
 from tuimon.control.commands import Command, Who
 from tuimon.control.spool import submit
-from tuimon.control.states import LIVE, State, Verb
+from tuimon.control.states import LIVE, Verb
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.errors import CommandError, LogError
 from tuimon.record.cache import Cache, cache_root
-from tuimon.record.events import EventReader
+from tuimon.record.events import Event, EventReader
 from tuimon.record.history import History, Thin
-from tuimon.record.liveness import ProcessIdentity, is_alive
+from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import Launch, RunDir, RunInfo
-from tuimon.record.status import settled
 from tuimon.viewer.charts.axes import XAxis, is_wide
+from tuimon.viewer.details import Details
 from tuimon.viewer.following import Followed
-from tuimon.viewer.frame import build_frame, effective_state
+from tuimon.viewer.frame import build_frame
 from tuimon.viewer.incidents import Proofs
 from tuimon.viewer.judging import Judge
 from tuimon.viewer.layers import LayerStrip
-from tuimon.viewer.lines import lapse
+from tuimon.viewer.standing import Standing
 from tuimon.viewer.story import Request, Story, tell
 from tuimon.viewer.text import clean
-from tuimon.viewer.views import Frame, Rules, Sources
+from tuimon.viewer.views import Frame, Present, Rules, Sources
+from tuimon.viewer.wanted import NOW, Wanted
 
 COLUMNS: Final = 1024
 """Columns that metrics are thinned to: about four to a dot of the widest chart, few enough to draw 4 times a second."""
 RECENT: Final = 50
 """Steps whose median is the usual step time."""
-ALIVE_EVERY: Final = 1.0
-"""Seconds between two looks at the process table."""
+SHOWN: Final = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr", "throughput", "step_time",
+                "memory")
+"""Metrics that the common charts draw."""
 
 
 def judge_for(rules: Rules, info: RunInfo | None) -> Judge:
@@ -66,13 +69,14 @@ class Reading:
 
     def __init__(self, run: RunDir, *, rules: Rules = "tuimon",
                  judge: Callable[[Rules, RunInfo | None], Judge] = judge_for, cache: Cache | None = None) -> None:
+        """`cache`: where what was read of long runs is remembered; None: this user's."""
         self.run, self.rules = run, rules
         self._cache = Cache(cache_root()) if cache is None else cache
         self._judge_for = judge
-        self._info: RunInfo | None = None
-        self._launch: Launch | None = None
+        self._standing = Standing(run)
         self._events = EventReader(run.events)
         self._story = Story()
+        self._told: list[Event] = []
         self._log: Followed | None = None
         self._history = History()
         self._layers = LayerStrip(None)
@@ -81,6 +85,8 @@ class Reading:
         self._asked: dict[str, Request] = {}
         self._x = XAxis(0, 1)
         self._columns: dict[str, Thin] = {}
+        self._shown: tuple[object, ...] = ()
+        """What the columns were thinned for."""
         self._wide: frozenset[str] = frozenset()
         self._trend: float | None = None
         self._step_time: float | None = None
@@ -88,27 +94,27 @@ class Reading:
         self._fresh: float | None = None
         self._sign: float | None = None
         self._beat: float = -1.0
-        self._opened: float | None = None
-        self._alive: bool | None = None
-        self._looked = -math.inf
         self._fault = ""
         self._last: Frame | None = None
+        self._details = Details()
         self.is_behind = False
         """Whether there is more to read at once."""
 
-    def poll(self, now: float, mono: float) -> Frame | None:
+    def poll(self, now: float, mono: float, wanted: Wanted = NOW) -> Frame | None:
         """Read what is new; a Frame if the screen would look different from the last one."""
-        if self._opened is None:
-            self._opened = mono
+        if self._standing.opened is None:
+            self._standing.opened = mono
         self._read_who()
         changed = self._read_log(now, mono)
         for event in self._events.poll():
             self._story = tell(self._story, event)
+            self._told.append(event)
             changed = True
         if changed:
             self._revision += 1
-        self._look(mono)
-        frame = build_frame(self._sources(now, mono))
+        self._standing.look(mono, ended=self._story.ended)
+        detail = self._details.of(self, wanted, now, mono)
+        frame = replace(build_frame(self._sources(now, mono, wanted)), detail=detail)
         if frame == self._last:
             return None
         self._last = frame
@@ -121,6 +127,55 @@ class Reading:
             return None
         self._last = replace(self._last, problem=problem)
         return self._last
+
+    def close(self) -> None:
+        """Give back what the places hold."""
+        self._details.close()
+
+    @property
+    def history(self) -> History:
+        """What has been measured."""
+        return self._history
+
+    @property
+    def info(self) -> RunInfo | None:
+        """Who runs what; None before the training process has attached."""
+        return self._standing.info
+
+    @property
+    def launch(self) -> Launch | None:
+        """Who started it; None where nobody of ours did."""
+        return self._standing.launch
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What is judged by now."""
+        return self._diagnosis
+
+    @property
+    def process(self) -> ProcessIdentity | None:
+        """Who trains, or is about to; None where nobody is known yet."""
+        return self._standing.process
+
+    @property
+    def story(self) -> Story:
+        """What the events tell."""
+        return self._story
+
+    @property
+    def revision(self) -> int:
+        """Grows with everything that was read."""
+        return self._revision
+
+    @property
+    def layers(self) -> LayerStrip:
+        """Gradient RMS per layer."""
+        return self._layers
+
+    @property
+    def whole_last(self) -> float:
+        """Right end of the x axis of the whole run."""
+        return self._x.last
 
     def ask(self, verb: Verb, args: Mapping[str, Any], now: float, who: Who) -> None:
         """Put a command in the spool; until the run answers it is shown as requested (law 8)."""
@@ -135,24 +190,16 @@ class Reading:
             command.id, verb, outcome, why, self._history.last_step, now, who.origin)  # type: ignore[arg-type]  # two literals
 
     def _read_who(self) -> None:
-        """run.json is replaced whole at each attempt; launch.json is written once."""
         try:
-            if self._launch is None or (self._alive is False and self._launch.status is None):
-                self._launch = self.run.read_launch()
-            if self._info is None or self._info.attempt < self._story.attempt:
-                info = self.run.read_info()
-                if info is not None and info != self._info:
-                    others = self._info is None or self._info.probes != info.probes
-                    self._info = info
-                    if others and self._log is not None:
-                        self._log = None   # rows were read before their tables were known: read them again
+            if self._standing.read(self._story.attempt):
+                self._log = None   # rows were read before their tables were known: read them again
         except LogError as error:
             self._fault = str(error)
 
     def _read_log(self, now: float, mono: float) -> bool:
         first, rows = self._sign is None, 0
         if self._log is None:
-            if self._info is None and not segment_paths(self.run.metrics):
+            if self._standing.info is None and not segment_paths(self.run.metrics):
                 return False
             self._log = self._open()
             rows = self._history.rows   # what an earlier viewer read
@@ -175,9 +222,10 @@ class Reading:
         return True
 
     def _open(self) -> Followed:
-        table, probes = (None, ()) if self._info is None else (self._info.table, self._info.probes)
+        info = self._standing.info
+        table, probes = (None, ()) if info is None else (info.table, info.probes)
         self._layers, self._proofs = LayerStrip(table), Proofs()
-        log = Followed(self.run.metrics, table, probes, self._judge_for(self.rules, self._info), rules=self.rules,
+        log = Followed(self.run.metrics, table, probes, self._judge_for(self.rules, info), rules=self.rules,
                        cache=self._cache)
         self._history = log.history
         return log
@@ -185,11 +233,6 @@ class Reading:
     def _summarise(self) -> None:
         history = self._history
         self._x = self._x.grown(max(1, history.last_step))
-        last = int(self._x.last)
-        self._columns = {name: history.thin(name, 0, last, COLUMNS)
-                         for name in ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr")
-                         if name in history.names}
-        self._wide = frozenset(name for name, thin in self._columns.items() if is_wide(thin.low, thin.high))
         self._layers.update(history)
         self._proofs.update(self._diagnosis, history, self._layers)
         times = history.tail("step_time", RECENT).values
@@ -197,93 +240,80 @@ class Reading:
         self._step_time = float(np.median(times)) if len(times) else None
         self._trend = _trend(history)
 
-    def _look(self, mono: float) -> None:
-        """Ask the process table, now and then."""
-        if mono - self._looked < ALIVE_EVERY or self._story.ended:
+    def _thin(self, first: float, last: float) -> None:
+        """The metrics over the steps that are shown; anew only where these or the data have changed."""
+        shown = (self._revision, first, last)
+        if shown == self._shown:
             return
-        self._looked = mono
-        process = self._process()
-        self._alive = None if process is None else is_alive(process)
+        self._shown = shown
+        history = self._history
+        self._columns = {name: history.thin(name, math.floor(first), math.ceil(last), COLUMNS)
+                         for name in SHOWN if name in history.names}
+        self._wide = frozenset(name for name, thin in self._columns.items() if is_wide(thin.low, thin.high))
 
-    def _process(self) -> ProcessIdentity | None:
-        info, launch = self._info, self._launch
-        if launch is not None and (info is None or launch.started > info.started):
-            return launch.process   # started, and not yet attached
-        return info.process if info is not None else None
-
-    def _awaited(self, mono: float) -> str:
-        waited = lapse(max(0.0, mono - (self._opened or mono)))
-        launch = self._launch
-        if self._alive is False:
-            words = self.run.last_words()
-            said = "Its last words: " + (
-                "none: there is no console.log" if words is None else clean(words or "none", 200))
-            if launch is None or not launch.script or launch.status is None:
-                return said
-            return f"The script ended with status {launch.status}. {said}"
-        if self._info is not None:
-            return f"waiting for the first step: the training process has attached, {waited}"
-        if launch is not None and launch.script:
-            return f"the script is running, {waited}; it has not trained yet"
-        if launch is not None:
-            return f"waiting for the first step: torch is loading, {waited}"
-        return f"waiting for a training process, {waited}"
-
-    def _statement(self) -> str:
-        """What a demo says it is going to do; of a script what it last said before it trains, then its command."""
-        launch = self._launch
-        if launch is None:
-            return ""
-        if launch.script and not self._history.last_step and (words := self.run.last_words()):
-            return f"It says: {clean(words, 180)}"
-        return clean(launch.statement, 200)
-
-    def _settled(self) -> Story:
-        """The story, with the end that only whoever started the process has seen."""
-        story = self._story
-        now = effective_state(story, self._alive)
-        state, why = settled(now, self._launch, self._info)
-        if self._alive is not False or state == now:
-            return story
-        return replace(story, state=cast("State", state), ended=True, error=story.error or why)
-
-    def _sources(self, now: float, mono: float) -> Sources:
-        info, launch, history = self._info, self._launch, self._history
-        problem = self._fault or (self._log.fault if self._log is not None else "")
+    def _problem(self) -> str:
         if not os.path.isdir(self.run.path):
-            problem = "the run directory is gone; what was read stays on the screen"
-        elif self._log is not None and self._log.damaged:
-            problem = problem or f"the log is damaged in {self._log.damaged} places; the rest was read"
+            return "the run directory is gone; what was read stays on the screen"
+        damaged, fault = (0, "") if self._log is None else (self._log.damaged, self._log.fault)
+        return self._fault or fault or self._details.problem or (
+            f"the log is damaged in {damaged} places; the rest was read" if damaged else "")
+
+    def _sources(self, now: float, mono: float, wanted: Wanted) -> Sources:
+        standing, history = self._standing, self._history
+        info, launch = standing.info, standing.launch
         name = info.name if info else launch.name if launch else self.run.name
         total = info.total_steps if info else launch.total_steps if launch else None
         in_log = {request.id for request in self._story.requests}
         asked = tuple(request for key, request in self._asked.items() if key not in in_log)
         diagnosis = self._diagnosis
-        names = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr", "overhead")
+        span = wanted.window.ends(self._x.last, history.last_step)
+        self._thin(*span)
+        names = (*SHOWN, "overhead")
         values = {n: value for n in names if (value := history.value(n)) is not None}
-        return Sources(
-            name=clean(name, 60), story=self._settled(), diagnosis=diagnosis, requests=(*self._story.requests, *asked),
+        found = Sources(
+            name=clean(name, 60), story=standing.settled(self._story), diagnosis=diagnosis,
+            requests=(*self._story.requests, *asked),
             model=clean(info.model, 60) if info else "", device=clean(info.device, 30) if info else "", total=total,
-            clips=info.clips if info else None, statement=self._statement(),
-            awaited=self._awaited(mono) if not history.last_step else "", alive=self._alive, step=history.last_step,
-            age=mono - self._fresh if self._fresh is not None else 0.0,
+            clips=info.clips if info else None, statement=standing.statement(begun=history.last_step > 0),
+            awaited=standing.awaited(mono) if not history.last_step else "", alive=standing.alive,
+            step=history.last_step, age=mono - self._fresh if self._fresh is not None else 0.0,
             silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,
             trend=self._trend, columns=self._columns, wide=self._wide, last=int(self._x.last),
-            heat=self._layers.view(diagnosis), judging=self._log.judging if self._log is not None else "",
-            incidents=self._proofs.views, rules=self.rules,
-            revision=self._revision, problem=problem, now=now, console=clean(str(self.run.console), 200))
+            heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
+            revision=self._revision, problem=self._problem(), now=now, console=clean(str(self.run.console), 200),
+            judging=self._log.judging if self._log is not None else "", span=span, newest=history.last_step, wanted=wanted, readout=self._readout(wanted))
+        return found if wanted.at is None else self._past(found, wanted.at)
+
+    def _readout(self, wanted: Wanted) -> dict[str, float | None]:
+        """What every chart says at the crosshair."""
+        at = wanted.cursor
+        return {} if at is None else {name: self._history.value_at(name, at) for name in self._columns}
+
+    def _past(self, present: Sources, at: int) -> Sources:
+        """The same run as it was at a step: what was not yet measured, found or done by then is left out."""
+        story = Story()
+        for event in self._told:
+            if event.step <= at:
+                story = tell(story, event)
+        diagnosis = self._diagnosis.as_of(at)
+        values = {n: value for n in present.values if (value := self._history.value_at(n, at)) is not None}
+        return replace(
+            present, story=story, diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0, values=values,
+            trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="", alive=present.alive,
+            present=Present(present.story, present.values))
 
     @property
     def is_live(self) -> bool:
         """Whether the run may still move."""
-        return self._story.state in LIVE and self._alive is not False
+        return self._story.state in LIVE and self._standing.alive is not False
 
 
-def _trend(history: History) -> float | None:
+def _trend(history: History, at: int | None = None) -> float | None:
     """Relative change of the loss over 100 steps: medians of the latest tenth and of the tenth before the window."""
-    series = history.tail("loss", 110)
+    series = history.tail("loss", 110, at)
     steps, values = series.steps, series.values
-    broken = max((m.step for m in history.marks if m.kind in ("rollback", "attempt")), default=0)
+    until = history.last_step if at is None else at
+    broken = max((m.step for m in history.marks if m.kind in ("rollback", "attempt") and m.step <= until), default=0)
     fine = np.isfinite(values) & (steps > broken)   # what was before a rollback says nothing about now
     steps, values = steps[fine], values[fine]
     if len(values) < 30:

@@ -6,11 +6,13 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 from tuimon.errors import UsageError
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.views import Rules
+from tuimon.viewer.wanted import Place
 
 NICENESS: Final = 5
 """The viewer steps back behind the training that it watches."""
@@ -29,11 +31,13 @@ def check_terminal(env: Mapping[str, str] | None = None) -> None:
                          "try: tuimon runs, or tuimon demo NAME --headless")
 
 
-def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool = False, end: Callable[[], object] | None = None,
-          mouse: bool | None = None) -> int:
-    """Show a run until the person leaves; the exit status.
+def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bool] = False,
+          end: Callable[[], object] | None = None, mouse: bool | None = None, place: Place = "overview",
+          ask: object = None) -> int:
+    """Show a run until the person leaves; the exit status. It begins at `place`, which is asked `ask`.
 
-    `owner`: leaving a live run asks whether it goes on; "end it" calls `end` after the terminal is itself again.
+    `owner`: leaving a live run asks whether it goes on (of several: whether one does); "end it" calls `end` after the
+    terminal is itself again.
     UsageError where there is no terminal.
     """
     env = os.environ
@@ -44,14 +48,18 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool = False, end: Cal
     env.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICENESS)
-    from tuimon.viewer.app import Tuimon
+    from tuimon.viewer.app import Feeding, Tuimon
     from tuimon.viewer.feed import Feed
     from tuimon.viewer.glyphs import choose
     from tuimon.viewer.screens.quit import END
 
     period = REMOTE_PERIOD if remote else LOCAL_PERIOD
-    app = Tuimon(run.name, lambda ready: Feed(run, ready, rules=rules, period=period),
-                 glyphs=choose(env, sys.stdout.encoding), owner=owner, guards_terminal=True)
+    def opened(path: Path) -> tuple[str, Feeding]:
+        other = RunDir(path)
+        return other.name, lambda ready: Feed(other, ready, rules=rules, period=period)
+
+    app = Tuimon(run.name, opened(run.path)[1], glyphs=choose(env, sys.stdout.encoding), owner=owner,
+                 guards_terminal=True, opener=opened, place=place, ask=ask)
     # Mouse motion over charts costs a millisecond of CPU per event on the far side of a link: off there.
     answer = app.run(mouse=not remote if mouse is None else mouse)
     if answer == END and end is not None:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tuimon.control.states import State
 from tuimon.diagnosis.model import Diagnosis, Incident, NotEvaluated, Severity
+from tuimon.diagnosis.proof import CurveView
 from tuimon.viewer.lines import Line, Tone
 from tuimon.viewer.story import EventLine, Overrides, Request, Story
+from tuimon.viewer.wanted import NOW, Wanted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,6 +89,10 @@ class ChartView:
     label: str = ""
     """What the number means, where that is not what its name says: "after own clipping"."""
     bands: tuple[BandView, ...] = ()
+    zones: tuple[BandView, ...] = ()
+    """The notebook's, where it has some for this number."""
+    pointed: str = ""
+    """The value at the crosshair, and its step."""
     columns: Thin | None = field(default=None, compare=False, repr=False)
     overlay: Thin | None = field(default=None, compare=False, repr=False)
     """Validation loss, on the loss chart."""
@@ -109,22 +115,6 @@ class HeatView:
 
 
 @dataclass(frozen=True, slots=True)
-class CurveView:
-    """The stretch of a curve that convicts an incident."""
-
-    title: str
-    """What is plotted, in words: "grad norm"."""
-    log: bool
-    first: int
-    """Step at the left end."""
-    last: int
-    """Step at the right end; it grows in steps while the incident is open."""
-    limit: float | None
-    """What the curve crossed; None where the test was not about a point of this curve."""
-    columns: Thin = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class IncidentView:
     """One incident with its place among the others and its proof. Its texts are clean."""
 
@@ -144,6 +134,8 @@ class MarkView:
     step: int
     kind: Literal["onset", "event", "rollback", "snapshot"]
     tone: Tone
+    word: str = ""
+    """A few words that may stand beside its line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +164,29 @@ class Frame:
     unlooked: tuple[NotEvaluated, ...] = ()
     """Rules that could not look."""
     last: int = 1
-    """Right end of the x axis; it grows in steps, so that charts do not jump."""
+    """Right end of the x axis of the whole run; it grows in steps, so that charts do not jump."""
+    span: tuple[float, float] = (0.0, 1.0)
+    """First and last step of the x axis that is shown."""
+    newest: int = 0
+    """The newest step there is, whatever moment is shown."""
+    wanted: Wanted = NOW
+    """What this picture answers."""
+    readout: tuple[tuple[str, float | None], ...] = field(default=(), compare=False)
+    """Per metric: its value at the crosshair, the last one measured by then; None where there was none."""
+    detail: object = None
+    """What the place in front shows beyond this; None until its producer has answered."""
     revision: int = 0
     """Grows with every row read."""
     problem: str = ""
     """What keeps the viewer from reading on, or nothing."""
     flash: str = ""
     """What the footer says for a moment instead of the keys."""
+
+    @property
+    def moments(self) -> tuple[int, ...]:
+        """Steps at which something happened: where a person wants to stop on the way through time."""
+        found = {i.incident.detected_step for i in self.incidents} | {m.step for m in self.marks}
+        return tuple(sorted(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +205,14 @@ class Facts:
     rescuing: bool = False
     step_time: float | None = None
     checkpoint: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """The run as it is now: while the panel shows the past, keys still act on this."""
+
+    story: Story
+    values: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +248,16 @@ class Sources:
     trend: float | None = None
     """Change of the loss over the last 100 steps, as a fraction."""
     columns: Mapping[str, Thin] = field(default_factory=dict)
-    """Metrics thinned to steps 0..last."""
+    """Metrics thinned to the steps that are shown."""
+    readout: Mapping[str, float | None] = field(default_factory=dict)
+    """Values at the crosshair."""
+    wanted: Wanted = NOW
+    span: tuple[float, float] = (0.0, 1.0)
+    """First and last step of the axis that is shown."""
+    newest: int = 0
+    """The newest step there is."""
+    present: Present | None = None
+    """What commands are about, where the rest shows the past."""
     wide: frozenset[str] = frozenset()
     """Metrics whose values span too many decades for a linear axis."""
     last: int = 1

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 from tuimon.diagnosis.model import plain
-from tuimon.record.chunk import Bools, Vectors
+
+if TYPE_CHECKING:
+    from tuimon.record.chunk import Bools, Vectors
 
 Place = Literal[
     "batch", "labels", "loss", "embedding", "attention", "norm", "linear", "activation", "code", "parameters",

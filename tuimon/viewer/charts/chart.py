@@ -10,9 +10,10 @@ from typing import Final, Literal
 import numpy as np
 from rich.cells import cell_len
 
-from tuimon.viewer.charts.axes import LABEL, XAxis, YAxis
+from tuimon.viewer.charts.axes import LABEL, XAxis, YAxis, columns_of
+from tuimon.viewer.charts.format import size
 from tuimon.viewer.charts.picture import Canvas, Ground, Picture, Role
-from tuimon.viewer.charts.raster import TALL, WIDE, Raster, columns_of, rasterise
+from tuimon.viewer.charts.raster import TALL, WIDE, Raster, rasterise
 from tuimon.viewer.charts.raster import glyphs as glyph_cells
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet, State
@@ -33,12 +34,14 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class VMark:
-    """A moment. Its label stands in the footer, not in the chart."""
+    """A moment."""
 
     step: float
     kind: Literal["onset", "event", "rollback", "cursor", "snapshot"]
     """Dotted line; dotted line; dashed line; solid line; a diamond on the axis only."""
     role: Role = "mark"
+    word: str = ""
+    """Stands beside the top of its line where there is room; a cursor's step stands under it in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class ChartSpec:
     """Whether the frame is drawn as the selected one."""
     levels: tuple[Level, ...] = ()
     """Their values have a place on the y axis."""
+    in_bytes: bool = False
+    """Whether the labels of the y axis are amounts of memory."""
 
     @property
     def extent(self) -> tuple[Series, ...]:
@@ -127,11 +132,14 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
         draw_waiting(canvas, spec.waiting, glyphs)
         return canvas.picture()
     in_band = _draw_bands(canvas, place, spec.bands, y)
-    _draw_y_axis(canvas, place, y, in_band, glyphs, labelled=any(bool(np.isfinite(s.low).any()) for s in visible))
-    draw_x_axis(canvas, place, x, glyphs, " · ".join(band.word for band in spec.bands if band.word))
+    labels = _labels(place, y, in_bytes=spec.in_bytes) if any(np.isfinite(s.low).any() for s in visible) else {}
+    _draw_y_axis(canvas, place, in_band, labels, glyphs)
+    pointed = any(mark.kind == "cursor" for mark in spec.marks)   # its step needs the room of the words
+    draw_x_axis(canvas, place, x, glyphs, "" if pointed else " · ".join(b.word for b in spec.bands if b.word))
     draw_marks(canvas, place, spec.marks, x, glyphs)
     _draw_levels(canvas, place, spec.levels, visible, spec.marks, x, y, glyphs)
     _draw_lines(canvas, place, visible, x, y, glyphs)
+    draw_words(canvas, place, spec.marks, x)
     return canvas.picture()
 
 
@@ -211,6 +219,27 @@ def draw_marks(canvas: Canvas, place: Area, marks: tuple[VMark, ...], x: XAxis, 
             canvas.put(column, place.top + place.height, glyphs.snapshot, mark.role)
 
 
+def draw_words(canvas: Canvas, place: Area, marks: tuple[VMark, ...], x: XAxis) -> None:
+    """Beside each line what it means, in the first of its upper rows that is free there; under a cursor its step."""
+    lines = [(_cell_of(mark.step, x, place), mark) for mark in marks if mark.kind != "snapshot"]
+    found = sorted(lines, key=lambda pair: pair[0])
+    for i, (cell, mark) in enumerate(found):
+        if not 0 <= cell < place.width:
+            continue
+        if mark.kind == "cursor" and place.label_row:
+            words = f" {mark.step:,.0f} "
+            left = place.left + max(0, min(cell - len(words) // 2, place.width - len(words)))
+            canvas.put(left, place.top + place.height + place.axis_row, words, mark.role)
+        free = (found[i + 1][0] if i + 1 < len(found) else place.width) - cell - 1
+        length = cell_len(mark.word) + 2
+        if not mark.word or place.height < 5 or free < length - 1:
+            continue
+        rows = range(place.top, place.top + max(1, place.height // 3))
+        row = next((y for y in rows if canvas.is_blank(place.left + cell + 1, y, min(free, length))), None)
+        if row is not None:
+            canvas.put(place.left + cell + 1, row, f" {mark.word}", mark.role)
+
+
 def state_role(state: State | None) -> Role:
     """The role in which a badge is drawn."""
     return "text" if state is None else "info" if state == "busy" else state
@@ -273,17 +302,20 @@ def _draw_levels(
 _BAND_ROLE: Final[Mapping[Ground, Role]] = {"none": "axis", "usual": "band-usual", "healthy": "band-healthy"}
 
 
-def _draw_y_axis(
-    canvas: Canvas, place: Area, y: YAxis, in_band: list[Ground], glyphs: GlyphSet, *, labelled: bool,
-) -> None:
+def _labels(place: Area, y: YAxis, *, in_bytes: bool) -> dict[int, str]:
+    """Row -> label of the y axis."""
+    labels: dict[int, str] = {}
+    for tick in y.ticks(max(2, place.height * 2 // 3)):
+        row = round((y.high - tick.at) / (y.high - y.low) * (TALL * place.height - 1)) // TALL
+        words = size(10.0 ** tick.at if y.log else tick.at) if in_bytes else tick.label
+        labels.setdefault(min(place.height - 1, max(0, row)), words)
+    return labels
+
+
+def _draw_y_axis(canvas: Canvas, place: Area, in_band: list[Ground], labels: dict[int, str], glyphs: GlyphSet) -> None:
     """The line with its labels; heavier and coloured beside a band."""
     if not place.gutter:
         return
-    labels: dict[int, str] = {}
-    if labelled:
-        for tick in y.ticks(max(2, place.height * 2 // 3)):
-            row = round((y.high - tick.at) / (y.high - y.low) * (TALL * place.height - 1)) // TALL
-            labels.setdefault(min(place.height - 1, max(0, row)), tick.label)
     column = place.left - 1
     for row, ground in enumerate(in_band):
         at = place.top + row

@@ -123,6 +123,10 @@ class Canvas:
             x += cells
         return x
 
+    def is_blank(self, x: int, y: int, length: int) -> bool:
+        """Whether nothing stands in a horizontal run of cells that lies inside."""
+        return bool((self._glyphs[y, x:x + length] == _SPACE).all())
+
     def line(self, x: int, y: int, length: int, glyph: str, role: Role) -> None:
         """A horizontal run of one glyph."""
         if 0 <= y < self.height:

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tuimon.diagnosis.axes import columns_of
 from tuimon.viewer.charts.series import Bools, Floats
 from tuimon.viewer.glyphs import GlyphName
 
@@ -32,15 +33,6 @@ class Raster:
     """(width,) cell columns that hold a sample above the range."""
     under: Bools
     """(width,) cell columns that hold a sample below the range; on a log axis also one that is not positive."""
-
-
-def columns_of(steps: Floats, first: float, last: float, count: int) -> Ints:
-    """Which of `count` columns of equal width each step falls into; outside first .. last: below 0 or >= count.
-
-    The columns of `History.thin(name, first, last, count)`, so that thinned and plain series make the same picture.
-    """
-    column = np.floor((steps - first) * count / (last - first + 1))
-    return np.clip(column, -1, count).astype(np.int64)
 
 
 def rasterise(

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 
-from tuimon.viewer.charts.axes import XAxis, YAxis, limits
+from tuimon.viewer.charts.axes import XAxis, YAxis, columns_of, limits
 from tuimon.viewer.charts.chart import state_role
 from tuimon.viewer.charts.picture import ROLES, Canvas, Picture, Role
-from tuimon.viewer.charts.raster import columns_of
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet, State
 from tuimon.viewer.text import fit, pad
@@ -50,7 +49,7 @@ def draw(specs: Sequence[SparkSpec], width: int, height: int, x: XAxis, glyphs: 
     shown = specs[:canvas.height]
     if not shown:
         return canvas.picture()
-    labels = min(max(cell_len(s.label) for s in shown), max(4, width // 5))
+    labels = min(max(cell_len(s.label) for s in shown), max(4, width // 4))
     values = max(_VALUE, *(cell_len(s.value) for s in shown))
     notes = max(cell_len(s.note) for s in shown)
     notes = max(notes, _NOTE) if notes else 0

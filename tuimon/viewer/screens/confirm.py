@@ -14,10 +14,10 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tuimon.viewer.actions import Question
 from tuimon.viewer.arrange import ROLES, ascii_of
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span
+from tuimon.viewer.questions import Question
 from tuimon.viewer.theme import Ink
 
 

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from textual.binding import Binding, BindingType
 
-from tuimon.viewer.actions import Action, Place, actions_at
+from tuimon.viewer.actions import ACTIONS, Action, actions_at
+from tuimon.viewer.wanted import Place
 
-_OF_THE_APP = ("help", "leave", "picture", "incidents", "back")
-_OF_ONE_KEY = ("panel", "choose", "read")
-"""Their keys differ: the action is told which one it was."""
+_OF_THE_APP = ("help", "leave", "picture", "back", "palette", "zoom", "pan", "whole", "follow", "scrub", "jump", "play",
+               "speed", "point")
+"""The same wherever one is."""
 
 
 def bindings(place: Place) -> list[BindingType]:
-    """The keys of one screen."""
-    return [Binding(key, _what(action, i), action.help, show=False)
-            for action in actions_at(place) for i, key in enumerate(action.keys)]
+    """The keys of one screen; the key that led there leads back."""
+    there: list[BindingType] = [Binding(key, "app.back", action.help, show=False)
+             for action in ACTIONS if action.name == f"go_{place}" for key in action.keys]
+    return [*there, *(Binding(key, called(action, i), action.help, show=False)
+                      for action in actions_at(place) for i, key in enumerate(action.keys))]
 
 
-def _what(action: Action, key: int) -> str:
+def called(action: Action, key: int) -> str:
+    """What a key calls; an action of several keys is told which one it was."""
     if action.order is not None:
         return f"app.act('{action.name}')"
-    if action.name in _OF_THE_APP:
-        return f"app.{action.name}"
-    return f"{action.name}({key})" if action.name in _OF_ONE_KEY else action.name
+    if action.group == "place":
+        return f"app.go('{action.name.removeprefix('go_')}')"
+    name = f"app.{action.name}" if action.name in _OF_THE_APP else action.name
+    return f"{name}({key})" if len(action.keys) > 1 and action.name not in _ALIKE else name
+
+
+_ALIKE = ("help", "leave", "picture", "smoother")
+"""Their keys all do the same."""

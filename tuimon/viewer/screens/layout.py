@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tuimon.viewer.choice import Kind
+
 FULL_COLUMNS = 100
 FULL_ROWS = 32
+WIDE_COLUMNS = 160
+WIDE_ROWS = 44
 LEAST = (40, 10)
 
 
@@ -14,7 +18,7 @@ LEAST = (40, 10)
 class Division:
     """Rows given to each part; 0 hides it. The charts take what is left."""
 
-    kind: Literal["full", "compact", "tiny"]
+    kind: Kind
     gap: int = 0
     """Blank rows between badges and verdict."""
     verdict: int = 3
@@ -23,18 +27,35 @@ class Division:
     heat_columns: int = 1
     events: int = 1
     charts: int = 0
+    columns: int = 1
+    """Charts side by side."""
 
 
-def divide(width: int, height: int, layers: int) -> Division:
-    """The division of a terminal of that size for a model with so many layers."""
+def kind_of(width: int, height: int) -> Kind:
+    """Which layout such a terminal gets."""
     if width < LEAST[0] or height < LEAST[1]:
+        return "tiny"
+    if width < FULL_COLUMNS or height < FULL_ROWS:
+        return "compact"
+    return "wide" if width >= WIDE_COLUMNS and height >= WIDE_ROWS else "full"
+
+
+def divide(width: int, height: int, layers: int, charts: int = 4, *, heated: bool = True) -> Division:
+    """The division of a terminal for a model with so many layers, with so many charts, and the heat strip if wanted."""
+    kind = kind_of(width, height)
+    if kind == "tiny":
         return Division("tiny")
-    if width >= FULL_COLUMNS and height >= FULL_ROWS:
+    if kind != "compact":
         events = 2 if height >= 44 else 1
-        heat = max(3, min(layers or 6, height // 5)) + 2
+        most = height // 4 if kind == "wide" else height // 5
+        heat = max(3, min(layers or 6, most)) + 2 if heated else 0
+        if not charts:
+            heat = height - 8 - events if heated else 0
+        columns = min(max(1, charts), 3 if kind == "wide" else 2)
+        rows = max(1, -(-charts // columns))
         fixed = 1 + 1 + 1 + 4 + heat + events + 1
-        spare = (height - fixed) % 2   # two rows of charts of equal height
-        return Division("full", 1, 4 + spare, 0, heat, 1, events, height - fixed - spare)
+        spare = (height - fixed) % rows   # rows of charts of equal height
+        return Division(kind, 1, 4 + spare, 0, heat, 1, events, height - fixed - spare if charts else 0, columns)
     sparks = 4 if height >= 16 else 0
     two = width >= 70
     rows = (layers + 1) // 2 if two else layers

@@ -12,17 +12,17 @@ from textual.containers import Grid
 from textual.screen import Screen
 
 from tuimon.viewer import arrange
-from tuimon.viewer.actions import Place
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.screens.keys import bindings
-from tuimon.viewer.screens.layout import Division, divide
+from tuimon.viewer.screens.layout import Division, divide, kind_of
 from tuimon.viewer.theme import Ink
-from tuimon.viewer.views import Frame
+from tuimon.viewer.views import ChartView, Frame
+from tuimon.viewer.wanted import Place
 from tuimon.viewer.widgets.footer import Footer
 from tuimon.viewer.widgets.words import Words
 
 if TYPE_CHECKING:
-    from tuimon.viewer.plots import Choice
+    from tuimon.viewer.choice import Choice, Kind
     from tuimon.viewer.widgets.chart import ChartPanel
     from tuimon.viewer.widgets.heat import HeatPanel
     from tuimon.viewer.widgets.spark import SparkPanel
@@ -31,13 +31,12 @@ if TYPE_CHECKING:
 class Overview(Screen[None]):
     """Header, badges, verdict, charts, layers, events, keys."""
 
-    PLACE: ClassVar[Place] = "charts"
-    BINDINGS: ClassVar[list[BindingType]] = bindings("charts")
+    PLACE: ClassVar[Place] = "overview"
+    BINDINGS: ClassVar[list[BindingType]] = bindings("overview")
     CSS = """
     Overview { layers: base; overflow: hidden; }
     Overview > Words { height: 1; width: 1fr; }
-    #charts { grid-size: 2 2; grid-gutter: 0; width: 1fr; height: 1fr; }
-    #charts.-one { grid-size: 1 1; }
+    #charts { grid-gutter: 0; width: 1fr; height: 1fr; }
     #charts > ChartPanel { width: 1fr; height: 1fr; }
     #sparks, #heat { width: 1fr; }
     #small { display: none; height: 1fr; }
@@ -66,7 +65,7 @@ class Overview(Screen[None]):
         yield words("verdict", arrange.verdict)
         yield Grid(id="charts")
         yield words("events", arrange.events)
-        yield Footer("charts", self._frame, self._ink, self._glyphs)
+        yield Footer("overview", self._frame, self._ink, self._glyphs)
         yield words("small", arrange.too_small)
 
     def on_mount(self) -> None:
@@ -74,13 +73,13 @@ class Overview(Screen[None]):
         self.call_after_refresh(self._mount_charts)
 
     async def _mount_charts(self) -> None:
-        from tuimon.viewer.plots import Choice
+        from tuimon.viewer.choice import CHARTS, Choice
         from tuimon.viewer.widgets.chart import ChartPanel
         from tuimon.viewer.widgets.heat import HeatPanel
         from tuimon.viewer.widgets.spark import SparkPanel
 
         self._choice = Choice()
-        self._panels = [ChartPanel(self._ink, self._glyphs, id=f"chart-{i}") for i in range(4)]
+        self._panels = [ChartPanel(self._ink, self._glyphs, id=f"chart-{i}") for i in range(CHARTS)]
         self._sparks = SparkPanel(self._ink, self._glyphs, id="sparks")
         self._heat = HeatPanel(self._ink, self._glyphs, id="heat")
         grid = self.query_one("#charts", Grid)
@@ -115,7 +114,11 @@ class Overview(Screen[None]):
 
     def _divide(self, *, force: bool = False) -> None:
         width, height = self.app.size
-        division = divide(width, height, len(self._frame.heat.layers))
+        choice = self._choice
+        kind = kind_of(width, height)
+        charts = 4 if choice is None else 1 if choice.is_large else len(choice.visible(kind))
+        heated = choice is None or choice.shows("layers", kind)
+        division = divide(width, height, len(self._frame.heat.layers), charts, heated=heated)
         if division == self._division and not force:
             return
         self._division = division
@@ -134,12 +137,19 @@ class Overview(Screen[None]):
         self._arrange_charts()
 
     def _arrange_charts(self) -> None:
-        if self._choice is None or self._division is None:
+        choice, division = self._choice, self._division
+        if choice is None or division is None or division.kind == "tiny":
             return
-        alone = self._division.kind != "full" or self._choice.is_large
-        self.query_one("#charts").set_class(alone, "-one")
+        alone = division.kind == "compact" or choice.is_large
+        shown = (choice.at(self._frame),) if alone else choice.visible(division.kind)
+        grid = self.query_one("#charts", Grid)
+        columns = 1 if alone else division.columns
+        grid.styles.grid_size_columns = columns
+        grid.styles.grid_size_rows = max(1, -(-len(shown) // columns))
         for i, panel in enumerate(self._panels):
-            panel.display = not alone or i == self._choice.at(self._frame)
+            panel.display = i in shown
+            last = bool(shown) and i == shown[-1]
+            panel.styles.column_span = 1 + (-len(shown) % columns if last else 0)
 
     def _plot(self) -> None:
         choice, division = self._choice, self._division
@@ -151,41 +161,66 @@ class Overview(Screen[None]):
         x = x_axis(self._frame)
         for i, panel in enumerate(self._panels):
             if panel.display:
-                focused = choice.chart == i and division.kind == "full"
+                focused = choice.chart == i and division.kind != "compact"
                 panel.plot(chart_spec(self._frame, i, choice, self._glyphs, focused=focused), x)
         if self._sparks.display:
             self._sparks.plot(spark_specs(self._frame, self._glyphs), x)
         if self._heat.display:
-            full = division.kind == "full"
+            full = division.kind != "compact"
             self._heat.plot(heat_spec(self._frame, self._glyphs, framed=full, columns=division.heat_columns), x)
 
     def _choose(self, choice: Choice) -> None:
         self._choice = choice
+        self._divide()
         self._plot()
 
+    @property
+    def _kind(self) -> Kind:
+        return self._division.kind if self._division is not None else "tiny"
+
     def action_panel(self, index: int) -> None:
-        """Choose a chart; again: large."""
+        """Show or hide a panel; where only one chart fits, choose it."""
         if self._choice is not None:
-            self._choose(self._choice.picked(index))
+            self._choose(self._choice.pressed(index, self._kind))
 
     def action_next_chart(self) -> None:
         """Choose the next chart."""
         if self._choice is not None:
-            at = self._choice.at(self._frame)
-            first = self._choice.chart is None and self._division is not None and self._division.kind == "full"
-            self._choose(replace(self._choice, chart=at if first else (at + 1) % 4))
+            self._choose(self._choice.next(self._frame, self._kind))
+
+    def action_maximise(self) -> None:
+        """The chosen chart alone, or among the others again."""
+        if self._choice is not None:
+            self._choose(self._choice.maximised(self._frame))
 
     def action_log_axis(self) -> None:
         """Turn the chosen chart's axis."""
         if self._choice is not None:
-            self._choose(self._choice.turned(self._frame.charts[self._choice.at(self._frame)]))
+            self._choose(self._choice.turned(self._chosen))
 
     def action_smoother(self) -> None:
         """Smooth the chosen chart more."""
         if self._choice is not None:
-            self._choose(self._choice.smoothed(self._choice.at(self._frame), 1))
+            self._choose(self._choice.smoothed(self._chosen, 1))
 
     def action_rougher(self) -> None:
         """Smooth the chosen chart less."""
         if self._choice is not None:
-            self._choose(self._choice.smoothed(self._choice.at(self._frame), -1))
+            self._choose(self._choice.smoothed(self._chosen, -1))
+
+    def action_zones(self) -> None:
+        """Other bands behind the data."""
+        if self._choice is not None:
+            self._choose(self._choice.zoned())
+
+    @property
+    def _chosen(self) -> ChartView:
+        at = 0 if self._choice is None else self._choice.at(self._frame)
+        return self._frame.charts[at]
+
+    def back(self) -> bool:
+        """Out of the large chart; False where it is not large."""
+        if self._choice is None or not self._choice.is_large:
+            return False
+        self._choose(replace(self._choice, is_large=False))
+        return True

@@ -1,9 +1,12 @@
-"""A chart in the panel: keeps its spec and its y axis, draws at its own size."""
+"""A chart in the panel: keeps its spec and its y axis, draws at its own size, and says where the mouse points."""
 
 from __future__ import annotations
 
+from textual import events
+from textual.message import Message
+
 from tuimon.viewer.charts.axes import XAxis, YAxis, fit
-from tuimon.viewer.charts.chart import ChartSpec, draw
+from tuimon.viewer.charts.chart import ChartSpec, area, draw
 from tuimon.viewer.charts.picture import Picture
 from tuimon.viewer.widgets.picture import PictureView
 
@@ -11,9 +14,33 @@ from tuimon.viewer.widgets.picture import PictureView
 class ChartPanel(PictureView):
     """Draws a `ChartSpec`; again on resize; not at all while off screen."""
 
+    class Pointed(Message):
+        """A step was clicked."""
+
+        def __init__(self, step: int) -> None:
+            super().__init__()
+            self.step = step
+
+    class Zoomed(Message):
+        """The wheel was turned over a step."""
+
+        def __init__(self, step: int, *, closer: bool) -> None:
+            super().__init__()
+            self.step, self.closer = step, closer
+
+    class Dragged(Message):
+        """The steps were pulled along: by so many, to the left where positive."""
+
+        def __init__(self, steps: float) -> None:
+            super().__init__()
+            self.steps = steps
+
     _spec = ChartSpec("")
     _x = XAxis()
     _y: YAxis | None = None
+    _held: int | None = None
+    """Where the mouse went down and has not yet come up."""
+    _pulled = False
 
     def plot(self, spec: ChartSpec, x: XAxis) -> None:
         """Show `spec` over the steps of `x`. The y axis stays put while it can; another title starts a new one."""
@@ -26,3 +53,39 @@ class ChartPanel(PictureView):
         spec, x = self._spec, self._x
         self._y = fit(self._y, spec.extent, x, log=spec.log, robust=spec.robust)
         return draw(spec, width, height, x, self._y, self.glyphs)
+
+    def step_at(self, column: int) -> int:
+        """The step in the middle of a column of cells, the nearest end beside the data."""
+        place = area(self.size.width, self.size.height)
+        share = (min(place.width - 1, max(0, column - place.left)) + 0.5) / place.width
+        return round(self._x.first + share * (self._x.last - self._x.first))
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Begin to pull."""
+        self._held, self._pulled = event.x, False
+        self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Pull the steps along."""
+        if self._held is None or event.x == self._held:
+            return
+        steps = (self._held - event.x) * (self._x.last - self._x.first) / area(self.size.width, self.size.height).width
+        self._held, self._pulled = event.x, True
+        self.post_message(self.Dragged(steps))
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        """Where nothing was pulled, it was a click."""
+        self.release_mouse()
+        if self._held is not None and not self._pulled:
+            self.post_message(self.Pointed(self.step_at(event.x)))
+        self._held = None
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Closer."""
+        event.stop()
+        self.post_message(self.Zoomed(self.step_at(event.x), closer=True))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Further away."""
+        event.stop()
+        self.post_message(self.Zoomed(self.step_at(event.x), closer=False))

@@ -7,11 +7,11 @@ from functools import partial
 
 from textual.timer import Timer
 
-from tuimon.viewer.actions import Place
 from tuimon.viewer.arrange import footer_keys
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import Frame
+from tuimon.viewer.wanted import Place
 from tuimon.viewer.widgets.words import Words
 
 

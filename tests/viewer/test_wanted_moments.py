@@ -1,0 +1,88 @@
+"""What a person looks at: every key keeps window, moment and crosshair where there are steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuimon.viewer.wanted import NOW, SPEEDS, Wanted, Window
+
+newest = st.integers(1, 5_000_000)
+keys = st.lists(st.sampled_from(["left", "right", "in", "out", "pan-", "pan+", "whole", "follow", "[", "]", "play", "back"]), max_size=40)
+
+
+def pressed(wanted: Wanted, key: str, whole: float, at: int) -> Wanted:
+    span = wanted.window.ends(whole, at)
+    return {
+        "left": lambda: wanted.pointed(-10, span, at), "right": lambda: wanted.pointed(10, span, at),
+        "in": lambda: wanted.zoomed(True, span, whole), "out": lambda: wanted.zoomed(False, span, whole),
+        "pan-": lambda: wanted.panned(-1, span, at), "pan+": lambda: wanted.panned(1, span, at),
+        "whole": wanted.whole, "follow": wanted.followed, "[": lambda: wanted.scrubbed(-1, span, at),
+        "]": lambda: wanted.scrubbed(1, span, at), "play": lambda: wanted.played(at), "back": lambda: wanted.back() or wanted,
+    }[key]()
+
+
+@given(newest, keys)
+def test_whatever_is_pressed_moment_crosshair_and_window_stay_where_there_are_steps(at, presses):
+    whole, wanted = max(10.0, at * 1.25), NOW
+    for key in presses:
+        wanted = pressed(wanted, key, whole, at)
+        first, last = wanted.window.ends(whole, at)
+        assert 0 <= first < last < math.inf
+        assert last - first <= max(whole, 400)
+        assert wanted.cursor is None or 1 <= wanted.cursor <= at
+        assert wanted.at is None or 1 <= wanted.at < max(at, 2)
+        assert (wanted.speed is None) or wanted.speed in SPEEDS
+
+
+@given(newest, keys)
+def test_escape_leads_back_to_the_present_and_every_step(at, presses):
+    wanted = NOW
+    for key in presses:
+        wanted = pressed(wanted, key, max(10.0, at * 1.25), at)
+    for _ in range(3):
+        wanted = wanted.back() or wanted
+    assert (wanted.cursor, wanted.at, wanted.window.is_whole) == (None, None, True)
+    assert wanted.back() is None
+
+
+@given(st.integers(1000, 100_000), st.integers(2, 999))
+def test_zooming_keeps_the_step_under_the_crosshair_in_sight(at, share):
+    wanted = replace(NOW, cursor=max(1, at * share // 1000))
+    for _ in range(6):
+        wanted = wanted.zoomed(True, wanted.window.ends(float(at), at), float(at))
+        first, last = wanted.window.ends(float(at), at)
+        assert first <= wanted.cursor <= last
+
+
+def test_a_followed_window_stands_still_for_an_eighth_of_itself():
+    ends = {Window(follow=200).ends(10_000.0, at) for at in range(1001, 1026)}
+    assert ends == {(825.0, 1025.0)}
+
+
+def test_the_crosshair_begins_at_the_newest_step_and_takes_the_window_with_it():
+    wanted = NOW.pointed(-1, (0.0, 1000.0), 800)
+    assert wanted.cursor == 800
+    assert wanted.pointed(-1, (0.0, 1000.0), 800).cursor == 790
+    near = replace(wanted, window=Window(780.0, 820.0), cursor=781)
+    moved = near.pointed(-10, (780.0, 820.0), 800)
+    assert moved.cursor == 771
+    assert moved.window.ends(1000.0, 800) == (771.0, 811.0)
+
+
+def test_jumps_stop_at_what_happened_and_end_in_the_present():
+    here = NOW.jumped(-1, (20, 300), 400)
+    assert here.at == 300
+    assert here.jumped(-1, (20, 300), 400).at == 20
+    assert here.jumped(-1, (20, 300), 400).jumped(-1, (20, 300), 400).at == 1
+    assert here.jumped(1, (20, 300), 400).at is None
+
+
+def test_a_replay_ends_in_the_present():
+    wanted = NOW.played(100)
+    assert (wanted.at, wanted.speed) == (1, 10)
+    assert wanted.faster(1).speed == 20
+    assert wanted.moved_to(100, 100) == NOW

@@ -1,0 +1,82 @@
+"""The commands: a table, and one file each. A command's file, and what it needs, is imported when it runs.
+
+A file has `add_arguments(parser)`, which loads nothing heavy, and `run(args)`, which returns the exit status: 0 all is
+well; 2 what was asked cannot be done; 3 a verdict at or above --fail-on; 1 a fault of ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
+
+from tuimon import __version__
+from tuimon.errors import TuimonError
+
+COMMANDS: Final[dict[str, str]] = {
+    "demo": "train a real GPT that goes wrong, and save it",
+    "run": "run a training script as it is, and watch it",
+    "watch": "attach a viewer to a run (the latest live one)",
+    "runs": "list runs: state, age, verdict",
+    "diagnose": "judge runs and logs of other tools, without a screen",
+    "autopsy": "where the first NaN came from: module, what went in, what to do",
+    "explain": "what a finding means: its manual page",
+    "plot": "metrics as pictures in the terminal, with where incidents began",
+    "report": "one HTML page about a run, to send to somebody",
+    "curve": "read loss curves: trend, changes, forecast, two verdicts",
+}
+"""Name, which is that of its file, and what it does."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; never a traceback for anything a person can cause (TUIMON_DEBUG=1 shows it)."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = _parser(argv).parse_args(argv)
+    command: Callable[[argparse.Namespace], int] | None = getattr(args, "command", None)
+    if command is None:
+        _parser(()).print_help()
+        return 0
+    try:
+        return command(args)
+    except TuimonError as error:
+        from tuimon.viewer.text import clean
+
+        print(f"tuimon: {clean(str(error), 1000)}", file=sys.stderr)  # it may name a file that somebody else has named
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("TUIMON_DEBUG"):
+            raise
+        print(f"tuimon: a fault of ours: {type(error).__name__}: {error} (TUIMON_DEBUG=1 shows where)", file=sys.stderr)
+        return 1
+
+
+class Arguments(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line; the usage is what --help is for."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        self.exit(2, f"tuimon: {message.replace('argument ', '', 1)}; see {self.prog} --help\n")
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """A parser that knows every command's name, and the arguments of those that `argv` may mean."""
+    parser = Arguments(
+        prog="tuimon", description="Instrument panel and emergency brake for people who train transformers.",
+    )
+    parser.add_argument("--version", action="version", version=f"tuimon {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, what in COMMANDS.items():
+        one = commands.add_parser(name, help=what)
+        if name in argv:
+            module = importlib.import_module(f"tuimon.cli.{name}")
+            module.add_arguments(one)
+            one.set_defaults(command=module.run)
+    return parser

@@ -1,0 +1,32 @@
+"""`tuimon run`: run a training script as it is, and watch it."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options; what follows the script's name is the script's own."""
+    from tuimon.launch.options import add_arguments as add
+
+    parser.usage = "tuimon run [options] SCRIPT ... | tuimon run [options] -m MODULE ..."
+    add(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start it, and show it."""
+    from tuimon.launch.options import from_arguments
+
+    options = from_arguments(args)
+    if options.headless:
+        from tuimon.launch.script import run as run_headless
+
+        return run_headless(options)
+    from tuimon.launch.script import check, launch, left
+    from tuimon.viewer.run import check_terminal, watch
+
+    check(options)
+    check_terminal()  # before anything is started that a refusal would leave running
+    started = launch(options)
+    watched = watch(started.run, rules=options.rules, owner=True, end=started.end)
+    return watched or left(started)

@@ -1,0 +1,12 @@
+"""A plain table: for terminals, pipes and grep alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """The rows, the first of them as heading, in columns two spaces apart."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

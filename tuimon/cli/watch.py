@@ -1,0 +1,20 @@
+"""`tuimon watch`: attach a viewer to a run."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which run, and how."""
+    parser.add_argument("run", nargs="?", metavar="RUN", help="name, beginning of a name, or path")
+    parser.add_argument("--rules", choices=("tuimon", "notebook"), default="tuimon", help="whose verdicts to show")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show it."""
+    from tuimon.record.runs import find_run
+    from tuimon.viewer.run import check_terminal, watch
+
+    check_terminal()
+    return watch(find_run(args.run), rules=args.rules)

@@ -1,0 +1,112 @@
+"""Numbers as people read them: three significant digits, the same form everywhere. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+UNKNOWN: Final = "–"
+"""Where there is no number to show."""
+
+
+def number(value: float) -> str:
+    """Three significant digits: 4.71, 212, 0.0612, 1,234; 3.0e-4 below 0.001, 1.2e4 from 10,000; NaN, inf, -inf."""
+    words = _odd(value)
+    if words is not None:
+        return words
+    rounded = float(f"{value:.2e}")
+    size = abs(rounded)
+    if size >= 10_000 or size < 1e-3:
+        return _scientific(value, 1)
+    if size >= 1_000:
+        return f"{value:,.0f}" if abs(round(value)) < 10_000 else _scientific(value, 1)
+    return f"{rounded:.{2 - math.floor(math.log10(size))}f}"
+
+
+def short(value: float) -> str:
+    """At most two significant digits, no trailing zeros, for ranges: 0.9, 1.4, 1e-4, 2e-2, 120."""
+    words = _odd(value)
+    if words is not None:
+        return words
+    rounded = float(f"{value:.1e}")
+    if not 0.1 <= abs(rounded) < 10_000:
+        return _scientific(value, 1).replace(".0e", "e")
+    return f"{rounded:,.0f}" if abs(rounded) >= 10 else f"{rounded:.2g}"
+
+
+def span(low: float, high: float, dash: str = "–") -> str:
+    """A range: 0.9–1.4."""
+    return f"{short(low)}{dash}{short(high)}"
+
+
+def step(count: int) -> str:
+    """A step with thousands separators: 1,212."""
+    return f"{count:,}"
+
+
+def duration(seconds: float) -> str:
+    """Time to go or taken: 0:34, 12:05, 1:02:03, 2 d 03:04; "–" where it is not known."""
+    if not math.isfinite(seconds) or seconds < 0:
+        return UNKNOWN
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days:,} d {hour:02}:{minute:02}"
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def age(seconds: float) -> str:
+    """How old: 0.4 s, 12 s, 4 min, 3 h, 2 d. A clock that runs backwards reads 0.0 s."""
+    if not math.isfinite(seconds):
+        return UNKNOWN
+    seconds = max(0.0, seconds)
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    for size, unit in ((1, "s"), (60, "min"), (3_600, "h")):
+        if round(seconds / size) < {"s": 60, "min": 60, "h": 48}[unit]:
+            return f"{round(seconds / size)} {unit}"
+    return f"{round(seconds / 86_400):,} d"
+
+
+def size(count: float) -> str:
+    """Bytes: 812 B, 3.1 kB, 2.1 GB (powers of 1,000)."""
+    if not math.isfinite(count):
+        return UNKNOWN
+    if abs(round(count)) < 1_000:
+        return f"{round(count)} B"
+    for unit in ("kB", "MB", "GB", "TB"):
+        count /= 1_000
+        if abs(count) < 9.95:
+            return f"{count:.1f} {unit}"
+        if abs(count) < 999.5:
+            return f"{count:.0f} {unit}"
+    return f"{count / 1_000:,.1f} PB"
+
+
+def percent(fraction: float) -> str:
+    """A share: 43 %. Only what is complete reads 100 %, only nothing reads 0 %."""
+    if not math.isfinite(fraction):
+        return UNKNOWN
+    share = round(100 * fraction)
+    if 0 < fraction < 1:
+        share = min(99, max(1, share))
+    return f"{share} %"
+
+
+def plain_factor(value: float) -> str:
+    """A factor or a limit as a person would type it: 0.1, 1.0, 20."""
+    return f"{value:.1f}" if abs(value) < 100 and value == round(value) else f"{value:.3g}"
+
+
+def _odd(value: float) -> str | None:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return "0" if value == 0 else None
+
+
+def _scientific(value: float, digits: int) -> str:
+    mantissa, exponent = f"{value:.{digits}e}".split("e")
+    return f"{mantissa}e{int(exponent)}"

@@ -1,0 +1,136 @@
+"""Depth x time: how far each layer's gradient RMS is from the usual, as ranks. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuimon.diagnosis.axes import XAxis, columns_of
+from tuimon.record.chunk import Bools, Floats
+
+Ranks = NDArray[np.int8]
+
+LEVELS: Final = (0.5, 1.0, 1.5, 2.25)
+"""Decades from the usual at which a cell takes the next shade: 3, 10, 30 and 180 times."""
+ORDER: Final = (4, 4, 3, 5, 2, 6, 1, 7, 0, 8)
+"""Rank -> shade in `GlyphSet.heat`, from usual to farthest; of equals the one above the usual is worse."""
+BAD: Final = len(ORDER)
+"""The rank of a cell with a value that is not finite."""
+_SAMPLES: Final = 256
+"""Rows looked at for a median: enough for one shade's accuracy, and the same cost for a run of any length."""
+
+
+class Heat(Protocol):
+    """Layers over time: m rows, L layers in model order."""
+
+    @property
+    def steps(self) -> Floats:
+        """(m,) increasing."""
+    @property
+    def values(self) -> Floats:
+        """(m, L) gradient RMS."""
+    @property
+    def seen(self) -> Bools | None:
+        """(m, L) whether it was measured. None: NaN counts as not measured until the layer's first finite value."""
+    @property
+    def before(self) -> float | None:
+        """The usual is learned from steps before this one (an onset); None: from all."""
+
+
+def grouped(layers: int, rows: int) -> list[tuple[int, int]]:
+    """At most `rows` runs of neighbouring layers, as even as can be: pairs of first index and end."""
+    count = max(1, min(layers, rows))
+    edges = [round(i * layers / count) for i in range(count + 1)]
+    return list(pairwise(edges))
+
+
+def group_name(layers: Sequence[str], dash: str) -> str:
+    """"blocks.0", or for several "blocks.0–3": the last one without the prefix that it shares with the first."""
+    first, last = layers[0], layers[-1]
+    if len(layers) == 1:
+        return first
+    stem = first.rpartition(".")[0]
+    return f"{first}{dash}{last[len(stem) + 1:]}" if stem and last.startswith(f"{stem}.") else f"{first}{dash}{last}"
+
+
+def usual_logs(heat: Heat) -> Floats:
+    """(L) log10 of each layer's usual gradient RMS: its median, within a decade of the median layer.
+
+    Layers differ by nature, so each is compared with itself; but a layer that was always a hundred times below its
+    neighbours is not usual, which is how a net whose gradients die with depth shows from the first step.
+    """
+    rows = np.flatnonzero(heat.steps < heat.before) if heat.before is not None else np.arange(len(heat.steps))
+    if len(rows) < 3:
+        rows = np.arange(len(heat.steps))
+    stride = 1
+    while len(rows) // stride > _SAMPLES:
+        stride *= 2  # powers of two: the sample, and with it the picture, seldom changes
+    values = np.asarray(heat.values[rows[::stride]], np.float64)
+    logs = _log(np.where(np.isfinite(values), values, np.nan))
+    own = _medians(logs)
+    finite = own[np.isfinite(own)]
+    run = float(np.median(finite)) if len(finite) else 0.0
+    return np.asarray(np.round(np.clip(np.where(np.isnan(own), run, own), run - 1.0, run + 1.0), 1))
+
+
+def _medians(columns: Floats) -> Floats:
+    """Per column, NaN left out: NaN where nothing else is there. -inf (no gradient at all) counts."""
+    ordered = np.sort(columns, axis=0)  # NaN last
+    count = (~np.isnan(columns)).sum(0)
+    which = np.arange(columns.shape[1])
+    lower = ordered[np.maximum(count - 1, 0) // 2, which]
+    upper = ordered[np.minimum(count // 2, len(columns) - 1), which]
+    return np.asarray((lower + upper) / 2)
+
+
+def rank_cells(heat: Heat, groups: Sequence[tuple[int, int]], x: XAxis, width: int) -> Ranks:
+    """(groups, width) of ranks, indices into `ORDER`: the worst that falls into a cell; -1: nothing measured.
+
+    Between two measured cells the earlier one stands (per-layer rows come on a cadence).
+    """
+    ranks = np.full((len(groups), width), -1, np.int8)
+    at = columns_of(np.asarray(heat.steps, np.float64), x.first, x.last, width)
+    inside = (at >= 0) & (at < width)
+    if not inside.any():
+        return ranks
+    at, values = at[inside], np.asarray(heat.values, np.float64)[inside]
+    finite = np.isfinite(values)
+    if heat.seen is not None:
+        measured = np.asarray(heat.seen, np.bool_)[inside]
+    else:
+        measured = np.logical_or.accumulate(np.isfinite(heat.values), axis=0)[inside] | np.isinf(values)
+    starts = np.flatnonzero(np.concatenate(([True], at[1:] != at[:-1])))
+    usual = usual_logs(heat)
+    usable = finite & measured
+    low = _log(np.minimum.reduceat(np.where(usable, values, np.inf), starts, axis=0)) - usual
+    high = _log(np.maximum.reduceat(np.where(usable, values, 0.0), starts, axis=0)) - usual
+    worst = np.maximum(_rank(low), _rank(high))
+    worst[~np.logical_or.reduceat(usable, starts, axis=0)] = -1
+    worst[np.logical_or.reduceat(measured & ~finite, starts, axis=0)] = BAD
+    firsts = [a for a, _ in groups]
+    ranks[:, at[starts]] = np.maximum.reduceat(worst, firsts, axis=1).T
+    return _carried(ranks, at[starts])
+
+
+def _carried(ranks: Ranks, measured: NDArray[np.int64]) -> Ranks:
+    """Cells between measured columns take over the one before."""
+    source = np.full(ranks.shape[1], -1)
+    source[measured] = measured
+    source = np.maximum.accumulate(source)
+    source[measured[-1] + 1:] = -1
+    filled = np.where(source >= 0, ranks[:, source], -1)
+    return np.asarray(filled, np.int8)
+
+
+def _log(values: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.log10(values))
+
+
+def _rank(deviation: Floats) -> Ranks:
+    size = np.digitize(np.abs(np.nan_to_num(deviation, nan=0.0, posinf=99.0, neginf=-99.0)), LEVELS)
+    return np.asarray(np.where(size == 0, 0, 2 * size + (deviation > 0)), np.int8)

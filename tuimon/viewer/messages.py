@@ -1,0 +1,44 @@
+"""What screens tell the app. A widget never reaches for the app; it says what its person wants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.message import Message
+
+from tuimon.viewer.wanted import Place
+
+
+class Asked(Message):
+    """The place in front wants something else of the feed."""
+
+    def __init__(self, place: Place, ask: object) -> None:
+        super().__init__()
+        self.place: Place = place
+        self.ask = ask
+
+
+class GoTo(Message):
+    """To another place; `ask` is what it is to show there."""
+
+    def __init__(self, place: Place, ask: object = None) -> None:
+        super().__init__()
+        self.place: Place = place
+        self.ask = ask
+
+
+class OpenRun(Message):
+    """Another run in this panel."""
+
+    def __init__(self, path: Path, place: Place = "overview") -> None:
+        super().__init__()
+        self.path = path
+        self.place: Place = place
+
+
+class ScrubTo(Message):
+    """The whole panel as it was at a step; None: as it is now."""
+
+    def __init__(self, step: int | None) -> None:
+        super().__init__()
+        self.step = step

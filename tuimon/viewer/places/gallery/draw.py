@@ -1,0 +1,81 @@
+"""One run of the gallery: name and state, verdict, loss, and a row for each number that tells on it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from tuimon.viewer.arrange import ascii_of, put_lines
+from tuimon.viewer.charts.axes import XAxis, YAxis, fit
+from tuimon.viewer.charts.chart import draw
+from tuimon.viewer.charts.format import step as steps
+from tuimon.viewer.charts.picture import Canvas, Picture
+from tuimon.viewer.charts.spark import draw as draw_sparks
+from tuimon.viewer.choice import Choice
+from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.lines import Line, Span, dim, strong
+from tuimon.viewer.plots import chart_spec, spark_specs, x_axis
+from tuimon.viewer.views import Frame
+
+SPARKS: Final = 3
+"""Rows below the chart: gradient norm, update ratio, learning rate."""
+WORDS: Final = 3
+"""Rows of the verdict."""
+
+
+def heading(frame: Frame, *, chosen: bool, width: int) -> Line:
+    """Name, step, state."""
+    head = frame.header
+    count = steps(head.step) + (f"/{steps(head.total)}" if head.total else "")
+    left: list[Span] = [Span("▸ " if chosen else "  ", "strong"), strong(head.name), dim(f"  step {count}")]
+    right = Span(f"{head.status} ", head.tone)
+    gap = width - sum(len(span.text) for span in left) - len(right.text)
+    return (*left, Span(" " * max(1, gap)), right)
+
+
+def draw_run(frame: Frame, y: YAxis | None, width: int, height: int, glyphs: GlyphSet, *,
+             chosen: bool) -> tuple[Picture, YAxis]:
+    """One run in exactly `width` x `height` cells, and the y axis of its loss to begin with next time."""
+    canvas = Canvas(width, height)
+    inner = width - 2
+    put_lines(canvas, [heading(frame, chosen=chosen, width=inner)], 0, 0, inner, 1, glyphs)
+    words = WORDS if height >= 16 else 2 if height >= 9 else 1
+    bar = Span("┃ ", frame.tone)
+    put_lines(canvas, [(bar, *line) for line in frame.narrow[:words]], 2, 1, inner - 2, words, glyphs)
+    sparks = SPARKS if height - 1 - words >= 8 + SPARKS else 0
+    rows = height - 1 - words - sparks
+    x = x_axis(frame)
+    spec = replace(chart_spec(frame, 0, Choice(), glyphs, focused=chosen), title=_plain(frame, glyphs))
+    y = fit(y, spec.extent, x, log=spec.log, robust=spec.robust)
+    if rows >= 3:
+        _paste(canvas, draw(spec, inner, rows, x, y, glyphs), 1, 1 + words)
+    if sparks:
+        _paste(canvas, _sparks(frame, inner, sparks, x, glyphs), 1, height - sparks)
+    return canvas.picture(), y
+
+
+def _plain(frame: Frame, glyphs: GlyphSet) -> str:
+    title = "loss · log" if frame.charts[0].log else "loss"
+    return ascii_of(title) if glyphs.name == "ascii" else title
+
+
+def _sparks(frame: Frame, width: int, rows: int, x: XAxis, glyphs: GlyphSet) -> Picture:
+    return draw_sparks(spark_specs(frame, glyphs)[1:1 + rows], width, rows, x, glyphs)
+
+
+def _paste(canvas: Canvas, picture: Picture, at_x: int, at_y: int) -> None:
+    for y, row in enumerate(picture.rows, at_y):
+        x = at_x
+        for run in row:
+            canvas.put(x, y, run.text, run.role)
+            if run.ground != "none":
+                canvas.ground(x, y, len(run.text), run.ground)
+            x += len(run.text)
+
+
+def waiting(width: int, height: int, glyphs: GlyphSet) -> Picture:
+    """Before the runs have been read."""
+    canvas = Canvas(width, height)
+    put_lines(canvas, [(dim("  waiting for the runs to be read"),)], 0, height // 2, width, 1, glyphs)
+    return canvas.picture()
+

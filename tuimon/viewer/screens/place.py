@@ -1,0 +1,97 @@
+"""What every place has: a header, its keys at the bottom, and a word where the terminal is too small.
+
+Shows frames; holds how one person looks at the place, never state of the run.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.screen import Screen
+
+from tuimon.viewer import arrange
+from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.messages import Asked
+from tuimon.viewer.screens.layout import LEAST
+from tuimon.viewer.theme import Ink
+from tuimon.viewer.views import Frame
+from tuimon.viewer.wanted import Place
+from tuimon.viewer.widgets.footer import Footer
+from tuimon.viewer.widgets.picture import PictureView
+from tuimon.viewer.widgets.words import Words
+
+
+class PlaceScreen(Screen[None]):
+    """The frame of a place. A place gives `compose_body`, `divide` and `show`, and binds `bindings(PLACE)`."""
+
+    PLACE: ClassVar[Place]
+    DEFAULT_CSS = """
+    PlaceScreen { overflow: hidden; }
+    PlaceScreen > Words { height: 1; width: 1fr; }
+    PlaceScreen > #small { display: none; height: 1fr; }
+    PlaceScreen.-tiny > * { display: none; }
+    PlaceScreen.-tiny > #small { display: block; }
+    """
+    AUTO_FOCUS = None
+
+    def __init__(self, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:
+        super().__init__()
+        self.frame, self.ink, self.glyphs = frame, ink, glyphs
+
+    def compose(self) -> ComposeResult:
+        """Header, body, keys."""
+        yield Words(arrange.header, self.frame, self.ink, self.glyphs, id="header")
+        yield from self.compose_body()
+        yield Footer(self.PLACE, self.frame, self.ink, self.glyphs)
+        yield Words(arrange.too_small, self.frame, self.ink, self.glyphs, id="small")
+
+    def compose_body(self) -> ComposeResult:
+        """What stands between header and keys."""
+        raise NotImplementedError
+
+    def divide(self, width: int, height: int) -> None:
+        """Give the parts of the body their rows, for a terminal of that size."""
+
+    def show(self) -> None:
+        """Draw `self.frame`; its detail is None, or another place's, until this one's producer has answered."""
+        raise NotImplementedError
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Divide the new size."""
+        width, height = event.size
+        tiny = width < LEAST[0] or height < LEAST[1]
+        self.set_class(tiny, "-tiny")
+        if not tiny:
+            self.divide(width, height)
+            self.show()
+
+    def show_frame(self, frame: Frame) -> None:
+        """Show this moment."""
+        self.frame = frame
+        if not self.is_mounted:
+            return
+        for words in self.query(Words):
+            words.tell(frame)
+        if not self.has_class("-tiny"):
+            self.show()
+
+    def wear(self, ink: Ink, glyphs: GlyphSet) -> None:
+        """Another theme or glyph set."""
+        self.ink, self.glyphs = ink, glyphs
+        for view in self.query(PictureView):
+            view.wear(ink, glyphs)
+        self.show_frame(self.frame)
+
+    def flash(self, text: str, seconds: float = 3.0) -> None:
+        """Say something in the footer's place for a moment."""
+        self.query_one(Footer).flash(text, seconds)
+
+    def ask(self, ask: object) -> None:
+        """Tell the feed what this place wants to show; a frame with it comes."""
+        self.post_message(Asked(self.PLACE, ask))
+
+    def back(self) -> bool:
+        """One layer out within this place; False where there is none left."""
+        return False

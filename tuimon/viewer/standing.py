@@ -1,0 +1,101 @@
+"""What stands behind a run: who started it, whether it lives, what it waits for. Touches the disk and processes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final, cast
+
+from tuimon.control.states import State
+from tuimon.record.liveness import ProcessIdentity, is_alive
+from tuimon.record.rundir import Launch, RunDir, RunInfo
+from tuimon.record.status import settled
+from tuimon.viewer.frame import effective_state
+from tuimon.viewer.lines import lapse
+from tuimon.viewer.story import Story
+from tuimon.viewer.text import clean
+
+ALIVE_EVERY: Final = 1.0
+"""Seconds between two looks at the process table."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """One run's process, as far as can be told from here."""
+
+    run: RunDir
+    info: RunInfo | None = None
+    """None before the training process has attached."""
+    launch: Launch | None = None
+    """None where nobody of ours started it."""
+    alive: bool | None = None
+    """None where that cannot be told."""
+    opened: float | None = None
+    """When the viewer began to look, in its own seconds."""
+    _looked: float = -math.inf
+
+    def read(self, attempt: int) -> bool:
+        """Read what may be new: run.json is replaced whole at each attempt, launch.json is written once.
+
+        Whether rows are to be read anew, by other tables. LogError where one of them is not ours.
+        """
+        if self.launch is None or (self.alive is False and self.launch.status is None):
+            self.launch = self.run.read_launch()
+        if self.info is not None and self.info.attempt >= attempt:
+            return False
+        info = self.run.read_info()
+        if info is None or info == self.info:
+            return False
+        others = self.info is None or self.info.probes != info.probes
+        self.info = info
+        return others
+
+    def look(self, mono: float, *, ended: bool) -> None:
+        """Ask the process table, now and then."""
+        if mono - self._looked < ALIVE_EVERY or ended:
+            return
+        self._looked = mono
+        process = self._process()
+        self.alive = None if process is None else is_alive(process)
+
+    def _process(self) -> ProcessIdentity | None:
+        info, launch = self.info, self.launch
+        if launch is not None and (info is None or launch.started > info.started):
+            return launch.process   # started, and not yet attached
+        return info.process if info is not None else None
+
+    def awaited(self, mono: float) -> str:
+        """What an empty screen waits for."""
+        waited = lapse(max(0.0, mono - (self.opened or mono)))
+        launch = self.launch
+        if self.alive is False:
+            words = self.run.last_words()
+            said = "Its last words: " + (
+                "none: there is no console.log" if words is None else clean(words or "none", 200))
+            if launch is None or not launch.script or launch.status is None:
+                return said
+            return f"The script ended with status {launch.status}. {said}"
+        if self.info is not None:
+            return f"waiting for the first step: the training process has attached, {waited}"
+        if launch is not None and launch.script:
+            return f"the script is running, {waited}; it has not trained yet"
+        if launch is not None:
+            return f"waiting for the first step: torch is loading, {waited}"
+        return f"waiting for a training process, {waited}"
+
+    def statement(self, *, begun: bool) -> str:
+        """What a demo says it is going to do; of a script what it last said before it trains, then its command."""
+        launch = self.launch
+        if launch is None:
+            return ""
+        if launch.script and not begun and (words := self.run.last_words()):
+            return f"It says: {clean(words, 180)}"
+        return clean(launch.statement, 200)
+
+    def settled(self, story: Story) -> Story:
+        """The story, with the end that only whoever started the process has seen."""
+        now = effective_state(story, self.alive)
+        state, why = settled(now, self.launch, self.info)
+        if self.alive is not False or state == now:
+            return story
+        return replace(story, state=cast("State", state), ended=True, error=story.error or why)
