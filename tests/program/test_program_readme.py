@@ -30,6 +30,7 @@ STEPPED = r"step [1-9][\d ]*/"
 DEMOS = [c for c in COMMANDS if " demo " in c and c not in INSTALLS and "--headless" not in c]
 PRINTED = [c for c in COMMANDS if " explain " in c or " curve " in c]
 RUNS = [c for c in COMMANDS if " run " in c]
+EXPORTS = [c for c in COMMANDS if " export " in c or " mirror " in c]
 
 
 def arguments(command: str) -> list[str]:
@@ -41,7 +42,7 @@ def arguments(command: str) -> list[str]:
 def test_every_command_is_known_to_a_test():
     others = {*PRINTED, ".venv/bin/tuimon watch", ".venv/bin/tuimon runs", ".venv/bin/tuimon diagnose --json",
               ".venv/bin/tuimon autopsy",
-              ".venv/bin/tuimon demo exploding --headless --on-critical rescue", *RUNS}
+              ".venv/bin/tuimon demo exploding --headless --on-critical rescue", *RUNS, *EXPORTS}
     assert set(COMMANDS) == {*INSTALLS, *DEMOS, *others}
     assert len(INSTALLS) == 2
 
@@ -60,7 +61,7 @@ def test_a_demo_opens_and_shows_live_numbers(command):
         terminal.wait_for(lambda text: "LIVE" in text and re.search(STEPPED, text) is not None, 90)
 
 
-def test_the_one_line_works_in_a_script_and_its_run_can_be_listed_watched_and_judged():
+def test_the_one_line_works_in_a_script_and_its_run_can_be_listed_watched_judged_and_exported(tmp_path):
     (script,) = blocks("python")
     assert script.count("tuimon.attach") == 1
     env = {**os.environ, "TUIMON_RUNS": str(runs_root())}
@@ -74,6 +75,10 @@ def test_the_one_line_works_in_a_script_and_its_run_can_be_listed_watched_and_ju
     assert (body["schema"], body["steps"], body["state"]) == (1, 200, "finished")
     examined = subprocess.run(arguments(".venv/bin/tuimon autopsy"), capture_output=True, text=True, env=env)
     assert "finite in all 200 steps" in examined.stdout
+    for command in EXPORTS:
+        done = subprocess.run(arguments(command), capture_output=True, cwd=tmp_path, env={**env, "PYTHONPATH": str(ROOT)})
+        assert done.returncode == 0, done.stderr
+    assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".sqlite", ""}
     with Terminal(arguments(".venv/bin/tuimon watch"), 120, 40, env) as terminal:
         terminal.wait_for("finished")
         terminal.press("q")

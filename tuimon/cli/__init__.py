@@ -27,6 +27,8 @@ COMMANDS: Final[dict[str, str]] = {
     "plot": "metrics as pictures in the terminal, with where incidents began",
     "report": "one HTML page about a run, to send to somebody",
     "curve": "read loss curves: trend, changes, forecast, two verdicts",
+    "export": "a run or a log as CSV, JSON lines, Parquet, SQLite or TensorBoard events",
+    "mirror": "keep a TensorBoard directory up to date with a run",
 }
 """Name, which is that of its file, and what it does."""
 

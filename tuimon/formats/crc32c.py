@@ -28,11 +28,17 @@ _TABLE: Final = _table()
 def masked_crcs(records: Sequence[bytes]) -> NDArray[np.uint32]:
     """The masked checksum of each record (n,)."""
     lengths = np.array([len(record) for record in records], np.int64)
+    return masked_crcs_in(np.frombuffer(b"".join(records), np.uint8), np.cumsum(lengths) - lengths, lengths)
+
+
+def masked_crcs_in(
+    flat: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64],
+) -> NDArray[np.uint32]:
+    """The masked checksum of each stretch of `flat` (n,)."""
     order = np.argsort(-lengths, kind="stable")  # longest first: those that have a byte j are the first ones
-    flat = np.frombuffer(b"".join(records), np.uint8)
-    starts = (np.cumsum(lengths) - lengths)[order]
-    longer = np.cumsum(np.bincount(lengths)[::-1])[::-1] if len(records) else np.zeros(0, np.int64)
-    crc = np.full(len(records), 0xFFFFFFFF, np.uint32)
+    starts = starts[order]
+    longer = np.cumsum(np.bincount(lengths)[::-1])[::-1] if len(lengths) else np.zeros(0, np.int64)
+    crc = np.full(len(lengths), 0xFFFFFFFF, np.uint32)
     for j, count in enumerate(longer[1:].tolist()):
         some = crc[:count]
         crc[:count] = _TABLE[(some ^ flat[starts[:count] + j]) & 0xFF] ^ (some >> np.uint32(8))

@@ -1,4 +1,7 @@
-"""The wire format of protocol buffers: a message's fields, without a schema. Pure. No length is believed."""
+"""The wire format of protocol buffers: a message's fields, without a schema, read and written. Pure.
+
+In what is read no length is believed.
+"""
 
 from __future__ import annotations
 
@@ -68,3 +71,23 @@ def double(value: bytes) -> float:
 def single(value: bytes) -> float:
     """A FIXED32 field as a float."""
     return float(_FLOAT.unpack(value)[0])
+
+
+def put_varint(value: int) -> bytes:
+    """An int64 as a varint: of what is negative ten bytes."""
+    value &= (1 << 64) - 1
+    parts = bytearray()
+    while value >= 0x80:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)
+
+
+def put(number: int, value: float | bytes) -> bytes:
+    """A field: an int as a varint, a float as a double, bytes with their length before them."""
+    if isinstance(value, bytes):
+        return put_varint(number << 3 | BYTES) + put_varint(len(value)) + value
+    if isinstance(value, int):
+        return put_varint(number << 3 | VARINT) + put_varint(value)
+    return put_varint(number << 3 | FIXED64) + _DOUBLE.pack(value)

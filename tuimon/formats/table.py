@@ -25,6 +25,8 @@ MAX_BLOCK: Final = 20_000_000
 MAX_LAYERS: Final = 20_000
 MAX_ALIKE: Final = 64
 """Columns that may stand for one metric, the first that many."""
+EVENT: Final = "tuimon_event"
+"""Key of a record of our own exports that tells what happened, and is no row."""
 Column = tuple[Floats, Bools]
 Where = Callable[[int, str], str]
 """(row of the block, column) -> the place in the file, in words."""
@@ -102,6 +104,7 @@ class TableBuilder:
         count, every = len(records), np.arange(len(records))
         block: dict[str, Column] = {}
         names = dict.fromkeys(chain.from_iterable(records))
+        names.pop(EVENT, None)
         _check_sparse(len(names), count, where(0, next(iter(names), "")) if count else "")
         for name in names:
             try:

@@ -131,8 +131,8 @@ class LogReader:
             self._probes, self.damaged, self.beat,
         )
 
-    def poll(self, most: int = READ_BYTES, upto: Place | None = None) -> list[Chunk]:
-        """What was added since the last poll, at most about `most` bytes of it; [] where nothing is new.
+    def poll(self, budget: int = READ_BYTES, upto: Place | None = None) -> list[Chunk]:
+        """What was added since the last poll, at most about `budget` bytes of it; [] where nothing is new.
 
         A new attempt begins a new chunk, headed by its mark. `upto`: as far as another reader of the log has come.
         """
@@ -145,7 +145,6 @@ class LogReader:
             self._current = paths[0]
         done: list[Chunk] = []
         stretch = _Stretch()
-        budget = most
         while budget > 0:
             newer = [p for p in paths if _order(p) > _order(self._current)]
             room = None if upto is None or newer else upto.offset - self._offset

@@ -129,14 +129,9 @@ class Track:
 
     def _cut_deep(self, after: int, fetch: Fetch | None, most: int | None) -> None:
         """Cut at a step before those that are kept: to the last block before it, and what follows fetched again."""
-        size = base = 0
-        known = -1
         level = next((level for level in self.levels if level.covers(after + 1)), None)
-        if level is not None:
-            blocks = level.count_before(after, "right")
-            first = max(level.base + 1 if level.base else 0, blocks - -(-AGAIN // level.points))
-            size, base = blocks * level.points, first * level.points
-            known = int(level.ends.view[first - level.base - 1]) if first else -1
+        size = 0 if level is None else level.count_before(after, "right") * level.points
+        base, known = self._point_before(max(0, size - AGAIN))
         for level in self.levels:
             level.cut(size // level.points)
         found = Series.empty() if fetch is None else fetch(known + 1, after)
@@ -146,6 +141,14 @@ class Track:
         self.values.cut(0)
         self.base = base
         self.extend(found.steps, found.values, most)
+
+    def _point_before(self, number: int) -> tuple[int, int]:
+        """The number of a point at or somewhat before that one, and the step of the point before it; -1 at the start."""
+        for level in self.levels:
+            block = number // level.points
+            if block > level.base:
+                return block * level.points, int(level.ends.view[block - level.base - 1])
+        return 0, -1
 
     @property
     def last_step(self) -> int | None:

@@ -99,7 +99,7 @@ def _pause_word(frame: Frame) -> str:
     return "go on" if is_waiting(frame) else "pause"
 
 
-CHARTED: Final[tuple[Place, ...]] = ("overview", "loss", "layers")
+CHARTED: Final[tuple[Place, ...]] = ("overview", "loss", "layers", "system")
 """Where steps run along an axis: what is looked at is the same in all of them."""
 STEERING: Final[tuple[Place, ...]] = ("overview", "layers", "loss", "incidents", "console", "system")
 """Where one run fills the screen, so that a key can only mean this one."""
@@ -126,8 +126,9 @@ ACTIONS: Final[tuple[Action, ...]] = (
            lambda _: Order("stop", {}), ask_end, 0, "run", ("overview",)),
     _go("overview", "v"),
     _go("incidents", "i", 2),
+    _go("system", "m", 1),
     Action("panel", tuple("1234567"), "1-7", "show or hide a panel; on a small screen: choose a chart",
-           lambda _: "panels", weight=1, places=("overview",)),
+           lambda _: "panels", weight=1, places=("overview", "system")),
     Action("maximise", ("enter",), "enter", "the chosen chart alone, and back", lambda _: "large",
            places=("overview",)),
     Action("next_chart", ("tab",), "tab", "choose the next chart", lambda _: "next", places=("overview",)),
@@ -162,6 +163,10 @@ ACTIONS: Final[tuple[Action, ...]] = (
            weight=2, places=("gallery",)),
     Action("open", ("enter",), "enter", "in the gallery: the chosen run alone; esc comes back", lambda _: "open",
            weight=2, places=("gallery",)),
+    Action("machine_order", ("t",), "t", "in system: processes in their tree's order, by processor, by memory",
+           lambda _: "order", weight=1, places=("system",)),
+    Action("machine_rows", ("up", "down", "k", "j", "pageup", "pagedown"), "↑↓", "in system: along the processes",
+           lambda _: "processes", places=("system",)),
     Action("back", ("escape",), "esc", "one layer out: crosshair, the present, every step, the overview", _back_word,
            weight=1),
     Action("picture", ("s", "ctrl+s"), "s", "save this screen as an SVG picture in the current directory",

@@ -281,7 +281,8 @@ class Reading:
             trend=self._trend, columns=self._columns, wide=self._wide, last=int(self._x.last),
             heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
             revision=self._revision, problem=self._problem(), now=now, console=clean(str(self.run.console), 200),
-            judging=self._log.judging if self._log is not None else "", span=span, newest=history.last_step, wanted=wanted, readout=self._readout(wanted))
+            judging=self._log.judging if self._log is not None else "", span=span, newest=history.last_step,
+            wanted=wanted, readout=self._readout(wanted))
         return found if wanted.at is None else self._past(found, wanted.at)
 
     def _readout(self, wanted: Wanted) -> dict[str, float | None]:

@@ -55,10 +55,12 @@ class Standing:
         if mono - self._looked < ALIVE_EVERY or ended:
             return
         self._looked = mono
-        process = self._process()
+        process = self.process
         self.alive = None if process is None else is_alive(process)
 
-    def _process(self) -> ProcessIdentity | None:
+    @property
+    def process(self) -> ProcessIdentity | None:
+        """Who trains, or is about to; None where nobody is known yet."""
         info, launch = self.info, self.launch
         if launch is not None and (info is None or launch.started > info.started):
             return launch.process   # started, and not yet attached

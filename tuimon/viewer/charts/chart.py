@@ -305,7 +305,7 @@ _BAND_ROLE: Final[Mapping[Ground, Role]] = {"none": "axis", "usual": "band-usual
 def _labels(place: Area, y: YAxis, *, in_bytes: bool) -> dict[int, str]:
     """Row -> label of the y axis."""
     labels: dict[int, str] = {}
-    for tick in y.ticks(max(2, place.height * 2 // 3)):
+    for tick in y.ticks(max(2, min(place.height * 2 // 3, 4 + place.height // 8))):
         row = round((y.high - tick.at) / (y.high - y.low) * (TALL * place.height - 1)) // TALL
         words = size(10.0 ** tick.at if y.log else tick.at) if in_bytes else tick.label
         labels.setdefault(min(place.height - 1, max(0, row)), words)

@@ -37,6 +37,9 @@ PLACES: Final[dict[Place, PlaceInfo]] = {
         PlaceInfo("gallery", "gallery", "several runs side by side",
                   "tuimon.viewer.places.gallery.screen:GalleryScreen",
                   "tuimon.viewer.places.gallery.detail:GalleryDetail"),
+        PlaceInfo("system", "system", "processor, memory, disk, GPU; where the time of a step goes",
+                  "tuimon.viewer.places.system.screen:SystemScreen",
+                  "tuimon.viewer.places.system.detail:SystemDetail"),
     )
 }
 

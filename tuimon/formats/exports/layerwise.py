@@ -1,0 +1,76 @@
+"""Per-tensor rows and activation probes as values per layer, under the names that our own readers know. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from tuimon.diagnosis.model import RunContext
+from tuimon.record.chunk import Chunk, Ints, TensorRows, Vectors
+from tuimon.record.metrics import METRICS
+from tuimon.record.probes import ProbeLayers
+from tuimon.record.tensors import layer_of
+
+GRAD: Final = "layer_grad_norm"
+UPDATE: Final = "layer_update_ratio"
+WHOLE: Final = "model"
+"""Stands for the layer of a probe that measures the model as a whole."""
+LayerName = tuple[str, str]
+"""(what is measured, layer), as in ("layer_grad_norm", "blocks.0")."""
+Series = tuple[Ints, Vectors]
+"""Steps (m,) and values (m,)."""
+
+
+class Layerwise:
+    """The layers of one run."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._layers = {name: list(where) for name, where in context.layers.items() if where}
+        self._width = len(context.tensor_names)
+        self._probes = ProbeLayers(context.probes)
+        probed = [(probe.quantity, layer_of(probe.module) if probe.module else "") for probe in context.probes
+                  if probe.quantity in self._probes.quantities]
+        self._probed = [(name, layer) for name, layer in dict.fromkeys(probed) if layer or name not in METRICS]
+        """A quantity of the model as a whole that is a metric stands among the metrics."""
+
+    def of(self, chunk: Chunk) -> dict[LayerName, Series]:
+        """What was measured of each layer in one stretch; only layers of which something was.
+
+        The norm of a layer is that of all its gradients together; its update ratio is the root mean square of its
+        tensors' ratios. Of its probes the worst speaks for it, as on the screen.
+        """
+        found: dict[LayerName, Series] = {}
+        if len(chunk.tensors) and chunk.tensors.grad.shape[1] == self._width:
+            found |= dict(self._norms(chunk.tensors))
+        for quantity, layer in self._probed:
+            steps, values = self._probes.series(chunk.probes, quantity, layer)
+            if len(steps):
+                name = (f"layer_{quantity}", layer) if layer else (quantity, WHOLE)
+                found[name] = (steps, values.astype(np.float32))
+        return found
+
+    def _norms(self, rows: TensorRows) -> Iterator[tuple[LayerName, Series]]:
+        measured = ~np.isnan(rows.update)
+        for name, where in self._layers.items():
+            seen = rows.grad_seen[:, where]
+            there = seen.any(1)
+            if there.any():
+                grad = rows.grad[there][:, where]
+                yield (GRAD, name), (rows.steps[there], _together(grad, seen[there], mean=False))
+        for name, where in self._layers.items():
+            seen = measured[:, where]
+            there = seen.any(1)
+            if there.any():
+                update = rows.update[there][:, where]
+                yield (UPDATE, name), (rows.steps[there], _together(update, seen[there], mean=True))
+
+
+def _together(values: Vectors, seen: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], *, mean: bool) -> Vectors:
+    """Root of the sum, or of the mean, of squares (m,) of what was seen of values (m, k)."""
+    if values.shape[1] == 1:
+        return values[:, 0]
+    with np.errstate(all="ignore"):
+        squares = np.where(seen, values.astype(np.float64) ** 2, 0.0).sum(1)
+        return np.asarray(np.sqrt(squares / seen.sum(1) if mean else squares), np.float32)
