@@ -289,3 +289,19 @@ def test_tensor_rows_in_between_do_not_hide_the_rows(tmp_path):
             for chunk in chunks:
                 got.extend(chunk)
         assert got.window("loss", 100, 300).values.tolist() == [float(i) for i in range(100, 301)]
+
+
+@given(st.integers(300, 2500), st.lists(st.floats(0, 1), min_size=1, max_size=5), st.integers(0, 1 << 30))
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_what_was_known_at_an_old_moment_is_told_as_it_was(tmp_path_factory, count, moments, seed):
+    with small() as places:
+        run = Told(tmp_path_factory.mktemp("run"), places)
+        run.resume(0)
+        run.go(values_of(seed, count), 40)
+        got = run.read(4000)
+        for moment in moments:
+            at = int(moment * count)
+            steps, values = run.window(0, at)
+            np.testing.assert_array_equal(got.tail("loss", 30, at).steps, steps[-30:])
+            found = got.value_at("loss", at)
+            assert found is None if not len(values) else found == values[-1] or math.isnan(found)

@@ -143,7 +143,7 @@ class Track:
         self.extend(found.steps, found.values, most)
 
     def _point_before(self, number: int) -> tuple[int, int]:
-        """The number of a point at or somewhat before that one, and the step of the point before it; -1 at the start."""
+        """The number of a point at or somewhat before that one, and the step of the point before it; -1 for none."""
         for level in self.levels:
             block = number // level.points
             if block > level.base:
