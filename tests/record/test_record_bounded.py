@@ -305,3 +305,19 @@ def test_what_was_known_at_an_old_moment_is_told_as_it_was(tmp_path_factory, cou
             np.testing.assert_array_equal(got.tail("loss", 30, at).steps, steps[-30:])
             found = got.value_at("loss", at)
             assert found is None if not len(values) else found == values[-1] or math.isnan(found)
+
+
+@given(st.integers(1, 3000), WINDOWS)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_every_point_of_a_window_is_in_one_column(tmp_path_factory, count, windows):
+    with small() as places:
+        run = Told(tmp_path_factory.mktemp("run"), places)
+        run.resume(0)
+        run.go([float(i) for i in range(1, count + 1)], 100)   # so that a value says which step it is of
+        got = run.read(4000)
+        for left, right, columns in windows:
+            first, last = sorted((1 + int(left * (count - 1)), 1 + int(right * (count - 1))))
+            thinned = got.thin("loss", first, last, columns)
+            assert (thinned.low[1:] == thinned.high[:-1] + 1).all()
+            assert thinned.low[0] == first if got.tracks["loss"].holds(first) else thinned.low[0] <= first
+            assert thinned.high[-1] == last if got.tracks["loss"].holds(last) else thinned.high[-1] >= last

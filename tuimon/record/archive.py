@@ -41,7 +41,7 @@ class Archive:
             if name not in block.columns:
                 continue
             upto = min(page.last, last)
-            a, b = np.searchsorted(block.steps, max(page.after + 1, first)), np.searchsorted(block.steps, upto, "right")
+            a, b = np.searchsorted(block.steps, first), np.searchsorted(block.steps, upto, "right")
             there = block.present[name][a:b]
             steps.append(block.steps[a:b][there])
             values.append(block.columns[name][a:b][there])
