@@ -315,8 +315,8 @@ def test_every_point_of_a_window_is_in_one_column(tmp_path_factory, count, windo
         run.resume(0)
         run.go([float(i) for i in range(1, count + 1)], 100)   # so that a value says which step it is of
         got = run.read(4000)
-        for left, right, columns in windows:
-            first, last = sorted((1 + int(left * (count - 1)), 1 + int(right * (count - 1))))
+        for left, right, columns in [(1 - 25 / count, 1.0, 1), *windows]:
+            first, last = sorted((1 + int(max(0.0, left) * (count - 1)), 1 + int(right * (count - 1))))
             thinned = got.thin("loss", first, last, columns)
             assert (thinned.low[1:] == thinned.high[:-1] + 1).all()
             assert thinned.low[0] == first if got.tracks["loss"].holds(first) else thinned.low[0] <= first

@@ -13,7 +13,7 @@ from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.diagnosis.stored import recalled, stored
 from tuimon.record.cache import Cache
-from tuimon.record.segments import LogReader
+from tuimon.record.reader import LogReader, Place
 from tuimon.viewer import following, judging
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.reading import Reading
@@ -28,9 +28,9 @@ def _short_is_long(monkeypatch):
     monkeypatch.setattr(judging, "PORTION", 1)
 
 
-def long_run(steps=2500, **options):
+def long_run(steps=1500, **options):
     run = synthetic.Run(total=20_000, **options)
-    run.explodes_at = 1900
+    run.explodes_at = 1100
     for _ in range(steps // 500):
         run.go(500, snapshots=False)
     return run
@@ -74,10 +74,10 @@ def test_charts_come_first_and_the_verdict_says_how_far_it_has_come(tmp_path):
     run = long_run()
     watcher = Watcher(run, Cache(tmp_path))
     frame = watcher.look()
-    assert frame.charts[0].columns.steps[-1] == 2500
-    assert frame.header.step == 2500
+    assert frame.charts[0].columns.steps[-1] == 1500
+    assert frame.header.step == 1500
     assert "Not judged to its end yet" in said(frame)
-    assert "of 2,500 steps" in said(frame)
+    assert "of 1,500 steps" in said(frame)
     assert "Healthy" not in said(frame)
     assert watcher.until_judged() > 3
     assert "Exploding gradients" in said(watcher.frame)
@@ -131,9 +131,9 @@ def test_where_a_remembered_run_went_on_the_old_verdict_stands_with_its_step_unt
     run.go(60, snapshots=False)
     again = Watcher(run, cache)
     frame = again.look()
-    assert frame.header.step == 2560
+    assert frame.header.step == 1560
     assert "Exploding gradients" in said(frame)
-    assert "as of step 2,500, judged" in said(frame)
+    assert "as of step 1,500, judged" in said(frame)
     again.until_judged()
     assert "as of step" not in said(again.frame)
     assert again.reading._diagnosis == judged(run)
@@ -148,7 +148,7 @@ def test_what_other_rules_judged_does_not_stand(tmp_path, monkeypatch):
     again = Watcher(run, cache)
     again.look()
     assert again.reading.is_behind
-    assert again.frame.header.step == 2500
+    assert again.frame.header.step == 1500
 
 
 def test_a_judge_that_fails_in_the_middle_takes_only_the_verdict_away(tmp_path):
@@ -164,11 +164,27 @@ def test_a_judge_that_fails_in_the_middle_takes_only_the_verdict_away(tmp_path):
     while reading.is_behind:
         frame = reading.poll(time.time(), 1000.0) or frame
     assert "diagnosis switched itself off" in frame.problem
-    assert frame.charts[0].columns.steps[-1] == 2500
+    assert frame.charts[0].columns.steps[-1] == 1500
+
+
+def test_the_judge_never_reads_on_beyond_what_was_drawn(tmp_path):
+    run = long_run()
+    whole, log = judged(run), LogReader(run.dir.metrics)
+    judge = judging.Judging(run.dir.metrics, Engine(context_of(run.dir.read_info())))
+    log.poll(200_000)
+    middle, step = log.place, log.place.last_step
+    judge.take(Place(), middle, step, None)
+    while judge.is_behind:
+        judge.take(middle, middle, step, [])
+    assert judge.diagnosis.steps == step < 1500
+    judge.take(middle, log.place, step, log.poll())
+    assert log.poll() == []
+    assert judge.diagnosis.steps == 1500
+    assert judge.diagnosis == whole
 
 
 def test_a_diagnosis_comes_back_as_it_was():
-    found = judged(long_run(2000))
+    found = judged(long_run())
     assert found.incidents
     assert found.usual
     assert recalled(stored(found)) == found
