@@ -54,6 +54,15 @@ def test_frames_found_together_are_those_found_one_by_one_with_the_same_damage(s
     assert list(flat(given_bytes)) == expected
 
 
+def test_what_stands_between_two_frames_is_damage():
+    data = written([(1, 1, False)] * 100)
+    size = len(data) // 100
+    broken = bytearray(data)
+    broken[40 * size] ^= 1   # no frame begins here any more
+    assert list(flat(bytes(broken)))[40] == size
+    assert list(flat(data[: 40 * size] + b"????" + data[40 * size:]))[40] == 4
+
+
 @given(FRAMES, st.integers(0, 1 << 20))
 @settings(max_examples=40, deadline=None)
 def test_rows_decoded_together_are_those_decoded_one_by_one(shapes, seed):

@@ -31,8 +31,8 @@ def _short_is_long(monkeypatch):
 def long_run(steps=1500, **options):
     run = synthetic.Run(total=20_000, **options)
     run.explodes_at = 1100
-    for _ in range(steps // 500):
-        run.go(500, snapshots=False)
+    for _ in range(steps // 20):
+        run.go(20, snapshots=False)
     return run
 
 
@@ -171,7 +171,7 @@ def test_the_judge_never_reads_on_beyond_what_was_drawn(tmp_path):
     run = long_run()
     whole, log = judged(run), LogReader(run.dir.metrics)
     judge = judging.Judging(run.dir.metrics, Engine(context_of(run.dir.read_info())))
-    log.poll(200_000)
+    log.poll(90_000)
     middle, step = log.place, log.place.last_step
     judge.take(Place(), middle, step, None)
     while judge.is_behind:
