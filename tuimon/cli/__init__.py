@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "plot": "metrics as pictures in the terminal, with where incidents began",
     "report": "one HTML page about a run, to send to somebody",
     "curve": "read loss curves: trend, changes, forecast, two verdicts",
+    "guide": "what can go wrong, why, and what helps: read a chapter",
     "export": "a run or a log as CSV, JSON lines, Parquet, SQLite or TensorBoard events",
     "mirror": "keep a TensorBoard directory up to date with a run",
 }

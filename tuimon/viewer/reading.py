@@ -114,6 +114,7 @@ class Reading:
             self._revision += 1
         self._standing.look(mono, ended=self._story.ended)
         detail = self._details.of(self, wanted, now, mono)
+        self.is_behind = self.is_behind or self._details.is_behind
         frame = replace(build_frame(self._sources(now, mono, wanted)), detail=detail)
         if frame == self._last:
             return None

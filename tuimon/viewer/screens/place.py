@@ -34,7 +34,8 @@ class PlaceScreen(Screen[None]):
     PlaceScreen.-tiny > * { display: none; }
     PlaceScreen.-tiny > #small { display: block; }
     """
-    AUTO_FOCUS = None
+    AUTO_FOCUS = ""
+    """Nothing: None would be the app's own, which is the first line to type in."""
 
     def __init__(self, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:
         super().__init__()
