@@ -100,6 +100,20 @@ def test_what_comes_while_the_judge_lags_is_judged_once_and_in_order(tmp_path):
     assert watcher.reading._diagnosis == judged(run)
 
 
+@pytest.mark.parametrize(("near", "is_told"), [(0.9, False), (0.0, True)])
+def test_what_is_open_where_the_judge_stands_is_not_said_of_a_present_that_is_far_ahead(
+        tmp_path, monkeypatch, near, is_told):
+    monkeypatch.setattr(judging, "NEAR", near)
+    run = long_run().rescue()
+    for _ in range(50):
+        run.go(20, snapshots=False)
+    watcher, heard = Watcher(run, Cache(tmp_path)), set()
+    while watcher.look() and watcher.reading.is_behind:
+        heard.add(said(watcher.frame).split("   ")[0])
+    assert "◌ Not judged to its end yet" in heard
+    assert (len(heard) > 1) is is_told
+
+
 def test_an_ordinary_run_is_judged_in_the_poll_that_read_it(tmp_path):
     run = synthetic.exploding()
     watcher = Watcher(run, Cache(tmp_path))

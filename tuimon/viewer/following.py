@@ -94,8 +94,8 @@ class Followed:
 
     @property
     def judging(self) -> str:
-        """How far the judge has come, in words, while it lags."""
-        return self._judging.words
+        """How far reading and the judge have come, in words, while they lag."""
+        return "still being read" if self.is_reading else self._judging.words
 
     @property
     def fault(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -21,6 +22,8 @@ SLICE: Final = 0.05
 """Seconds that judging may take from one poll while it lags: a key that is pressed meanwhile waits no longer."""
 PORTION: Final = 64 << 10
 """Bytes of log that are judged in one go while it lags: about 30 ms."""
+NEAR: Final = 0.9
+"""Share of the steps from which on the judge speaks of the present."""
 
 
 class Judge(Protocol):
@@ -55,8 +58,17 @@ class Judging:
         self._reader: LogReader | None = None
         """Follows the log for the judge while it lags."""
         self._last_step = 0
-        self.diagnosis = known[1] if known is not None else Diagnosis.nothing()
+        self._found = known[1] if known is not None else Diagnosis.nothing()
         self.fault = ""
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What is known of the run; far behind, what was open where the judge stands is not said of the present."""
+        found = self._found
+        if self._reader is None or self._known is not None or found.steps >= NEAR * self._last_step:
+            return found
+        past = tuple(incident for incident in found.incidents if incident.state == "resolved")
+        return replace(found, incidents=past, badges=Diagnosis.nothing().badges)
 
     @property
     def is_behind(self) -> bool:
@@ -70,7 +82,7 @@ class Judging:
             return ""
         at = max(0, self._reader.place.last_step)
         far = f"judged {_about(at)} of {_about(self._last_step)} steps"
-        return f"as of step {self.diagnosis.steps:,}, {far} again" if self._known is not None else far
+        return f"as of step {self._found.steps:,}, {far} again" if self._known is not None else far
 
     def take(self, start: Place, upto: Place, last_step: int, chunks: Sequence[Chunk] | None) -> bool:
         """Judge what was read from `start` up to `upto`; whether something else is known now.
@@ -115,7 +127,7 @@ class Judging:
 
     def _look(self) -> None:
         try:
-            self.diagnosis = self._judge.diagnosis
+            self._found = self._judge.diagnosis
         except Exception as error:
             self._switch_off(error)
 

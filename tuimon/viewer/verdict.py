@@ -143,7 +143,7 @@ def _running(sources: Sources) -> Verdict:
         return _rescuing(sources, rescue)
     if incident is not None:
         return _incident(sources, incident)
-    if rescue is not None and rescue.done_step is not None:
+    if rescue is not None and rescue.done_step is not None and not sources.judging:
         return _again(sources, rescue)
     return _healthy(sources)
 
