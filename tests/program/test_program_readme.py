@@ -41,7 +41,7 @@ def arguments(command: str) -> list[str]:
 
 def test_every_command_is_known_to_a_test():
     others = {*PRINTED, ".venv/bin/tuimon watch", ".venv/bin/tuimon runs", ".venv/bin/tuimon diagnose --json",
-              ".venv/bin/tuimon autopsy",
+              ".venv/bin/tuimon autopsy", ".venv/bin/tuimon guide exploding",
               ".venv/bin/tuimon demo exploding --headless --on-critical rescue", *RUNS, *EXPORTS}
     assert set(COMMANDS) == {*INSTALLS, *DEMOS, *others}
     assert len(INSTALLS) == 2

@@ -105,10 +105,10 @@ STEERING: Final[tuple[Place, ...]] = ("overview", "layers", "loss", "incidents",
 """Where one run fills the screen, so that a key can only mean this one."""
 
 
-def _go(place: Place, key: str, weight: int = 0) -> Action:
+def _go(place: Place, key: str, weight: int = 0, shown: str = "") -> Action:
     info = PLACES[place]
-    return Action(f"go_{place}", (key,), key, f"{info.title}: {info.what}", lambda _: info.title, weight=weight,
-                  group="place", places=tuple(name for name in PLACES if name != place))
+    return Action(f"go_{place}", (key,), shown or key, f"{info.title}: {info.what}", lambda _: info.title,
+                  weight=weight, group="place", places=tuple(name for name in PLACES if name != place))
 
 
 ACTIONS: Final[tuple[Action, ...]] = (
@@ -129,6 +129,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     _go("console", "o", 1),
     _go("guide", "g", 1),
     _go("system", "m", 1),
+    _go("settings", "comma", shown=","),
     Action("panel", tuple("1234567"), "1-7", "show or hide a panel; on a small screen: choose a chart",
            lambda _: "panels", weight=1, places=("overview", "system")),
     Action("maximise", ("enter",), "enter", "the chosen chart alone, and back", lambda _: "large",
@@ -155,8 +156,12 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("play", ("p",), "p", "replay: let time run from here, or stand", _play_word, places=("overview", "loss")),
     Action("speed", ("less_than_sign", "greater_than_sign"), "< >", "replay slower or faster, 1x to 1000x",
            lambda _: "speed", places=("overview", "loss")),
-    Action("choose", ("up", "down", "k", "j"), "↑↓", "among incidents: the one above, the one below (or k, j)",
-           lambda _: "choose", weight=2, places=("incidents",)),
+    Action("choose", ("up", "down", "k", "j"), "↑↓", "in a list: the one above, the one below (or k, j)",
+           lambda _: "choose", weight=2, places=("incidents", "settings")),
+    Action("prefer", ("left", "right", "enter"), "←→", "in the settings: the value before, the next one (or enter)",
+           lambda _: "change", weight=2, places=("settings",)),
+    Action("forget", ("delete", "backspace"), "del", "in the settings: as it is by itself", lambda _: "default",
+           weight=2, places=("settings",)),
     Action("read", ("pageup", "pagedown"), "pgdn", "among incidents: read on; pgup reads back", lambda _: "more",
            weight=1, places=("incidents",)),
     Action("visit", ("enter",), "enter", "among incidents: the whole panel as it was at that moment",
@@ -223,6 +228,7 @@ def footer(frame: Frame, place: Place = "overview") -> tuple[tuple[int, Line], .
     for action in actions_at(place):
         weight = 3 if action.name == "end" and is_waiting(frame) else action.weight
         if weight:
+            weight = 2 * weight - (action.group == "place")   # what is done here counts more than where else one can be
             possible = action.refusal(frame) is None
             word = action.word(frame)
             entries.append((weight, (Span(action.shown, "key"), Span(f" {word}", "dim")) if possible else

@@ -89,7 +89,8 @@ def chart_spec(frame: Frame, index: int, choice: Choice, glyphs: GlyphSet, *, fo
     bands = tuple(Band(b.low, b.high, "healthy" if b.healthy else "usual", say(b.word)) for b in chosen)
     value, state = (view.current, view.severity) if frame.wanted.cursor is None else (view.pointed, None)
     return ChartSpec(say(title), say(value), state, _series(view, past, frame.wanted.at), log, bands, _marks(frame),
-                     view.waiting, focused=focused, in_bytes=view.name == "memory")
+                     view.waiting, focused=focused, in_bytes=view.name == "memory",
+                     binary=frame.wanted.units.binary)
 
 
 def _words(glyphs: GlyphSet) -> Callable[[str], str]:

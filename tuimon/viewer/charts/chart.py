@@ -79,6 +79,8 @@ class ChartSpec:
     """Their values have a place on the y axis."""
     in_bytes: bool = False
     """Whether the labels of the y axis are amounts of memory."""
+    binary: bool = False
+    """By powers of 1,024."""
 
     @property
     def extent(self) -> tuple[Series, ...]:
@@ -132,7 +134,7 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
         draw_waiting(canvas, spec.waiting, glyphs)
         return canvas.picture()
     in_band = _draw_bands(canvas, place, spec.bands, y)
-    labels = _labels(place, y, in_bytes=spec.in_bytes) if any(np.isfinite(s.low).any() for s in visible) else {}
+    labels = _labels(place, y, spec) if any(np.isfinite(s.low).any() for s in visible) else {}
     _draw_y_axis(canvas, place, in_band, labels, glyphs)
     pointed = any(mark.kind == "cursor" for mark in spec.marks)   # its step needs the room of the words
     draw_x_axis(canvas, place, x, glyphs, "" if pointed else " · ".join(b.word for b in spec.bands if b.word))
@@ -302,12 +304,15 @@ def _draw_levels(
 _BAND_ROLE: Final[Mapping[Ground, Role]] = {"none": "axis", "usual": "band-usual", "healthy": "band-healthy"}
 
 
-def _labels(place: Area, y: YAxis, *, in_bytes: bool) -> dict[int, str]:
+def _labels(place: Area, y: YAxis, spec: ChartSpec) -> dict[int, str]:
     """Row -> label of the y axis."""
     labels: dict[int, str] = {}
     for tick in y.ticks(max(2, min(place.height * 2 // 3, 4 + place.height // 8))):
         row = round((y.high - tick.at) / (y.high - y.low) * (TALL * place.height - 1)) // TALL
-        words = size(10.0 ** tick.at if y.log else tick.at) if in_bytes else tick.label
+        words = tick.label
+        if spec.in_bytes:
+            words = size(10.0 ** tick.at if y.log else tick.at, binary=spec.binary)
+            words = words.replace(" ", "") if spec.binary else words   # "GiB" has a letter more
         labels.setdefault(min(place.height - 1, max(0, row)), words)
     return labels
 
