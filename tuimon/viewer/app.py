@@ -121,7 +121,6 @@ class Tuimon(Looking, Dressed):
         self.call_after_refresh(self._begin)
 
     async def _begin(self) -> None:
-        await self._overview.add_charts()
         if self._home != "overview":
             await self._go(self._home)
         self._source.start()

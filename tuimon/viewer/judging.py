@@ -37,6 +37,25 @@ class Judge(Protocol):
         """What has been judged so far."""
 
 
+class Later:
+    """A judge that is made when there is something to judge: the rules are loaded behind the first charts."""
+
+    def __init__(self, make: Callable[[], Judge]) -> None:
+        self._make = make
+        self._judge: Judge | None = None
+
+    def feed(self, chunk: Chunk) -> object:
+        """Judge one more stretch."""
+        if self._judge is None:
+            self._judge = self._make()
+        return self._judge.feed(chunk)
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What has been judged so far."""
+        return Diagnosis.nothing() if self._judge is None else self._judge.diagnosis
+
+
 class Silent:
     """Takes the judge's place when it had to be switched off."""
 

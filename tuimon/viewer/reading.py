@@ -32,7 +32,7 @@ from tuimon.viewer.details import Details
 from tuimon.viewer.following import Followed
 from tuimon.viewer.frame import build_frame
 from tuimon.viewer.incidents import Proofs
-from tuimon.viewer.judging import Judge
+from tuimon.viewer.judging import Judge, Later
 from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.standing import Standing
 from tuimon.viewer.story import Request, Story, tell
@@ -226,8 +226,8 @@ class Reading:
         info = self._standing.info
         table, probes = (None, ()) if info is None else (info.table, info.probes)
         self._layers, self._proofs = LayerStrip(table), Proofs()
-        log = Followed(self.run.metrics, table, probes, self._judge_for(self.rules, info), rules=self.rules,
-                       cache=self._cache)
+        judge = Later(lambda: self._judge_for(self.rules, info))
+        log = Followed(self.run.metrics, table, probes, judge, rules=self.rules, cache=self._cache)
         self._history = log.history
         return log
 

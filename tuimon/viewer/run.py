@@ -45,6 +45,9 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bo
     check_terminal(env)
     if settled is None:
         settled = settle({}, env, *load(config_path(env)))
+    # Nothing here multiplies matrices: threads for it would cost time at the start, and memory for ever.
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        env.setdefault(f"{library}_NUM_THREADS", "1")
     # Read by textual when it is imported: nothing here moves by itself, least of all over a slow link.
     env.setdefault("TEXTUAL_ANIMATIONS", "none")
     env.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")

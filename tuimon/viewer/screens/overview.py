@@ -60,6 +60,7 @@ class Overview(Screen[None]):
         self._division: Division | None = None
         self._choice: Choice | None = None
         self._panels: list[ChartPanel] = []
+        self._is_adding = False
         self._sparks: SparkPanel | None = None
         self._heat: HeatPanel | None = None
 
@@ -76,8 +77,11 @@ class Overview(Screen[None]):
         yield Footer("overview", self._frame, self._ink, self._glyphs)
         yield words("small", arrange.too_small)
 
-    async def add_charts(self) -> None:
-        """Charts follow the first paint."""
+    def on_mount(self) -> None:
+        """Divide what there is, so that it is painted in its place at once."""
+        self._divide(force=True)
+
+    async def _add_charts(self) -> None:
         from tuimon.viewer.choice import CHARTS, Choice
         from tuimon.viewer.widgets.chart import ChartPanel
         from tuimon.viewer.widgets.heat import HeatPanel
@@ -88,10 +92,11 @@ class Overview(Screen[None]):
         self._sparks = SparkPanel(self._ink, self._glyphs, id="sparks")
         self._heat = HeatPanel(self._ink, self._glyphs, id="heat")
         grid = self.query_one("#charts", Grid)
-        await grid.mount(*self._panels)
-        await self.mount(self._sparks, before=grid)
-        await self.mount(self._heat, after=grid)
-        self._divide(force=True)
+        with self.app.batch_update():
+            await grid.mount(*self._panels)
+            await self.mount(self._sparks, before=grid)
+            await self.mount(self._heat, after=grid)
+            self._divide(force=True)
         self._plot()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -106,6 +111,9 @@ class Overview(Screen[None]):
         self._divide()
         for words in self.query(Words):
             words.tell(frame)
+        if not self._panels and self.is_mounted and not self._is_adding:
+            self._is_adding = True
+            self.call_later(self._add_charts)   # they follow the first paint, and come with their first data
         self._plot()
 
     def suit(self, settled: Settled, around: Around) -> None:
