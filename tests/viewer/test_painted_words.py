@@ -13,8 +13,8 @@ from tuimon.viewer.first import empty_frame
 from tuimon.viewer.frame import build_frame
 from tuimon.viewer.glyphs import ASCII, BRAILLE
 from tuimon.viewer.lines import Span
+from tuimon.viewer.sources import Sources
 from tuimon.viewer.story import Story
-from tuimon.viewer.views import Sources
 
 LETTERS = st.text(st.sampled_from("ab1.·● é▲│⠿  "), max_size=12)
 LINES = st.lists(st.lists(st.builds(Span, LETTERS, st.sampled_from(["plain", "dim", "ok"])), max_size=5).map(tuple),

@@ -112,7 +112,7 @@ class Story:
     error: str = ""
     ended: bool = False
     last_step: int = 0
-    overrides: Overrides = Overrides()
+    overrides: Overrides = field(default_factory=Overrides)
     healthy: tuple[int, ...] = ()
     """Steps of snapshots that have earned their health, oldest first."""
     rescue: Rescue | None = None

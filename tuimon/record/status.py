@@ -16,7 +16,7 @@ from tuimon.record.liveness import ProcessIdentity, is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 
 if TYPE_CHECKING:
-    from tuimon.record import log   # with numpy: only where metrics are read
+    from tuimon.record import log  # with numpy: only where metrics are read
 
 SILENT_S: Final = 60.0
 """A run on another machine that has not written for this long is presumed dead: it beats every second."""

@@ -79,7 +79,6 @@ class Feed:
 
     def _loop(self) -> None:
         # numpy, and what draws with it, are loaded here, after the first paint: keys are answered meanwhile.
-        import tuimon.viewer.plots
         from tuimon.viewer.reading import Reading
 
         reading, who = Reading(self._run, rules=self._rules), this_person()

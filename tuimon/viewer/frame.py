@@ -25,9 +25,10 @@ from tuimon.viewer.first import (
     empty_frame,
 )
 from tuimon.viewer.lines import Tone, lapse, measured, rate, tone_of
+from tuimon.viewer.sources import Sources
 from tuimon.viewer.story import EventLine, Rescue, Story, lowered
 from tuimon.viewer.verdict import verdict
-from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, Header, MarkView, Sources
+from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, Header, MarkView
 from tuimon.viewer.wanted import Units
 
 __all__ = ["about", "build_frame", "effective_state", "empty_frame", "is_rescuing"]

@@ -34,10 +34,11 @@ from tuimon.viewer.frame import build_frame
 from tuimon.viewer.incidents import Proofs
 from tuimon.viewer.judging import Judge, Later
 from tuimon.viewer.layers import LayerStrip
+from tuimon.viewer.sources import Present, Sources
 from tuimon.viewer.standing import Standing
 from tuimon.viewer.story import Request, Story, tell
 from tuimon.viewer.text import clean
-from tuimon.viewer.views import Frame, Present, Rules, Sources
+from tuimon.viewer.views import Frame, Rules
 from tuimon.viewer.wanted import NOW, Wanted
 
 COLUMNS: Final = 1024

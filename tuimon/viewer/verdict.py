@@ -29,8 +29,8 @@ from tuimon.viewer.lines import (
     strong,
     tone_of,
 )
+from tuimon.viewer.sources import Sources
 from tuimon.viewer.story import TICKS, WAITING, Rescue
-from tuimon.viewer.views import Sources
 
 GAP: Final = "   "
 JUST_NOW: Final = 15.0

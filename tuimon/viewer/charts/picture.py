@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 from rich.cells import cell_len
 
 if TYPE_CHECKING:
-    import numpy as np   # at run time only where something is drawn: the first paint is words, and does without
+    import numpy as np  # at run time only where something is drawn: the first paint is words, and does without
     from numpy.typing import NDArray
 
 Role = Literal[
