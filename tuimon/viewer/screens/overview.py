@@ -37,7 +37,7 @@ class Overview(Screen[None]):
 
     PLACE: ClassVar[Place] = "overview"
     BINDINGS: ClassVar[list[BindingType]] = bindings("overview")
-    CSS = """
+    DEFAULT_CSS = """
     Overview { layers: base; overflow: hidden; }
     Overview > Words { height: 1; width: 1fr; }
     #charts { grid-gutter: 0; width: 1fr; height: 1fr; }
