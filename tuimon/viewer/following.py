@@ -75,9 +75,12 @@ class Followed:
                     kept.append(chunk)
             if rows > AT_ONCE or tensors > AT_ONCE_TENSORS:
                 kept = None
-        self.is_reading = polls == POLLS or kept is None
+        self.is_reading = polls == POLLS
         if self.is_reading:
             return rows, False   # the charts first
+        if kept is None:
+            self._judging.wait(log.place, self.history.last_step)
+            return rows, False
         is_wiser = self._judging.take(start, log.place, self.history.last_step, kept)
         self._remember(mono)
         return rows, is_wiser

@@ -122,6 +122,13 @@ class Judging:
             self._reader = LogReader(self._metrics, start=self._place)
         return self._go_on(self._reader, upto)
 
+    def wait(self, upto: Place, last_step: int) -> None:
+        """There is more up to `upto` than is judged before anything is shown: `take` begins with it the next time."""
+        self._last_step = last_step
+        is_known = _same(self._place, upto) or (self._known is not None and _same(self._known[0], upto))
+        if self._reader is None and not is_known:
+            self._reader = LogReader(self._metrics, start=self._place)
+
     def _go_on(self, reader: LogReader, upto: Place) -> bool:
         until = self._clock() + SLICE
         while True:
