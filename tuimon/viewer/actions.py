@@ -88,6 +88,10 @@ def _play_word(frame: Frame) -> str:
     return "stand" if frame.wanted.speed is not None else "replay"
 
 
+def _scrub_word(frame: Frame) -> str:
+    return "back in time" if frame.wanted.at is None else "earlier, later"
+
+
 def _back_word(frame: Frame) -> str:
     wanted = frame.wanted
     if wanted.place not in CHARTED and wanted.place != "overview":
@@ -108,7 +112,8 @@ STEERING: Final[tuple[Place, ...]] = ("overview", "layers", "loss", "incidents",
 def _go(place: Place, key: str, weight: int = 0) -> Action:
     info = PLACES[place]
     return Action(f"go_{place}", (key,), key, f"{info.title}: {info.what}", lambda _: info.title, weight=weight,
-                  group="place", places=tuple(name for name in PLACES if name != place))
+                  group="place", places=tuple(name for name in PLACES if name != place and not (
+                      name == "gallery" and place in STEERING)))
 
 
 ACTIONS: Final[tuple[Action, ...]] = (
@@ -147,9 +152,10 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("whole", ("0",), "0", "every step", lambda _: "all", places=CHARTED),
     Action("follow", ("f",), "f", "only the newest steps; again: every step", lambda _: "follow", places=CHARTED),
     Action("scrub", ("left_square_bracket", "right_square_bracket"), "[ ]",
-           "the whole panel as it was a little earlier or later", lambda _: "back in time", weight=1, places=CHARTED),
+           "the whole panel as it was a little earlier or later", _scrub_word, weight=1,
+           places=(*CHARTED, "incidents")),
     Action("jump", ("left_curly_bracket", "right_curly_bracket"), "{ }",
-           "to the incident or event before or after", lambda _: "events", places=CHARTED),
+           "to the incident or event before or after", lambda _: "events", places=(*CHARTED, "incidents")),
     Action("play", ("p",), "p", "replay: let time run from here, or stand", _play_word, places=("overview", "loss")),
     Action("speed", ("less_than_sign", "greater_than_sign"), "< >", "replay slower or faster, 1x to 1000x",
            lambda _: "speed", places=("overview", "loss")),
@@ -189,11 +195,27 @@ def actions_at(place: Place) -> tuple[Action, ...]:
     return tuple(action for action in ACTIONS if not action.places or place in action.places)
 
 
+_TRAVEL: Final = ("scrub", "jump", "play", "back")
+"""What is wanted in the past."""
+
+
+def _weight(action: Action, frame: Frame) -> int:
+    """What matters now: in the past the way through time, of a run that has ended nothing that would act on it."""
+    wanted = frame.wanted
+    if action.order is not None:
+        if not frame.is_live and frame.newest:
+            return 0
+        return 3 if action.name == "end" and is_waiting(frame) else min(action.weight, 2 if wanted.is_now else 1)
+    if not wanted.is_now and (action.name in _TRAVEL or (action.name == "speed" and wanted.speed is not None)):
+        return 2
+    return 2 if action.name == "back" and wanted.cursor is not None and wanted.place in CHARTED else action.weight
+
+
 def footer(frame: Frame, place: Place = "overview") -> tuple[tuple[int, Line], ...]:
     """The footer's entries in this state, each with its weight: what cannot be done now is dim."""
     entries: list[tuple[int, Line]] = []
     for action in actions_at(place):
-        weight = 3 if action.name == "end" and is_waiting(frame) else action.weight
+        weight = _weight(action, frame)
         if weight:
             possible = action.refusal(frame) is None
             word = action.word(frame)

@@ -50,6 +50,8 @@ class Looking(App[str]):
     """What is on the screen."""
     _wanted: Wanted = NOW
     _replay: Timer | None = None
+    _due = 0.0
+    """Steps that a replay has earned and not yet gone."""
 
     def _want(self, wanted: Wanted) -> None:
         """Look at something else: the feed answers with a frame."""
@@ -66,8 +68,9 @@ class Looking(App[str]):
     def _play_on(self) -> None:
         wanted, pace = self._wanted, self._frame.facts.step_time
         if wanted.speed is not None and wanted.at is not None:
-            steps = max(1, round(wanted.speed * TICK / pace)) if pace else wanted.speed
-            self._want(wanted.moved_to(wanted.at + steps, self._frame.newest))
+            self._due += wanted.speed * TICK / pace if pace else wanted.speed
+            steps, self._due = int(self._due), self._due % 1
+            self._want(wanted.moved_to(wanted.at + steps, self._frame.span, self._frame.newest))
 
     def action_point(self, which: int) -> None:
         """Move the crosshair."""
@@ -112,11 +115,12 @@ class Looking(App[str]):
 
     def action_jump(self, which: int) -> None:
         """To what happened before or after."""
-        self._want(self._wanted.jumped(-1 if which == 0 else 1, self._frame.moments, self._frame.newest))
+        self._want(self._wanted.jumped(-1 if which == 0 else 1, self._frame.moments, self._frame.span,
+                                       self._frame.newest))
 
     def action_play(self) -> None:
         """Let time run, or stand."""
-        self._want(self._wanted.played(self._frame.newest))
+        self._want(self._wanted.played(self._frame.span, self._frame.newest, self._frame.facts.step_time))
 
     def action_speed(self, which: int) -> None:
         """Slower or faster."""
@@ -124,4 +128,4 @@ class Looking(App[str]):
 
     def on_scrub_to(self, message: ScrubTo) -> None:
         """The whole panel as it was then."""
-        self._want(self._wanted.moved_to(message.step, self._frame.newest))
+        self._want(self._wanted.moved_to(message.step, self._frame.span, self._frame.newest))

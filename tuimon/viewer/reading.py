@@ -326,8 +326,8 @@ class Reading:
         values = {n: value for n in present.values if (value := self._history.value_at(n, at)) is not None}
         return replace(
             present, story=story, diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0, values=values,
-            trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="", alive=present.alive,
-            present=Present(present.story, present.values))
+            trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="", alive=True,
+            present=Present(present.story, present.values, present.alive))
 
     @property
     def is_live(self) -> bool:

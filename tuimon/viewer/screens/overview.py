@@ -191,7 +191,7 @@ class Overview(Screen[None]):
     def action_maximise(self) -> None:
         """The chosen chart alone, or among the others again."""
         if self._choice is not None:
-            self._choose(self._choice.maximised(self._frame))
+            self._choose(self._choice.maximised(self._frame, self._kind))
 
     def action_log_axis(self) -> None:
         """Turn the chosen chart's axis."""
@@ -215,7 +215,7 @@ class Overview(Screen[None]):
 
     @property
     def _chosen(self) -> ChartView:
-        at = 0 if self._choice is None else self._choice.at(self._frame)
+        at = 0 if self._choice is None else self._choice.acting(self._frame, self._kind)
         return self._frame.charts[at]
 
     def back(self) -> bool:
