@@ -328,7 +328,7 @@ async def test_a_finished_run_is_replayed_from_its_first_step_faster_on_demand_t
     async with panel(synthetic.healthy(step_time=2.0).end()) as p:
         await p.until("Finished")
         await p.pilot.press("p")
-        text = await p.until("▸ 10x ")
+        text = await p.until("▸ 20x ")
         assert "Finished" not in text
         for _ in range(8):
             await p.pilot.press("greater_than_sign")

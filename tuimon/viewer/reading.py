@@ -322,8 +322,8 @@ class Reading:
         for event in self._told:
             if event.step <= at:
                 story = tell(story, event)
-        diagnosis = self._diagnosis.as_of(at)
         values = {n: value for n in present.values if (value := self._history.value_at(n, at)) is not None}
+        diagnosis = self._diagnosis.as_of(at, () if "val_loss" in values else ("generalisation",))
         return replace(
             present, story=story, diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0, values=values,
             trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="", alive=True,
