@@ -167,7 +167,7 @@ class Tuimon(Looking):
         name, feed = self._opener(message.path)
         self._source.close()
         self._asks = {place: ask for place, ask in self._asks.items() if place == self._home}
-        self._want(replace(Wanted(place=self._wanted.place)))
+        self._want(Wanted(place=message.place, ask=self._asks.get(message.place)))
         self._frame = empty_frame(name, "waiting for the run to be read")
         self._source = self._fed(feed)
         self._source.start()
@@ -220,7 +220,8 @@ class Tuimon(Looking):
         if not self._owner():
             self.exit(LEAVE)
         elif not isinstance(self.screen, Confirm):
-            self.push_screen(ask_to_quit(self._frame, self._ink, self._glyphs), self._left)
+            runs = len(getattr(self._asks.get("gallery"), "runs", ())) or 1
+            self.push_screen(ask_to_quit(self._frame, self._ink, self._glyphs, runs), self._left)
 
     def _left(self, answer: str | None) -> None:
         if answer in (LEAVE, END):

@@ -19,7 +19,7 @@ import numpy as np
 from tuimon.control.commands import Command, Who
 from tuimon.control.spool import submit
 from tuimon.control.states import LIVE, Verb
-from tuimon.diagnosis.model import Diagnosis
+from tuimon.diagnosis.model import Category, Diagnosis
 from tuimon.errors import CommandError, LogError
 from tuimon.record.chunk import Chunk
 from tuimon.record.events import Event, EventReader
@@ -323,7 +323,8 @@ class Reading:
             if event.step <= at:
                 story = tell(story, event)
         values = {n: value for n in present.values if (value := self._history.value_at(n, at)) is not None}
-        diagnosis = self._diagnosis.as_of(at, () if "val_loss" in values else ("generalisation",))
+        unmeasured: tuple[Category, ...] = () if "val_loss" in values else ("generalisation",)
+        diagnosis = self._diagnosis.as_of(at, unmeasured)
         return replace(
             present, story=story, diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0, values=values,
             trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="", alive=True,
