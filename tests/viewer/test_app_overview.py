@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -467,6 +468,7 @@ async def test_leaving_a_held_run_does_not_promise_that_it_goes_on():
 
 async def test_a_picture_of_the_screen_is_saved_beside_the_last_one_and_its_place_is_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
     async with panel(synthetic.exploding()) as p:
         await p.until(lambda text: "Exploding gradients" in text and has_charts(text))
         await p.pilot.press("ctrl+s")

@@ -175,7 +175,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
            lambda _: "processes", places=("system",)),
     Action("back", ("escape",), "esc", "one layer out: crosshair, the present, every step, the overview", _back_word,
            weight=1),
-    Action("picture", ("s", "ctrl+s"), "s", "save this screen as an SVG picture in the current directory",
+    Action("picture", ("s", "ctrl+s"), "s", "save this screen as a picture (SVG, and PNG) in this directory",
            lambda _: "picture"),
     Action("palette", ("ctrl+p",), "ctrl+p", "find what can be done here by a few letters", lambda _: "find"),
     Action("help", ("question_mark", "h"), "?", "this help", lambda _: "help", weight=3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -203,17 +204,18 @@ class Tuimon(Looking):
         if what is not None:
             await self.run_action(what, self._front)
 
-    def action_picture(self) -> None:
-        """Save what is on the screen, and say where."""
+    async def action_picture(self) -> None:
+        """Save what is on the screen, and say where; drawn beside the screen, which goes on."""
         from tuimon.viewer.export import save
 
-        facts = self._frame.facts
+        facts, svg = self._frame.facts, self.export_screenshot(title="tuimon")
         try:
-            path = save(self.export_screenshot(title="tuimon"), facts.name, facts.step, Path.cwd())
+            saved = await asyncio.to_thread(save, svg, facts.name, facts.step, Path.cwd())
         except OSError as error:
             self._front.flash(f"picture: it could not be saved here: {error.strerror or error}")
         else:
-            self._front.flash(f"picture: saved as {path.name} in {path.parent}", seconds=6.0)
+            also = "".join(f" and {path.suffix}" for path in saved[1:])
+            self._front.flash(f"picture: saved as {saved[0].name}{also} in {saved[0].parent}", seconds=6.0)
 
     def action_leave(self) -> None:
         """Detach; the owner of a live run is asked first."""
