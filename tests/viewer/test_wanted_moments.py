@@ -74,6 +74,10 @@ def test_the_crosshair_begins_at_the_newest_step_and_takes_the_window_with_it():
     assert moved.window.ends(1000.0, 800) == (771.0, 811.0)
 
 
+def test_where_every_step_is_in_sight_nothing_can_be_pulled_out_of_it():
+    assert NOW.panned(1, (0.0, 1000.0), 800) == NOW.panned(-1, (0.0, 1000.0), 800) == NOW
+
+
 def test_jumps_stop_at_what_happened_and_end_in_the_present():
     def jumped(wanted: Wanted, by: int) -> Wanted:
         return wanted.jumped(by, (20, 300), (0.0, 500.0), 400)

@@ -92,7 +92,9 @@ class Wanted:
         return moved.shifted(to - last, span, newest, 1) if to > last else moved
 
     def shifted(self, steps: float, span: tuple[float, float], newest: int, direction: int) -> Wanted:
-        """The window so many steps to one side, as far as there are steps."""
+        """The window so many steps to one side, as far as there are steps; where all are in sight it stays."""
+        if self.window.is_whole:
+            return self
         first, last = span
         length = last - first
         low = min(max(0.0, first + direction * steps), max(0.0, newest - length / 2))
