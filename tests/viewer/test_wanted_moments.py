@@ -64,6 +64,14 @@ def test_a_followed_window_stands_still_for_an_eighth_of_itself():
     assert ends == {(825.0, 1025.0)}
 
 
+def test_what_is_followed_is_followed_on_however_close():
+    closer = NOW.followed().zoomed(True, (825.0, 1025.0), 2_000.0)
+    assert closer.window == Window(follow=100)
+    pointed = replace(NOW.followed(), cursor=900).zoomed(True, (825.0, 1025.0), 2_000.0)
+    assert pointed.window.follow is None
+    assert NOW.followed().zoomed(False, (0.0, 200.0), 300.0).window.is_whole
+
+
 def test_the_crosshair_begins_at_the_newest_step_and_takes_the_window_with_it():
     wanted = NOW.pointed(-1, (0.0, 1000.0), 800)
     assert wanted.cursor == 800

@@ -149,8 +149,9 @@ ACTIONS: Final[tuple[Action, ...]] = (
            places=("overview", "loss")),
     Action("zoom", ("z", "Z"), "z Z", "zoom in and out, around the crosshair", lambda _: "zoom", places=CHARTED),
     Action("pan", ("H", "L"), "H L", "move along the steps by half a screen", lambda _: "along", places=CHARTED),
-    Action("whole", ("0",), "0", "every step", lambda _: "all", places=CHARTED),
-    Action("follow", ("f",), "f", "only the newest steps; again: every step", lambda _: "follow", places=CHARTED),
+    Action("whole", ("0",), "0", "every step", lambda _: "all steps", places=CHARTED),
+    Action("follow", ("f",), "f", "only the newest steps, as they come; again: every step", lambda _: "follow",
+           places=CHARTED),
     Action("scrub", ("left_square_bracket", "right_square_bracket"), "[ ]",
            "the whole panel as it was a little earlier or later", _scrub_word, weight=1,
            places=(*CHARTED, "incidents")),
@@ -207,6 +208,8 @@ def _weight(action: Action, frame: Frame) -> int:
             return 0
         return 3 if action.name == "end" and is_waiting(frame) else min(action.weight, 2 if wanted.is_now else 1)
     if not wanted.is_now and (action.name in _TRAVEL or (action.name == "speed" and wanted.speed is not None)):
+        return 2
+    if not wanted.window.is_whole and action.name == "whole":
         return 2
     return 2 if action.name == "back" and wanted.cursor is not None and wanted.place in CHARTED else action.weight
 

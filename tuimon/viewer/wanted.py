@@ -105,13 +105,18 @@ class Wanted:
         return self.shifted((span[1] - span[0]) / 2, span, newest, direction)
 
     def zoomed(self, closer: bool, span: tuple[float, float], whole_last: float, around: int | None = None) -> Wanted:
-        """Twice or half as close, around a step, else the crosshair, else the moment, else the right end."""
+        """Twice or half as close, around a step, else the crosshair, else the moment, else the right end.
+
+        What is followed without any of these is followed on.
+        """
         first, last = span
         if around is None:
             around = self.cursor if self.cursor is not None else self.at
         length = max(NARROWEST, (last - first) / ZOOM if closer else (last - first) * ZOOM)
         if length >= whole_last:
             return replace(self, window=Window())
+        if around is None and self.window.follow is not None:
+            return replace(self, window=Window(follow=round(length)))
         if around is None or not first <= around <= last:
             low = last - length
         else:

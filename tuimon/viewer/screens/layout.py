@@ -55,7 +55,9 @@ def divide(width: int, height: int, layers: int, charts: int = 4, *, heated: boo
         rows = max(1, -(-charts // columns))
         fixed = 1 + 1 + 1 + 4 + heat + events + 1
         spare = (height - fixed) % rows   # rows of charts of equal height
-        return Division(kind, 1, 4 + spare, 0, heat, 1, events, height - fixed - spare if charts else 0, columns)
+        more = min(spare, 2 - events)
+        return Division(kind, 1, 4 + spare - more, 0, heat, 1, events + more,
+                        height - fixed - spare if charts else 0, columns)
     sparks = 4 if height >= 16 else 0
     two = width >= 70
     rows = (layers + 1) // 2 if two else layers
