@@ -30,8 +30,8 @@ from tuimon.record.segments import LogReader, segment_paths
 from tuimon.viewer.charts.axes import XAxis, is_wide
 from tuimon.viewer.details import Details
 from tuimon.viewer.frame import build_frame
-from tuimon.viewer.incidents import Proofs
 from tuimon.viewer.layers import LayerStrip
+from tuimon.viewer.places.incidents.proofs import Proofs
 from tuimon.viewer.standing import Standing
 from tuimon.viewer.story import Request, Story, tell
 from tuimon.viewer.text import clean

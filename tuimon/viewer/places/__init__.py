@@ -33,7 +33,7 @@ PLACES: Final[dict[Place, PlaceInfo]] = {
         PlaceInfo("overview", "overview", "the verdict, and the charts that show why",
                   "tuimon.viewer.screens.overview:Overview"),
         PlaceInfo("incidents", "incidents", "what was found, its curve, what to do, its manual",
-                  "tuimon.viewer.screens.incidents:Incidents"),
+                  "tuimon.viewer.places.incidents.screen:Incidents"),
         PlaceInfo("gallery", "gallery", "several runs side by side",
                   "tuimon.viewer.places.gallery.screen:GalleryScreen",
                   "tuimon.viewer.places.gallery.detail:GalleryDetail"),
