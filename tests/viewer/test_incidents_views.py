@@ -360,7 +360,7 @@ def test_in_the_past_the_list_says_which_were_open_then_and_offers_nothing_that_
     later = replace(then, wanted=Wanted(at=95))
     assert "40–90 over" in "\n".join(draw_list(later, Look().at(later), 100, 10, BRAILLE, framed=True).lines)
     rescued = replace(found, incidents=tuple(replace(v, incident=replace(v.incident, rescue_helps=True)) for v in found.incidents), is_live=True)
-    look = Look().at(rescued)
+    look = Look().at(rescued).moved(rescued, 1)
     assert "goes back to" in said(text_lines(rescued, look.chosen(rescued), 80, numbers=False))
     assert "goes back to" not in said(text_lines(replace(rescued, wanted=Wanted(at=250)), look.chosen(rescued), 80, numbers=False))
     spec, _ = curve_spec(replace(rescued, wanted=Wanted(at=210)), look, BRAILLE)
