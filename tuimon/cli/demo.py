@@ -9,24 +9,28 @@ from tuimon.errors import UsageError
 
 if TYPE_CHECKING:
     from tuimon.demo.options import DemoOptions
+    from tuimon.viewer.settings import Settled
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The demo's own options."""
+    from tuimon.cli.looking import add_looking_arguments
     from tuimon.demo.options import add_arguments as add
 
     add(parser)
     parser.add_argument("--all", action="store_true", dest="every",
                         help="the notebook's four side by side: healthy, exploding, vanishing, slow")
+    add_looking_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Start it, and show it."""
+    from tuimon.cli.looking import settings_from
     from tuimon.demo.options import from_arguments
 
     options = from_arguments(args)
     if args.every:
-        return _all(options, named="scenario" in vars(args))
+        return _all(options, settings_from(args), named="scenario" in vars(args))
     if options.headless:
         from tuimon.demo.headless import run as run_headless
 
@@ -36,10 +40,10 @@ def run(args: argparse.Namespace) -> int:
 
     check_terminal()  # before anything is started that a refusal would leave running
     started = launch(options)
-    return watch(started.run, rules=options.rules, owner=True, end=started.end)
+    return watch(started.run, rules=options.rules, owner=True, end=started.end, settled=settings_from(args))
 
 
-def _all(options: DemoOptions, *, named: bool) -> int:
+def _all(options: DemoOptions, settled: Settled, *, named: bool) -> int:
     from tuimon.demo.launch import launch_all
     from tuimon.viewer.places.gallery.model import Ask
     from tuimon.viewer.run import check_terminal, watch
@@ -56,4 +60,4 @@ def _all(options: DemoOptions, *, named: bool) -> int:
 
     ask = Ask(tuple(one.run.path for one in started))
     return watch(started[0].run, rules=options.rules, owner=lambda: any(one.poll() is None for one in started),
-                 end=end, place="gallery", ask=ask)
+                 end=end, place="gallery", ask=ask, settled=settled)

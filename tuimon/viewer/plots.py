@@ -90,7 +90,8 @@ def chart_spec(frame: Frame, index: int, choice: Choice, glyphs: GlyphSet, *, fo
     at = frame.wanted.cursor
     value, state = (view.current, view.severity) if at is None else (_pointed(view, at), None)
     return ChartSpec(say(title), say(value), state, _series(view, past, frame.wanted.at), log, bands, marks(frame),
-                     view.waiting, focused=focused, in_bytes=view.name == "memory", axis=f"{view.name} {log}")
+                     view.waiting, focused=focused, axis=f"{view.name} {log}", in_bytes=view.name == "memory",
+                     binary=frame.wanted.units.binary)
 
 
 def _pointed(view: ChartView, step: int) -> str:
