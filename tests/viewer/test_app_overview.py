@@ -496,7 +496,7 @@ async def test_the_palette_finds_by_a_few_letters_and_does_what_the_key_does():
         await p.until(lambda t: "Exploding gradients" in t and has_charts(t))
         await p.pilot.press("ctrl+p")
         text = await p.until("emergency stop")
-        assert "show or hide a panel" in text
+        assert "write a checkpoint" in text
         await p.pilot.press(*"rescue")
         await p.pilot.press("escape")
         await p.until(lambda t: "emergency stop" not in t)

@@ -21,7 +21,7 @@ from tuimon.viewer.glyphs import BRAILLE, GlyphSet, State
 from tuimon.viewer.text import fit
 
 __all__ = ["Area", "Band", "ChartSpec", "Fan", "Level", "Tag", "VMark", "area", "draw", "draw_heading", "draw_marks",
-           "draw_waiting", "draw_words", "draw_x_axis", "state_role"]
+           "draw_waiting", "draw_words", "draw_x_axis", "pointed_labels", "state_role"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
     _draw_fans(canvas, place, spec.fans, x, y)
     labels = _labels(place, y, spec) if any(np.isfinite(s.low).any() for s in visible) else {}
     _draw_y_axis(canvas, place, in_band, labels, glyphs)
-    pointed = _pointed(place, spec.marks, x)   # the steps need the room of the words
+    pointed = pointed_labels(place, spec.marks, x)   # the steps need the room of the words
     word = "" if pointed else " · ".join(b.word for b in spec.bands if b.word)
     draw_x_axis(canvas, place, x, glyphs, word, pointed)
     draw_marks(canvas, place, spec.marks, x, glyphs)
@@ -126,7 +126,7 @@ Label = tuple[int, str, Role]
 """First cell, words and role of what stands under the axis."""
 
 
-def _pointed(place: Area, marks: tuple[VMark, ...], x: XAxis) -> tuple[Label, ...]:
+def pointed_labels(place: Area, marks: tuple[VMark, ...], x: XAxis) -> tuple[Label, ...]:
     """The steps of the cursors; of two that would touch, the later one's."""
     found: list[Label] = []
     for mark in reversed(marks):
