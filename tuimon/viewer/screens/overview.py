@@ -140,7 +140,8 @@ class Overview(Screen[None]):
         kind = kind_of(width, height)
         charts = 4 if choice is None else 1 if choice.is_large else len(choice.visible(kind))
         heated = choice is None or choice.shows("layers", kind)
-        division = divide(width, height, len(self._frame.heat.layers), charts, heated=heated)
+        division = divide(width, height, len(self._frame.heat.layers), charts, heated=heated,
+                          alone=choice is not None and choice.is_large)
         if division == self._division and not force:
             return
         self._division = division
