@@ -77,6 +77,8 @@ class Reading:
         self._events = EventReader(run.events)
         self._story = Story()
         self._told: list[Event] = []
+        self._then: tuple[int, int, Story] = (0, 0, Story())
+        """A step, how many events were known when it was last looked at, and the story as it was then."""
         self._log: Followed | None = None
         self._history = History()
         self._layers = LayerStrip(None)
@@ -293,10 +295,13 @@ class Reading:
 
     def _past(self, present: Sources, at: int) -> Sources:
         """The same run as it was at a step: what was not yet measured, found or done by then is left out."""
-        story = Story()
-        for event in self._told:
-            if event.step <= at:
-                story = tell(story, event)
+        if self._then[:2] != (at, len(self._told)):
+            story = Story()
+            for event in self._told:
+                if event.step <= at:
+                    story = tell(story, event)
+            self._then = at, len(self._told), story
+        story = self._then[2]
         values = {n: value for n in present.values if (value := self._history.value_at(n, at)) is not None}
         unmeasured: tuple[Category, ...] = () if "val_loss" in values else ("generalisation",)
         diagnosis = self._diagnosis.as_of(at, unmeasured)
