@@ -299,8 +299,8 @@ class Reading:
         diagnosis = self._diagnosis.as_of(at, unmeasured)
         return replace(
             present, story=self._diary.as_of(at), diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0,
-            values=values, trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="", alive=True,
-            judging=present.judging if at > self._diagnosis.steps else "",
+            values=values, trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="",
+            alive=True, judging=present.judging if at > self._diagnosis.steps else "",
             present=Present(present.story, present.values, present.alive))
 
     @property
