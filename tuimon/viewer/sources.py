@@ -21,6 +21,7 @@ class Present:
 
     story: Story
     values: Mapping[str, float]
+    alive: bool | None = True
 
 
 @dataclass(frozen=True, slots=True)
