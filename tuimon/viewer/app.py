@@ -15,9 +15,11 @@ from textual.theme import Theme
 from tuimon.viewer import terminal
 from tuimon.viewer.actions import CHARTED, Order, find
 from tuimon.viewer.frame import empty_frame
+from tuimon.viewer.gate import Gate
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.looking import Looking, Source
 from tuimon.viewer.messages import Asked, GoTo, OpenRun
+from tuimon.viewer.pace import Pace
 from tuimon.viewer.places import PLACES, loaded
 from tuimon.viewer.screens.confirm import Confirm
 from tuimon.viewer.screens.help import Help
@@ -28,10 +30,11 @@ from tuimon.viewer.theme import PALETTES, Ink, depth_of
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place, Wanted
 
-TTY_EVERY = 5.0
-"""Seconds between two looks at the terminal."""
-RETRY = 0.5
-"""Seconds until a frame that a slow link could not take is tried again."""
+TTY_EVERY = 1.0
+"""Seconds between two looks at the terminal: Textual reads one that is gone in a loop without end."""
+
+HUNG_UP = 128 + 1
+"""Exit status where the terminal is gone: as by SIGHUP."""
 
 Feeding = Callable[[Callable[[], object]], "Source"]
 """Builds a source, given what to call when a frame is ready."""
@@ -42,19 +45,24 @@ class Tuimon(Looking):
 
     ENABLE_COMMAND_PALETTE = False
     TITLE = "tuimon"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "leave", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "leave", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True)]
 
     class FrameReady(Message):
         """The feed has a new frame; one is under way at most."""
 
     def __init__(self, name: str, feed: Feeding, *, glyphs: GlyphSet, owner: bool | Callable[[], bool] = False,
                  guards_terminal: bool = False, opener: Callable[[Path], tuple[str, Feeding]] | None = None,
-                 place: Place = "overview", ask: object = None) -> None:
+                 place: Place = "overview", ask: object = None, paced: bool = False) -> None:
         """`owner`: whether q asks before it leaves a live run. `opener`: name and feed of another run.
 
-        `place`, `ask`: where to begin.
+        `place`, `ask`: where to begin. `paced`: frames wait for the terminal's answers.
         """
-        super().__init__(driver_class=terminal.terse_driver(os.environ) if guards_terminal else None)
+        pace = Pace(wanted=paced)
+        super().__init__(driver_class=terminal.steady_driver(terminal.terse_driver(os.environ), pace)
+                         if guards_terminal else None)
+        self._gate = Gate(self, pace, self.on_tuimon_frame_ready)
         palette = PALETTES["dark"]
         self.register_theme(Theme(
             "tuimon", primary=palette.inks["info"].rgb, background=palette.background, surface=palette.background,
@@ -92,7 +100,8 @@ class Tuimon(Looking):
         """Paint first, then read."""
         self.push_screen(self._overview)
         if self._guards_terminal:
-            terminal.on_ending_signals(lambda: self.exit(LEAVE))
+            terminal.on_ending_signals(lambda number: self.exit(LEAVE, return_code=128 + number))
+            self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
             self.set_interval(TTY_EVERY, self._check_terminal)
         self.call_after_refresh(self._begin)
 
@@ -107,13 +116,20 @@ class Tuimon(Looking):
 
     def on_tuimon_frame_ready(self) -> None:
         """Show the newest frame, unless the terminal is still busy with the last ones."""
-        if terminal.backlog(self) > terminal.BACKLOG:
-            self.set_timer(RETRY, self.on_tuimon_frame_ready)
+        if not self._gate.lets_pass():
             return
         frame = self._source.take()
         if frame is not None and self.is_running:
             self._frame = frame
             self._front.show_frame(frame)
+
+    def post_display_hook(self) -> None:
+        """Textual's: something was drawn."""
+        self._gate.drawn()
+
+    def on_cursor_position(self) -> None:
+        """The terminal has answered."""
+        self._gate.look()
 
     # ------------------------------------------------------------------ where one is
 
@@ -228,4 +244,4 @@ class Tuimon(Looking):
 
     def _check_terminal(self) -> None:
         if terminal.is_lost():
-            self.exit(LEAVE)
+            self.exit(LEAVE, return_code=HUNG_UP)

@@ -11,6 +11,7 @@ from typing import Final
 
 from tuimon.errors import UsageError
 from tuimon.record.rundir import RunDir
+from tuimon.viewer.pace import is_paced
 from tuimon.viewer.views import Rules
 from tuimon.viewer.wanted import Place
 
@@ -33,9 +34,10 @@ def check_terminal(env: Mapping[str, str] | None = None) -> None:
 
 def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bool] = False,
           end: Callable[[], object] | None = None, mouse: bool | None = None, place: Place = "overview",
-          ask: object = None) -> int:
+          ask: object = None, pace: bool | None = None) -> int:
     """Show a run until the person leaves; the exit status. It begins at `place`, which is asked `ask`.
 
+    `pace`: whether frames wait for the terminal's answers; None: as the environment says, and over SSH.
     `owner`: leaving a live run asks whether it goes on (of several: whether one does); "end it" calls `end` after the
     terminal is itself again.
     UsageError where there is no terminal.
@@ -59,7 +61,7 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bo
         return other.name, lambda ready: Feed(other, ready, rules=rules, period=period)
 
     app = Tuimon(run.name, opened(run.path)[1], glyphs=choose(env, sys.stdout.encoding), owner=owner,
-                 guards_terminal=True, opener=opened, place=place, ask=ask)
+                 guards_terminal=True, opener=opened, place=place, ask=ask, paced=is_paced(env, pace))
     # Mouse motion over charts costs a millisecond of CPU per event on the far side of a link: off there.
     answer = app.run(mouse=not remote if mouse is None else mouse)
     if answer == END and end is not None:
