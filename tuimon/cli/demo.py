@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The demo's own options."""
+    from tuimon.cli.terminals import add_terminal_arguments
     from tuimon.demo.options import add_arguments as add
 
     add(parser)
+    add_terminal_arguments(parser)
     parser.add_argument("--all", action="store_true", dest="every",
                         help="the notebook's four side by side: healthy, exploding, vanishing, slow")
 
@@ -26,25 +28,25 @@ def run(args: argparse.Namespace) -> int:
 
     options = from_arguments(args)
     if args.every:
-        return _all(options, named="scenario" in vars(args))
+        return _all(options, args)
     if options.headless:
         from tuimon.demo.headless import run as run_headless
 
         return run_headless(options)
     from tuimon.demo.launch import launch
-    from tuimon.viewer.run import check_terminal, watch
+    from tuimon.viewer.run import watch
 
-    check_terminal()  # before anything is started that a refusal would leave running
     started = launch(options)
-    return watch(started.run, rules=options.rules, owner=True, end=started.end)
+    return watch(started.run, rules=options.rules, owner=True, end=started.end, pace=args.pace, plain=args.plain)
 
 
-def _all(options: DemoOptions, *, named: bool) -> int:
+def _all(options: DemoOptions, args: argparse.Namespace) -> int:
     from tuimon.demo.launch import launch_all
     from tuimon.viewer.places.gallery.model import Ask
     from tuimon.viewer.run import check_terminal, watch
 
-    for given, flag in ((named, "a name"), (options.headless, "--headless"), (options.resume, "--resume")):
+    for given, flag in (("scenario" in vars(args), "a name"), (options.headless, "--headless"),
+                        (options.resume, "--resume"), (args.plain, "--plain")):
         if given:
             raise UsageError(f"--all runs four demos beside each other on a screen: leave out {flag}")
     check_terminal()
@@ -56,4 +58,4 @@ def _all(options: DemoOptions, *, named: bool) -> int:
 
     ask = Ask(tuple(one.run.path for one in started))
     return watch(started[0].run, rules=options.rules, owner=lambda: any(one.poll() is None for one in started),
-                 end=end, place="gallery", ask=ask)
+                 end=end, place="gallery", ask=ask, pace=args.pace)

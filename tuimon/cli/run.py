@@ -7,10 +7,12 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options; what follows the script's name is the script's own."""
+    from tuimon.cli.terminals import add_terminal_arguments
     from tuimon.launch.options import add_arguments as add
 
     parser.usage = "tuimon run [options] SCRIPT ... | tuimon run [options] -m MODULE ..."
     add(parser)
+    add_terminal_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,10 +25,10 @@ def run(args: argparse.Namespace) -> int:
 
         return run_headless(options)
     from tuimon.launch.script import check, launch, left
-    from tuimon.viewer.run import check_terminal, watch
+    from tuimon.viewer.run import watch
 
     check(options)
-    check_terminal()  # before anything is started that a refusal would leave running
     started = launch(options)
-    watched = watch(started.run, rules=options.rules, owner=True, end=started.end)
+    watched = watch(started.run, rules=options.rules, owner=True, end=started.end, pace=args.pace,
+                    plain=args.plain)
     return watched or left(started)

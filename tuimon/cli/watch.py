@@ -7,14 +7,16 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run, and how."""
+    from tuimon.cli.terminals import add_terminal_arguments
+
     parser.add_argument("run", nargs="?", metavar="RUN", help="name, beginning of a name, or path")
     parser.add_argument("--rules", choices=("tuimon", "notebook"), default="tuimon", help="whose verdicts to show")
+    add_terminal_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Show it."""
     from tuimon.record.runs import find_run
-    from tuimon.viewer.run import check_terminal, watch
+    from tuimon.viewer.run import watch
 
-    check_terminal()
-    return watch(find_run(args.run), rules=args.rules)
+    return watch(find_run(args.run), rules=args.rules, pace=args.pace, plain=args.plain)

@@ -123,6 +123,11 @@ class Tuimon(Looking):
             self._frame = frame
             self._front.show_frame(frame)
 
+    def _handle_exception(self, error: Exception) -> None:
+        """Textual's, private: a screen that was being built when the person left is no fault to print on the way out."""
+        if not self._exit:
+            super()._handle_exception(error)
+
     def post_display_hook(self) -> None:
         """Textual's: something was drawn."""
         self._gate.drawn()

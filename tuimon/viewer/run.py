@@ -12,6 +12,7 @@ from typing import Final
 from tuimon.errors import UsageError
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.pace import is_paced
+from tuimon.viewer.telling import tell, why_plain
 from tuimon.viewer.views import Rules
 from tuimon.viewer.wanted import Place
 
@@ -24,26 +25,26 @@ REMOTE_PERIOD: Final = 0.5
 
 def check_terminal(env: Mapping[str, str] | None = None) -> None:
     """UsageError unless there is a terminal to draw on: Textual itself would send its escapes anywhere."""
-    env = os.environ if env is None else env
-    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
-        raise UsageError("the panel needs a terminal; try: tuimon runs, or tuimon demo NAME --headless")
-    if env.get("TERM", "") in ("", "dumb"):
-        raise UsageError(f"the terminal (TERM={env.get('TERM', '')!r}) cannot draw a panel; "
-                         "try: tuimon runs, or tuimon demo NAME --headless")
+    why = why_plain(os.environ if env is None else env)
+    if why is not None:
+        raise UsageError(f"this needs a screen, and there is none, {why}; try: tuimon watch NAME, "
+                         "or tuimon demo NAME --headless")
 
 
 def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bool] = False,
           end: Callable[[], object] | None = None, mouse: bool | None = None, place: Place = "overview",
-          ask: object = None, pace: bool | None = None) -> int:
+          ask: object = None, pace: bool | None = None, plain: bool = False) -> int:
     """Show a run until the person leaves; the exit status. It begins at `place`, which is asked `ask`.
 
     `pace`: whether frames wait for the terminal's answers; None: as the environment says, and over SSH.
     `owner`: leaving a live run asks whether it goes on (of several: whether one does); "end it" calls `end` after the
     terminal is itself again.
-    UsageError where there is no terminal.
+    Where there is no terminal, and where `plain` is asked for, it is told in sentences instead.
     """
     env = os.environ
-    check_terminal(env)
+    why = why_plain(env, asked=plain)
+    if why is not None:
+        return tell(run, why, rules=rules, end=end)
     remote = bool(env.get("SSH_CONNECTION"))
     # Read by textual when it is imported: nothing here moves by itself, least of all over a slow link.
     env.setdefault("TEXTUAL_ANIMATIONS", "none")
