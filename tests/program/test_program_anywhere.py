@@ -56,7 +56,7 @@ def test_frames_wait_for_the_terminals_answers_so_that_the_next_one_is_the_newes
 def test_a_storm_of_resizes_ends_in_a_whole_picture_and_nothing_is_lost_where_there_is_no_room():
     synthetic.exploding()
     with Terminal(WATCH, 120, 40, environment()) as terminal:
-        whole = terminal.wait_for(lambda text: "GRADIENTS" in text and "q quit" in text)
+        whole = terminal.wait_for(lambda text: "schedule jumps" in text and "q quit" in text)
         for i in range(100):
             terminal.resize(50 + i % 90, 12 + i % 31)
             terminal.pump(0.0)
