@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tuimon.record import history as module
 from tuimon.record.chunk import Chunk, Mark, TensorRows
 from tuimon.record.history import History, thin
+from tuimon.record.track import narrow
 
 
 def history_of(values, cuts=()) -> History:
@@ -38,8 +39,8 @@ def test_minimum_maximum_and_non_finite_survive_thinning(values, columns, cuts, 
     assert len(got) <= columns
     assert bool(got.bad.any()) == (len(finite) < len(values))
     if finite:
-        assert np.nanmin(got.low) == min(finite)
-        assert np.nanmax(got.high) == max(finite)
+        assert narrow(np.nanmin(got.low, keepdims=True)) == narrow(np.array([min(finite)]))
+        assert narrow(np.nanmax(got.high, keepdims=True)) == narrow(np.array([max(finite)]))
     else:
         assert np.isnan(got.low).all()
     assert (np.diff(got.steps) > 0).all()
@@ -103,3 +104,25 @@ def test_pieces_put_together_are_the_whole(cuts):
     assert [s for p in parts for s in p.steps] == [1, 2, 3]
     assert [s for p in parts for s in p.tensors.steps] == [2, 3]
     assert [m.step for p in parts for m in p.marks] == [0, 2, 3]
+
+
+def test_tensor_rows_that_somebody_holds_stay_when_an_attempt_does_them_again():
+    def rows(steps, value):
+        full = np.full((len(steps), 2), value, np.float32)
+        return Chunk.of(steps, loss=[1.0] * len(steps), tensors=TensorRows(
+            np.array(steps), full, full, np.ones(full.shape, bool)))
+
+    history = History()
+    for first in range(1, 60, 7):
+        history.extend(rows(list(range(first, first + 7)), 1.0))
+    held = history.tensor_rows()
+    history.extend(Chunk.of([], loss=[], marks=(Mark(30, "attempt"),)))
+    history.extend(rows([31, 32], 5.0))
+    assert held.steps.tolist() == list(range(1, 64))
+    assert (held.grad == 1.0).all()
+    now = history.tensor_rows()
+    assert now.steps.tolist() == list(range(1, 33))
+    assert now.grad[:, 0].tolist() == [1.0] * 30 + [5.0] * 2
+    history.extend(Chunk.of([33], loss=[1.0], tensors=TensorRows(
+        np.array([33]), *[np.ones((1, 3), np.float32)] * 2, np.ones((1, 3), bool))))
+    assert history.tensor_rows().grad.shape == (1, 3)   # of another table: the rows before cannot be read with it

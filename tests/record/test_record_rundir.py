@@ -213,13 +213,15 @@ def test_layer_rms_is_over_the_elements_that_had_a_gradient():
     import numpy as np
 
     from tuimon.record.chunk import TensorRows
+    from tuimon.record.layered import LayerGroups
 
     table = TensorTable((TensorEntry("b.0.w", (4,), "f"), TensorEntry("b.0.v", (12,), "f"), TensorEntry("c.w", (1,), "f")))
     rows = TensorRows(
         np.array([1]), np.array([[4.0, 9.0, 1.0]], np.float32), np.full((1, 3), np.nan, np.float32),
         np.array([[True, False, False]]),
     )
-    names, _, values = table.layer_grad_rms(rows)
-    assert names == ["b.0", "c"]
+    groups = LayerGroups.of(table)
+    values, _ = groups.grad_rms(rows)
+    assert groups.names == ("b.0", "c")
     assert values[0, 0] == pytest.approx(2.0)
     assert math.isnan(values[0, 1])

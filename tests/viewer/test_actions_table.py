@@ -72,7 +72,7 @@ def test_a_rescue_under_way_is_not_asked_for_again():
     assert find("rescue").refusal(frame(rescuing=True)) == "a rescue is under way"
 
 
-@pytest.mark.parametrize("place", ["overview", "incidents", "system"])
+@pytest.mark.parametrize("place", ["overview", "incidents", "system", "runs", "compare"])
 def test_no_key_is_bound_twice_on_a_screen_and_names_are_unique(place):
     keys = [key for action in actions_at(place) for key in action.keys]
     assert len(keys) == len(set(keys))

@@ -24,9 +24,11 @@ COMMANDS: Final[dict[str, str]] = {
     "diagnose": "judge runs and logs of other tools, without a screen",
     "autopsy": "where the first NaN came from: module, what went in, what to do",
     "explain": "what a finding means: its manual page",
+    "compare": "lay runs over each other: curves, verdicts, what differs",
     "plot": "metrics as pictures in the terminal, with where incidents began",
     "report": "one HTML page about a run, to send to somebody",
     "curve": "read loss curves: trend, changes, forecast, two verdicts",
+    "guide": "what can go wrong, why, and what helps: read a chapter",
     "export": "a run or a log as CSV, JSON lines, Parquet, SQLite or TensorBoard events",
     "mirror": "keep a TensorBoard directory up to date with a run",
 }

@@ -9,26 +9,28 @@ from tuimon.errors import UsageError
 
 if TYPE_CHECKING:
     from tuimon.demo.options import DemoOptions
+    from tuimon.viewer.settings import Settled
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The demo's own options."""
-    from tuimon.cli.terminals import add_terminal_arguments
+    from tuimon.cli.looking import add_looking_arguments
     from tuimon.demo.options import add_arguments as add
 
     add(parser)
-    add_terminal_arguments(parser)
     parser.add_argument("--all", action="store_true", dest="every",
                         help="the notebook's four side by side: healthy, exploding, vanishing, slow")
+    add_looking_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Start it, and show it."""
+    from tuimon.cli.looking import settings_from
     from tuimon.demo.options import from_arguments
 
     options = from_arguments(args)
     if args.every:
-        return _all(options, args)
+        return _all(options, settings_from(args), args)
     if options.headless:
         from tuimon.demo.headless import run as run_headless
 
@@ -37,10 +39,11 @@ def run(args: argparse.Namespace) -> int:
     from tuimon.viewer.run import watch
 
     started = launch(options)
-    return watch(started.run, rules=options.rules, owner=True, end=started.end, pace=args.pace, plain=args.plain)
+    return watch(started.run, rules=options.rules, owner=True, end=started.end, settled=settings_from(args),
+                 pace=args.pace, plain=args.plain)
 
 
-def _all(options: DemoOptions, args: argparse.Namespace) -> int:
+def _all(options: DemoOptions, settled: Settled, args: argparse.Namespace) -> int:
     from tuimon.demo.launch import launch_all
     from tuimon.viewer.places.gallery.model import Ask
     from tuimon.viewer.run import check_terminal, watch
@@ -58,4 +61,4 @@ def _all(options: DemoOptions, args: argparse.Namespace) -> int:
 
     ask = Ask(tuple(one.run.path for one in started))
     return watch(started[0].run, rules=options.rules, owner=lambda: any(one.poll() is None for one in started),
-                 end=end, place="gallery", ask=ask, pace=args.pace)
+                 end=end, place="gallery", ask=ask, settled=settled, pace=args.pace)

@@ -7,12 +7,12 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options; what follows the script's name is the script's own."""
-    from tuimon.cli.terminals import add_terminal_arguments
+    from tuimon.cli.looking import add_looking_arguments
     from tuimon.launch.options import add_arguments as add
 
     parser.usage = "tuimon run [options] SCRIPT ... | tuimon run [options] -m MODULE ..."
     add(parser)
-    add_terminal_arguments(parser)
+    add_looking_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -24,11 +24,12 @@ def run(args: argparse.Namespace) -> int:
         from tuimon.launch.script import run as run_headless
 
         return run_headless(options)
+    from tuimon.cli.looking import settings_from
     from tuimon.launch.script import check, launch, left
     from tuimon.viewer.run import watch
 
     check(options)
     started = launch(options)
-    watched = watch(started.run, rules=options.rules, owner=True, end=started.end, pace=args.pace,
-                    plain=args.plain)
+    watched = watch(started.run, rules=options.rules, owner=True, end=started.end, settled=settings_from(args),
+                    pace=args.pace, plain=args.plain)
     return watched or left(started)

@@ -3,43 +3,62 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tuimon.cli.tables import print_table
 
 if TYPE_CHECKING:
+    from tuimon.record.catalogue import Entry
     from tuimon.record.status import RunStatus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """None."""
-    del parser
+    """Which runs, and for whom."""
+    parser.add_argument(
+        "query", nargs="*", metavar="QUERY",
+        help="only the runs of which all this holds, in quotes: 'lr>1e-3 state:died age<2d -seed gpt' (what begins "
+        "with a dash alone goes behind --)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print them, newest first."""
-    del args
+    """Print them, live ones first, then newest first."""
+    import json
+    import math
     import time
 
-    from tuimon.record.rundir import list_runs, runs_root
-    from tuimon.record.status import status
+    from tuimon.record.catalogue import Catalogue
+    from tuimon.record.query import FIELDS, parse
+
+    query = parse(" ".join(args.query))
+    catalogue, now = Catalogue(), time.time()
+    known = catalogue.poll(now, math.inf).entries
+    entries = [entry for entry in known if query.matches(entry, now)]
+    if args.json:
+        for entry in entries:
+            print(json.dumps(as_json(entry), allow_nan=False))
+        return 0
+    if not known:
+        print(f"no runs under {catalogue.root}; start one with: tuimon demo exploding")
+    elif not entries:
+        print(f"none of {len(known)} runs match; a query compares or looks into {', '.join(FIELDS)}")
+    else:
+        print_table([("run", "state", "age", "steps", "loss", "best val", "verdict"), *(_row(e, now) for e in entries)])
+    return 0
+
+
+def _row(entry: Entry, now: float) -> tuple[str, ...]:
     from tuimon.viewer.charts.format import age, number, step
     from tuimon.viewer.text import clean
 
-    runs = list_runs()
-    if not runs:
-        print(f"no runs under {runs_root()}; start one with: tuimon demo exploding")
-        return 0
-    now = time.time()
-    rows = [("run", "state", "age", "steps", "loss", "verdict")]
-    for run in runs:
-        found = status(run)
-        rows.append((
-            clean(run.name), found.state, age(now - found.started) if found.started else "?", step(found.step),
-            "" if found.loss is None else number(found.loss), _verdict(found),
-        ))
-    print_table(rows)
-    return 0
+    found = entry.status
+    since = found.started is not None and found.started > 0
+    label = " · ".join(part for part in (entry.label.name, entry.label.note) if part)
+    return (
+        clean(entry.key), found.state, age(now - entry.started) if since else "?", step(found.step),
+        "" if found.loss is None else number(found.loss), "" if entry.best_val is None else number(entry.best_val),
+        _verdict(found) + (f"  ({clean(label, 120)})" if label else ""),
+    )
 
 
 def _verdict(found: RunStatus) -> str:
@@ -50,3 +69,22 @@ def _verdict(found: RunStatus) -> str:
     if not found.step:
         return "nothing measured"
     return f"{found.verdict}: {clean(found.headline)}" if found.headline else found.verdict
+
+
+def as_json(entry: Entry) -> dict[str, Any]:
+    """One run, as strict JSON: numbers that are not finite are words, null is not known. Times are wall clock."""
+    from tuimon.record.plain import finite
+
+    found = entry.status
+    body: dict[str, Any] = finite({
+        "schema": 1, "run": entry.key, "path": str(entry.path), "name": entry.run_name, "label": entry.label.name,
+        "note": entry.label.note, "state": found.state, "why": found.why, "started": found.started,
+        "last_sign": found.last_sign, "attempt": found.attempt, "step": found.step,
+        "total_steps": found.total_steps, "verdict": found.verdict, "headline": found.headline,
+        "since_step": found.since, "loss": found.loss, "best_val_loss": entry.best_val,
+        "best_val_step": entry.best_val_step, "lr": found.lr, "losses": list(entry.losses),
+        "optimizer": entry.optimizer, "model": entry.model, "parameters": entry.parameters or None,
+        "device": entry.device, "host": entry.host, "pid": entry.pid or None, "argv": list(entry.argv),
+        "bytes": entry.size, "checkpoints": entry.checkpoints,
+    })
+    return body

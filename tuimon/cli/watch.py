@@ -7,16 +7,18 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run, and how."""
-    from tuimon.cli.terminals import add_terminal_arguments
+    from tuimon.cli.looking import add_looking_arguments
 
     parser.add_argument("run", nargs="?", metavar="RUN", help="name, beginning of a name, or path")
     parser.add_argument("--rules", choices=("tuimon", "notebook"), default="tuimon", help="whose verdicts to show")
-    add_terminal_arguments(parser)
+    add_looking_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Show it."""
+    from tuimon.cli.looking import settings_from
     from tuimon.record.runs import find_run
     from tuimon.viewer.run import watch
 
-    return watch(find_run(args.run), rules=args.rules, pace=args.pace, plain=args.plain)
+    return watch(find_run(args.run), rules=args.rules, settled=settings_from(args), pace=args.pace,
+                 plain=args.plain)

@@ -44,10 +44,12 @@ def step(count: int) -> str:
     return f"{count:,}"
 
 
-def duration(seconds: float) -> str:
-    """Time to go or taken: 0:34, 12:05, 1:02:03, 2 d 03:04; "–" where it is not known."""
+def duration(seconds: float, *, plain: bool = False) -> str:
+    """Time to go or taken: 0:34, 12:05, 1:02:03, 2 d 03:04, or plain seconds: 3,723 s; "–" where it is not known."""
     if not math.isfinite(seconds) or seconds < 0:
         return UNKNOWN
+    if plain:
+        return f"{round(seconds):,} s"
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
@@ -69,19 +71,21 @@ def age(seconds: float) -> str:
     return f"{round(seconds / 86_400):,} d"
 
 
-def size(count: float) -> str:
-    """Bytes: 812 B, 3.1 kB, 2.1 GB (powers of 1,000)."""
+def size(count: float, *, binary: bool = False) -> str:
+    """Bytes: 812 B, 3.1 kB, 2.1 GB (powers of 1,000), or 3.0 KiB, 2.0 GiB (powers of 1,024)."""
     if not math.isfinite(count):
         return UNKNOWN
-    if abs(round(count)) < 1_000:
-        return f"{round(count)} B"
-    for unit in ("kB", "MB", "GB", "TB"):
-        count /= 1_000
+    base = 1_024 if binary else 1_000
+    if abs(round(count)) < base:
+        return f"{round(count):,} B"
+    *units, last = ("KiB", "MiB", "GiB", "TiB", "PiB") if binary else ("kB", "MB", "GB", "TB", "PB")
+    for unit in units:
+        count /= base
         if abs(count) < 9.95:
             return f"{count:.1f} {unit}"
-        if abs(count) < 999.5:
-            return f"{count:.0f} {unit}"
-    return f"{count / 1_000:,.1f} PB"
+        if abs(count) < base - 0.5:
+            return f"{count:,.0f} {unit}"
+    return f"{count / base:,.1f} {last}"
 
 
 def percent(fraction: float) -> str:

@@ -71,14 +71,14 @@ def usual_logs(heat: Heat) -> Floats:
         stride *= 2  # powers of two: the sample, and with it the picture, seldom changes
     values = np.asarray(heat.values[rows[::stride]], np.float64)
     logs = _log(np.where(np.isfinite(values), values, np.nan))
-    own = _medians(logs)
+    own = medians(logs)
     finite = own[np.isfinite(own)]
     run = float(np.median(finite)) if len(finite) else 0.0
     return np.asarray(np.round(np.clip(np.where(np.isnan(own), run, own), run - 1.0, run + 1.0), 1))
 
 
-def _medians(columns: Floats) -> Floats:
-    """Per column, NaN left out: NaN where nothing else is there. -inf (no gradient at all) counts."""
+def medians(columns: Floats) -> Floats:
+    """(m, L) -> (L,) per column, NaN left out: NaN where nothing else is there. -inf (no gradient at all) counts."""
     ordered = np.sort(columns, axis=0)  # NaN last
     count = (~np.isnan(columns)).sum(0)
     which = np.arange(columns.shape[1])
@@ -113,11 +113,11 @@ def rank_cells(heat: Heat, groups: Sequence[tuple[int, int]], x: XAxis, width: i
     worst[np.logical_or.reduceat(measured & ~finite, starts, axis=0)] = BAD
     firsts = [a for a, _ in groups]
     ranks[:, at[starts]] = np.maximum.reduceat(worst, firsts, axis=1).T
-    return _carried(ranks, at[starts])
+    return carried(ranks, at[starts])
 
 
-def _carried(ranks: Ranks, measured: NDArray[np.int64]) -> Ranks:
-    """Cells between measured columns take over the one before."""
+def carried(ranks: Ranks, measured: NDArray[np.int64]) -> Ranks:
+    """(L, width): cells between measured columns take over the one before."""
     source = np.full(ranks.shape[1], -1)
     source[measured] = measured
     source = np.maximum.accumulate(source)

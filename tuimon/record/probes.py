@@ -120,6 +120,35 @@ class ProbeLayers:
         pick, least = (np.max, -np.inf) if within == "largest" else (np.min, np.inf)
         return rows.steps[there], pick(np.where(seen, values, np.float32(least)), axis=1)
 
+    def layers(self, quantity: str) -> tuple[str, ...]:
+        """The layers that are measured for a quantity, in the order of the table; "" is the model as a whole."""
+        return tuple(self._groups.get(quantity, ()))
+
+    def by_layer(self, rows: ProbeRows, quantity: str) -> tuple[Vectors, Bools]:
+        """(m, L) values of a quantity and whether they were measured, a column for each of `layers(quantity)`.
+
+        NaN where nothing was measured, as in all of them where the rows are of another table.
+        """
+        groups = list(self._groups.get(quantity, {}).values())
+        found: Vectors = np.full((len(rows), len(groups)), np.nan, np.float32)
+        there = np.zeros(found.shape, np.bool_)
+        if not groups or rows.values.shape[1] != self.width:
+            return found, there
+        order = np.array([i for where in groups for i in where], np.int64)
+        starts = np.cumsum([0, *(len(where) for where in groups[:-1])])
+        seen, values = rows.seen[:, order], rows.values[:, order]
+        there = np.logical_or.reduceat(seen, starts, axis=1)
+        within = QUANTITIES[quantity].within
+        with np.errstate(invalid="ignore"):
+            if within == "mean":
+                total = np.add.reduceat(np.where(seen, values, np.float32(0)), starts, axis=1)
+                counts = np.add.reduceat(seen, starts, axis=1, dtype=np.int64)
+                found = (total / np.maximum(counts, 1)).astype(np.float32)
+            else:
+                pick, least = (np.maximum, -np.inf) if within == "largest" else (np.minimum, np.inf)
+                found = pick.reduceat(np.where(seen, values, np.float32(least)), starts, axis=1)
+        return np.where(there, found, np.float32(np.nan)), there
+
     def scalars(self, values: Vectors, seen: Bools) -> dict[str, float]:
         """The scalar metrics that go with one row: of each quantity that METRICS has, its worst over the layers.
 

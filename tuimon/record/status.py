@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from tuimon.errors import LogError
@@ -19,6 +20,8 @@ from tuimon.record.segments import segment_paths
 SILENT_S: Final = 60.0
 """A run on another machine that has not written for this long is presumed dead: it beats every second."""
 TAIL_BYTES: Final = 1 << 18
+NEAR_BYTES: Final = 1 << 14
+"""Of the metrics, what is looked at first: most often enough, and much cheaper in a list of many runs."""
 
 ENDED: Final = frozenset({"finished", "stopped", "crashed", "died"})
 
@@ -43,6 +46,10 @@ class RunStatus:
     """Of that incident."""
     why: str = ""
     """What ended it, or why it cannot be read."""
+    since: int | None = None
+    """Step at which that incident began; None where there is none, or an old log does not say."""
+    lr: float | None = None
+    """Learning rate beside that loss."""
 
     @property
     def is_live(self) -> bool:
@@ -57,8 +64,8 @@ class Told:
     state: str = "starting"
     attempt: int = 0
     why: str = ""
-    incidents: tuple[tuple[str, str, str], ...] = ()
-    """Open ones: rule, severity, headline."""
+    incidents: tuple[tuple[str, str, str, int | None], ...] = ()
+    """Open ones: rule, severity, headline, first faulty step."""
     labels: tuple[tuple[str, str], ...] = ()
     """Metrics that mean something else than their name says, and what."""
 
@@ -72,20 +79,19 @@ class Told:
             others = tuple(i for i in self.incidents if i[0] != event.text("rule"))
             if event.text("change") == "resolved":
                 return replace(self, incidents=others)
-            return replace(
-                self, incidents=(*others, (event.text("rule"), event.text("severity"), event.text("headline")))
-            )
+            one = event.text("rule"), event.text("severity"), event.text("headline"), event.whole("onset_step")
+            return replace(self, incidents=(*others, one))
         if event.kind == "label":
             metric = event.text("metric")
             rest = tuple(label for label in self.labels if label[0] != metric)
             return replace(self, labels=(*rest, (metric, event.text("text"))))
         return self
 
-    def worst(self) -> tuple[str, str]:
-        """Severity and headline of the worst open incident."""
+    def worst(self) -> tuple[str, str, int | None]:
+        """Severity, headline and first step of the worst open incident."""
         order = {"critical": 2, "warning": 1, "info": 0}
         worst = max(self.incidents, key=lambda i: order.get(i[1], -1), default=None)
-        return (worst[1], worst[2]) if worst else ("healthy", "")
+        return worst[1:] if worst else ("healthy", "", None)
 
 
 def told(run: RunDir) -> Told:
@@ -136,6 +142,11 @@ def status(run: RunDir, clock: Callable[[], float] = time.time) -> RunStatus:
         info, launch = run.read_info(), run.read_launch()
     except LogError as error:
         return RunStatus("unreadable", why=str(error))
+    return status_of(run, info, launch, clock())
+
+
+def status_of(run: RunDir, info: RunInfo | None, launch: Launch | None, now: float) -> RunStatus:
+    """`status` for whoever has read run.json and launch.json before; `now` in seconds since the epoch."""
     seen = _tail(run)
     events, are_all = last_events(run.events, TAIL_BYTES)
     said = Told() if are_all or info is None else Told(seen.state or "running", info.attempt)
@@ -144,13 +155,13 @@ def status(run: RunDir, clock: Callable[[], float] = time.time) -> RunStatus:
     started = info.started if info else launch.started if launch else None
     total = info.total_steps if info else launch.total_steps if launch else None
     process = launch.process if launch and said.attempt == 0 else info.process if info else None
-    verdict, headline = said.worst()
-    now = clock()
+    verdict, headline, since = said.worst()
     state, why = settled(derive(said.state, process, seen.sign, now), launch, info)
     if state == "starting" and process is None and (started is None or now - started > SILENT_S):
         state = "died"
     return RunStatus(
         state, said.attempt, seen.step or 0, total, seen.loss, seen.sign, started, verdict, headline, said.why or why,
+        since, seen.lr,
     )
 
 
@@ -160,6 +171,7 @@ class _Tail:
 
     step: int | None = None
     loss: float | None = None
+    lr: float | None = None
     sign: float | None = None
     state: str = ""
     """As of the last heartbeat; "" where there is none."""
@@ -172,8 +184,10 @@ class _Tail:
                 self.step = int(block.steps[-1])
             if self.sign is None:
                 self.sign = float(block.times[-1])
-            if self.loss is None and "loss" in block.columns and block.present["loss"].any():
-                self.loss = float(block.columns["loss"][block.present["loss"]][-1])
+            if self.loss is None:
+                self.loss = _last(block, "loss")
+            if self.lr is None:
+                self.lr = _last(block, "lr")
         elif frame.kind == log.BEAT and not self.state:
             body = log.decode_json(frame.payload)
             self.state = str(body["state"])
@@ -186,23 +200,40 @@ class _Tail:
         return self.loss is not None and bool(self.state)
 
 
+def _last(block: log.RowBlock, name: str) -> float | None:
+    if name not in block.columns or not block.present[name].any():
+        return None
+    return float(block.columns[name][block.present[name]][-1])
+
+
 def _tail(run: RunDir) -> _Tail:
     """The end of the newest segment that has anything in it."""
     found = _Tail()
     for path in reversed(segment_paths(run.metrics)):
-        try:
-            with open(path, "rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-                data = file.read(TAIL_BYTES)
-        except OSError:
-            continue
-        for frame in reversed([f for f in log.frames(data) if not isinstance(f, int)]):
+        for size in (NEAR_BYTES, TAIL_BYTES):
             try:
-                found.take(frame)
-            except (ValueError, KeyError, IndexError, TypeError):
-                continue
-            if found.is_enough:
+                found, is_all = _tail_of(path, size)
+            except OSError:
+                break
+            if is_all or found.is_enough:
                 break
         if found.step is not None or found.sign is not None:
             break
     return found
+
+
+def _tail_of(path: Path, size: int) -> tuple[_Tail, bool]:
+    """What the last `size` bytes of a segment tell, and whether these are all of it. OSError as `open` raises it."""
+    with open(path, "rb") as file:
+        start = max(0, os.fstat(file.fileno()).st_size - size)
+        file.seek(start)
+        data = file.read(size)
+    found = _Tail()
+    for frame in reversed([f for f in log.frames(data) if not isinstance(f, int)]):
+        try:
+            found.take(frame)
+        except (ValueError, KeyError, IndexError, TypeError):
+            continue
+        if found.is_enough:
+            break
+    return found, start == 0

@@ -6,18 +6,19 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.theme import Theme
 
 from tuimon.viewer import terminal
 from tuimon.viewer.actions import CHARTED, Order, find
+from tuimon.viewer.dressing import Dressed, begins
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.gate import Gate
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.looking import Looking, Source
+from tuimon.viewer.looks import Around
 from tuimon.viewer.messages import Asked, GoTo, OpenRun
 from tuimon.viewer.pace import Pace
 from tuimon.viewer.places import PLACES, loaded
@@ -26,13 +27,17 @@ from tuimon.viewer.screens.help import Help
 from tuimon.viewer.screens.overview import Overview
 from tuimon.viewer.screens.place import PlaceScreen
 from tuimon.viewer.screens.quit import END, LEAVE, ask_to_quit
-from tuimon.viewer.theme import PALETTES, Ink, depth_of
+from tuimon.viewer.settings import Settled
+from tuimon.viewer.settings_file import Keeper
+from tuimon.viewer.theme import depth_of
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place, Wanted
 
+if TYPE_CHECKING:
+    from tuimon.viewer.background import Background
+
 TTY_EVERY = 1.0
 """Seconds between two looks at the terminal: Textual reads one that is gone in a loop without end."""
-
 HUNG_UP = 128 + 1
 """Exit status where the terminal is gone: as by SIGHUP."""
 
@@ -40,7 +45,7 @@ Feeding = Callable[[Callable[[], object]], "Source"]
 """Builds a source, given what to call when a frame is ready."""
 
 
-class Tuimon(Looking):
+class Tuimon(Looking, Dressed):
     """The panel. Returns "end" where the run is to be ended, else "leave"."""
 
     ENABLE_COMMAND_PALETTE = False
@@ -54,37 +59,55 @@ class Tuimon(Looking):
 
     def __init__(self, name: str, feed: Feeding, *, glyphs: GlyphSet, owner: bool | Callable[[], bool] = False,
                  guards_terminal: bool = False, opener: Callable[[Path], tuple[str, Feeding]] | None = None,
-                 place: Place = "overview", ask: object = None, paced: bool = False) -> None:
+                 place: Place = "overview", ask: object = None, settled: Settled | None = None,
+                 keeper: Keeper | None = None, background: Background | None = None, pace: Pace | None = None) -> None:
         """`owner`: whether q asks before it leaves a live run. `opener`: name and feed of another run.
 
-        `place`, `ask`: where to begin. `paced`: frames wait for the terminal's answers.
+        `place`, `ask`: where to begin. `glyphs`: what the terminal can draw. `settled`, `keeper`: what is preferred,
+        and where that is kept. `pace`: whether frames wait for the terminal's answers.
         """
-        pace = Pace(wanted=paced)
-        super().__init__(driver_class=terminal.steady_driver(terminal.terse_driver(os.environ), pace)
-                         if guards_terminal else None)
+        pace = pace or Pace(wanted=False)
+        driver = terminal.terse_driver(os.environ, background, self.tell_background) if guards_terminal else None
+        super().__init__(driver_class=terminal.steady_driver(driver, pace),
+                         ansi_color=True if os.environ.get("NO_COLOR") else None)
         self._gate = Gate(self, pace, self.on_tuimon_frame_ready)
-        palette = PALETTES["dark"]
-        self.register_theme(Theme(
-            "tuimon", primary=palette.inks["info"].rgb, background=palette.background, surface=palette.background,
-            foreground=palette.foreground, panel=palette.background, dark=palette.dark))
-        self.theme = "tuimon"
+        self.dress(settled or Settled(), Around(
+            depth_of(self.console.color_system, os.environ), glyphs, None if background is None else background.dark,
+            bool(os.environ.get("SSH_CONNECTION"))), keeper)
         self._owner = owner if callable(owner) else lambda: owner and self._frame.is_live
-        self._guards_terminal, self._glyphs, self._opener = guards_terminal, glyphs, opener
-        self._ink = Ink(palette, depth_of(self.console.color_system, os.environ))
+        self._guards_terminal, self._opener = guards_terminal, opener
         self._frame = empty_frame(name, "waiting for the run to be read")
-        self._overview = Overview(self._frame, self._ink, glyphs)
+        self._overview = Overview(self._frame, self._ink, self._glyphs)
+        self._overview.suit(self.settled, self.around)
         self._front: Overview | PlaceScreen = self._overview
         self._places: dict[Place, PlaceScreen] = {}
         self._asks: dict[Place, object] = {place: ask}
         self._home: Place = place
         """Where it began: from the overview esc leads back there."""
-        self._wanted = Wanted()
+        self._wanted = Wanted(units=self.settled.settings.units)
         self._source = self._fed(feed)
 
     def _fed(self, feed: Feeding) -> Source:
         source = feed(lambda: self.post_message(self.FrameReady()))
         source.want(self._wanted)
         return source
+
+    def wearers(self) -> list[Overview | PlaceScreen]:
+        """Every screen that lives."""
+        return [self._overview, *self._places.values()]
+
+    def in_front(self) -> Overview | PlaceScreen:
+        """The one that is looked at."""
+        return self._front
+
+    def redraw(self) -> None:
+        """Show the moment again, as it is preferred."""
+        self._want(replace(self._wanted, units=self.settled.settings.units))
+        self._front.show_frame(self._frame)
+
+    def paced(self, period: float) -> None:
+        """The feed makes as many frames as are wanted."""
+        self._source.pace(period)
 
     @property
     def current(self) -> Frame:
@@ -109,6 +132,7 @@ class Tuimon(Looking):
         if self._home != "overview":
             await self._go(self._home)
         self._source.start()
+        self.tell_problems()
 
     def on_unmount(self) -> None:
         """The feed ends with the screen."""
@@ -120,7 +144,9 @@ class Tuimon(Looking):
             return
         frame = self._source.take()
         if frame is not None and self.is_running:
-            self._frame = frame
+            before, self._frame = self._frame, frame
+            if self.settled.settings.bell and begins(before, frame):
+                self.bell()
             self._front.show_frame(frame)
 
     def _handle_exception(self, error: Exception) -> None:
@@ -165,6 +191,7 @@ class Tuimon(Looking):
             screen = self._places.get(place)
             if screen is None:
                 screen = self._places[place] = loaded(PLACES[place].screen)(self._frame, self._ink, self._glyphs)
+                screen.suit(self.settled, self.around)
                 self.install_screen(screen, name=place)
             await self.push_screen(screen)   # a frame may come at once
             self._front = screen
@@ -188,9 +215,11 @@ class Tuimon(Looking):
         name, feed = self._opener(message.path)
         self._source.close()
         self._asks = {place: ask for place, ask in self._asks.items() if place == self._home}
-        self._want(replace(Wanted(place=self._wanted.place)))
+        self._want(Wanted(place=self._wanted.place, units=self._wanted.units))
         self._frame = empty_frame(name, "waiting for the run to be read")
         self._source = self._fed(feed)
+        if self.settled.origin("fps") != "default":
+            self.paced(self.settled.settings.period(remote=self.around.remote))
         self._source.start()
         self.call_later(self._go, message.place)
 

@@ -7,6 +7,7 @@ with a role, never as markup.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -31,7 +32,7 @@ ROLES: Final[dict[Tone, Role]] = {
 _ASCII: Final = str.maketrans({
     "●": "+", "◆": "i", "▲": "!", "✖": "X", "◌": "?", "◐": "~", "◼": "#", "‖": "=", "✓": "+", "✝": "X", "▸": ">",
     "↺": "<", "▪": "o", "┊": ":", "→": ">", "–": "-", "·": "-", "…": "~", "━": "=", "─": "-", "┃": "|", "│": "|",
-    "×": "x", "±": "~", "└": "`", "◂": "<", "↑": "^", "↓": "v", "╎": ";", "╌": "-",
+    "×": "x", "±": "~", "└": "`", "←": "<", "◂": "<", "↑": "^", "↓": "v", "╎": ";", "╌": "-",
 })
 
 
@@ -66,19 +67,23 @@ def _length(line: Iterable[Span]) -> int:
 
 
 def wrap(line: Line, width: int) -> list[Line]:
-    """The line broken at spaces into lines of at most `width` cells."""
+    """The line broken at spaces into lines of at most `width` cells; a word may be in several tones."""
+    words: list[list[Span]] = [[]]
+    for text, tone in line:
+        for piece in re.findall(r"[^ ]+ ?| ", text):
+            if words[-1] and words[-1][-1].text.endswith(" "):
+                words.append([])
+            words[-1].append(Span(piece, tone))
     rows: list[list[Span]] = [[]]
     used = 0
-    for text, tone in line:
-        words = text.split(" ")
-        for i, word in enumerate(words):
-            piece = word if i == len(words) - 1 else word + " "
-            if used + cell_len(piece.rstrip(" ")) > width and used > 0 and piece.strip():
-                rows.append([])
-                used = 0
-            if piece and (piece.strip() or used):
-                rows[-1].append(Span(piece, tone))
-                used += cell_len(piece)
+    for word in words:
+        letters = text_of(tuple(word))
+        if used > 0 and letters.strip() and used + cell_len(letters.rstrip(" ")) > width:
+            rows.append([])
+            used = 0
+        if letters.strip() or used:
+            rows[-1] += word
+            used += cell_len(letters)
     return [tuple(row) for row in rows]
 
 

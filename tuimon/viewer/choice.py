@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
+from tuimon.viewer.settings import Layout, Settings, Zones
 from tuimon.viewer.views import ChartView, Frame
 
 SMOOTHING: Final = (0.0, 0.6, 0.8, 0.9, 0.95, 0.98)
 """Weights of the past in the moving average; the first is none."""
 Kind = Literal["wide", "full", "compact", "tiny"]
-Zones = Literal["usual", "notebook", "none"]
 ZONES: Final[tuple[Zones, ...]] = ("usual", "notebook", "none")
 CHARTS: Final = 6
 """Charts of the overview, on the keys 1 to 6."""
@@ -39,6 +39,23 @@ class Choice:
     """"kind:panel" of those that are shown or hidden against the usual."""
     zones: Zones = "usual"
     """What is drawn behind the data."""
+    smoothing: int = 0
+    """Index into SMOOTHING for the charts that are not in `smooth`."""
+
+    @staticmethod
+    def begun(settings: Settings) -> Choice:
+        """As the panel was left."""
+        layout = settings.layout
+        return Choice(log=layout.log, smooth=layout.smoothing, toggled=frozenset(layout.toggled)).suited(settings)
+
+    def suited(self, settings: Settings) -> Choice:
+        """With what is preferred."""
+        return replace(self, zones=settings.zones, smoothing=settings.smoothing)
+
+    @property
+    def layout(self) -> Layout:
+        """What is kept of it."""
+        return Layout(tuple(sorted(self.toggled)), self.log, self.smooth)
 
     def at(self, frame: Frame) -> int:
         """The chart that keys act on."""
@@ -84,11 +101,11 @@ class Choice:
 
     def past(self, view: ChartView) -> float:
         """Weight of the past in its moving average; 0: none is drawn."""
-        return SMOOTHING[self.smooth.get(view.name, 0)]
+        return SMOOTHING[self.smooth.get(view.name, self.smoothing)]
 
     def smoothed(self, view: ChartView, by: int) -> Choice:
         """Smoother or rougher."""
-        level = min(len(SMOOTHING) - 1, max(0, self.smooth.get(view.name, 0) + by))
+        level = min(len(SMOOTHING) - 1, max(0, self.smooth.get(view.name, self.smoothing) + by))
         return replace(self, smooth={**self.smooth, view.name: level})
 
     def zoned(self) -> Choice:

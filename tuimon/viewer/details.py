@@ -33,6 +33,8 @@ class Details:
     def __init__(self) -> None:
         self._known: dict[Place, Detail | None] = {}
         self.problem = ""
+        self.is_behind = False
+        """Whether the place in front would show more at once."""
 
     def of(self, reading: Reading, wanted: Wanted, now: float, mono: float) -> object:
         """The detail of the place in front; None where it has none."""
@@ -47,7 +49,7 @@ class Details:
             # The outermost frame of a place: what the others show stays.
             self.problem = f"{PLACES[place].title} cannot be shown: {clean(repr(error), 120)}"
             return None
-        self.problem = ""
+        self.problem, self.is_behind = "", getattr(detail, "is_behind", False)
         return found
 
     def close(self) -> None:

@@ -68,6 +68,10 @@ class Feed:
         self._wanted = wanted
         self._wake.set()
 
+    def pace(self, period: float) -> None:
+        """From now on at least so many seconds between two frames."""
+        self._period = period
+
     def ask(self, verb: Verb, args: Mapping[str, Any]) -> None:
         """Have a command written to the spool, by the feed's thread: a hanging disk never hangs the screen."""
         self._asked.append((verb, args))

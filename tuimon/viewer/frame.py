@@ -19,6 +19,7 @@ from tuimon.viewer.lines import Tone, lapse, measured, rate, tone_of
 from tuimon.viewer.story import EventLine, Rescue, Story, lowered
 from tuimon.viewer.verdict import verdict
 from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, Header, MarkView, Sources
+from tuimon.viewer.wanted import Units
 
 STALE_STEPS: Final = 3.0
 """LIVE turns to "stale" when the newest row is older than this many usual steps ..."""
@@ -73,7 +74,7 @@ def _header(sources: Sources, state: State) -> Header:
     eta = ""
     moves = sources.present is None and state in ("running", "starting")
     if moves and sources.total and sources.step_time and sources.step < sources.total:
-        eta = duration((sources.total - sources.step) * sources.step_time)
+        eta = duration((sources.total - sources.step) * sources.step_time, plain=sources.wanted.units.seconds)
     what = " · ".join(part for part in (sources.model, sources.device) if part)
     share = sources.values.get("overhead")
     cost = f"{100 * share:.1f} %" if share is not None and math.isfinite(share) else ""
@@ -137,7 +138,7 @@ def _charts(sources: Sources, state: State) -> tuple[ChartView, ...]:
         value, bands = sources.values.get(name), _bands(sources, name)
         label, meaning = sources.story.labels.get(name, ("", ""))
         views.append(ChartView(
-            name, metric.label, log, "" if value is None else _said(name, value),
+            name, metric.label, log, "" if value is None else _said(name, value, sources.wanted.units),
             _severity(name, value, badges), meaning or _empty(name, sources, state),
             _note(sources, name, bands), label, bands, _ZONES.get(name, ()), _pointed(sources, name),
             sources.columns.get(name), sources.columns.get("val_loss") if name == "loss" else None))
@@ -151,10 +152,10 @@ def _empty(name: str, sources: Sources, state: State) -> str:
     return "not measured in this run" if sources.step and name in _BY_THE_WAY else _WAITING[name]
 
 
-def _said(name: str, value: float) -> str:
+def _said(name: str, value: float, units: Units) -> str:
     """A value as its chart's title has it."""
     if name == "memory":
-        return size(value)
+        return size(value, binary=units.binary)
     return rate(value) if name == "lr" else measured(value)
 
 
@@ -165,7 +166,7 @@ def _pointed(sources: Sources, name: str) -> str:
         return ""
     value = sources.readout.get(name)
     beside = sources.readout.get("val_loss") if name == "loss" else None
-    words = "–" if value is None else _said(name, value)
+    words = "–" if value is None else _said(name, value, sources.wanted.units)
     return f"{words} at {steps(at)}" + ("" if beside is None else f", validation {measured(beside)}")
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.record.history import History
+from tuimon.record.layered import LayerGroups
 from tuimon.record.tensors import TensorTable
 from tuimon.viewer.charts.format import number
 from tuimon.viewer.text import clean
@@ -27,22 +28,29 @@ class LayerStrip:
     names: tuple[str, ...] = ()
     steps: NDArray[np.int64] | None = None
     rms: NDArray[np.float32] | None = None
+    groups: LayerGroups | None = None
+    """Known from the first row on."""
+    _revision: int = -1
 
     def update(self, history: History) -> None:
-        """Take in the rows that are new; all of them again where a resumed run superseded some."""
+        """Take in the rows that are new; all of them again where old ones have changed."""
         if self.table is None:
             return
-        rows = history.tensor_rows()
-        if self.steps is not None and self.rms is not None and len(self.steps) and len(rows):
-            known = len(self.steps)
-            if len(rows) >= known and rows.steps[known - 1] == self.steps[-1]:
-                if len(rows) == known:
-                    return
-                _, steps, rms = self.table.layer_grad_rms(rows.between(int(self.steps[-1]), 1 << 62))
-                self.steps, self.rms = np.concatenate((self.steps, steps)), np.concatenate((self.rms, rms))
-                return
-        names, self.steps, self.rms = self.table.layer_grad_rms(rows)
-        self.names = tuple(clean(name, 60) for name in names)
+        rows, revision = history.tensor_rows(), history.tensor_revision
+        if rows.grad.shape[1] != len(self.table):
+            return
+        if self.groups is None:
+            self.groups = LayerGroups.of(self.table)
+            self.names = tuple(clean(name, 60) for name in self.groups.names)
+        known = 0 if self.steps is None else len(self.steps)
+        if self.steps is not None and self.rms is not None and known and revision == self._revision:
+            if len(rows) > known:
+                new = rows.since(known)
+                self.steps = np.concatenate((self.steps, new.steps))
+                self.rms = np.concatenate((self.rms, self.groups.grad_rms(new)[0]))
+            return
+        self._revision = revision
+        self.steps, self.rms = rows.steps.copy(), self.groups.grad_rms(rows)[0]
 
     def index(self, layer: str | None) -> int | None:
         """The row of a layer, or of the one that a module is part of; None where there is none."""
@@ -59,8 +67,7 @@ class LayerStrip:
             return HeatView(self.names)
         now = rms[-1]
         if len(steps) > 2 * HEAT_ROWS:
-            starts = np.arange(0, len(steps), len(steps) // HEAT_ROWS)
-            steps, rms = steps[starts], np.fmax.reduceat(rms, starts, axis=0)
+            steps, rms = _thinned(steps, rms, len(steps) // HEAT_ROWS)
         troubled = next((i for i in diagnosis.open_incidents if i.category in ("gradients", "layers")), None)
         before = min((i.onset_step for i in diagnosis.incidents), default=None)
         if troubled is None:
@@ -70,3 +77,13 @@ class LayerStrip:
             where = int(np.argmax(np.where(np.isnan(now), np.inf, now)))
         worst = f"worst {self.names[where]} {number(float(now[where]))}"
         return HeatView(self.names, worst, troubled.severity, before, steps, rms)
+
+
+def _thinned(steps: NDArray[np.int64], rms: NDArray[np.float32], size: int) -> tuple[
+    NDArray[np.int64], NDArray[np.float32]
+]:
+    """The greatest of each `size` rows, at the step of the first; the newest may be fewer."""
+    whole = len(steps) // size * size
+    groups = np.fmax.reduce(rms[:whole].reshape(-1, size, rms.shape[1]), axis=1)
+    rest = [np.fmax.reduce(rms[whole:], axis=0)[None]] if whole < len(steps) else []
+    return steps[::size], np.concatenate((groups, *rest))

@@ -74,3 +74,13 @@ def rate(value: float | None) -> str:
 def lapse(seconds: float) -> str:
     """How long, in whole units: a text that changes once a second, not with every look."""
     return f"{int(max(0.0, seconds))} s" if seconds < 60 else age(seconds)
+
+
+def judged(severity: str, headline: str, since: int | None) -> tuple[str, Tone]:
+    """A verdict within a line, and its tone: "healthy", "exploding gradients since 203". `headline` is clean."""
+    if severity == "healthy" or not headline:
+        return severity, "ok" if severity == "healthy" else "dim"
+    if headline.split(" ", 1)[0][1:].islower():   # NaN keeps its capitals
+        headline = headline[:1].lower() + headline[1:]
+    tone: Tone = {"info": "info", "warning": "warning", "critical": "critical"}.get(severity, "dim")  # type: ignore[assignment]  # four tones
+    return headline + ("" if since is None else f" since {since:,}"), tone

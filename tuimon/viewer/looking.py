@@ -38,6 +38,9 @@ class Source(Protocol):
     def want(self, wanted: Wanted) -> None:
         """What frames are to show."""
 
+    def pace(self, period: float) -> None:
+        """From now on at least so many seconds between two frames."""
+
     def ask(self, verb: Verb, args: Any) -> None:
         """Submit a command."""
 

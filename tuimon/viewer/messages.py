@@ -6,6 +6,7 @@ from pathlib import Path
 
 from textual.message import Message
 
+from tuimon.viewer.settings import Layout, Value
 from tuimon.viewer.wanted import Place
 
 
@@ -34,6 +35,24 @@ class OpenRun(Message):
         super().__init__()
         self.path = path
         self.place: Place = place
+
+
+class Prefers(Message):
+    """A preference was chosen: it counts at once, and is kept."""
+
+    def __init__(self, key: str, value: Value | None) -> None:
+        """None: as it is by itself."""
+        super().__init__()
+        self.key = key
+        self.value = value
+
+
+class Remembers(Message):
+    """The panel was arranged anew: the next one is to begin like that."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.layout = layout
 
 
 class ScrubTo(Message):

@@ -30,17 +30,16 @@ def x_axis(frame: Frame) -> XAxis:
     return XAxis(first, max(first + 1, last))
 
 
-def _marks(frame: Frame) -> tuple[VMark, ...]:
-    marks = [VMark(m.step, m.kind, ROLES[m.tone] if m.kind in ("onset", "snapshot") else "mark", m.word)
+def marks(frame: Frame) -> tuple[VMark, ...]:
+    """The moments of the run that every chart marks, and the step that is looked at."""
+    found = [VMark(m.step, m.kind, ROLES[m.tone] if m.kind in ("onset", "snapshot") else "mark", m.word)
              for m in frame.marks]
     wanted = frame.wanted
     if wanted.at is not None:
-        marks.append(VMark(wanted.at, "cursor", "info"))
+        found.append(VMark(wanted.at, "cursor", "info"))
     if wanted.cursor is not None:
-        marks.append(VMark(wanted.cursor, "cursor", "cursor"))
-    return tuple(marks)
-
-
+        found.append(VMark(wanted.cursor, "cursor", "cursor"))
+    return tuple(found)
 
 
 def _average(values: Floats, past: float) -> Floats:
@@ -88,8 +87,9 @@ def chart_spec(frame: Frame, index: int, choice: Choice, glyphs: GlyphSet, *, fo
     say = _words(glyphs)
     bands = tuple(Band(b.low, b.high, "healthy" if b.healthy else "usual", say(b.word)) for b in chosen)
     value, state = (view.current, view.severity) if frame.wanted.cursor is None else (view.pointed, None)
-    return ChartSpec(say(title), say(value), state, _series(view, past, frame.wanted.at), log, bands, _marks(frame),
-                     view.waiting, focused=focused, in_bytes=view.name == "memory")
+    return ChartSpec(say(title), say(value), state, _series(view, past, frame.wanted.at), log, bands, marks(frame),
+                     view.waiting, focused=focused, in_bytes=view.name == "memory",
+                     binary=frame.wanted.units.binary)
 
 
 def _words(glyphs: GlyphSet) -> Callable[[str], str]:
@@ -104,7 +104,7 @@ def heat_spec(frame: Frame, glyphs: GlyphSet, *, framed: bool, columns: int) -> 
     title = _words(glyphs)("layers · gradient RMS")
     return HeatSpec(
         title, heat.layers, steps, values, before=heat.before, value=heat.worst, state=heat.severity,
-        marks=_marks(frame), framed=framed, columns=columns)
+        marks=marks(frame), framed=framed, columns=columns)
 
 
 def spark_specs(frame: Frame, glyphs: GlyphSet) -> tuple[SparkSpec, ...]:

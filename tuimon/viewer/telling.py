@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -62,8 +61,8 @@ def tell(run: RunDir, why: str, *, rules: Rules = "tuimon", end: Callable[[], ob
 
 def _left(run: RunDir, end: Callable[[], object], err: TextIO) -> None:
     """Leaving is not ending: that takes a second word."""
-    print(f"tuimon: left; the run goes on, tuimon watch {run.name} shows it. Ctrl+C again within {AGAIN:.0f} s ends it.",
-          file=err, flush=True)
+    print(f"tuimon: left; the run goes on, and tuimon watch {run.name} shows it. "
+          f"Ctrl+C again within {AGAIN:.0f} s ends it.", file=err, flush=True)
     try:
         time.sleep(AGAIN)
     except KeyboardInterrupt:

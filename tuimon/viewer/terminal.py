@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tuimon.viewer.outlet import Outlet
@@ -16,14 +15,17 @@ from tuimon.viewer.pace import QUESTION, Pace
 from tuimon.viewer.terse import terse
 
 if TYPE_CHECKING:
+    from textual._xterm_parser import XTermParser
     from textual.driver import Driver
     from textual.message import Message
+
+    from tuimon.viewer.background import Background
 
 BACKLOG: Final = 2
 """Writes that may wait in the driver's queue before new data waits as well."""
 FULL: Final = 9
 """Writes in the queue beyond which nothing more is drawn: about three screens."""
-ENDING: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT") if hasattr(signal, name))
+ENDING: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 SETTLE: Final = 0.7
 """Seconds that leaving waits for the terminal's last answers, which would be typed into the shell."""
 HURRY: Final = 0.5
@@ -83,20 +85,68 @@ def is_lost(fd: int = 0) -> bool:
         return True
 
 
-def terse_driver(env: Mapping[str, str]) -> type[Driver] | None:
-    """Textual's driver for terminals, sending fewer bytes; None, its own choice, where that is another one."""
+def terse_driver(env: Mapping[str, str], background: Background | None = None,
+                 found: Callable[[bool], object] | None = None) -> type[Driver] | None:
+    """Textual's driver for terminals, sending fewer bytes; None, its own choice, where that is another one.
+
+    Keys typed before the screen was there come first. An answer of the terminal about its background that is still
+    under way is kept out of the keys, and `found` told, in the thread that reads.
+    """
     if os.name != "posix" or env.get("TEXTUAL_DRIVER"):
         return None
-    from textual.drivers.linux_driver import LinuxDriver
+    from textual.drivers import linux_driver
 
-    class TerseDriver(LinuxDriver):
+    class TerseDriver(linux_driver.LinuxDriver):
         """Says a colour once."""
 
         def write(self, data: str) -> None:
             """Hand on what differs."""
             super().write(terse(data))
 
+        def run_input_thread(self) -> None:
+            """Read through the sieve, where something is to be kept out or put first."""
+            names = vars(linux_driver)   # the loop finds its parser there
+            plain = names.get("XTermParser")
+            if plain is not None and background is not None and (background.is_late or background.typed):
+                names["XTermParser"] = _sieving(plain, background, found)
+            try:
+                super().run_input_thread()
+            finally:
+                names["XTermParser"] = plain
+
     return TerseDriver
+
+
+def _sieving(plain: type[XTermParser], background: Background,
+             found: Callable[[bool], object] | None) -> type[XTermParser]:
+    """Textual's parser of input, which knows no answer to a question about colours and would take it for keys."""
+    sieve = background.sieve
+
+    class SievingParser(plain):  # type: ignore[valid-type, misc]  # a class given by the caller
+        """What was typed first; then what is typed, without answers."""
+
+        _ahead = background.typed
+
+        def feed(self, data: str) -> Iterable[Message]:
+            """"" is the end of input."""
+            was_known = sieve.dark is not None
+            ahead, self._ahead = self._ahead, ""
+            typed = ahead + (sieve.feed(data) if data else "")
+            if found is not None and sieve.dark is not None and not was_known:
+                found(sieve.dark)
+            if typed:
+                yield from super().feed(typed)
+            if not data:
+                yield from super().feed("")
+
+        def tick(self) -> Iterable[Message]:
+            """Now and then."""
+            ahead, self._ahead = self._ahead + sieve.flush(), ""
+            if ahead:
+                yield from super().feed(ahead)
+            yield from super().tick()
+
+    return SievingParser
 
 
 def steady_driver(plain: type[Driver] | None, pace: Pace) -> type[Driver] | None:
@@ -125,7 +175,7 @@ def steady_driver(plain: type[Driver] | None, pace: Pace) -> type[Driver] | None
             queue = getattr(self._writer_thread, "_queue", None)
             if queue is None:
                 return   # a background job that may not write: it stops itself
-            queue.maxsize = 0   # a full queue would block the loop, and with it keys and signals; the gate keeps it short
+            queue.maxsize = 0   # a full one would block the loop, and with it keys and signals; the gate keeps it short
             self._is_away = self._leaving = False
             self._unasked = True
             self.ask()   # before anything large is on the way

@@ -53,6 +53,16 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Units:
+    """How quantities are written."""
+
+    binary: bool = False
+    """Sizes by powers of 1,024: GiB; else of 1,000: GB."""
+    seconds: bool = False
+    """Durations as seconds; else as h:mm:ss."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """All that the screen in front asks of the feed."""
 
@@ -66,6 +76,7 @@ class Wanted:
     """What the place itself wants to know: its own frozen value."""
     speed: int | None = None
     """Times the run's own pace at which time is replayed; None: it stands."""
+    units: Units = Units()
 
     @property
     def is_now(self) -> bool:

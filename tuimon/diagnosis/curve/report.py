@@ -24,6 +24,7 @@ from tuimon.diagnosis.wording import count, number
 HALF_AGAIN: Final = 1.5
 """Where the forecast looks when nobody says how long the run is: within what was back-tested."""
 LABEL: Final = 10
+"""Cells of a label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def page(judged: Judged, layout: Page) -> str:
         judged.source, reading, width=layout.width, height=max(12, min(24, layout.width // 5)), colour=layout.colour,
         ascii_only=layout.ascii_only,
     )
-    rows = [("tuimon", reading.verdict), ("notebook", _notebook(judged)), ("", ""), *_facts(judged)]
+    rows = [("tuimon", reading.verdict), ("notebook", _notebook(judged)), ("", ""), *facts(judged)]
     return f"{picture.rstrip()}\n\n" + "\n".join(_row(label, text, layout.width) for label, text in rows) + "\n"
 
 
@@ -178,7 +179,8 @@ def _notebook(judged: Judged) -> str:
     return f"{words[0].upper()}{words[1:]}. {agreement(judged.reading, judged.notebook)}"
 
 
-def _facts(judged: Judged) -> list[tuple[str, str]]:
+def facts(judged: Judged) -> list[tuple[str, str]]:
+    """What a verdict rests on: a label and words a line; an empty label goes on with the one before."""
     r = judged.reading
     rows = [("points", f"{count(r.points)} from step {steps(r.first)} to {steps(r.last)}" if r.points else "none")]
     if r.spacing > 1 and r.points:
@@ -197,6 +199,7 @@ def _facts(judged: Judged) -> list[tuple[str, str]]:
     rows += _laws(r)
     rows.append(("swings", _swing(r)))
     rows.append(("changes", _changes(r)))
+    rows += _validation(judged)
     rows += _ahead(judged)
     rows += [("wants" if not i else "", text) for i, text in enumerate(r.waiting)]
     return rows
@@ -236,6 +239,29 @@ def _changes(r: CurveReading) -> str:
     ]
     more = f"; {len(r.changes) - 4} before" if len(r.changes) > 4 else ""
     return "; ".join(said_of) + more if said_of else "none"
+
+
+def _validation(judged: Judged) -> list[tuple[str, str]]:
+    v = judged.reading.validation
+    if v is None:
+        return []
+    best = f"best {number(v.best)} at step {steps(v.best_step)}, {number(v.last)} now"
+    gap = gap_of(judged.source)
+    apart = "" if gap is None else f"; {number(abs(gap))} {'above' if gap >= 0 else 'below'} training"
+    turned = "; it has turned while training goes on falling" if v.turned else ""
+    return [("validation", f"{best}{apart}{turned}")]
+
+
+def gap_of(source: Source) -> float | None:
+    """The newest evaluation less the training loss around it (median of the last 16 up to there); None without both."""
+    if source.val is None:
+        return None
+    at = np.flatnonzero(np.isfinite(source.val[1]))
+    if not len(at):
+        return None
+    newest = at[np.argmax(source.val[0][at])]
+    before = source.losses[(source.steps <= source.val[0][newest]) & np.isfinite(source.losses)][-16:]
+    return float(source.val[1][newest] - np.median(before)) if len(before) else None
 
 
 def _ahead(judged: Judged) -> list[tuple[str, str]]:

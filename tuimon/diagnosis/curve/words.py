@@ -75,7 +75,7 @@ def _going(reading: CurveReading) -> tuple[str, Mood]:
     rise = trend.slope * (trend.last - trend.first) / 100
     if trend.word == "rising" and rise > 2 * noise:
         return f"it rises by {number(trend.slope)} nats per 100 steps: lower the learning rate, or stop and look", "bad"
-    if jump is not None and jump.direction == "up" and jump.size > 3 * noise and not _recovered(reading, jump):
+    if jump is not None and jump.direction == "up" and jump.size > 3 * noise and not recovered(reading, jump):
         return (f"it jumped up by {number(jump.size)} nats at step {steps(jump.step)} and has not come back: "
                 "consider a checkpoint from before"), "bad"
     stuck = not reading.improved
@@ -108,7 +108,8 @@ def last_jump(changes: tuple[Change, ...]) -> Change | None:
     return next((c for c in reversed(changes) if c.kind == "jump"), None)
 
 
-def _recovered(reading: CurveReading, jump: Change) -> bool:
+def recovered(reading: CurveReading, jump: Change) -> bool:
+    """Whether the loss has come back from a jump upwards."""
     assert reading.trend is not None
     after = [c for c in reading.changes if c.step > jump.step and c.direction == "down" and c.kind == "jump"]
     return bool(after) or reading.trend.level < jump.before + 3 * (reading.noise or 0.0)

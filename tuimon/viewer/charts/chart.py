@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from rich.cells import cell_len
@@ -16,75 +16,12 @@ from tuimon.viewer.charts.picture import Canvas, Ground, Picture, Role
 from tuimon.viewer.charts.raster import TALL, WIDE, Raster, rasterise
 from tuimon.viewer.charts.raster import glyphs as glyph_cells
 from tuimon.viewer.charts.series import Series
+from tuimon.viewer.charts.spec import Band, ChartSpec, Fan, Level, Tag, VMark
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet, State
 from tuimon.viewer.text import fit
 
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """A range of values drawn behind the data, named at the right end of the x axis."""
-
-    low: float
-    """Data units; -inf and inf are open ends."""
-    high: float
-    ground: Ground
-    word: str
-    """"usual 0.9–1.4"; "" for none."""
-
-
-@dataclass(frozen=True, slots=True)
-class VMark:
-    """A moment."""
-
-    step: float
-    kind: Literal["onset", "event", "rollback", "cursor", "snapshot"]
-    """Dotted line; dotted line; dashed line; solid line; a diamond on the axis only."""
-    role: Role = "mark"
-    word: str = ""
-    """Stands beside the top of its line where there is room; a cursor's step stands under it in any case."""
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """A value with a meaning: a dashed line under the data, its word at the left end."""
-
-    at: float
-    """Data units, finite."""
-    word: str
-    role: Role = "mark"
-
-
-@dataclass(frozen=True, slots=True)
-class ChartSpec:
-    """All that a chart says, apart from its axes."""
-
-    title: str
-    value: str = ""
-    """Current value as `format.number` writes it, at the right end of the title."""
-    state: State | None = None
-    """Its badge glyph, after the value."""
-    series: tuple[Series, ...] = ()
-    """In painter's order: the later one covers the earlier."""
-    log: bool = False
-    bands: tuple[Band, ...] = ()
-    """The later one covers the earlier."""
-    marks: tuple[VMark, ...] = ()
-    waiting: str = "nothing measured yet"
-    """Stands in the middle while no series has a sample: what is awaited."""
-    robust: bool = True
-    """Whether isolated wild values are cut off (and marked) rather than flatten the rest."""
-    focused: bool = False
-    """Whether the frame is drawn as the selected one."""
-    levels: tuple[Level, ...] = ()
-    """Their values have a place on the y axis."""
-    in_bytes: bool = False
-    """Whether the labels of the y axis are amounts of memory."""
-
-    @property
-    def extent(self) -> tuple[Series, ...]:
-        """What the y axis has to hold: the series, and each level as one more where they begin."""
-        starts = [one.steps[0] for one in self.series if len(one)]
-        return (*self.series, *(Series.of((min(starts),), (level.at,)) for level in self.levels if starts))
+__all__ = ["Area", "Band", "ChartSpec", "Fan", "Level", "Tag", "VMark", "area", "draw", "draw_heading", "draw_marks",
+           "draw_waiting", "draw_words", "draw_x_axis", "state_role"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +69,15 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
         draw_waiting(canvas, spec.waiting, glyphs)
         return canvas.picture()
     in_band = _draw_bands(canvas, place, spec.bands, y)
-    labels = _labels(place, y, in_bytes=spec.in_bytes) if any(np.isfinite(s.low).any() for s in visible) else {}
+    _draw_fans(canvas, place, spec.fans, x, y)
+    labels = _labels(place, y, spec) if any(np.isfinite(s.low).any() for s in visible) else {}
     _draw_y_axis(canvas, place, in_band, labels, glyphs)
     pointed = any(mark.kind == "cursor" for mark in spec.marks)   # its step needs the room of the words
     draw_x_axis(canvas, place, x, glyphs, "" if pointed else " · ".join(b.word for b in spec.bands if b.word))
     draw_marks(canvas, place, spec.marks, x, glyphs)
     _draw_levels(canvas, place, spec.levels, visible, spec.marks, x, y, glyphs)
     _draw_lines(canvas, place, visible, x, y, glyphs)
+    _draw_tags(canvas, place, spec.tags, x, y)
     draw_words(canvas, place, spec.marks, x)
     return canvas.picture()
 
@@ -274,6 +213,21 @@ def _draw_bands(canvas: Canvas, place: Area, bands: tuple[Band, ...], y: YAxis) 
     return rows
 
 
+def _draw_fans(canvas: Canvas, place: Area, fans: tuple[Fan, ...], x: XAxis, y: YAxis) -> None:
+    """Grounds behind the cells that lie inside, column by column."""
+    each = (y.high - y.low) / place.height
+    centres = x.first + (np.arange(place.width) + 0.5) * (x.last - x.first + 1) / place.width
+    for fan in fans:
+        if len(fan.steps):
+            low, high = (np.interp(centres, fan.steps, y.units(edge)) for edge in (fan.low, fan.high))
+            inside = (centres >= fan.steps[0]) & (centres <= fan.steps[-1]) & (high >= y.low) & (low <= y.high)
+            for column in np.flatnonzero(inside).tolist():
+                top = max(0, math.floor((y.high - high[column]) / each))
+                bottom = min(place.height - 1, math.floor((y.high - max(low[column], y.low)) / each))
+                for row in range(top, bottom + 1):
+                    canvas.ground(place.left + column, place.top + row, 1, fan.ground)
+
+
 def _draw_levels(
     canvas: Canvas, place: Area, levels: tuple[Level, ...], series: list[Series], marks: tuple[VMark, ...], x: XAxis,
     y: YAxis, glyphs: GlyphSet,
@@ -302,12 +256,15 @@ def _draw_levels(
 _BAND_ROLE: Final[Mapping[Ground, Role]] = {"none": "axis", "usual": "band-usual", "healthy": "band-healthy"}
 
 
-def _labels(place: Area, y: YAxis, *, in_bytes: bool) -> dict[int, str]:
+def _labels(place: Area, y: YAxis, spec: ChartSpec) -> dict[int, str]:
     """Row -> label of the y axis."""
     labels: dict[int, str] = {}
     for tick in y.ticks(max(2, min(place.height * 2 // 3, 4 + place.height // 8))):
         row = round((y.high - tick.at) / (y.high - y.low) * (TALL * place.height - 1)) // TALL
-        words = size(10.0 ** tick.at if y.log else tick.at) if in_bytes else tick.label
+        words = tick.label
+        if spec.in_bytes:
+            words = size(10.0 ** tick.at if y.log else tick.at, binary=spec.binary)
+            words = words.replace(" ", "") if spec.binary else words   # "GiB" has a letter more
         labels.setdefault(min(place.height - 1, max(0, row)), words)
     return labels
 
@@ -345,3 +302,19 @@ def _draw_lines(canvas: Canvas, place: Area, series: list[Series], x: XAxis, y: 
         ):
             for column in np.flatnonzero(at).tolist():
                 canvas.put(place.left + column, row, glyph, role)
+
+
+def _draw_tags(canvas: Canvas, place: Area, tags: tuple[Tag, ...], x: XAxis, y: YAxis) -> None:
+    """Each at the right of its point, or as near above or below as is free; where nothing is near, left out."""
+    taken: set[tuple[int, int]] = set()
+    for tag in tags:
+        column, at = _cell_of(tag.step, x, place) + 1, y.unit(tag.at)
+        if not 0 < column <= place.width or not math.isfinite(at):
+            continue
+        column = min(place.width - 1, column)
+        row = min(place.height - 1, max(0, int((y.high - at) / (y.high - y.low) * place.height)))
+        near = (row, row - 1, row + 1, row - 2, row + 2)
+        free = next((r for r in near if 0 <= r < place.height and (column, r) not in taken), None)
+        if free is not None:
+            taken.add((column, free))
+            canvas.put(place.left + column, place.top + free, tag.word, tag.role)

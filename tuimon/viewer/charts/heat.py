@@ -22,7 +22,7 @@ _ROLES: Final[tuple[Role, ...]] = (
 )
 @dataclass(frozen=True, slots=True, eq=False)
 class HeatSpec:
-    """Layers over time, as `TensorTable.layer_grad_rms` gives them."""
+    """Layers over time, as `LayerGroups.grad_rms` gives them."""
 
     title: str
     layers: tuple[str, ...]

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 Role = Literal[
     "blank", "frame", "frame-focus", "axis", "label", "title", "text", "value", "note",
-    "data", "data-dim", "data-2", "data-2-dim", "data-3", "data-4", "spark",
+    "data", "data-dim", "data-2", "data-2-dim", "data-3", "data-4", "data-5", "data-6", "data-7", "data-8", "spark",
     "good", "info", "warning", "critical", "unknown", "mark", "cursor", "band-usual", "band-healthy",
     "heat-low-4", "heat-low-3", "heat-low-2", "heat-low-1", "heat-usual",
     "heat-high-1", "heat-high-2", "heat-high-3", "heat-high-4", "heat-bad",

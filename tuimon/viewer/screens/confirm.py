@@ -70,7 +70,7 @@ class Confirm(ModalScreen["str | None"]):
     """Returns the result of the answer taken; None when it was left alone."""
 
     CSS = """
-    Confirm { align: center middle; background: $background 60%; }
+    Confirm { align: center middle; }
     Confirm > Vertical { width: auto; max-width: 95%; min-width: 44; height: auto; max-height: 100%;
         border: round $primary; padding: 1 2; background: $surface; overflow-y: auto; }
     Confirm Static { width: auto; max-width: 100%; }
@@ -78,6 +78,7 @@ class Confirm(ModalScreen["str | None"]):
     Confirm Horizontal { height: 1; width: 100%; align-horizontal: right; margin-top: 1; }
     Confirm Horizontal Choice { margin-left: 2; width: auto; }
     Confirm Choice:focus { background: $primary 30%; text-style: bold; }
+    Confirm Choice:focus:ansi { background: transparent; text-style: bold reverse; }
     Confirm.-short { align: center bottom; }
     Confirm.-short > Vertical { padding: 0 2; }
     Confirm.-low > Vertical { padding: 0 1; height: 100%; min-width: 0; }

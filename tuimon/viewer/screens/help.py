@@ -68,7 +68,7 @@ class Help(ModalScreen[None]):
     """Any key that is not a page leaves it."""
 
     CSS = """
-    Help { align: center middle; background: $background 60%; }
+    Help { align: center middle; }
     Help > PictureView { width: 100%; max-width: 158; height: 100%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

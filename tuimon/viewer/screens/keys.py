@@ -30,5 +30,5 @@ def called(action: Action, key: int) -> str:
     return f"{name}({key})" if len(action.keys) > 1 and action.name not in _ALIKE else name
 
 
-_ALIKE = ("help", "leave", "picture", "smoother")
+_ALIKE = ("help", "leave", "picture", "smoother", "target")
 """Their keys all do the same."""

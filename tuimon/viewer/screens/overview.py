@@ -12,13 +12,17 @@ from textual.containers import Grid
 from textual.screen import Screen
 
 from tuimon.viewer import arrange
-from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.glyphs import BRAILLE, GlyphSet
+from tuimon.viewer.looks import Around
+from tuimon.viewer.messages import Prefers, Remembers
 from tuimon.viewer.screens.keys import bindings
 from tuimon.viewer.screens.layout import Division, divide, kind_of
+from tuimon.viewer.settings import Settled
 from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import ChartView, Frame
 from tuimon.viewer.wanted import Place
 from tuimon.viewer.widgets.footer import Footer
+from tuimon.viewer.widgets.picture import PictureView
 from tuimon.viewer.widgets.words import Words
 
 if TYPE_CHECKING:
@@ -45,6 +49,10 @@ class Overview(Screen[None]):
     Overview.-tiny > Grid, Overview.-tiny > #heat, Overview.-tiny > #sparks { display: none; }
     """
     AUTO_FOCUS = None
+    settled = Settled()
+    """What this person prefers."""
+    around = Around("truecolor", BRAILLE)
+    """What the terminal is like."""
 
     def __init__(self, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:
         super().__init__()
@@ -78,7 +86,7 @@ class Overview(Screen[None]):
         from tuimon.viewer.widgets.heat import HeatPanel
         from tuimon.viewer.widgets.spark import SparkPanel
 
-        self._choice = Choice()
+        self._choice = Choice.begun(self.settled.settings)
         self._panels = [ChartPanel(self._ink, self._glyphs, id=f"chart-{i}") for i in range(CHARTS)]
         self._sparks = SparkPanel(self._ink, self._glyphs, id="sparks")
         self._heat = HeatPanel(self._ink, self._glyphs, id="heat")
@@ -102,6 +110,20 @@ class Overview(Screen[None]):
         for words in self.query(Words):
             words.tell(frame)
         self._plot()
+
+    def suit(self, settled: Settled, around: Around) -> None:
+        """Take note of what is preferred; `wear` follows where that looks different."""
+        self.settled, self.around = settled, around
+        if self._choice is not None:
+            self._choice = self._choice.suited(settled.settings)
+
+    def wear(self, ink: Ink, glyphs: GlyphSet) -> None:
+        """Another theme or glyph set."""
+        self._ink, self._glyphs = ink, glyphs
+        if self.is_mounted:
+            for view in self.query(PictureView):
+                view.wear(ink, glyphs)
+            self.show_frame(self._frame)
 
     def flash(self, text: str, seconds: float = 3.0) -> None:
         """Say something in the footer's place for a moment."""
@@ -170,9 +192,13 @@ class Overview(Screen[None]):
             self._heat.plot(heat_spec(self._frame, self._glyphs, framed=full, columns=division.heat_columns), x)
 
     def _choose(self, choice: Choice) -> None:
-        self._choice = choice
+        before, self._choice = self._choice, choice
         self._divide()
         self._plot()
+        if before is not None and choice.zones != before.zones:
+            self.post_message(Prefers("zones", choice.zones))
+        if before is not None and choice.layout != before.layout:
+            self.post_message(Remembers(choice.layout))
 
     @property
     def _kind(self) -> Kind:

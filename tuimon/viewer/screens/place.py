@@ -12,9 +12,11 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 
 from tuimon.viewer import arrange
-from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.glyphs import BRAILLE, GlyphSet
+from tuimon.viewer.looks import Around
 from tuimon.viewer.messages import Asked
 from tuimon.viewer.screens.layout import LEAST
+from tuimon.viewer.settings import Settled
 from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place
@@ -34,7 +36,12 @@ class PlaceScreen(Screen[None]):
     PlaceScreen.-tiny > * { display: none; }
     PlaceScreen.-tiny > #small { display: block; }
     """
-    AUTO_FOCUS = None
+    AUTO_FOCUS = ""
+    """Nothing: None would be the app's own, which is the first line to type in."""
+    settled = Settled()
+    """What this person prefers."""
+    around = Around("truecolor", BRAILLE)
+    """What the terminal is like."""
 
     def __init__(self, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:
         super().__init__()
@@ -76,6 +83,10 @@ class PlaceScreen(Screen[None]):
             words.tell(frame)
         if not self.has_class("-tiny"):
             self.show()
+
+    def suit(self, settled: Settled, around: Around) -> None:
+        """Take note of what is preferred; `wear` follows where that looks different."""
+        self.settled, self.around = settled, around
 
     def wear(self, ink: Ink, glyphs: GlyphSet) -> None:
         """Another theme or glyph set."""

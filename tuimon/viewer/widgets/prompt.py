@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -84,11 +83,6 @@ class Prompt(Horizontal):
         event.stop()
         self._hide()
         self.post_message(self.Submitted(self._purpose, clean(event.value, 500)))
-
-    def on_key(self, event: events.Key) -> None:
-        """Keys of the screen are letters here."""
-        if self.is_open and event.key != "escape":
-            event.stop()
 
     def _hide(self) -> None:
         self.remove_class("-open")

@@ -1,0 +1,55 @@
+"""The options of every command that opens the panel: how it looks. Not a command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tuimon.viewer.settings import Settled, Value
+
+
+def add_looking_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the options. Absent ones are left out of the namespace: the environment and the file decide."""
+    looks = parser.add_argument_group("looks", "for this time only; what is chosen in the panel (key ,) is kept")
+    absent = argparse.SUPPRESS
+    looks.add_argument("--theme", type=_accepted("theme"), metavar="NAME", default=absent,
+                       help="auto, dark, light, safe-dark, gruvbox, nord, ...: the settings list all with a sample")
+    looks.add_argument("--glyphs", type=_accepted("glyphs"), metavar="SET", default=absent,
+                       help="auto, braille, block or ascii")
+    looks.add_argument("--ascii", dest="glyphs", action="store_const", const="ascii", default=absent,
+                       help="the same as --glyphs ascii")
+    looks.add_argument("--fps", type=_accepted("fps"), metavar="N", default=absent,
+                       help="frames a second, at most (4; 2 over SSH)")
+    looks.add_argument("--no-mouse", dest="mouse", action="store_const", const="off", default=absent,
+                       help="leave the mouse to the terminal (so over SSH by itself)")
+    looks.add_argument("--pace", action=argparse.BooleanOptionalAction, default=None,
+                       help="show a frame when the terminal has answered to the last (so over SSH by itself)")
+    looks.add_argument("--plain", action="store_true",
+                       help="no screen: a sentence when something changes (so by itself in a pipe, and with TERM=dumb)")
+
+
+def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None) -> Settled:
+    """The preferences in force: flags, environment, file, defaults, in this order. Reads the file."""
+    from tuimon.viewer.settings import SETTINGS, settle
+    from tuimon.viewer.settings_file import config_path, load
+
+    env = os.environ if env is None else env
+    flags = {row.key: getattr(args, row.key) for row in SETTINGS if row.flag and hasattr(args, row.key)}
+    return settle(flags, env, *load(config_path(env)))
+
+
+def _accepted(key: str) -> Callable[[str], Value]:
+    """What argparse takes a value through."""
+    def accept(word: str) -> Value:
+        from tuimon.viewer.settings import find
+
+        row = find(key)
+        value = row.read(word)
+        if value is None:
+            raise argparse.ArgumentTypeError(row.complaint(word))
+        return value
+
+    return accept

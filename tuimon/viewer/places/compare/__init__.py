@@ -1,0 +1,1 @@
+"""Runs over each other: their curves in the same charts, and what differs between them."""

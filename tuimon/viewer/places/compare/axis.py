@@ -1,0 +1,49 @@
+"""The x axis of a comparison: steps, seconds or tokens, with labels that a person reads. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tuimon.viewer.charts.axes import Tick, XAxis, multiples, nice_step
+from tuimon.viewer.places.compare.model import Across
+
+_TIMES: Final = (
+    (1, "s", (1, 2, 5, 10, 20, 30)), (60, "min", (1, 2, 5, 10, 20, 30)), (3_600, "h", (1, 2, 3, 6, 12)),
+    (86_400, "d", (1, 2, 5, 10, 20, 50, 100, 200, 500)),
+)
+"""Unit in seconds, its word, and the distances between labels."""
+
+
+class Seconds(XAxis):
+    """Counts the seconds since the first step."""
+
+    def ticks(self, width: int) -> list[Tick]:
+        """About one label in 12 cells."""
+        least = (self.last - self.first) / max(1, width // 12)
+        unit, word, step = next(
+            ((size, name, count) for size, name, counts in _TIMES for count in counts if size * count >= least),
+            (86_400, "d", nice_step(self.last / 86_400, max(1, width // 12))))
+        return [Tick(at, f"{at / unit:,.0f} {word}" if at else "0") for at in multiples(self.first, self.last,
+                                                                                       unit * step)]
+
+
+class Tokens(XAxis):
+    """Counts tokens."""
+
+    def ticks(self, width: int) -> list[Tick]:
+        """About one label in 12 cells."""
+        step = max(1.0, nice_step(self.last - self.first, max(1, width // 12)))
+        return [Tick(at, _many(at)) for at in multiples(self.first, self.last, step)]
+
+
+def _many(count: float) -> str:
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.4g}{unit}"
+    return f"{count:.0f}"
+
+
+def x_axis(across: Across, end: float) -> XAxis:
+    """From nothing to a little beyond `end`: the same one until the longest run outgrows it."""
+    grown = XAxis(0, 1).grown(max(1.0, end))
+    return {"step": XAxis, "time": Seconds, "tokens": Tokens}[across](0, grown.last)

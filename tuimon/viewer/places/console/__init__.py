@@ -1,0 +1,1 @@
+"""The console: what a run printed, as it prints it."""

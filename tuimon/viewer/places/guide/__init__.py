@@ -1,0 +1,1 @@
+"""The guide: what the notebook teaches, to be read beside a curve that shows it."""

@@ -1,0 +1,1 @@
+"""The whole model, layer by layer and tensor by tensor, over time."""

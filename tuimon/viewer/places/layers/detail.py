@@ -1,0 +1,123 @@
+"""Computes what the layers show, in the feed's thread: the map over the window, an opened layer, the tensors.
+
+Only what is new is computed; what does not change between two looks is handed out again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from tuimon.diagnosis.model import Incident
+from tuimon.record.history import History, thin
+from tuimon.record.layered import LayerGroups
+from tuimon.record.tensors import TensorTable
+from tuimon.viewer.places.layers import shades
+from tuimon.viewer.places.layers.learned import Learned
+from tuimon.viewer.places.layers.model import Ask, Grid, LayersView, Page
+from tuimon.viewer.places.layers.parameters import Parameters
+from tuimon.viewer.places.layers.quantities import QUANTITY, Name
+from tuimon.viewer.places.layers.sources import Rows, offered, rows_of
+from tuimon.viewer.places.layers.thinning import Thinner
+
+if TYPE_CHECKING:
+    from tuimon.viewer.reading import Reading
+    from tuimon.viewer.wanted import Wanted
+
+WITHIN: Final = ("gradients", "layers", "updates", "numerics", "activations")
+"""Categories of incidents that show inside the model."""
+COLUMNS: Final = 1024
+"""Columns that an opened layer's history is thinned to."""
+
+
+class LayersDetail:
+    """The layers of one run."""
+
+    def __init__(self) -> None:
+        self._table: TensorTable | None = None
+        self._groups: LayerGroups | None = None
+        self._thinner = Thinner()
+        self._source: tuple[Name, int] | None = None
+        self._shown: tuple[object, ...] = ()
+        self._view = LayersView(0, "gradient", (), (), 0.0, 1.0, None, Grid.empty(), np.zeros((0, 0), np.int8),
+                                np.zeros(0, np.float32), awaited="waiting for the first gradients")
+        self._learned = Learned()
+        self._parameters = Parameters(None)
+
+    def update(self, reading: Reading, wanted: Wanted, now: float, mono: float) -> LayersView:
+        """The layers over the steps that are wanted."""
+        del now, mono
+        ask = wanted.ask if isinstance(wanted.ask, Ask) else Ask()
+        history = reading.history
+        ends = wanted.window.ends(reading.whole_last, history.last_step)
+        shown = (reading.revision, history.last_step, ends, wanted.at, ask)
+        if shown == self._shown:
+            return self._view
+        self._shown = shown
+        if history.table is not self._table:
+            self._told(history.table)
+        diagnosis = reading.diagnosis if wanted.at is None else reading.diagnosis.as_of(wanted.at)
+        before = min((i.onset_step for i in diagnosis.incidents if _spoils(i)), default=None)
+        self._view = self._viewed(history, ask, ends, wanted.at, before)
+        return self._view
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _told(self, table: TensorTable | None) -> None:
+        """Another run's tensors, or the first time that they are known."""
+        self._table, self._groups = table, None if table is None else LayerGroups.of(table)
+        self._source = None
+        self._parameters = Parameters(table)
+
+    def _viewed(self, history: History, ask: Ask, ends: tuple[float, float], at: int | None,
+                before: int | None) -> LayersView:
+        there = offered(history)
+        quantity = ask.quantity
+        rows = rows_of(history, self._groups, quantity) if quantity in there else None
+        revision, (first, last) = self._view.revision + 1, ends
+        tensors = self._parameters.of(history, None, at, before) if ask.tensors else None
+        if rows is None:
+            return LayersView(revision, quantity, there, (), first, last, before, Grid.empty(),
+                              np.zeros((0, 0), np.int8), np.zeros(0, np.float32), None, tensors, tensors is not None,
+                              self._awaited(history, quantity))
+        source = quantity, history.tensor_revision   # old rows of a long run are thinned now and then
+        if source != self._source:
+            self._source = source
+            self._thinner.clear()
+            self._learned.clear()
+        a = int(np.searchsorted(rows.steps, math.floor(first)))
+        b = int(np.searchsorted(rows.steps, min(math.ceil(last), last if at is None else at), side="right"))
+        grid = self._thinner.take(rows.steps, a, b, len(rows.layers), rows.read)
+        usual = self._learned.take(rows, at + 1 if before is None and at is not None else before)
+        ranks = shades.ranked(grid, QUANTITY[quantity], shades.centres(usual))
+        page = None
+        if ask.layer is not None and ask.layer in (names := rows.names):
+            page = self._page(history, rows, names.index(ask.layer), (a, b), revision, at, before)
+        return LayersView(revision, quantity, there, rows.names, first, last, before, grid, ranks, usual, page,
+                          tensors, tensors is not None, "" if b > a else "nothing was measured in these steps")
+
+    def _awaited(self, history: History, quantity: Name) -> str:
+        if not history.last_step:
+            return "waiting for the first step"
+        about = QUANTITY[quantity]
+        return f"{about.title}: {about.needs}"
+
+    def _page(self, history: History, rows: Rows, index: int, window: tuple[int, int], revision: int,
+              at: int | None, before: int | None) -> Page:
+        """One layer: its values between two rows, and its tensors."""
+        a, b = window
+        values, seen = rows.only(index)(slice(a, b))
+        there = seen[:, 0]
+        steps = rows.steps[a:b][there]
+        ends = (int(steps[0]), int(steps[-1])) if len(steps) else (0, 1)
+        found = thin(steps, values[there, 0].astype(np.float64), *ends, COLUMNS)
+        return Page(rows.names[index], index, revision, found,
+                    self._parameters.of(history, rows.layers[index], at, before))
+
+
+def _spoils(incident: Incident) -> bool:
+    """Whether what is measured since its onset is no measure of what is usual."""
+    return incident.severity == "critical" or (incident.severity == "warning" and incident.category in WITHIN)

@@ -1,0 +1,85 @@
+"""What was last measured of every parameter tensor. Pure but for what it keeps."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from tuimon.record.chunk import Ints, TensorRows, Vectors
+from tuimon.record.history import History
+from tuimon.record.tensors import TensorTable
+from tuimon.viewer.places.layers import shades
+from tuimon.viewer.places.layers.learned import SAMPLES
+from tuimon.viewer.places.layers.model import Tensors
+from tuimon.viewer.text import clean
+
+RECENT: Final = 64
+"""Rows in which the newest update of a tensor is looked for: large models measure a block of tensors at a time."""
+MORE: Final = 1.125
+"""How many times as many rows as before are worth another look at what is usual."""
+
+
+class Parameters:
+    """The tensors of one run: what never changes of them is written out once."""
+
+    def __init__(self, table: TensorTable | None) -> None:
+        entries = () if table is None else table.entries
+        self._raw = tuple(e.name for e in entries)
+        self._names = tuple(clean(e.name, 120) for e in entries)
+        self._shapes = tuple(" x ".join(map(str, e.shape)) or "scalar" for e in entries)
+        self._dtypes = tuple(clean(e.dtype.removeprefix("torch."), 12) for e in entries)
+        self._elements = np.array([e.numel for e in entries], np.int64)
+        self._trained = np.array([e.trained for e in entries], np.bool_)
+        self._usual = np.zeros(0, np.float32)
+        self._known: tuple[str | None, int | None, int] = (None, None, 0)
+        """What the usual is of: layer, onset, rows."""
+
+    def of(self, history: History, layer: str | None, at: int | None, before: int | None) -> Tensors:
+        """The tensors of a layer, or of the whole model, as of a step or now; what is usual was before an onset."""
+        which = np.arange(len(self._raw)) if layer is None else self._inside(layer)
+        rows = history.tensor_rows()
+        end = len(rows) if at is None else int(np.searchsorted(rows.steps, at, side="right"))
+        if rows.grad.shape[1] != len(self._raw):
+            end = 0   # of another table
+        pick = slice(None) if layer is None else which
+        unknown = np.full(len(which), np.nan, np.float32)
+        return Tensors(
+            _some(self._names, which, layer), _some(self._shapes, which, layer), _some(self._dtypes, which, layer),
+            self._elements[which], self._trained[which],
+            rows.grad[end - 1, pick] if end else unknown,
+            rows.grad_seen[end - 1, pick] if end else np.zeros(len(which), np.bool_),
+            self._usual_of(rows, end, layer, before, which) if end else unknown,
+            _newest(rows.update[max(0, end - RECENT):end, pick]) if end else unknown,
+            int(rows.steps[end - 1]) if end else 0)
+
+    def _inside(self, layer: str) -> Ints:
+        stem = f"{layer}."
+        return np.array([i for i, name in enumerate(self._raw)
+                         if not layer or name == layer or name.startswith(stem)], np.int64)
+
+    def _usual_of(self, rows: TensorRows, end: int, layer: str | None, before: int | None, which: Ints) -> Vectors:
+        """(P,) the median of each tensor's gradient norms before the onset."""
+        until = end if before is None else int(np.searchsorted(rows.steps[:end], before))
+        until = until if until >= 3 else end
+        known, onset, count = self._known
+        if (known, onset) == (layer, before) and len(self._usual) == len(which) and count <= until < MORE * count:
+            return self._usual
+        sample = np.arange(0, until, max(1, -(-until // SAMPLES)))
+        norms, seen = (one[sample] if layer is None else one[np.ix_(sample, which)]
+                       for one in (rows.grad, rows.grad_seen))
+        self._known = layer, before, until
+        self._usual = shades.medians(np.where(seen, norms, np.float32(np.nan)))
+        return self._usual
+
+
+def _some(words: tuple[str, ...], which: Ints, layer: str | None) -> tuple[str, ...]:
+    return words if layer is None else tuple(words[i] for i in which.tolist())
+
+
+def _newest(updates: Vectors) -> Vectors:
+    """(m, P) -> (P,) the last value that is there."""
+    if not len(updates):
+        return np.full(updates.shape[1], np.nan, np.float32)
+    last = np.where(~np.isnan(updates), np.arange(len(updates))[:, None], 0).max(0)
+    return np.asarray(updates[last, np.arange(updates.shape[1])])

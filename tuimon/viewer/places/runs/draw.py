@@ -1,0 +1,268 @@
+"""The list of runs and the chosen one as pictures. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuimon.viewer.arrange import ROLES, ascii_of, put_lines
+from tuimon.viewer.charts.axes import XAxis
+from tuimon.viewer.charts.chart import ChartSpec, draw_heading
+from tuimon.viewer.charts.format import number, size
+from tuimon.viewer.charts.format import step as steps
+from tuimon.viewer.charts.picture import ROLES as ROLES_OF_CELLS
+from tuimon.viewer.charts.picture import Canvas, Picture, Role
+from tuimon.viewer.charts.series import Series
+from tuimon.viewer.charts.spark import BAD, NONE, SparkSpec, levels
+from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.lines import Line, Span, Tone, dim, lapse, rate, strong
+from tuimon.viewer.places.runs.columns import LEAD, divide
+from tuimon.viewer.places.runs.model import Look, Row, RunsView
+from tuimon.viewer.text import fit, pad
+
+STATES: Final[dict[str, tuple[str, Tone]]] = {
+    "running": ("●", "ok"), "starting": ("◌", "dim"), "paused": ("‖", "info"), "held": ("◼", "warning"),
+    "stopping": ("◼", "warning"), "finished": ("✓", "dim"), "stopped": ("◼", "dim"), "crashed": ("✖", "critical"),
+    "died": ("✝", "critical"), "unreadable": ("▲", "warning"), "": ("◌", "dim"),
+}
+BADGES: Final[dict[Tone, str]] = {"ok": "●", "info": "◆", "warning": "▲", "critical": "✖"}
+KEYS: Final = 9
+"""Cells of the words at the left of what is said of the chosen run."""
+
+
+def inside(width: int, height: int, *, framed: bool) -> tuple[int, int]:
+    """Columns for the list, and rows for runs: below the heading and the names of the columns."""
+    return (max(1, width - 4), max(0, height - 3)) if framed else (max(1, width - 2), max(0, height - 2))
+
+
+def draw_table(view: RunsView, rows: Sequence[Row], look: Look, width: int, height: int, glyphs: GlyphSet, *,
+               framed: bool) -> Picture:
+    """The list; `rows` is what the filter lets through, in order."""
+    canvas = Canvas(width, height)
+    say = ascii_of if glyphs.name == "ascii" else str
+    draw_heading(canvas, say(_title(view, rows, look)), say(_counts(view)), None, glyphs, framed=framed, focused=False)
+    columns, count = inside(canvas.width, canvas.height, framed=framed)
+    left, top = (2, 1) if framed else (1, 1)
+    x = left + LEAD
+    for column, cells in divide(columns):
+        canvas.put(x, top, say(pad(column.head, cells, right=column.right)), "label")
+        x += cells + 1
+    if not rows:
+        put_lines(canvas, _empty(view, look), left + LEAD, top + 2, columns - LEAD, max(0, count - 1), glyphs)
+        return canvas.picture()
+    for i, row in enumerate(rows[look.top:look.top + count]):
+        _put_row(canvas, view, look, row, left, top + 1 + i, columns, glyphs)
+    _put_position(canvas, len(rows), look, count, glyphs, framed=framed)
+    return canvas.picture()
+
+
+def _title(view: RunsView, rows: Sequence[Row], look: Look) -> str:
+    words = "runs" if look.sort == "age" else f"runs by {look.sort}"
+    if look.filter:
+        words += f" · {len(rows)} of {len(view.rows)} match"
+    return words + (f" · {len(look.marked)} marked" if look.marked else "")
+
+
+def _counts(view: RunsView) -> str:
+    if not view.root:
+        return ""
+    parts = [f"{view.live} live", f"{len(view.rows)} in all", size(view.size)]
+    if view.unread:
+        parts = [f"reading {view.unread} more", *parts[1:]]
+    return " · ".join(parts)
+
+
+def _empty(view: RunsView, look: Look) -> list[Line]:
+    if view.rows:
+        return [(Span(f"None of {len(view.rows)} runs match."),),
+                (dim("For example: lr>1e-3 state:died -seed age<2d; esc shows them all again."),)]
+    if not view.root:
+        return [(dim("reading the runs"),)]
+    return [(Span("No runs yet."),), (dim(f"They are looked for in {view.root}"),),
+            (dim("A first one: tuimon demo exploding"),)] if not look.filter else []
+
+
+def _put_position(canvas: Canvas, count: int, look: Look, shown: int, glyphs: GlyphSet, *, framed: bool) -> None:
+    """Which rows are in sight, in the frame's lower edge."""
+    if not framed or count <= shown:
+        return
+    words = f" {look.top + 1}{glyphs.dash}{min(count, look.top + shown)} of {count} "
+    canvas.put(canvas.width - 2 - len(words), canvas.height - 1, words, "note")
+
+
+def _put_row(canvas: Canvas, view: RunsView, look: Look, row: Row, left: int, y: int, width: int,
+             glyphs: GlyphSet) -> None:
+    chosen = row.key == look.key
+    say = ascii_of if glyphs.name == "ascii" else str
+    canvas.put(left, y, say("▸") if chosen else " ", "value")
+    canvas.put(left + 1, y, say("✓") if row.key in look.marked else " ", "info")
+    x = left + LEAD
+    for column, cells in divide(width):
+        if column.name == "spark":
+            put_spark(canvas, x, y, cells, row.entry.losses, glyphs)
+        else:
+            at = x
+            for text, role in _cell(column.name, row, view, chosen=chosen, cells=cells):
+                room = x + cells - at
+                words = say(fit(text, room, glyphs.ellipsis))
+                at = canvas.put(x + cells - len(words) if column.right else at, y, words, role)
+        x += cells + 1
+    if chosen:
+        canvas.ground(left, y, width, "usual")
+
+
+def _cell(name: str, row: Row, view: RunsView, *, chosen: bool, cells: int) -> list[tuple[str, Role]]:
+    """The texts of one cell with their roles."""
+    found = row.entry.status
+    plain: Role = "value" if chosen else "text"
+    quiet: Role = "text" if row.is_live or chosen else "note"
+    if name == "name":
+        return [(row.name, plain if row.is_live or chosen else "text")]
+    if name == "state":
+        glyph, tone = STATES.get(found.state, ("◌", "dim"))
+        return [(f"{glyph} ", ROLES[tone]), (found.state or "reading", quiet)]
+    if name == "verdict":
+        glyph = BADGES.get(row.tone, "")
+        loud = row.tone in ("warning", "critical")
+        text = row.verdict if len(row.verdict) + 2 <= cells else row.verdict.split(" since ")[0]
+        colour = quiet if row.tone == "ok" and not row.is_live else ROLES[row.tone]
+        return [(f"{glyph} " if glyph else "", colour), (text, colour if loud else quiet)]
+    if name == "loss" and found.loss is not None:
+        return [(number(found.loss), plain if np.isfinite(found.loss) else "critical")]
+    return [(_text(name, row, view.now, cells), quiet)]
+
+
+def _text(name: str, row: Row, now: float, cells: int) -> str:
+    entry, found = row.entry, row.entry.status
+    if name == "age":
+        return lapse(now - entry.started) if entry.started else ""
+    if name == "steps":
+        return _steps(found.step, found.total_steps, cells)
+    if name == "val":
+        return "" if entry.best_val is None else number(entry.best_val)
+    if name == "lr":
+        return "" if found.lr is None else rate(found.lr)
+    if name == "size":
+        return size(entry.size) if entry.is_read else ""
+    return {"model": row.model, "note": row.note}.get(name, "")
+
+
+def _steps(step: int, total: int | None, cells: int) -> str:
+    if not step:
+        return ""
+    both = f"{steps(step)}/{steps(total)}" if total else ""
+    return both if both and len(both) <= cells else steps(step)
+
+
+@lru_cache(4096)
+def _bars(losses: tuple[float, ...], cells: int, glyphs: str) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+    """The little curve, (1, cells) of code points and roles; `glyphs`: eight bars, what is not finite, nothing."""
+    points = np.array([ord(glyph) for glyph in glyphs], np.uint32)
+    if not losses:
+        return np.full((1, cells), points[NONE]), np.zeros((1, cells), np.uint8)
+    count = max(cells, len(losses))
+    shown = [losses[i * len(losses) // count] for i in range(count)]
+    spec = SparkSpec("", "", None, Series.of(np.arange(count), shown))
+    found = levels(spec, XAxis(0, count - 1), cells)
+    roles = np.where(found == BAD, ROLES_OF_CELLS.index("critical"), ROLES_OF_CELLS.index("spark"))
+    return points[found][None, :], roles.astype(np.uint8)[None, :]
+
+
+def put_spark(canvas: Canvas, x: int, y: int, cells: int, losses: tuple[float, ...], glyphs: GlyphSet) -> None:
+    """A curve of one row: `losses` evenly over the steps."""
+    canvas.block(x, y, *_bars(losses, cells, f"{glyphs.bars}{glyphs.bad} "))
+
+
+# ---------------------------------------------------------------------- the chosen one
+
+
+def detail_lines(row: Row | None, view: RunsView) -> list[Line]:
+    """What is known of a run, each fact on its line."""
+    if row is None:
+        return []
+    entry, found = row.entry, row.entry.status
+    glyph, tone = STATES.get(found.state, ("◌", "dim"))
+    when = f", began {lapse(view.now - entry.started)} ago" if entry.started else ""
+    count = f", step {steps(found.step)}" + (f" of {steps(found.total_steps)}" if found.total_steps else "")
+    state = (Span(f"{glyph} {found.state}", tone if tone != "dim" else "plain"), Span(when), Span(count))
+    losses = [] if found.loss is None else [f"last {number(found.loss)}"]
+    if entry.best_val is not None:
+        losses.append(f"best validation {number(entry.best_val)} at step {steps(entry.best_val_step or 0)}")
+    lr = "" if found.lr is None else f"lr {rate(found.lr)}"
+    model = ", ".join(part for part in (row.model, f"{_many(entry.parameters)} trained" if entry.parameters else "")
+                      if part)
+    kept = f", {entry.checkpoints} checkpoint{'s' * (entry.checkpoints != 1)}" if entry.checkpoints else ""
+    process = f"process {entry.pid}" if entry.pid else ""
+    facts: list[tuple[str, Line]] = [
+        ("state", state), ("verdict", (Span(f"{BADGES.get(row.tone, '')} {row.verdict}".strip(), row.tone),)),
+        ("why", (Span(row.why),)), ("loss", (Span(", ".join(losses)),)), ("note", (Span(row.note),)),
+        ("model", (Span(model),)), ("optimizer", (Span(", ".join(p for p in (row.optimizer, lr) if p)),)),
+        ("command", (Span(row.command),)),
+        ("where", (Span(", ".join(p for p in (row.device, row.host, process) if p)),)),
+        ("disk", (Span(f"{size(entry.size)}{kept}"), dim(f"  {fit(entry.key, 60)}"))),
+    ]
+    return [(dim(f"{name:<{KEYS}} "), *line) for name, line in facts if any(span.text.strip() for span in line)]
+
+
+def _many(count: int) -> str:
+    for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= limit:
+            return f"{count / limit:.3g}{unit}"
+    return str(count)
+
+
+def _problem(look: Look) -> list[Line]:
+    return [(Span(f"▲ {look.problem}", "warning"),), (dim(f"in force is: {_in_force(look)}"),)] if look.problem else []
+
+
+def _in_force(look: Look) -> str:
+    return "the last filter that could be understood" if look.query.terms else "no filter"
+
+
+def draw_details(row: Row | None, view: RunsView, look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
+    """The chosen run in its box; in its place what is wrong with the filter, while it is typed."""
+    canvas = Canvas(width, height)
+    say = ascii_of if glyphs.name == "ascii" else str
+    title = "filter" if look.problem else row.name if row is not None else "no run is chosen"
+    draw_heading(canvas, say(title), "", None, glyphs, framed=True, focused=False)
+    lines = _problem(look) or detail_lines(row, view)
+    put_lines(canvas, lines, 2, 1, width - 4, height - 2, glyphs)
+    return canvas.picture()
+
+
+def curve_spec(row: Row | None, glyphs: GlyphSet) -> tuple[ChartSpec, XAxis]:
+    """The chosen run's loss, from the few values that the list has of it."""
+    say = ascii_of if glyphs.name == "ascii" else str
+    losses = row.entry.losses if row is not None else ()
+    step = max(1, row.entry.status.step) if row is not None else 1
+    at = np.linspace(0, step, len(losses)) if len(losses) > 1 else np.full(len(losses), step)
+    last = "" if row is None or row.entry.status.loss is None else number(row.entry.status.loss)
+    spec = ChartSpec(say(f"loss of {row.name}") if row is not None else "loss", last, None, (Series.of(at, losses),))
+    return spec, XAxis(0, 1).grown(step)
+
+
+def brief_lines(row: Row | None, look: Look, width: int) -> list[Line]:
+    """The chosen run in two lines, where there is room for no more."""
+    if look.problem:
+        return [(Span(" "), *line) for line in _problem(look)]
+    if row is None:
+        return []
+    entry = row.entry
+    found = entry.status
+    parts = [row.model, row.optimizer, "" if found.lr is None else f"lr {rate(found.lr)}", row.device,
+             size(entry.size)]
+    verdict = row.verdict if row.tone in ("warning", "critical") else ""
+    words = " · ".join(part for part in (row.note, verdict, row.why) if part) or row.command
+    return [(strong(f" {fit(row.name, width // 2)}  "), dim(" · ".join(part for part in parts if part))),
+            (Span(f" {words}", "plain" if row.note else "dim"),)]
+
+
+def draw_brief(row: Row | None, look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
+    """The same as a picture."""
+    canvas = Canvas(width, height)
+    put_lines(canvas, brief_lines(row, look, width), 0, 0, width, height, glyphs)
+    return canvas.picture()

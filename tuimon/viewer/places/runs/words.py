@@ -1,0 +1,40 @@
+"""What is said before a run is deleted. Pure."""
+
+from __future__ import annotations
+
+from tuimon.viewer.charts.format import size
+from tuimon.viewer.charts.format import step as steps
+from tuimon.viewer.lines import say
+from tuimon.viewer.places.runs.model import Row, RunsView
+from tuimon.viewer.questions import Question
+from tuimon.viewer.text import clean
+
+
+def refusal(row: Row, view: RunsView) -> str:
+    """Why it is not even asked; "" where it is. The producer looks again before it deletes."""
+    if view.read_only:
+        return "this is a read-only view"
+    if not row.entry.is_read:
+        return "it has not been read yet"
+    if row.is_live:
+        return f"it is alive ({row.entry.status.state}): end it first"
+    return ""
+
+
+def ask_delete(row: Row, view: RunsView) -> Question:
+    """What goes, how much it is, and that it stays gone."""
+    entry = row.entry
+    kept = entry.checkpoints
+    parts = [f"its log of {steps(entry.status.step)} steps" if entry.status.step else "its log", "events, console"]
+    lines = [
+        say(f"{row.name}, {size(entry.size)}"),
+        say(f"Gone for good: {', '.join(parts)}" + (", and your note." if row.note else ".")),
+    ]
+    if kept:
+        lines.append(say(f"Also {kept} checkpoint{'s' * (kept != 1)}: nothing can be resumed from there any more.",
+                         "warning"))
+    if row.key == view.here:
+        lines.append(say("It is the run that this panel shows; what was read stays on the screen.", "warning"))
+    lines += [say(""), say(f"The directory is {clean(entry.key, 70)}.", "dim"),
+              say("Links in it are removed, not followed.", "dim")]
+    return Question("Delete this run?", tuple(lines), "keep it", "delete")
