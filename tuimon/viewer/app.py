@@ -150,7 +150,7 @@ class Tuimon(Looking, Dressed):
             self._front.show_frame(frame)
 
     def _handle_exception(self, error: Exception) -> None:
-        """Textual's, private: a screen that was being built when the person left is no fault to print on the way out."""
+        """Textual's own: a screen that was being built when the person left is no fault to print on the way out."""
         if not self._exit:
             super()._handle_exception(error)
 

@@ -1,4 +1,7 @@
-"""Holds the screen back while the terminal is behind, so that what it shows next is the newest. Touches the app's timers."""
+"""Holds the screen back while the terminal is behind, so that what it shows next is the newest.
+
+Touches the app's timers.
+"""
 
 from __future__ import annotations
 

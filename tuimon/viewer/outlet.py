@@ -1,4 +1,4 @@
-"""The way out to the terminal: never waits for one that is gone, nor for long, once told to end, for one that stands still.
+"""The way out to the terminal: waits for none that is gone, nor for long, once told to end, for one that stands still.
 
 Touches the terminal. Has what Textual's writing thread wants of a file.
 """
@@ -42,7 +42,7 @@ class Outlet:
     def write(self, text: str) -> None:
         """Write all of it; what a terminal that is gone, or late, does not take is dropped."""
         data = memoryview(text.encode(self._encoding, "replace"))
-        while len(data) and not self.is_gone:
+        while data and not self.is_gone:
             late = self._until is not None and self._clock() > self._until
             try:
                 if select.select([], [self._fd], [], 0.0 if late else LOOK)[1]:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Final
 
 QUESTION: Final = "\x1b7\x1b[H\x1b[6n\x1b8"
-"""Where is the cursor? Asked from the top left corner, so that no answer looks like a key (shift+F3 is row 1, column 2),
-and the cursor is put back."""
+"""Where is the cursor? Asked from the top left corner, so that no answer looks like a key (shift+F3 looks like row 1,
+column 2), and the cursor is put back."""
 WINDOW: Final = 2
 """Frames under way after which nothing is drawn; new data waits for one already, so that a key finds the other free."""
 FIRST: Final = 2.0

@@ -149,36 +149,24 @@ def _sieving(plain: type[XTermParser], background: Background,
     return SievingParser
 
 
-def steady_driver(plain: type[Driver] | None, pace: Pace) -> type[Driver] | None:
-    """A driver for terminals that are slow, stand still, are left for a while or are gone; None as `plain` is None."""
-    if plain is None:
-        return None
+def paced_driver(plain: type[Driver], pace: Pace) -> type[Driver]:
+    """A driver that has the terminal say when it has shown what was drawn."""
     from textual import events
 
-    class SteadyDriver(plain):  # type: ignore[valid-type, misc]  # a class given by the caller
-        """Asks for answers, never waits for the terminal, and is told apart from one that was only stopped."""
+    class PacedDriver(plain):  # type: ignore[valid-type, misc]  # a class given by the caller
+        """Asks after what was drawn, and tells answers from keys."""
 
         _writer_thread: Any = None
-        _outlet: Outlet | None = None
-        _leaving = False
         _unasked = False
-        _is_away = True
+        _leaving = False
 
         def start_application_mode(self) -> None:
-            """Take the terminal."""
+            """Take the terminal, and ask before anything large is on the way."""
             pace.restart()
-            if self._outlet is None and hasattr(self, "_file"):
-                with contextlib.suppress(OSError, AttributeError, ValueError):
-                    self._outlet = Outlet(self._file.fileno(), self._file.encoding or "utf-8")
-                    self._file: Any = self._outlet
             super().start_application_mode()
-            queue = getattr(self._writer_thread, "_queue", None)
-            if queue is None:
-                return   # a background job that may not write: it stops itself
-            queue.maxsize = 0   # a full one would block the loop, and with it keys and signals; the gate keeps it short
-            self._is_away = self._leaving = False
-            self._unasked = True
-            self.ask()   # before anything large is on the way
+            if self._writer_thread is not None:   # None: a background job that may not write stops itself
+                self._leaving, self._unasked = False, True
+                self.ask()
 
         def write(self, data: str) -> None:
             """Hand on."""
@@ -205,9 +193,41 @@ def steady_driver(plain: type[Driver] | None, pace: Pace) -> type[Driver] | None
             """Wait for the last answers, a little."""
             if not self._leaving:
                 self._leaving = True
-                if self._outlet is not None and not self._outlet.is_gone:
-                    pace.settle(SETTLE)
-                    self._outlet.hurry(HURRY)
+                pace.settle(SETTLE)
+            super().disable_input()
+
+    return PacedDriver
+
+
+def steady_driver(plain: type[Driver] | None, pace: Pace) -> type[Driver] | None:
+    """A driver for terminals that are slow, stand still, are left for a while or are gone; None as `plain` is None."""
+    if plain is None:
+        return None
+
+    class SteadyDriver(paced_driver(plain, pace)):  # type: ignore[misc]  # a class given by the caller
+        """Never waits for the terminal, and takes it again after it was left, or lost."""
+
+        _outlet: Outlet | None = None
+        _is_away = True
+
+        def start_application_mode(self) -> None:
+            """Take the terminal."""
+            if self._outlet is None and hasattr(self, "_file"):
+                with contextlib.suppress(OSError, AttributeError, ValueError):
+                    self._outlet = Outlet(self._file.fileno(), self._file.encoding or "utf-8")
+                    self._file: Any = self._outlet
+            super().start_application_mode()
+            queue = getattr(self._writer_thread, "_queue", None)
+            if queue is not None:
+                queue.maxsize = 0  # full, it would block the loop and with it keys and signals; the gate keeps it short
+                self._is_away = False
+
+        def disable_input(self) -> None:
+            """Leave, whatever the terminal takes."""
+            if self._outlet is not None and not self._leaving:
+                if self._outlet.is_gone:
+                    pace.restart()
+                self._outlet.hurry(SETTLE + HURRY)
             super().disable_input()
 
         def suspend_application_mode(self) -> None:
