@@ -16,10 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Show it."""
-    from tuimon.viewer.run import check_terminal, watch
-
-    check_terminal()
     from tuimon.cli.looking import settings_from
     from tuimon.record.runs import find_run
+    from tuimon.viewer.run import watch
 
-    return watch(find_run(args.run), rules=args.rules, settled=settings_from(args))
+    return watch(find_run(args.run), rules=args.rules, settled=settings_from(args), pace=args.pace,
+                 plain=args.plain)
