@@ -32,7 +32,7 @@ from tuimon.viewer.dossier import (
 )
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.glyphs import ASCII, BRAILLE
-from tuimon.viewer.incidents import LEAD_ROWS, Proofs, curve, span
+from tuimon.viewer.incidents import LEAD_ROWS, Proofs, curve, leading_step, span
 from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.reading import Reading
@@ -128,14 +128,15 @@ def test_what_probes_measured_is_drawn_of_the_incidents_layer_and_else_what_was_
 
 def test_what_is_logged_rarely_still_shows_where_it_came_from():
     at = np.arange(100, 5001, 100)
-    first, last = span(incident(onset=4000), 4100, at)
+    first, last = span(incident(onset=4000), 4100, leading_step(incident(onset=4000), at))
     assert np.count_nonzero((at >= first) & (at < 4000)) == LEAD_ROWS
     assert last >= 4100
 
 
 def test_the_axis_of_an_open_incident_stays_put_between_steps_of_its_ladder():
     at = np.arange(5000)
-    assert len({span(incident(onset=200), now, at) for now in range(201, 1200)}) < 25
+    lead = leading_step(incident(onset=200), at)
+    assert len({span(incident(onset=200), now, lead) for now in range(201, 1200)}) < 25
 
 
 @pytest.mark.parametrize(("evidence", "limit"), [

@@ -47,10 +47,20 @@ class Verdict(NamedTuple):
 def verdict(sources: Sources, state: State) -> Verdict:
     """What to say about a run in this state."""
     told = _untrained(sources) if sources.story.ended and not sources.step else _STATES[state](sources)
+    if sources.judging:
+        told = _lagging(told, sources)
     asked = _asked(sources)
     if asked is None or state not in LIVE:
         return told
     return Verdict((*told.wide[:2], asked), (*told.narrow[:2], asked), told.tone)
+
+
+def _lagging(told: Verdict, sources: Sources) -> Verdict:
+    """The same, saying how far the judge has come."""
+    if any(sources.judging in span.text for span in told.wide[0]):
+        return told
+    far = dim(GAP + sources.judging)
+    return Verdict(((*told.wide[0], far), *told.wide[1:]), ((told.narrow[0][0], far), *told.narrow[1:]), told.tone)
 
 
 def _title(glyph: str, words: str, tone: Tone, *facts: str) -> Line:
@@ -133,7 +143,7 @@ def _running(sources: Sources) -> Verdict:
         return _rescuing(sources, rescue)
     if incident is not None:
         return _incident(sources, incident)
-    if rescue is not None and rescue.done_step is not None:
+    if rescue is not None and rescue.done_step is not None and not sources.judging:
         return _again(sources, rescue)
     return _healthy(sources)
 
@@ -155,8 +165,11 @@ def _healthy(sources: Sources) -> Verdict:
         "no snapshot has earned its health yet.")
     third = _overrides(sources) or (say(sources.statement) if sources.statement else say(
         f"{fits}{last}" if fits else last[:1].upper() + last[1:], "plain"))
+    tone: Tone = "ok"
+    if sources.judging:   # what nobody has looked at is not called healthy
+        first, tone = _title("◌", "Not judged to its end yet", "info", sources.judging), "info"
     wide = (first, say(f"{_loss(sources)}. {_gradient(sources)}"), third)
-    return Verdict(wide, (first, say(f"{_loss(sources)}."), third), "ok")
+    return Verdict(wide, (first, say(f"{_loss(sources)}."), third), tone)
 
 
 def _incident(sources: Sources, incident: Incident) -> Verdict:

@@ -263,6 +263,8 @@ class Sources:
     last: int = 1
     heat: HeatView = HeatView()
     incidents: tuple[IncidentView, ...] = ()
+    judging: str = ""
+    """How far the judge has come, while it lags behind what is drawn; else ""."""
     rules: Rules = "tuimon"
     revision: int = 0
     problem: str = ""
