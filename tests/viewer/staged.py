@@ -28,10 +28,13 @@ from tuimon.viewer.machine.sampler import Look
 from tuimon.viewer.messages import Prefers
 from tuimon.viewer.places.guide.miniatures import SECONDS
 from tuimon.viewer.places.guide.screen import GuideScreen
+from tuimon.viewer.palettes import PALETTES
 from tuimon.viewer.places.system.detail import SystemDetail
 from tuimon.viewer.reading import Reading
+from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Wanted
+from tuimon.viewer.widgets.picture import PictureView
 
 BEGAN = 1_800_000_000.0
 """Wall clock at which every run began."""
@@ -64,6 +67,8 @@ def written() -> Runs:
     root = runs_root()
     root.mkdir(parents=True, exist_ok=True)
     main = synthetic.exploding(root=root, began=NOW - 13.0, seed=4)
+    main.event("incident", rule="exploding-gradients", severity="critical", change="opened", onset_step=209,
+               headline="Exploding gradients", category="gradients")
     lines = (f"step {step:>4}  loss {2.0 + 8.8 * 0.97 ** step:.4f}  lr 3.0e-4  {40_000 + step % 7:,} tokens/s\n"
              for step in range(10, 261, 10))
     main.dir.console.write_text(CONSOLE + "".join(lines), encoding="utf-8")
@@ -162,7 +167,7 @@ class Cells:
     @property
     def digest(self) -> str:
         """Of every cell and its look."""
-        return hashlib.sha256(repr(self.rows).encode()).hexdigest()[:16]
+        return _digest(self.rows)
 
 
 def _shade(colour: Color | None) -> str:
@@ -195,6 +200,19 @@ def cells(app: Tuimon) -> Cells:
     return Cells(tuple(rows))
 
 
+def worn(app: Tuimon, theme: str) -> str:
+    """Digest of every picture on the screen in another theme: text, place, resolved colours. Nothing is drawn anew."""
+    ink = Ink(PALETTES[theme], "truecolor")
+    found = [
+        (view.region, [(run.text, _look(Segment(run.text, ink.style(run.role, run.ground)))) for row in view.picture.rows for run in row])
+        for screen in app.screen_stack for view in screen.query(PictureView) if view.region.area]
+    return _digest(found)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
+
+
 class Stage:
     """The panel, and what a person does with it."""
 
@@ -221,8 +239,10 @@ class Stage:
             await self.settle()
 
     async def dress(self, theme: str) -> Cells:
-        if theme != self.app.settled.settings.theme:
-            await self.say(Prefers("theme", theme))
+        """In that theme; dark is what is worn by itself."""
+        chosen = None if theme == "dark" else theme
+        if (chosen or "auto") != self.app.settled.settings.theme:
+            self.app.post_message(Prefers("theme", chosen))
         return await self.settle()
 
 
@@ -235,8 +255,7 @@ async def stage(run: RunDir, size: tuple[int, int], monkeypatch) -> AsyncIterato
         return path.name, lambda ready: Still(RunDir(path), ready)
 
     app = Tuimon(run.name, lambda ready: Still(run, ready), glyphs=BRAILLE, opener=opened)
-    app.around = replace(app.around, depth="truecolor", remote=False, dark=True)
+    app.dress(app.settled, replace(app.around, depth="truecolor", remote=False, dark=True), None)
     async with app.run_test(size=size) as pilot:
-        found = Stage(app, pilot)
-        await found.dress("dark")
-        yield found
+        app._wear()
+        yield Stage(app, pilot)

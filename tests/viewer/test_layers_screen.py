@@ -55,7 +55,7 @@ async def test_p_lists_all_parameters_a_filter_narrows_them_while_it_is_typed_an
         text = await p.until("10 tensors, 40,960 elements")
         assert text.isascii(), [c for c in text if not c.isascii()]
         await p.pilot.press("slash", *"q2 x", "backspace", "backspace", "backspace", "backspace", *"mlp 3")
-        text = await p.until("1 tensors")
+        text = await p.until("1 tensor, ")
         assert "blocks.3.mlp.weight" in text
         await p.pilot.press("enter", "w")
         await p.until("worst first")

@@ -16,7 +16,7 @@ from tuimon.record.chunk import Ints
 from tuimon.viewer.charts.axes import XAxis, columns_of
 from tuimon.viewer.places.layers.model import LayersView
 
-TALL: Final = 3
+TALL: Final = 8
 """Lines that a row takes at most, where there are few layers."""
 
 
