@@ -26,9 +26,9 @@ from tuimon.viewer.machine.model import Gpu, Gpus, Host, Limits, Process, Sample
 from tuimon.viewer.machine.ring import Traces
 from tuimon.viewer.machine.sampler import Look
 from tuimon.viewer.messages import Prefers
+from tuimon.viewer.palettes import PALETTES
 from tuimon.viewer.places.guide.miniatures import SECONDS
 from tuimon.viewer.places.guide.screen import GuideScreen
-from tuimon.viewer.palettes import PALETTES
 from tuimon.viewer.places.system.detail import SystemDetail
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.theme import Ink
@@ -204,7 +204,7 @@ def worn(app: Tuimon, theme: str) -> str:
     """Digest of every picture on the screen in another theme: text, place, resolved colours. Nothing is drawn anew."""
     ink = Ink(PALETTES[theme], "truecolor")
     found = [
-        (view.region, [(run.text, _look(Segment(run.text, ink.style(run.role, run.ground)))) for row in view.picture.rows for run in row])
+        (tuple(view.region), [(run.text, _look(Segment(run.text, ink.style(run.role, run.ground)))) for row in view.picture.rows for run in row])
         for screen in app.screen_stack for view in screen.query(PictureView) if view.region.area]
     return _digest(found)
 

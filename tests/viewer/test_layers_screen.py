@@ -73,5 +73,5 @@ async def test_the_map_is_that_of_the_moment_and_of_the_steps_that_the_panel_sho
         assert "█" not in text.split("usual", 1)[0]
         await p.pilot.press("escape", "z", "z")
         text = await p.until(lambda t: "worst head" in t and " 240 " in t and " 50 " not in t)
-        await p.pilot.click("#map", offset=(60, 5))
+        await p.pilot.click("#map", offset=(60, 8))
         assert "·" in (await p.until("▸blocks.0")).split("blocks.0 · step ")[1]

@@ -249,7 +249,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
            weight=2, places=("gallery",)),
     Action("machine_order", ("t",), "t", "processes in their tree's order, by processor, by memory",
            lambda _: "order", weight=1, places=("system",)),
-    Action("machine_rows", ("up", "down", "k", "j", "pageup", "pagedown"), "↑↓", "read on among the processes, read back",
+    Action("machine_rows", ("up", "down", "k", "j", "pageup", "pagedown"), "↑↓", "read on among processes, read back",
            lambda _: "processes", places=("system",)),
     Action("back", ("escape",), "esc", "one layer out: crosshair, the present, every step, the overview", _back_word,
            weight=1),
