@@ -19,23 +19,24 @@ import numpy as np
 from tuimon.control.commands import Command, Who
 from tuimon.control.spool import submit
 from tuimon.control.states import LIVE, Verb
-from tuimon.diagnosis.model import Diagnosis
+from tuimon.diagnosis.model import Category, Diagnosis
 from tuimon.errors import CommandError, LogError
 from tuimon.record.cache import Cache, cache_root
-from tuimon.record.events import Event, EventReader
+from tuimon.record.events import EventReader
 from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.viewer.charts.axes import XAxis, is_wide
 from tuimon.viewer.details import Details
+from tuimon.viewer.diary import Diary
 from tuimon.viewer.following import Followed
 from tuimon.viewer.frame import build_frame
-from tuimon.viewer.incidents import Proofs
 from tuimon.viewer.judging import Judge
 from tuimon.viewer.layers import LayerStrip
+from tuimon.viewer.places.incidents.proofs import Proofs
 from tuimon.viewer.standing import Standing
-from tuimon.viewer.story import Request, Story, tell
+from tuimon.viewer.story import Request, Story
 from tuimon.viewer.text import clean
 from tuimon.viewer.views import Frame, Present, Rules, Sources
 from tuimon.viewer.wanted import NOW, Wanted
@@ -76,7 +77,7 @@ class Reading:
         self._standing = Standing(run)
         self._events = EventReader(run.events)
         self._story = Story()
-        self._told: list[Event] = []
+        self._diary = Diary()
         self._log: Followed | None = None
         self._history = History()
         self._layers = LayerStrip(None)
@@ -107,8 +108,8 @@ class Reading:
         self._read_who()
         changed = self._read_log(now, mono)
         for event in self._events.poll():
-            self._story = tell(self._story, event)
-            self._told.append(event)
+            self._diary.take(event)
+            self._story = self._diary.now
             changed = True
         if changed:
             self._revision += 1
@@ -293,16 +294,14 @@ class Reading:
 
     def _past(self, present: Sources, at: int) -> Sources:
         """The same run as it was at a step: what was not yet measured, found or done by then is left out."""
-        story = Story()
-        for event in self._told:
-            if event.step <= at:
-                story = tell(story, event)
-        diagnosis = self._diagnosis.as_of(at)
         values = {n: value for n in present.values if (value := self._history.value_at(n, at)) is not None}
+        unmeasured: tuple[Category, ...] = () if "val_loss" in values else ("generalisation",)
+        diagnosis = self._diagnosis.as_of(at, unmeasured)
         return replace(
-            present, story=story, diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0, values=values,
-            trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="", alive=present.alive,
-            present=Present(present.story, present.values))
+            present, story=self._diary.as_of(at), diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0,
+            values=values, trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="",
+            alive=True, judging=present.judging if at > self._diagnosis.steps else "",
+            present=Present(present.story, present.values, present.alive))
 
     @property
     def is_live(self) -> bool:

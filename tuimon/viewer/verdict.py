@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from tuimon.control.states import LIVE, State
 from tuimon.diagnosis.model import Incident, Usual
+from tuimon.viewer.bygone import past_lines
 from tuimon.viewer.charts.format import number, span
 from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.lines import (
@@ -49,6 +50,9 @@ def verdict(sources: Sources, state: State) -> Verdict:
     told = _untrained(sources) if sources.story.ended and not sources.step else _STATES[state](sources)
     if sources.judging:
         told = _lagging(told, sources)
+    if sources.present is not None:
+        return Verdict(past_lines(told.wide, sources, narrow=False), past_lines(told.narrow, sources, narrow=True),
+                       told.tone)
     asked = _asked(sources)
     if asked is None or state not in LIVE:
         return told
@@ -128,6 +132,11 @@ def _range(usual: Usual | None) -> str:
     return "" if usual is None else f" (usual {span(usual.low, usual.high)})"
 
 
+def _ratio(sources: Sources) -> str:
+    ratio = sources.values.get("update_ratio")
+    return "" if ratio is None else f" Update ratio {number(ratio)}."
+
+
 def _waiting(sources: Sources) -> Verdict:
     facts = sources.statement
     third = say("Training runs in a process of its own: leaving this screen never harms it.", "dim")
@@ -181,6 +190,12 @@ def _incident(sources: Sources, incident: Incident) -> Verdict:
     short = _title(glyph, incident.headline, tone, f"since {steps(incident.onset_step)}",
                    f"worst {incident.layer}" if incident.layer else "", incident.confidence)
     second = say(incident.why)
+    if sources.present is not None:   # what is known of it now would be said of then
+        found = _title(glyph, incident.headline, tone, since, f"found at step {steps(incident.detected_step)}")
+        gradient = _gradient(sources)
+        loss = f"Loss {measured(sources.values.get('loss'))}"
+        return Verdict((found, say(f"{_loss(sources)}. {gradient}{_ratio(sources)}")),
+                       (found, say(f"{loss}. {gradient}")), tone)
     target = sources.story.rescue_target
     back = "roll back to the initial weights" if target is None else f"roll back to step {steps(target)} (healthy)"
     if incident.severity == "info":
@@ -272,12 +287,10 @@ def _again(sources: Sources, rescue: Rescue) -> Verdict:
     since = max([s for s in resolved if s >= rescue.held_step], default=done)
     first = _title("●", "Healthy again", "ok",
                    f"since step {steps(since)}", f"the rescue at {steps(rescue.held_step)} worked")
-    ratio = sources.values.get("update_ratio")
     clean = max(0, sources.step - since)
-    more = f" Update ratio {number(ratio)}." if ratio is not None else ""
     count = f"{steps(clean)} clean step{'' if clean == 1 else 's'}"
     third = _overrides(sources) or say("No override is in force.", "dim")
-    return Verdict((first, say(f"{_loss(sources)}. {_gradient(sources)}{more} {count}."), third),
+    return Verdict((first, say(f"{_loss(sources)}. {_gradient(sources)}{_ratio(sources)} {count}."), third),
                    (first, say(f"{_loss(sources)}; {count}."), third), "ok")
 
 
