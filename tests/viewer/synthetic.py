@@ -1,4 +1,7 @@
-"""Run directories written with the real writers: what a training process would leave behind, at any moment of its life."""
+"""Run directories written with the real writers: what a training process would leave behind, at any moment of its life.
+
+With `began` a run is the same byte for byte wherever and whenever it is written: of another machine, by its own clock.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from tuimon.record.events import EventWriter
 from tuimon.record.liveness import ProcessIdentity, boot_id, identity
 from tuimon.record.log import Row, TensorRow
 from tuimon.record.probes import ProbeEntry, ProbeRow
-from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run
+from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run, prepare_run, runs_root
 from tuimon.record.segments import LogWriter
 from tuimon.record.tensors import TensorEntry
 
@@ -29,6 +32,10 @@ PROBES = tuple(
     ProbeEntry(f"blocks.{i}.attn", quantity) for quantity in ("attention_logit", "attention_entropy") for i in range(4))
 
 
+FAR = ProcessIdentity(4242, 1.0, "another boot", "node7")
+"""A process of another machine."""
+
+
 def nobody() -> ProcessIdentity:
     """A process of this machine that is gone."""
     return ProcessIdentity(2**22 - 3, 1.0, boot_id(), os.uname().nodename)
@@ -39,23 +46,30 @@ class Run:
 
     def __init__(self, root: Path | None = None, *, name: str = "exploding", total: int = 600, alive: bool = True,
                  statement: str = STATEMENT, info: bool = True, seed: int = 0, step_time: float = 0.05,
-                 probed: bool = False) -> None:
-        self.dir: RunDir = create_run("synthetic", root)
+                 probed: bool = False, began: float | None = None) -> None:
+        self.began, self.step = began, 0
+        self.dir: RunDir = create_run("synthetic", root) if began is None else RunDir((root or runs_root()) / name)
+        prepare_run(self.dir)
         prepare(self.dir.commands)
-        self.process = identity() if alive else nobody()
+        self.process = FAR if began is not None else identity() if alive else nobody()
         self.total, self.name, self.step_time = total, name, step_time
-        self.dir.write_launch(Launch(name, "exploding", statement, total, seed, time.time(), self.process))
+        self.dir.write_launch(Launch(name, "exploding", statement, total, seed, self.now, self.process))
         self.random = np.random.default_rng(seed)
         self.probes, self.collapses_at = PROBES if probed else (), math.inf
-        self.step, self.loss, self.explodes_at, self.scale = 0, 10.8, math.inf, 1.0
+        self.loss, self.explodes_at, self.scale = 10.8, math.inf, 1.0
         self.recovers_from: tuple[int, float] | None = None
         self.log: LogWriter | None = None
         if info:
             self.attach()
 
+    @property
+    def now(self) -> float:
+        """By the clock of whoever trains."""
+        return time.time() if self.began is None else self.began + self.step * self.step_time
+
     def attach(self) -> None:
         self.dir.write_info(RunInfo(
-            self.name, self.process, started=time.time(), device="cpu", model="GPT 4L 64d 0.2M", optimizer="AdamW",
+            self.name, self.process, started=self.now, device="cpu", model="GPT 4L 64d 0.2M", optimizer="AdamW",
             eps=1e-8, total_steps=self.total, vocab_size=50_304, clips=False, tensors=TENSORS, probes=self.probes))
         self.log = LogWriter(self.dir.metrics, attempt=1, from_step=0, tensors=len(TENSORS), probes=len(self.probes))
         self.events = EventWriter(self.dir.events, 1)
@@ -64,7 +78,7 @@ class Run:
         self.event("state", state="running", why="")
 
     def event(self, kind: str, **fields: object) -> None:
-        self.events.append(kind, self.step, time.time(), fields)
+        self.events.append(kind, self.step, self.now, fields)
 
     def row(self) -> tuple[Row, TensorRow]:
         """One more step of something that looks like training."""
@@ -86,7 +100,7 @@ class Run:
         norms = (grad / math.sqrt(len(TENSORS)) * np.exp(0.1 * self.random.normal(size=len(TENSORS)))
                  * growth ** depth).astype(np.float32)
         tensors = TensorRow(step, norms, np.ones(len(TENSORS), np.bool_), np.full(len(TENSORS), 1e-3, np.float32))
-        return Row(step, time.time(), values), tensors
+        return Row(step, self.now, values), tensors
 
     def sample(self) -> ProbeRow:
         """What the probes measure at this step; after `collapses_at` the third block's attention becomes a choice."""
@@ -106,7 +120,7 @@ class Run:
                 self.event("snapshot-healthy", snapshot_step=self.step - 20)
         if items and self.log is not None:
             self.log.append(items)
-            self.log.beat(time.time(), time.monotonic(), "running")
+            self.log.beat(self.now, time.monotonic() if self.began is None else self.now, "running")
         return self
 
     def note(self, text: str) -> Run:
@@ -124,7 +138,7 @@ class Run:
         """One step with exactly these values."""
         assert self.log is not None
         self.step += 1
-        self.log.append([Row(self.step, time.time(), values)])
+        self.log.append([Row(self.step, self.now, values)])
         return self
 
     def hold(self, why: str = "emergency stop") -> Run:

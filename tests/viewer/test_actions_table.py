@@ -9,10 +9,11 @@ import pytest
 
 from tuimon.control.commands import Command, check
 from tuimon.control.states import STATES, Refuse, outcome
-from tuimon.viewer.actions import ACTIONS, actions_at, actions_markdown, find
+from tuimon.viewer.actions import ACTIONS, STEERING, actions_at, actions_markdown, find
 from tuimon.viewer.arrange import footer_keys
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.lines import text_of
+from tuimon.viewer.places import PLACES
 from tuimon.viewer.story import Overrides
 from tuimon.viewer.views import Facts, Frame
 
@@ -72,7 +73,7 @@ def test_a_rescue_under_way_is_not_asked_for_again():
     assert find("rescue").refusal(frame(rescuing=True)) == "a rescue is under way"
 
 
-@pytest.mark.parametrize("place", ["overview", "incidents", "system", "runs", "compare"])
+@pytest.mark.parametrize("place", PLACES)
 def test_no_key_is_bound_twice_on_a_screen_and_names_are_unique(place):
     keys = [key for action in actions_at(place) for key in action.keys]
     assert len(keys) == len(set(keys))
@@ -94,9 +95,21 @@ def test_a_run_that_stands_offers_its_end_even_on_a_narrow_screen():
 
 def test_the_markdown_table_has_every_key():
     table = actions_markdown()
-    assert table.startswith("| key | does |\n|---|---|\n")
     for action in ACTIONS:
         assert f"| `{action.shown}` | {action.help} |" in table
+    assert "Layers:\n\n| key | does |\n|---|---|\n| `↑↓` |" in table
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_footer_says_the_way_back_and_parts_what_acts_on_the_run_from_what_does_not(place):
+    for width in (80, 120, 200):
+        line = text_of(footer_keys(frame("running"), width, 1, place=place)[0])
+        assert len(line) < width
+        assert line.endswith("? help  q quit")
+        assert place == "overview" or "esc back" in line
+        before, bar, after = line.partition("│")
+        assert bool(bar) == (place in STEERING)
+        assert not bar or ("x hold" in before and "incidents" not in before and "? help" in after)
 
 
 @pytest.mark.parametrize("name", ["hold", "checkpoint", "end"])

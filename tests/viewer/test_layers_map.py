@@ -181,9 +181,11 @@ def test_marks_of_the_run_stand_behind_what_is_unusual():
 
 
 def test_few_layers_take_several_lines_each():
-    found = picture(view(calm(30, 3)), height=14)
-    assert sum("....." in line for line in found) == 9
-    assert [line.split()[0] for line in found[1:10] if "blocks" in line] == ["blocks.0", "blocks.1", "blocks.2"]
+    found = picture(view(calm(30, 3)), height=15)
+    assert sum("....." in line for line in found) == 12
+    assert [line.split()[0] for line in found[1:13] if "blocks" in line] == ["blocks.0", "blocks.1", "blocks.2"]
+    assert found[13].split()[0] == "0", "the axis stands where the layers end"
+    assert not found[14].strip()
 
 
 @pytest.mark.parametrize("size", [(40, 8), (80, 20), (120, 36), (200, 56), (7, 3)])

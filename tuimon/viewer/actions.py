@@ -6,7 +6,7 @@ this run. It is refused here only where the run would refuse it too, with the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -167,96 +167,96 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("play", ("p",), "p", "replay: let time run from here, or stand", _play_word, places=("overview", "loss")),
     Action("speed", ("less_than_sign", "greater_than_sign"), "< >", "replay slower or faster, 1x to 1000x",
            lambda _: "speed", places=("overview", "loss")),
-    Action("choose", ("up", "down", "k", "j"), "↑↓", "in a list: the one above, the one below (or k, j)",
+    Action("choose", ("up", "down", "k", "j"), "↑↓", "the one above, the one below (or k, j)",
            lambda _: "choose", weight=2, places=("incidents", "settings")),
-    Action("prefer", ("left", "right", "enter"), "←→", "in the settings: the value before, the next one (or enter)",
+    Action("prefer", ("left", "right", "enter"), "←→", "the value before, the next one (or enter)",
            lambda _: "change", weight=2, places=("settings",)),
-    Action("forget", ("delete", "backspace"), "del", "in the settings: as it is by itself", lambda _: "default",
+    Action("forget", ("delete", "backspace"), "del", "back to what it is by itself", lambda _: "default",
            weight=2, places=("settings",)),
-    Action("read", ("pageup", "pagedown"), "pgdn", "among incidents: read on; pgup reads back", lambda _: "more",
+    Action("read", ("pageup", "pagedown"), "pgdn", "read on; pgup reads back", lambda _: "more",
            weight=1, places=("incidents",)),
-    Action("visit", ("enter",), "enter", "among incidents: the whole panel as it was at that moment",
+    Action("visit", ("enter",), "enter", "the whole panel as it was at that moment",
            lambda _: "go there", weight=2, places=("incidents",)),
     Action("layer", ("up", "down", "k", "j", "pageup", "pagedown"), "↑↓",
-           "in the layers: the one above, the one below (or k, j); in a table: read on", lambda _: "layer", weight=2,
+           "the layer above, the layer below (or k, j); in a table: read on", lambda _: "layer", weight=2,
            places=("layers",)),
     Action("moment", ("left", "right", "shift+left", "shift+right", "home", "end"), "←→",
-           "in the layers: the value at a step; shift: faster", lambda _: "step", weight=2, places=("layers",)),
-    Action("open_layer", ("enter",), "enter", "in the layers: open one: its history and its tensors",
+           "the value at a step; shift: faster", lambda _: "step", weight=2, places=("layers",)),
+    Action("open_layer", ("enter",), "enter", "open a layer: its history and its tensors",
            lambda _: "open", weight=2, places=("layers",)),
-    Action("quantity", ("t", "T"), "t", "in the layers: the next quantity; T the one before", lambda _: "quantity",
+    Action("quantity", ("t", "T"), "t", "the next quantity; T the one before", lambda _: "quantity",
            weight=2, places=("layers",)),
-    Action("worst", ("w",), "w", "in the layers: worst first, or the order of the model", lambda _: "worst", weight=1,
+    Action("worst", ("w",), "w", "worst first, or the order of the model", lambda _: "worst", weight=1,
            places=("layers",)),
-    Action("filter", ("slash",), "/", "in the layers: only those whose names contain these words",
+    Action("filter", ("slash",), "/", "only layers and tensors whose names contain these words",
            lambda _: "filter", weight=1, places=("layers",)),
-    Action("unfold", ("d",), "d", "in the layers: one row each, or all in one picture", lambda _: "unfold", weight=1,
+    Action("unfold", ("d",), "d", "one row a layer, or all in one picture", lambda _: "unfold", weight=1,
            places=("layers",)),
-    Action("parameters", ("p",), "p", "in the layers: the table of all parameters, and back",
+    Action("parameters", ("p",), "p", "the table of all parameters, and back",
            lambda _: "parameters", weight=1, places=("layers",)),
-    Action("target", ("t", "slash"), "t", "in the loss analysis: say when it is at a value", lambda _: "target",
+    Action("target", ("t", "slash"), "t", "say when the loss will be at a value", lambda _: "target",
            weight=2, places=("loss",)),
     Action("read_on", ("up", "down", "k", "j", "pageup", "pagedown"), "↑↓",
-           "in the loss analysis: read on, read back", lambda _: "read", weight=1, places=("loss",)),
-    Action("roll", ("up", "down", "k", "j"), "↑↓", "in the console: a row up, a row down (or k, j)", lambda _: "scroll",
+           "read on, read back", lambda _: "read", weight=1, places=("loss",)),
+    Action("roll", ("up", "down", "k", "j"), "↑↓", "a row up, a row down (or k, j)", lambda _: "scroll",
            weight=1, places=("console",)),
-    Action("page", ("pageup", "pagedown"), "pgup", "in the console: a screen up; pgdn a screen down",
+    Action("page", ("pageup", "pagedown"), "pgup", "a screen up; pgdn a screen down",
            lambda _: "screen", places=("console",)),
-    Action("edge", ("home", "end"), "end", "in the console: the newest line, followed; home the first",
+    Action("edge", ("home", "end"), "end", "the newest line, followed; home the first",
            lambda _: "newest", weight=1, places=("console",)),
-    Action("tail", ("f",), "f", "in the console: follow what is printed, or stand", lambda _: "follow", weight=2,
+    Action("tail", ("f",), "f", "follow what is printed, or stand", lambda _: "follow", weight=2,
            places=("console",)),
-    Action("search", ("slash",), "/", "in the console: search; a regular expression, if it is one", lambda _: "search",
+    Action("search", ("slash",), "/", "search; a regular expression, if it is one", lambda _: "search",
            weight=2, places=("console",)),
-    Action("match", ("n", "N"), "n N", "in the console: the next line that was searched, or the one before",
+    Action("match", ("n", "N"), "n N", "the next line that was found, or the one before",
            lambda _: "next", weight=1, places=("console",)),
-    Action("wrap", ("w",), "w", "in the console: wrap long lines, or cut them", lambda _: "wrap", weight=1,
+    Action("wrap", ("w",), "w", "wrap long lines, or cut them", lambda _: "wrap", weight=1,
            places=("console",)),
-    Action("sideways", ("left", "right"), "←→", "in the console: along lines that are cut", lambda _: "along",
+    Action("sideways", ("left", "right"), "←→", "along lines that are cut", lambda _: "along",
            places=("console",)),
-    Action("numbers", ("number_sign",), "#", "in the console: number the lines", lambda _: "numbers",
+    Action("numbers", ("number_sign",), "#", "number the lines", lambda _: "numbers",
            places=("console",)),
-    Action("chapter", ("up", "down", "k", "j"), "↑↓", "in the guide: the chapter above, the one below (or k, j)",
+    Action("chapter", ("up", "down", "k", "j"), "↑↓", "the chapter above, the one below (or k, j)",
            lambda _: "chapter", weight=2, places=("guide",)),
-    Action("turn", ("pageup", "pagedown"), "pgdn", "in the guide: read on; pgup reads back", lambda _: "more", weight=2,
+    Action("turn", ("pageup", "pagedown"), "pgdn", "read on; pgup reads back", lambda _: "more", weight=2,
            places=("guide",)),
-    Action("again", ("enter",), "enter", "in the guide: draw the curves again", lambda _: "draw again", weight=2,
+    Action("again", ("enter",), "enter", "draw the curves again", lambda _: "draw again", weight=2,
            places=("guide",)),
-    Action("try_it", ("t",), "t", "in the guide: what to type to try it", lambda _: "try it", weight=2,
+    Action("try_it", ("t",), "t", "what to type to try it", lambda _: "try it", weight=2,
            places=("guide",)),
     Action("runs_pick", ("up", "down", "k", "j", "pageup", "pagedown", "home", "end"), "↑↓",
-           "among runs: another one (or k, j, pgup, pgdn, home, end)", lambda _: "choose", places=("runs",)),
-    Action("open_run", ("enter",), "enter", "among runs: this one in the panel", lambda _: "open", weight=2,
+           "another run (or k, j, pgup, pgdn, home, end)", lambda _: "choose", places=("runs",)),
+    Action("open_run", ("enter",), "enter", "open this run in the panel", lambda _: "open", weight=2,
            places=("runs", "compare")),
-    Action("runs_mark", ("space",), "space", "among runs: mark this one, to compare it", lambda _: "mark", weight=2,
+    Action("runs_mark", ("space",), "space", "mark this run, to compare it", lambda _: "mark", weight=2,
            places=("runs",)),
-    Action("runs_compare", ("d",), "d", "among runs: lay the marked ones over each other", lambda _: "compare",
+    Action("runs_compare", ("d",), "d", "lay the marked runs over each other", lambda _: "compare",
            weight=2, places=("runs",)),
-    Action("runs_filter", ("slash",), "/", "among runs: only some, such as lr>1e-3 state:died -seed age<2d",
+    Action("runs_filter", ("slash",), "/", "only some runs, such as lr>1e-3 state:died -seed age<2d",
            lambda _: "filter", weight=2, places=("runs",)),
-    Action("runs_sort", ("t",), "t", "among runs: by age, loss, steps, verdict, size, name", lambda _: "sort", weight=1,
+    Action("runs_sort", ("t",), "t", "sort by age, loss, steps, verdict, size, name", lambda _: "sort", weight=1,
            places=("runs",)),
-    Action("runs_rename", ("e",), "e", "among runs: call this one something else", lambda _: "rename", weight=1,
+    Action("runs_rename", ("e",), "e", "call this run something else", lambda _: "rename", weight=1,
            places=("runs",)),
-    Action("runs_note", ("n",), "n", "among runs: note something about this one", lambda _: "note", weight=1,
+    Action("runs_note", ("n",), "n", "note something about this run", lambda _: "note", weight=1,
            places=("runs",)),
-    Action("runs_delete", ("delete",), "del", "among runs: delete this one, never a live one", lambda _: "delete",
+    Action("runs_delete", ("delete",), "del", "delete this run, never a live one", lambda _: "delete",
            weight=1, places=("runs",)),
-    Action("compare_front", ("up", "down", "k", "j"), "↑↓", "comparing: bring another run to the front (or k, j)",
+    Action("compare_front", ("up", "down", "k", "j"), "↑↓", "bring another run to the front (or k, j)",
            lambda _: "front", weight=2, places=("compare",)),
-    Action("compare_chart", ("1", "2", "3", "4", "5"), "1-5", "comparing: choose a chart; again: large, and back",
+    Action("compare_chart", ("1", "2", "3", "4", "5"), "1-5", "choose a chart; again: large, and back",
            lambda _: "charts", weight=2, places=("compare",)),
-    Action("compare_across", ("t",), "t", "comparing: by steps, by time, by tokens", lambda _: "time", weight=2,
+    Action("compare_across", ("t",), "t", "along steps, time or tokens", lambda _: "time", weight=2,
            places=("compare",)),
-    Action("compare_differences", ("d",), "d", "comparing: all that differs between the runs", lambda _: "differences",
+    Action("compare_differences", ("d",), "d", "all that differs between the runs", lambda _: "differences",
            weight=2, places=("compare",)),
-    Action("pick", ("left", "right", "up", "down", "tab"), "←→↑↓", "in the gallery: choose a run", lambda _: "choose",
+    Action("pick", ("left", "right", "up", "down", "tab"), "←→↑↓", "choose a run", lambda _: "choose",
            weight=2, places=("gallery",)),
-    Action("open", ("enter",), "enter", "in the gallery: the chosen run alone; esc comes back", lambda _: "open",
+    Action("open", ("enter",), "enter", "the chosen run alone; esc comes back", lambda _: "open",
            weight=2, places=("gallery",)),
-    Action("machine_order", ("t",), "t", "in system: processes in their tree's order, by processor, by memory",
+    Action("machine_order", ("t",), "t", "processes in their tree's order, by processor, by memory",
            lambda _: "order", weight=1, places=("system",)),
-    Action("machine_rows", ("up", "down", "k", "j", "pageup", "pagedown"), "↑↓", "in system: along the processes",
+    Action("machine_rows", ("up", "down", "k", "j", "pageup", "pagedown"), "↑↓", "read on among processes, read back",
            lambda _: "processes", places=("system",)),
     Action("back", ("escape",), "esc", "one layer out: crosshair, the present, every step, the overview", _back_word,
            weight=1),
@@ -299,13 +299,27 @@ def _weight(action: Action, frame: Frame) -> int:
     return 2 if action.name == "back" and wanted.cursor is not None and wanted.place in CHARTED else action.weight
 
 
+def _placed(action: Action, weight: int, place: Place) -> int:
+    """What a weight comes to on a screen: outside the overview its own keys go first; brake and way back stay."""
+    if place == "overview":
+        return 2 * weight - (action.group == "place")
+    if action.name == "back":
+        return 6
+    return 2 * weight - {"look": 0, "run": int(action.name != "hold"), "place": 2}[action.group]
+
+
+def _from_left(action: Action) -> int:
+    """The order of a footer: the run, what is done here, where else one can be, how to get away."""
+    return {"run": 0, "place": 2}.get(action.group, 1 if action.places else 3)
+
+
 def footer(frame: Frame, place: Place = "overview") -> tuple[tuple[int, Line], ...]:
     """The footer's entries in this state, each with its weight: what cannot be done now is dim."""
     entries: list[tuple[int, Line]] = []
-    for action in actions_at(place):
+    for action in sorted(actions_at(place), key=_from_left):
         weight = _weight(action, frame)
         if weight:
-            weight = 2 * weight - (action.group == "place")   # what is done here counts more than where else one can be
+            weight = _placed(action, weight, place)
             possible = action.refusal(frame) is None
             word = action.word(frame)
             entries.append((weight, (Span(action.shown, "key"), Span(f" {word}", "dim")) if possible else
@@ -314,9 +328,23 @@ def footer(frame: Frame, place: Place = "overview") -> tuple[tuple[int, Line], .
 
 
 def actions_markdown() -> str:
-    """The keys as a Markdown table, for the README."""
-    rows = [f"| `{action.shown}` | {action.help} |" for action in ACTIONS]
-    return "\n".join(["| key | does |", "|---|---|", *rows, ""])
+    """The keys as Markdown tables, for the README: those of every place, those of several, then place by place."""
+    alone = {name: [action for action in ACTIONS if action.places == (name,)] for name in PLACES}
+    wide = [action for action in ACTIONS if not action.places or action.group == "place"]
+    run = [action for action in ACTIONS if action.group == "run"]
+    shared = [a for a in ACTIONS if a.group == "look" and len(a.places) > 1]
+    parts = ["In every place:", _table(wide), f"Where one run fills the screen ({', '.join(STEERING)}):", _table(run),
+             "In several places:", _table(shared, where=True)]
+    for name, actions in alone.items():
+        rows = [action for action in actions if action.group == "look"]
+        if rows:
+            parts += [f"{PLACES[name].title.capitalize()}:", _table(rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(actions: Iterable[Action], *, where: bool = False) -> str:
+    rows = [f"| `{a.shown}` | {a.help} |" + (f" {', '.join(a.places)} |" if where else "") for a in actions]
+    return "\n".join(["| key | does |" + (" in |" if where else ""), "|---|---|" + ("---|" if where else ""), *rows])
 
 
 def loss_line(frame: Frame) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 
 from rich.cells import cell_len
 
-from tuimon.viewer.actions import ACTIONS, footer
+from tuimon.viewer.actions import actions_at, footer
 from tuimon.viewer.charts.format import percent
 from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
@@ -197,21 +197,21 @@ def footer_keys(frame: Frame, width: int, height: int, *, place: Place = "overvi
     del height
     if frame.flash:
         return [(Span(f" {frame.flash}", "warning"),)]
-    return [_fitting(footer(frame, place), width)]
+    return [_fitting(footer(frame, place), width, place)]
 
 
 @lru_cache(maxsize=64)
-def _fitting(known: tuple[tuple[int, Line], ...], width: int) -> Line:
+def _fitting(known: tuple[tuple[int, Line], ...], width: int, place: Place) -> Line:
     entries = list(known)
-    while len(entries) > 1 and _length(_keys(entries)) > width:
+    while len(entries) > 1 and _length(_keys(entries, place)) >= width:
         lightest = min(weight for weight, _ in entries)
         del entries[max(i for i, (weight, _) in enumerate(entries) if weight == lightest)]
-    return _keys(entries)
+    return _keys(entries, place)
 
 
-def _keys(entries: Sequence[tuple[int, Line]]) -> Line:
+def _keys(entries: Sequence[tuple[int, Line]], place: Place) -> Line:
     """One row of them, those that act on the run apart."""
-    runs = {action.shown for action in ACTIONS if action.group == "run"}
+    runs = {action.shown for action in actions_at(place) if action.group == "run"}
     line: list[Span] = [Span(" ")]
     for i, (_, entry) in enumerate(entries):
         parted = i and entries[i - 1][1][0].text in runs and entry[0].text not in runs

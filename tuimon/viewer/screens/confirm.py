@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
@@ -16,7 +19,7 @@ from textual.widgets import Static
 
 from tuimon.viewer.arrange import ROLES, ascii_of
 from tuimon.viewer.glyphs import GlyphSet
-from tuimon.viewer.lines import Line, Span
+from tuimon.viewer.lines import Line, Span, text_of
 from tuimon.viewer.questions import Question
 from tuimon.viewer.theme import Ink
 
@@ -37,6 +40,16 @@ def styled(line: Line, ink: Ink, glyphs: GlyphSet) -> Text:
         words = ascii_of(span.text) if glyphs.name == "ascii" else span.text
         text.append(words, ink.style(ROLES[span.tone]))
     return text
+
+
+def laid(line: Line, ink: Ink, glyphs: GlyphSet) -> RenderableType:
+    """The same; of a numbered line what is wrapped stands below its words, not below its number."""
+    if len(line) < 2 or not line[0].text.strip().isdigit():
+        return styled(line, ink, glyphs)
+    grid = Table.grid()
+    grid.add_column(no_wrap=True)
+    grid.add_row(styled(line[:1], ink, glyphs), styled(line[1:], ink, glyphs))
+    return grid
 
 
 class Choice(Static, can_focus=True):
@@ -71,7 +84,7 @@ class Confirm(ModalScreen["str | None"]):
 
     CSS = """
     Confirm { align: center middle; }
-    Confirm > Vertical { width: auto; max-width: 95%; min-width: 44; height: auto; max-height: 100%;
+    Confirm > Vertical { max-width: 95%; min-width: 44; height: auto; max-height: 100%;
         border: round $primary; padding: 1 2; background: $surface; overflow-y: auto; }
     Confirm Static { width: auto; max-width: 100%; }
     #heading { margin-bottom: 1; }
@@ -108,13 +121,19 @@ class Confirm(ModalScreen["str | None"]):
 
     def compose(self) -> ComposeResult:
         """The words, then the answers."""
-        with Vertical():
+        with Vertical() as box:
+            box.styles.width = self._width()
             yield Static(styled((Span(self._heading, "strong"),), self._ink, self._glyphs), markup=False, id="heading")
-            body = Text("\n").join(styled(line, self._ink, self._glyphs) for line in self._lines)
-            yield Static(body, markup=False)
+            yield Static(Group(*(laid(line, self._ink, self._glyphs) for line in self._lines)), markup=False)
             with Horizontal():
                 for answer in self._answers:
                     yield Choice(answer, self._ink, self._glyphs)
+
+    def _width(self) -> int:
+        """Columns that nothing wraps in, border and padding included."""
+        lines = [self._heading, *(text_of(line) for line in self._lines)]
+        answers = sum(cell_len(answer.key) + cell_len(answer.words) + 6 for answer in self._answers)
+        return 6 + max(answers, *map(cell_len, lines))
 
     def on_key(self, event: events.Key) -> None:
         """The letter of an answer takes it."""

@@ -44,7 +44,7 @@ def heading(frame: Frame, *, chosen: bool, width: int) -> Line:
 def _words(frame: Frame, width: int, rows: int) -> list[Line]:
     """The verdict without its keys, which do nothing here; headline and numbers share the rows."""
     first, *rest = without_keys(frame.narrow) or ((),)
-    told = [first, *(row for line in rest for row in wrap(line, width))]
+    told = [first, *(row for line in rest for row in wrap((*line, Span(" ")), width))]
     last = tuple(span for line in told[rows - 1:] for span in line)   # cut by the painter where it is too long
     return [*told[:rows - 1], last]
 

@@ -36,7 +36,7 @@ def shape(width: int, height: int, charts: int) -> Shape:
     if width < NARROW:
         listed = 5 if height >= 16 else 3
         return Shape("above", listed, 7 if charts and height >= 21 else 0)
-    listed = 34 if width >= 150 else 29 if width >= 100 else 24
+    listed = 34 if width >= 150 else 29 if width >= 100 else 25
     if width - listed >= MEASURE + 4 + 44 and height >= 20:
         return Shape("wide", listed, min(72, width - listed - MEASURE - 4) if charts else 0)
     curves = 0 if not charts or height < 18 else max(7, min(12, height // 3))
@@ -91,7 +91,7 @@ def draw_list(look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
     rows = max(1, height - 2 if framed else height - 1)
     top = max(0, min(look.at - rows // 2, count - rows))
     lines = [_entry(one, chosen=i == look.at) for i, one in enumerate(chapters())][top:top + rows]
-    edge = 1 if framed else 0
+    edge = 2 if framed else 0
     put_lines(canvas, lines, edge, 1, width - 2 * edge, rows, glyphs)
     return canvas.picture()
 

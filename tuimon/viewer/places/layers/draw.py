@@ -19,7 +19,7 @@ from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.glyphs import GlyphSet, State
 from tuimon.viewer.lines import Line, Span, Tone, dim, strong
 from tuimon.viewer.places.layers import shades
-from tuimon.viewer.places.layers.look import Look, Shown, shown, timed, worst_of
+from tuimon.viewer.places.layers.look import Look, Shown, row_height, shown, timed, worst_of
 from tuimon.viewer.places.layers.model import LayersView
 from tuimon.viewer.places.layers.quantities import QUANTITIES
 from tuimon.viewer.text import pad
@@ -48,7 +48,9 @@ def area(names: list[str], width: int, height: int) -> Area:
     framed = is_framed(width, height)
     edge = 1 if framed else 0
     gutter = min(max(map(cell_len, names), default=0), NAME, max(6, width // 4)) + 2
-    return Area(edge + gutter, 1, max(1, width - 2 * edge - gutter), map_rows(width, height), gutter, framed,
+    rows = map_rows(width, height)
+    used = min(rows, len(names) * row_height(rows, len(names))) or rows   # the axis stands where the layers end
+    return Area(edge + gutter, 1, max(1, width - 2 * edge - gutter), used, gutter, framed,
                 axis_row=framed, label_row=True)
 
 

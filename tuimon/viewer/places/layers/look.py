@@ -16,7 +16,7 @@ from tuimon.record.chunk import Ints
 from tuimon.viewer.charts.axes import XAxis, columns_of
 from tuimon.viewer.places.layers.model import LayersView
 
-TALL: Final = 3
+TALL: Final = 8
 """Lines that a row takes at most, where there are few layers."""
 
 
@@ -126,7 +126,12 @@ def shown(view: LayersView, look: Look, height: int) -> Shown:
     top = max(0, min(look.top, len(rows) - height))
     if row is not None:
         top = min(row, max(top, row - height + 1))
-    return Shown(order, tuple(rows), top, height, row, max(1, min(TALL, height // max(1, len(rows)))))
+    return Shown(order, tuple(rows), top, height, row, row_height(height, len(rows)))
+
+
+def row_height(height: int, count: int) -> int:
+    """Lines that each of `count` rows takes of `height`."""
+    return max(1, min(TALL, height // max(1, count)))
 
 
 def moved(view: LayersView, look: Look, by: int, height: int) -> Look:

@@ -89,7 +89,7 @@ def totals(tensors: Tensors, order: Ints, *, wide: bool) -> str:
     """What is shown, in numbers."""
     elements, trained = tensors.elements[order], tensors.trained[order]
     whole, moving = int(elements.sum()), int(elements[trained].sum())
-    said = f"{len(order):,} tensors, {amount(whole)} elements"
+    said = f"{len(order):,} tensor{'s' * (len(order) != 1)}, {amount(whole)} elements"
     return said if moving == whole or not wide else f"{said}, {amount(moving)} of them trained"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import events
@@ -83,6 +84,8 @@ class RunsScreen(PlaceScreen):
         if wanted != self._listed_for:
             self._rows, self._listed_for = listed(view, self._look), wanted
         rows = self._rows
+        if not self._look.key:
+            self._look = replace(self._look, key=view.here)   # where one comes from
         self._look = look = self._look.at(rows, self._count())
         chosen = look.chosen(rows)
         self.query_one("#runs-list", PictureView).draw_with(

@@ -134,7 +134,7 @@ def sample_chart() -> ChartSpec:
         "sample", "6.41", "warning",
         (Series.of(steps, raw, role="data-dim"), Series.of(steps, smooth, role="data"),
          Series.of(steps[::12], validation, role="data-2")),
-        bands=(Band(1.6, 3.4, "healthy", ""), Band(3.8, 4.8, "usual", "usual 3.8-4.8")),
+        bands=(Band(1.6, 3.4, "healthy", ""), Band(3.8, 4.8, "usual", "usual 3.8 to 4.8")),
         marks=(VMark(150, "onset", "critical"), VMark(120, "snapshot", "good"), VMark(185, "rollback", "info")))
 
 
@@ -145,7 +145,7 @@ def sample_heat() -> HeatSpec:
     depth = np.linspace(0.4, 1.0, len(_LAYERS))
     decades = np.where(steps < 110, -3.2 * np.clip((steps - 40) / 60, 0, 1), 3.2 * np.clip((steps - 130) / 90, 0, 1))
     values = 10.0 ** (decades[:, None] * depth[None, :])
-    return HeatSpec("layers", _LAYERS, steps, values, before=40, value="worst head 1.6e3", state="critical",
+    return HeatSpec("layers", _LAYERS, steps, values, before=40, value="worst head 1,600", state="critical",
                     marks=(VMark(150, "onset", "critical"),))
 
 
