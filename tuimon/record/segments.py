@@ -16,7 +16,7 @@ import numpy as np
 
 from tuimon.record import log
 from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
-from tuimon.record.files import OS, Files, write_fully
+from tuimon.record.files import OS, Files, open_to_read, write_fully
 from tuimon.record.log import Row, TensorRow
 from tuimon.record.probes import ProbeRow
 
@@ -240,7 +240,7 @@ class LogReader:
     def _read(self, path: Path, budget: int, done: list[Chunk], stretch: _Stretch, *, is_last: bool) -> int:
         """Consume what is complete; bytes consumed. A torn tail is left, unless a newer segment ends all hope."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_to_read(path)
         except OSError:
             return 0
         try:

@@ -76,8 +76,7 @@ class Prompt(Horizontal):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Hand on what is typed."""
         event.stop()
-        if self.is_open:   # a key that came right behind enter is no part of what was entered
-            self.post_message(self.Changed(self._purpose, clean(event.value, 500)))
+        self.post_message(self.Changed(self._purpose, clean(event.value, 500)))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Hand on what was entered."""
