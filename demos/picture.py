@@ -30,7 +30,7 @@ def exploding(folder: Path) -> Path:
         terminal.press("\x13")
         terminal.wait_for("saved as")
         terminal.press("q")
-        terminal.wait_for("Leave this demo?")
+        terminal.wait_for("Leave this run?")
         terminal.press("e")
         terminal.wait_for_exit()
     return next(folder.glob("*.svg"))

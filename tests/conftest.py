@@ -21,8 +21,9 @@ collect_ignore = (
 
 @pytest.fixture(autouse=True)
 def _own_runs(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has its own place for runs, and nobody's preferences."""
+    """Each test has its own place for runs and for what is remembered of them, and nobody's preferences."""
     monkeypatch.setenv("TUIMON_RUNS", str(tmp_path_factory.mktemp("runs")))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "forgotten"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "nobody"))
     for name in ("TUIMON_THEME", "TUIMON_GLYPHS", "TUIMON_FPS", "TUIMON_MOUSE", "NO_COLOR", "COLORFGBG"):
         monkeypatch.delenv(name, raising=False)

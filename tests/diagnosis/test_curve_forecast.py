@@ -75,3 +75,12 @@ def test_a_loss_that_was_never_negative_is_not_foretold_to_be():
     losses = np.maximum(0.0, 1 - 0.0009 * np.arange(1000)) + 0.01
     forecast = read_curve(range(1000), losses + 0.001 * np.random.default_rng(0).random(1000), 2000).forecast
     assert 0 <= forecast.interval.low <= forecast.middle <= forecast.interval.high
+
+
+def test_what_rises_without_a_law_is_not_foretold_below_where_it_is():
+    falling = 2 + 8 * np.exp(-np.arange(200) / 40)
+    losses = np.concatenate((falling, falling[-1] * np.exp(np.arange(60) * 0.03)))
+    reading = read_curve(np.arange(1.0, 261.0), losses, total_steps=600)
+    assert reading.trend.slope > 0
+    assert reading.forecast is None
+    assert "forecast: a curve that does not rise" in reading.waiting

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tuimon.diagnosis.notebook import LossCurveAnalyzer, generate_example_patterns
+from tuimon.diagnosis.notebook_curves import direction_changes
 
 analyze = LossCurveAnalyzer().analyze_pattern
 

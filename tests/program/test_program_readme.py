@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from pty_terminal import Terminal
 
-from tuimon.record.rundir import runs_root
+from tuimon.record.liveness import is_alive
+from tuimon.record.rundir import list_runs, runs_root
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -27,7 +28,8 @@ COMMANDS = [line.split("  #")[0].strip() for block in blocks("sh") for line in b
 INSTALLS = [c for c in COMMANDS if "-m venv" in c]
 STEPPED = r"step [1-9][\d ]*/"
 """The header's step of how many; event lines speak of steps too, also before the first."""
-DEMOS = [c for c in COMMANDS if " demo " in c and c not in INSTALLS and "--headless" not in c]
+GALLERY = ".venv/bin/tuimon demo --all"
+DEMOS = [c for c in COMMANDS if " demo " in c and c not in {*INSTALLS, GALLERY} and "--headless" not in c]
 PRINTED = [c for c in COMMANDS if " explain " in c or " curve " in c]
 RUNS = [c for c in COMMANDS if " run " in c]
 EXPORTS = [c for c in COMMANDS if " export " in c or " mirror " in c]
@@ -42,7 +44,7 @@ def arguments(command: str) -> list[str]:
 def test_every_command_is_known_to_a_test():
     others = {*PRINTED, ".venv/bin/tuimon watch", ".venv/bin/tuimon runs", ".venv/bin/tuimon diagnose --json",
               ".venv/bin/tuimon autopsy", ".venv/bin/tuimon guide exploding",
-              ".venv/bin/tuimon demo exploding --headless --on-critical rescue", *RUNS, *EXPORTS}
+              ".venv/bin/tuimon demo exploding --headless --on-critical rescue", GALLERY, *RUNS, *EXPORTS}
     assert set(COMMANDS) == {*INSTALLS, *DEMOS, *others}
     assert len(INSTALLS) == 2
 
@@ -59,6 +61,16 @@ def test_a_demo_opens_and_shows_live_numbers(command):
     with Terminal(arguments(command), 120, 40, {"TUIMON_RUNS": str(runs_root())}) as terminal:
         terminal.wait_for(shlex.split(command)[2])
         terminal.wait_for(lambda text: "LIVE" in text and re.search(STEPPED, text) is not None, 90)
+
+
+def test_the_four_of_the_notebook_open_beside_each_other_and_one_answer_ends_them_all():
+    with Terminal(arguments(GALLERY), 120, 40, {"TUIMON_RUNS": str(runs_root())}) as terminal:
+        terminal.wait_for(lambda text: len(re.findall(r"(?:healthy|exploding|vanishing|slow)  step [1-9]", text)) == 4, 150)
+        terminal.press("q")
+        terminal.wait_for("Leave")
+        terminal.press("e")
+        assert terminal.wait_for_exit(60) == 0
+    assert all(run.read_launch() and not is_alive(run.read_launch().process) for run in list_runs())
 
 
 def test_the_one_line_works_in_a_script_and_its_run_can_be_listed_watched_judged_and_exported(tmp_path):

@@ -235,7 +235,7 @@ def test_what_is_no_file_in_the_place_of_one_is_not_waited_for(tmp_path, put):
     for path in (run.console, run.events, run.run_json, run.metrics / "r0-000.tlog", run.path / "label.json"):
         path.unlink(missing_ok=True)
         put(path)
-    with pytest.raises(LogError, match="cannot read run.json"):
+    with pytest.raises(LogError, match="cannot read run"):
         run.read_info()
     assert status(run).state == "unreadable"
     assert run.last_words() is None

@@ -135,7 +135,7 @@ async def test_keys_at_random_over_all_places_and_sizes_break_nothing(seed):
     nan.values(loss=float("nan"), grad_norm=float("inf"), lr=-1.0, update_ratio=1e308)
     synthetic.Run(name="nothing", info=False, alive=False)
     async with hands(live, glyphs=chance.choice([ASCII, BRAILLE]), place=chance.choice(["overview", "runs"])) as h:
-        for _ in range(45):
+        for _ in range(30):
             h.hit(*(chance.choice(KEYS) for _ in range(chance.choice((1, 1, 2, 4)))))
             if chance.random() < 0.15:
                 await h.pilot.resize_terminal(*chance.choice(SIZES))

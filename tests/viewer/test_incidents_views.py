@@ -19,7 +19,11 @@ from tuimon.record.probes import ProbeEntry
 from tuimon.viewer.charts.axes import XAxis, fit
 from tuimon.viewer.charts.chart import ChartSpec, Level, draw
 from tuimon.viewer.charts.series import Series
-from tuimon.viewer.dossier import (
+from tuimon.viewer.frame import empty_frame
+from tuimon.viewer.glyphs import ASCII, BRAILLE
+from tuimon.viewer.layers import LayerStrip
+from tuimon.viewer.lines import text_of
+from tuimon.viewer.places.incidents.draw import (
     Look,
     curve_spec,
     draw_list,
@@ -30,13 +34,10 @@ from tuimon.viewer.dossier import (
     number_lines,
     text_lines,
 )
-from tuimon.viewer.frame import empty_frame
-from tuimon.viewer.glyphs import ASCII, BRAILLE
-from tuimon.viewer.incidents import LEAD_ROWS, Proofs, curve, span
-from tuimon.viewer.layers import LayerStrip
-from tuimon.viewer.lines import text_of
+from tuimon.viewer.places.incidents.proofs import LEAD_ROWS, Proofs, curve, leading_step, span
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.views import Frame
+from tuimon.viewer.wanted import Wanted
 
 NO_LAYERS = LayerStrip(None)
 
@@ -128,14 +129,15 @@ def test_what_probes_measured_is_drawn_of_the_incidents_layer_and_else_what_was_
 
 def test_what_is_logged_rarely_still_shows_where_it_came_from():
     at = np.arange(100, 5001, 100)
-    first, last = span(incident(onset=4000), 4100, at)
+    first, last = span(incident(onset=4000), 4100, leading_step(incident(onset=4000), at))
     assert np.count_nonzero((at >= first) & (at < 4000)) == LEAD_ROWS
     assert last >= 4100
 
 
 def test_the_axis_of_an_open_incident_stays_put_between_steps_of_its_ladder():
     at = np.arange(5000)
-    assert len({span(incident(onset=200), now, at) for now in range(201, 1200)}) < 25
+    lead = leading_step(incident(onset=200), at)
+    assert len({span(incident(onset=200), now, lead) for now in range(201, 1200)}) < 25
 
 
 @pytest.mark.parametrize(("evidence", "limit"), [
@@ -344,3 +346,23 @@ def test_every_picture_has_exactly_its_size(width, height, count, moves, framed)
                         draw_text(shown, look, width, height, glyphs, framed=framed),
                         draw_numbers(shown, look, width, height, glyphs)):
             assert (picture.width, picture.height) == (width, height)
+
+
+def test_in_the_past_the_list_says_which_were_open_then_and_offers_nothing_that_acts_on_it():
+    found = frame(incident("loss-spike", 40, detected_step=45, resolved_step=90), incident(onset=200))
+    then = replace(found, wanted=Wanted(at=60), is_live=True)
+    text = "\n".join(draw_list(then, Look().at(then), 100, 10, BRAILLE, framed=True).lines)
+    assert "at step 60: 1 open · 0 over · 1 to come" in text
+    assert "since 40" in text
+    assert "found at 203" in text
+    rows = dict(zip(("spike", "exploding"), list_lines(then, Look().at(then), 90, 9), strict=False))
+    assert [span.tone for span in rows["exploding"]][1:2] == ["dim"]
+    assert [span.tone for span in rows["spike"]][1:2] == ["critical"]
+    later = replace(then, wanted=Wanted(at=95))
+    assert "40–90 over" in "\n".join(draw_list(later, Look().at(later), 100, 10, BRAILLE, framed=True).lines)
+    rescued = replace(found, incidents=tuple(replace(v, incident=replace(v.incident, rescue_helps=True)) for v in found.incidents), is_live=True)
+    look = Look().at(rescued).moved(rescued, 1)
+    assert "goes back to" in said(text_lines(rescued, look.chosen(rescued), 80, numbers=False))
+    assert "goes back to" not in said(text_lines(replace(rescued, wanted=Wanted(at=250)), look.chosen(rescued), 80, numbers=False))
+    spec, _ = curve_spec(replace(rescued, wanted=Wanted(at=210)), look, BRAILLE)
+    assert [mark.step for mark in spec.marks if mark.heavy] == [210]

@@ -69,7 +69,7 @@ async def test_the_map_is_that_of_the_moment_and_of_the_steps_that_the_panel_sho
         await p.pilot.press("l")
         await p.until("worst head 379")
         p.app.post_message(ScrubTo(150))
-        text = await p.until(lambda t: "the past" in t and "worst" not in t)
+        text = await p.until(lambda t: "steps ago" in t and "worst" not in t)
         assert "█" not in text.split("usual", 1)[0]
         await p.pilot.press("escape", "z", "z")
         text = await p.until(lambda t: "worst head" in t and " 240 " in t and " 50 " not in t)

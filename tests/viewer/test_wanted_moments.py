@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ def pressed(wanted: Wanted, key: str, whole: float, at: int) -> Wanted:
         "in": lambda: wanted.zoomed(True, span, whole), "out": lambda: wanted.zoomed(False, span, whole),
         "pan-": lambda: wanted.panned(-1, span, at), "pan+": lambda: wanted.panned(1, span, at),
         "whole": wanted.whole, "follow": wanted.followed, "[": lambda: wanted.scrubbed(-1, span, at),
-        "]": lambda: wanted.scrubbed(1, span, at), "play": lambda: wanted.played(at), "back": lambda: wanted.back() or wanted,
+        "]": lambda: wanted.scrubbed(1, span, at), "play": lambda: wanted.played(span, at, 0.05), "back": lambda: wanted.back() or wanted,
     }[key]()
 
 
@@ -63,6 +64,14 @@ def test_a_followed_window_stands_still_for_an_eighth_of_itself():
     assert ends == {(825.0, 1025.0)}
 
 
+def test_what_is_followed_is_followed_on_however_close():
+    closer = NOW.followed().zoomed(True, (825.0, 1025.0), 2_000.0)
+    assert closer.window == Window(follow=100)
+    pointed = replace(NOW.followed(), cursor=900).zoomed(True, (825.0, 1025.0), 2_000.0)
+    assert pointed.window.follow is None
+    assert NOW.followed().zoomed(False, (0.0, 200.0), 300.0).window.is_whole
+
+
 def test_the_crosshair_begins_at_the_newest_step_and_takes_the_window_with_it():
     wanted = NOW.pointed(-1, (0.0, 1000.0), 800)
     assert wanted.cursor == 800
@@ -73,16 +82,37 @@ def test_the_crosshair_begins_at_the_newest_step_and_takes_the_window_with_it():
     assert moved.window.ends(1000.0, 800) == (771.0, 811.0)
 
 
+def test_where_every_step_is_in_sight_nothing_can_be_pulled_out_of_it():
+    assert NOW.panned(1, (0.0, 1000.0), 800) == NOW.panned(-1, (0.0, 1000.0), 800) == NOW
+
+
 def test_jumps_stop_at_what_happened_and_end_in_the_present():
-    here = NOW.jumped(-1, (20, 300), 400)
+    def jumped(wanted: Wanted, by: int) -> Wanted:
+        return wanted.jumped(by, (20, 300), (0.0, 500.0), 400)
+
+    here = jumped(NOW, -1)
     assert here.at == 300
-    assert here.jumped(-1, (20, 300), 400).at == 20
-    assert here.jumped(-1, (20, 300), 400).jumped(-1, (20, 300), 400).at == 1
-    assert here.jumped(1, (20, 300), 400).at is None
+    assert jumped(here, -1).at == 20
+    assert jumped(jumped(here, -1), -1).at == 1
+    assert jumped(here, 1).at is None
 
 
 def test_a_replay_ends_in_the_present():
-    wanted = NOW.played(100)
+    span = (0.0, 150.0)
+    wanted = NOW.played(span, 100, None)
     assert (wanted.at, wanted.speed) == (1, 10)
     assert wanted.faster(1).speed == 20
-    assert wanted.moved_to(100, 100) == NOW
+    assert wanted.moved_to(100, span, 100) == NOW
+
+
+@pytest.mark.parametrize(("pace", "newest", "speed"), [(0.05, 260, 1), (0.5, 2_001, 50), (1.0, 40_000, 1000)])
+def test_a_replay_begins_at_a_speed_at_which_it_takes_about_as_long_as_one_looks(pace, newest, speed):
+    assert NOW.played((0.0, float(newest)), newest, pace).speed == speed
+
+
+def test_a_moment_outside_the_window_takes_the_window_with_it():
+    near = replace(NOW, window=Window(700.0, 800.0), at=705)
+    moved = near.scrubbed(-10, (700.0, 800.0), 1000)
+    assert moved.at == 695
+    assert moved.window.ends(1000.0, 1000) == (645.0, 745.0)
+    assert near.scrubbed(1, (700.0, 800.0), 1000).window == near.window

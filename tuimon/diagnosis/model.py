@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -81,6 +81,11 @@ class RunContext:
         return "sgd" in (self.optimizer or "").lower()
 
 
+RISING: Final = "rising"
+RECOVERED: Final = "recovered"
+"""Words for a spike before and after its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Incident:
     """Something that is, or was, wrong."""
@@ -111,6 +116,12 @@ class Incident:
     """Whether going back, a smaller learning rate and clipping treat it; what dies with depth they do not."""
     cause: str | None = None
     """Slug of the incident that brought it about, as far as is known."""
+
+    def reopened(self) -> Incident:
+        """As it was before its end: not called by what only its end has shown."""
+        word = RISING if self.word == RECOVERED else self.word
+        return replace(self, state="open", resolved_step=None, headline=self.headline.removesuffix(f", {RECOVERED}"),
+                       word=word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,18 +194,18 @@ class Diagnosis:
         """The worst open severity."""
         return max((i.severity for i in self.open_incidents), key=SEVERITIES.index, default="healthy")
 
-    def as_of(self, step: int) -> Diagnosis:
+    def as_of(self, step: int, unmeasured: Collection[Category] = ()) -> Diagnosis:
         """What was known at an earlier step, told in today's words: only what had been detected, open until its end.
 
         Severity, numbers and layer are the final ones: how an incident grew is not kept. So are `usual` and what could
-        not be looked at.
+        not be looked at, apart from the categories of which nothing had been measured by then.
         """
-        found = [i if i.resolved_step is None or i.resolved_step <= step else
-                 replace(i, state="open", resolved_step=None) for i in self.incidents if i.detected_step <= step]
+        found = [i if i.resolved_step is None or i.resolved_step <= step else i.reopened()
+                 for i in self.incidents if i.detected_step <= step]
         there = sorted((i for i in found if i.state == "open"), key=lambda i: -SEVERITIES.index(i.severity))
         over = [i for i in found if i.state == "resolved"]
-        badges = tuple(badge(b.category, there, known=b.severity is not None or b.word != "waiting")
-                       for b in self.badges)
+        badges = tuple(badge(b.category, there, known=b.category not in unmeasured and (
+            b.severity is not None or b.word != "waiting")) for b in self.badges)
         return replace(self, steps=min(step, self.steps), incidents=(*there, *over), badges=badges)
 
     @staticmethod

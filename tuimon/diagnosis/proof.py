@@ -92,7 +92,8 @@ def _stretch(
         title, found = _probe_stretch(incident, name, history)
         if found is not None:
             return title, found
-    first, last = span(incident, history.last_step, history.series(name).steps)
+    before = history.step_before(name, incident.onset_step, LEAD_ROWS)
+    first, last = span(incident, history.last_step, before)
     return _label(name), (first, last, history.thin(name, first, last, COLUMNS))
 
 
@@ -107,7 +108,7 @@ def _layer_stretch(incident: Incident, layers: LayerRows) -> tuple[str, tuple[in
         return "", None
     name, values = layers.names[at], layers.rms[:, at].astype(np.float64)
     measured = ~np.isnan(values)   # NaN says that there was no gradient
-    first, last = span(incident, int(layers.steps[-1]), layers.steps)
+    first, last = span(incident, int(layers.steps[-1]), leading_step(incident, layers.steps))
     found = thin(layers.steps[measured], values[measured], first, last, COLUMNS)
     return f"gradient RMS of {name}", (first, last, found)
 
@@ -117,23 +118,27 @@ def _probe_stretch(incident: Incident, name: str, history: History) -> tuple[str
     steps, values = history.probes.series(history.probe_rows(), name, incident.layer or "")
     if not len(steps):
         return "", None
-    first, last = span(incident, history.last_step, steps)
+    first, last = span(incident, history.last_step, leading_step(incident, steps))
     title = _label(name) + (f" of {clean(incident.layer, 60)}" if incident.layer else "")
     return title, (first, last, thin(steps, values.astype(np.float64), first, last, COLUMNS))
 
 
-def span(incident: Incident, now: int, steps: Ints) -> tuple[int, int]:
+def span(incident: Incident, now: int, before: int | None) -> tuple[int, int]:
     """First and last step to show: from some time before the onset to its end, or to now with some room.
 
-    `steps` (n,) are those at which the metric was measured. While the incident stays open the answer changes rarely.
+    `before` is the step of the measurement LEAD_ROWS before the onset. While the incident stays open the answer
+    changes rarely.
     """
     end = now if incident.resolved_step is None else incident.resolved_step
     after = int(XAxis().grown(max(1, end - incident.onset_step)).last)
     first = incident.onset_step - max(LEAD, after // 2)
-    before = int(np.searchsorted(steps, incident.onset_step)) - LEAD_ROWS
-    if len(steps):
-        first = min(first, int(steps[max(0, before)]))
-    return max(0, first), incident.onset_step + after
+    return max(0, first if before is None else min(first, before)), incident.onset_step + after
+
+
+def leading_step(incident: Incident, steps: Ints) -> int | None:
+    """The step of the measurement LEAD_ROWS before the onset, of those at `steps` (n,); else the first."""
+    at = int(np.searchsorted(steps, incident.onset_step)) - LEAD_ROWS
+    return int(steps[max(0, at)]) if len(steps) else None
 
 
 def _limit(incident: Incident, name: str, columns: Thin) -> float | None:

@@ -57,6 +57,10 @@ class TensorRows:
         keep = (self.steps > after) & (self.steps <= upto)
         return TensorRows(self.steps[keep], self.grad[keep], self.update[keep], self.grad_seen[keep])
 
+    def since(self, row: int) -> TensorRows:
+        """From one row on, by number."""
+        return TensorRows(self.steps[row:], self.grad[row:], self.update[row:], self.grad_seen[row:])
+
     @staticmethod
     def join(parts: Sequence[TensorRows]) -> TensorRows:
         """The rows of all parts, in order; the parts are of one tensor table."""

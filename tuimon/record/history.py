@@ -1,173 +1,63 @@
-"""What has been measured so far, ready to draw: growing columns and, above them, a min/max pyramid. No I/O."""
+"""What has been measured so far, ready to draw. No I/O of its own: old points are asked of an archive.
+
+Without an archive every point is kept. With one, memory is bounded: the newest points, a pyramid of extremes over the
+whole run (see `track`), and per-tensor and probe rows that get coarser with age (see `bands`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuimon.record.chunk import Bools, Chunk, Floats, Ints, Mark, ProbeRows, TensorRows
-from tuimon.record.probes import ProbeEntry, ProbeLayers
+from tuimon.record.bands import Bands, ProbeShape, TensorShape
+from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
+from tuimon.record.probes import QUANTITIES, ProbeEntry, ProbeLayers
 from tuimon.record.tensors import TensorTable
+from tuimon.record.thinning import Blocks, Series, Thin, thin, thin_blocks
+from tuimon.record.track import Fetch, Track
 
-RADIX: Final = 16
 DIRECT: Final = 20_000
 """Points that are thinned directly; above, the pyramid answers (20,000 points cost 9 ms a frame, 200,000 cost 31)."""
+FETCHED: Final = 8 << 20
+"""Bytes of log that are looked through for one window at most; for a wider one the pyramid has to do."""
+BLOCKS: Final = 1 << 20
+"""Blocks that are kept of the levels of one size, of all metrics together, about (24 MB); LEAST of each metric."""
+LEAST: Final = 1 << 16
+PER_COLUMN: Final = 4
+"""Blocks to a column that are fine enough."""
+
+__all__ = ["Archived", "History", "Series", "Thin", "thin"]
 
 
-class _Column:
-    """A growing array: amortised doubling, views without copies."""
+class Archived(Protocol):
+    """What `record.archive.Archive` has."""
 
-    __slots__ = ("_data", "size")
+    def cost(self, first: int, last: int) -> int:
+        """Bytes to look through for the rows between two steps, inclusive."""
 
-    def __init__(self, dtype: Any, width: int | None = None) -> None:
-        """`width`: of rows of so many values instead of single ones."""
-        self._data: NDArray[Any] = np.zeros(1024 if width is None else (16, width), dtype)
-        self.size = 0
-
-    def extend(self, values: NDArray[Any]) -> None:
-        need = self.size + len(values)
-        if need > len(self._data):
-            grown = np.zeros((max(need, 2 * len(self._data)), *self._data.shape[1:]), self._data.dtype)
-            grown[: self.size] = self._data[: self.size]
-            self._data = grown
-        self._data[self.size:need] = values
-        self.size = need
-
-    def cut(self, size: int) -> None:
-        self.size = size
-
-    @property
-    def view(self) -> NDArray[Any]:
-        return self._data[: self.size]
-
-
-class _TensorColumns:
-    """Per-tensor rows as they grow: a model of 10,000 tensors is not copied whole for every new row."""
-
-    __slots__ = ("_columns", "width")
-
-    def __init__(self, width: int) -> None:
-        self.width = width
-        self._columns = (_Column(np.int64), _Column(np.float32, width), _Column(np.float32, width),
-                         _Column(np.bool_, width))
-
-    def extend(self, rows: TensorRows) -> None:
-        for column, values in zip(self._columns, (rows.steps, rows.grad, rows.update, rows.grad_seen), strict=True):
-            column.extend(values)
-
-    def until(self, step: int) -> _TensorColumns:
-        """Those up to a step, in memory of their own: whoever holds the rows that were keeps them as they were."""
-        kept = _TensorColumns(self.width)
-        kept.extend(self.rows.between(-1, step))
-        return kept
-
-    @property
-    def rows(self) -> TensorRows:
-        return TensorRows(*(column.view for column in self._columns))
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One metric, only where it was measured."""
-
-    steps: Ints
-    values: Floats
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-
-@dataclass(frozen=True, slots=True)
-class Thin:
-    """A series thinned to columns: extremes survive. Only columns that hold a measurement."""
-
-    steps: Ints
-    """(c,) last measured step in each column."""
-    low: Floats
-    """(c,) smallest finite value; NaN where the column has none."""
-    high: Floats
-    last: Floats
-    """(c,) last finite value."""
-    bad: Bools
-    """(c,) whether a non-finite value fell into the column."""
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-
-class _Track:
-    """One metric: its points and the pyramid over complete blocks of RADIX, RADIX**2, ... points."""
-
-    __slots__ = ("levels", "steps", "values")
-
-    def __init__(self) -> None:
-        self.steps, self.values = _Column(np.int64), _Column(np.float64)
-        self.levels: list[tuple[_Column, _Column, _Column, _Column]] = []
-
-    def extend(self, steps: Ints, values: Floats) -> None:
-        self.steps.extend(steps)
-        self.values.extend(values)
-        self._build()
-
-    def cut(self, after: int) -> None:
-        size = int(np.searchsorted(self.steps.view, after, side="right"))
-        self.steps.cut(size)
-        self.values.cut(size)
-        for depth, columns in enumerate(self.levels):
-            for column in columns:
-                column.cut(min(column.size, size // RADIX ** (depth + 1)))
-
-    def _build(self) -> None:
-        depth = 0
-        while True:
-            if depth == 0:
-                low = high = last = self.values.view
-                bad = ~np.isfinite(low)
-            else:
-                low, high, last, bad = (c.view for c in self.levels[depth - 1])
-            blocks = len(low) // RADIX
-            if blocks == 0:
-                return
-            if depth == len(self.levels):
-                self.levels.append((_Column(np.float64), _Column(np.float64), _Column(np.float64), _Column(np.bool_)))
-            here = self.levels[depth]
-            done = here[0].size
-            if blocks > done:
-                cut = slice(done * RADIX, blocks * RADIX)
-                here[0].extend(_extreme(low[cut], np.fmin))
-                here[1].extend(_extreme(high[cut], np.fmax))
-                here[2].extend(_last_finite(last[cut]))
-                here[3].extend(bad[cut].reshape(-1, RADIX).any(1))
-            depth += 1
-
-
-def _extreme(values: Floats, pick: np.ufunc) -> Floats:
-    finite = np.where(np.isfinite(values), values, np.nan).reshape(-1, RADIX)
-    return np.asarray(pick.reduce(finite, axis=1))
-
-
-def _last_finite(values: Floats) -> Floats:
-    grid = values.reshape(-1, RADIX)
-    fine = np.isfinite(grid)
-    where = RADIX - 1 - fine[:, ::-1].argmax(1)
-    return np.where(fine.any(1), grid[np.arange(len(grid)), where], np.nan)
+    def window(self, name: str, first: int, last: int) -> Series:
+        """One metric between two steps, inclusive."""
 
 
 class History:
     """Everything measured, by metric. Extend with chunks in order; read from the same thread."""
 
-    def __init__(self, table: TensorTable | None = None, probes: Sequence[ProbeEntry] = ()) -> None:
+    def __init__(self, table: TensorTable | None = None, probes: Sequence[ProbeEntry] = (),
+                 archive: Archived | None = None) -> None:
         self.table = table
         self.probes = ProbeLayers(probes)
         self.last_step = 0
         self.last_time = 0.0
-        self._tracks: dict[str, _Track] = {}
-        self._tensors: _TensorColumns | None = None
-        self._sampled: list[ProbeRows] = []
+        self.rows = 0
+        """Rows taken in so far, superseded ones as well."""
+        self._entries, self._archive = tuple(probes), archive
+        self.tracks: dict[str, Track] = {}
+        """The metrics; for those who store them."""
+        self._tensors: Bands[TensorRows] | None = None
+        self._sampled: Bands[ProbeRows] | None = None
         self._marks: list[Mark] = []
 
     def extend(self, chunk: Chunk) -> None:
@@ -176,34 +66,86 @@ class History:
             if mark.kind == "attempt":
                 self._supersede(mark.step)
             self._marks.append(mark)
-        for name in chunk.columns:
-            steps, values = chunk.measured(name)
+        for name, present in chunk.present.items():
+            steps, values = (chunk.steps, chunk.columns[name]) if present.all() else chunk.measured(name)
             if len(steps):
-                self._tracks.setdefault(name, _Track()).extend(steps, values)
+                self.tracks.setdefault(name, Track()).extend(steps, values, self._most)
         if len(chunk.tensors):
-            width = chunk.tensors.grad.shape[1]
-            if self._tensors is None or self._tensors.width != width:
-                self._tensors = _TensorColumns(width)   # another table: what was of the old one is of no use
-            self._tensors.extend(chunk.tensors)
+            self._take_tensors(chunk.tensors)
         if len(chunk.probes):
-            self._sampled.append(chunk.probes)
+            self._take_probes(chunk.probes)
         if len(chunk):
             self.last_step, self.last_time = int(chunk.steps[-1]), float(chunk.times[-1])
+            self.rows += len(chunk)
+
+    @property
+    def _most(self) -> int | None:
+        return None if self._archive is None else max(LEAST, BLOCKS // max(1, len(self.tracks)))
+
+    def _take_tensors(self, rows: TensorRows) -> None:
+        """What an attempt with other tensors measured is left out."""
+        width = rows.grad.shape[1]
+        if self._tensors is None or width != self._tensors.width:
+            revision = self.tensor_revision + 1
+            self._tensors = Bands(TensorShape(width), width, bounded=self._archive is not None)
+            self._tensors.revision = revision
+        self._tensors.extend(rows)
+
+    def _take_probes(self, rows: ProbeRows) -> None:
+        """What an attempt with other probes measured is left out."""
+        width = rows.values.shape[1]
+        if self._sampled is None or width != self._sampled.width:
+            self._sampled = Bands(self._probe_shape(width), width, bounded=self._archive is not None)
+        self._sampled.extend(rows)
+
+    def _probe_shape(self, width: int) -> ProbeShape:
+        worst = [QUANTITIES[e.quantity].worst if e.quantity in QUANTITIES else "" for e in self._entries]
+        return ProbeShape(
+            np.array(worst, np.str_) == "smallest" if len(worst) == width else np.zeros(width, np.bool_))
 
     def _supersede(self, after: int) -> None:
         if after >= self.last_step:
             return
-        for track in self._tracks.values():
-            track.cut(after)
-        self._tensors = None if self._tensors is None else self._tensors.until(after)
-        self._sampled = [p for p in (p.between(-1, after) for p in self._sampled) if len(p)]
+        for name, track in self.tracks.items():
+            track.cut(after, self._fetch(name), self._most)
+        for bands in (self._tensors, self._sampled):
+            if bands is not None:
+                bands.cut(after)
         self._marks = [m for m in self._marks if m.step <= after]
         self.last_step = after
+
+    def _fetch(self, name: str) -> Fetch | None:
+        archive = self._archive
+        return None if archive is None else lambda first, last: archive.window(name, first, last)
+
+    @property
+    def tensor_revision(self) -> int:
+        """Grows when per-tensor rows that were handed out before have changed; new ones do not count."""
+        return self._tensors.revision if self._tensors is not None else 0
+
+    def bands(self) -> dict[str, Bands[Any]]:
+        """The rows that are kept within bounds, by kind; for those who store them."""
+        found = {"tensors": self._tensors, "probes": self._sampled}
+        return {kind: bands for kind, bands in found.items() if bands is not None}
+
+    def recall(self, kind: str, state: Mapping[str, int], parts: Sequence[NDArray[Any]]) -> None:
+        """Take in the rows of one kind as they were stored; ValueError where they are none."""
+        width = parts[2].shape[1]
+        if kind == "tensors":
+            self._tensors = Bands.of(TensorShape(width), width, state, parts)
+        elif kind == "probes":
+            self._sampled = Bands.of(self._probe_shape(width), width, state, parts)
+        else:
+            raise ValueError("rows of a kind that is not known")
+
+    def mark(self, marks: Sequence[Mark]) -> None:
+        """Take in marks that were stored."""
+        self._marks += marks
 
     @property
     def names(self) -> tuple[str, ...]:
         """Metrics that were measured at least once."""
-        return tuple(name for name, track in self._tracks.items() if track.steps.size)
+        return tuple(name for name, track in self.tracks.items() if len(track))
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -211,91 +153,89 @@ class History:
         return tuple(self._marks)
 
     def series(self, name: str) -> Series:
-        """All points of one metric; empty where it was never measured."""
-        track = self._tracks.get(name)
-        if track is None:
-            return Series(np.zeros(0, np.int64), np.zeros(0))
-        return Series(track.steps.view, track.values.view)
+        """All points of one metric that are kept: with an archive the newest; empty where it was never measured."""
+        track = self.tracks.get(name)
+        return Series.empty() if track is None else Series(track.steps.view, track.values.view)
+
+    def tail(self, name: str, count: int, upto: int | None = None) -> Series:
+        """The newest points of one metric, or of those measured by a step; at most `count`."""
+        track = self.tracks.get(name)
+        if track is None or not len(track):
+            return Series.empty()
+        if upto is None:
+            return track.tail(count)
+        first = track.step_before(upto + 1, count)
+        return Series.empty() if first is None else self.window(name, first, upto).tail(count)
+
+    def window(self, name: str, first: int, last: int) -> Series:
+        """All points of one metric between two steps, inclusive; what is not kept is read from the log, at any cost."""
+        track = self.tracks.get(name)
+        if track is None or last < first:
+            return Series.empty()
+        if self._archive is None or track.holds(first):
+            return track.window(first, last)
+        return self._archive.window(name, first, last)
+
+    def sample(self, name: str, upto: int, count: int) -> Series:
+        """One metric up to a step: all points where they are kept, else the last of each of `count` equal stretches.
+
+        A stretch with a value that is not finite is NaN: what is evidence of many points is evidence of one.
+        """
+        track = self.tracks.get(name)
+        if track is None or track.holds(0):
+            return Series.empty() if track is None else track.window(0, upto)
+        found = self.thin(name, 0, upto, count)
+        return Series(found.steps, np.where(found.bad, np.nan, found.last))
+
+    def step_before(self, name: str, step: int, count: int) -> int | None:
+        """The step of the measurement that is `count` before the first at or after `step`, or of the first there is.
+
+        Where points are not kept any more it may lie a little earlier. None where nothing was measured.
+        """
+        track = self.tracks.get(name)
+        return None if track is None or not len(track) else track.step_before(step, count)
 
     def value(self, name: str) -> float | None:
         """The last measured value, or None."""
-        track = self._tracks.get(name)
+        track = self.tracks.get(name)
         return float(track.values.view[-1]) if track is not None and track.values.size else None
 
     def value_at(self, name: str, step: int) -> float | None:
         """The last value measured by a step, or None."""
-        track = self._tracks.get(name)
-        at = 0 if track is None else int(np.searchsorted(track.steps.view, step, side="right"))
-        return float(track.values.view[at - 1]) if track is not None and at else None
+        found = self.tail(name, 1, step)
+        return float(found.values[-1]) if len(found) else None
 
     def tensor_rows(self) -> TensorRows:
-        """All per-tensor rows."""
-        if self._tensors is None:
-            return TensorRows.empty(len(self.table) if self.table else 0)
-        return self._tensors.rows
+        """Per-tensor rows; with an archive the newest as they were, of old ones the greatest of each group."""
+        rows = self._tensors.rows if self._tensors is not None else None
+        return TensorRows.empty(len(self.table) if self.table else 0) if rows is None else rows
 
     def probe_rows(self) -> ProbeRows:
-        """All probe rows of the newest probe table; what an attempt with other probes measured is left out."""
-        if not self._sampled:
-            return ProbeRows.empty()
-        width = self._sampled[-1].values.shape[1]
-        self._sampled = [ProbeRows.join([p for p in self._sampled if p.values.shape[1] == width])]
-        return self._sampled[0]
+        """Probe rows of the newest probe table, of old ones the worst of each group."""
+        rows = self._sampled.rows if self._sampled is not None else None
+        return ProbeRows.empty() if rows is None else rows
 
     def thin(self, name: str, first: int, last: int, columns: int) -> Thin:
         """The metric between two steps, inclusive, in at most `columns` columns of equal width in steps."""
-        track = self._tracks.get(name)
+        track = self.tracks.get(name)
         if track is None or last < first or columns < 1:
-            return thin(np.zeros(0, np.int64), np.zeros(0), first, last, columns)
-        steps = track.steps.view
-        a, b = int(np.searchsorted(steps, first)), int(np.searchsorted(steps, last, side="right"))
-        if b - a <= DIRECT or not track.levels:
-            return thin(steps[a:b], track.values.view[a:b], first, last, columns)
-        return self._thin_by_pyramid(track, a, b, first, last, columns)
-
-    def _thin_by_pyramid(self, track: _Track, a: int, b: int, first: int, last: int, columns: int) -> Thin:
-        """Blocks as fine as at least four to a column, plus the points that no complete block holds yet."""
-        depth = 0
-        while depth + 1 < len(track.levels) and (b - a) // RADIX ** (depth + 2) >= 4 * columns:
-            depth += 1
-        size = RADIX ** (depth + 1)
-        low, high, final, bad = (c.view for c in track.levels[depth])
-        begin = -(-a // size)
-        end = max(begin, min(b // size, len(low)))
-        steps, values = track.steps.view, track.values.view
-        ends = steps[(np.arange(begin, end) + 1) * size - 1]
-        edges = np.concatenate((np.arange(a, min(begin * size, b)), np.arange(end * size, b)))
-        at = np.concatenate((ends, steps[edges]))
-        order = np.argsort(at, kind="stable")
-        loose = values[edges]
-        clean = np.where(np.isfinite(loose), loose, np.nan)
-        return _columns(
-            at[order], np.concatenate((low[begin:end], clean))[order], np.concatenate((high[begin:end], clean))[order],
-            np.concatenate((final[begin:end], clean))[order],
-            np.concatenate((bad[begin:end], ~np.isfinite(loose)))[order], first, last, columns,
-        )
+            return thin(*_EMPTY, first, last, columns)
+        begin, end = track.numbers(first, last)
+        if track.holds(first):
+            if end - begin <= DIRECT or not track.levels:
+                found = track.window(first, last)
+                return thin(found.steps, found.values, first, last, columns)
+        elif self._archive is not None:
+            finest = track.finest(first)
+            is_coarse = end - begin <= DIRECT or finest is None or end - begin < columns * finest.points
+            if is_coarse and self._archive.cost(first, last) <= FETCHED:
+                found = self._archive.window(name, first, last)
+                return thin(found.steps, found.values, first, last, columns)
+        return thin_blocks(_pieces(track, first, last, end - begin, columns), first, last, columns)
 
 
-def thin(steps: Ints, values: Floats, first: int, last: int, columns: int) -> Thin:
-    """Thin plain arrays: steps (n,) increasing, values (n,)."""
-    clean = np.where(np.isfinite(values), values, np.nan)
-    return _columns(steps, clean, clean, clean, ~np.isfinite(values), first, last, columns)
+_EMPTY: Final = (np.zeros(0, np.int64), np.zeros(0))
 
 
-def _columns(
-    steps: Ints, low: Floats, high: Floats, final: Floats, bad: Bools, first: int, last: int, columns: int
-) -> Thin:
-    inside = (steps >= first) & (steps <= last)
-    if columns < 1 or not inside.any():
-        none = np.zeros(0)
-        return Thin(np.zeros(0, np.int64), none, none, none, np.zeros(0, np.bool_))
-    steps, low, high, final, bad = steps[inside], low[inside], high[inside], final[inside], bad[inside]
-    column = (steps - first) * columns // (last - first + 1)
-    starts = np.flatnonzero(np.concatenate(([True], column[1:] != column[:-1])))
-    ends = np.concatenate((starts[1:], [len(steps)]))
-    finite_at = np.maximum.accumulate(np.where(np.isfinite(final), np.arange(len(final)), -1))[ends - 1]
-    has_finite = finite_at >= starts
-    return Thin(
-        steps[ends - 1], np.fmin.reduceat(low, starts), np.fmax.reduceat(high, starts),
-        np.where(has_finite, final[np.maximum(finite_at, 0)], np.nan), np.logical_or.reduceat(bad, starts),
-    )
+def _pieces(track: Track, first: int, last: int, count: int, columns: int) -> Blocks:
+    return track.pieces(first, last, count // (PER_COLUMN * columns))

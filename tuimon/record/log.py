@@ -22,7 +22,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -40,6 +40,9 @@ MAX_PAYLOAD: Final = 64 << 20
 _HEADER: Final = struct.Struct("<4sBxHIIQ")
 _COVERED: Final = struct.Struct("<BxHIQ")
 HEADER_BYTES: Final = _HEADER.size
+HEADER: Final = np.dtype([("magic", "S4"), ("kind", "u1"), ("zero", "u1"), ("version", "<u2"), ("length", "<u4"),
+                          ("crc", "<u4"), ("sequence", "<u8")])
+"""The head of a frame, for many at once."""
 _CODES: Final[dict[str, int]] = {name: i for i, name in enumerate(METRICS)}
 _NAMES: Final[tuple[str, ...]] = tuple(METRICS)
 _CUSTOM: Final = 255
@@ -67,6 +70,16 @@ class TensorRow:
     """(P,) whether the tensor had a gradient."""
     update: Vectors | None
     """(P,) relative change; None where the update was not measured at this step."""
+
+
+class Span(NamedTuple):
+    """Where one intact frame lies in the bytes that were looked through."""
+
+    kind: int
+    sequence: int
+    start: int
+    """First byte of its payload."""
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +185,22 @@ def frames(data: bytes | memoryview) -> Iterator[Frame | int]:
     Stops before an incomplete frame at the end, which may be one that is still being written.
     """
     view = memoryview(data)
-    raw = bytes(data) if not isinstance(data, bytes) else data
-    at, end = 0, len(raw)
-    while at + _HEADER.size <= end:
-        frame = _frame_at(view, raw, at)
-        if frame is not None:
-            yield frame
-            at = frame.end
+    for found in spans(data):
+        yield found if isinstance(found, int) else Frame(
+            found.kind, found.sequence, view[found.start:found.end], found.end)
+
+
+def spans(data: bytes | memoryview) -> Iterator[Span | int]:
+    """As `frames`, saying only where they lie."""
+    view, raw = memoryview(data), b""
+    at, end = 0, len(data)
+    while at + HEADER_BYTES <= end:
+        span = _span_at(view, at, end)
+        if span is not None:
+            yield span
+            at = span[3]
             continue
+        raw = raw or bytes(data)
         found = _next_intact(view, raw, at + 1)
         if found < 0:
             return
@@ -187,24 +208,30 @@ def frames(data: bytes | memoryview) -> Iterator[Frame | int]:
         at = found
 
 
-def _frame_at(view: memoryview, raw: bytes, at: int) -> Frame | None:
-    if raw[at:at + 4] != MAGIC or at + _HEADER.size > len(raw):
+def frame_bytes(data: bytes) -> int:
+    """How long the frame at the beginning of `data` says it is; 0 where there is none."""
+    if len(data) < HEADER_BYTES or data[:4] != MAGIC:
+        return 0
+    length = int(_HEADER.unpack_from(data)[3])
+    return HEADER_BYTES + length if length <= MAX_PAYLOAD else 0
+
+
+def _span_at(view: memoryview, at: int, end: int) -> Span | None:
+    magic, kind, version, length, crc, sequence = _HEADER.unpack_from(view, at)
+    start = at + HEADER_BYTES
+    until = start + length
+    if magic != MAGIC or length > MAX_PAYLOAD or until > end:
         return None
-    _, kind, version, length, crc, sequence = _HEADER.unpack_from(raw, at)
-    start = at + _HEADER.size
-    if length > MAX_PAYLOAD or start + length > len(raw):
+    if zlib.crc32(view[start:until], zlib.crc32(_COVERED.pack(kind, version, length, sequence))) != crc:
         return None
-    payload = view[start:start + length]
-    if zlib.crc32(payload, zlib.crc32(_COVERED.pack(kind, version, length, sequence))) != crc:
-        return None
-    return Frame(kind, sequence, payload, start + length)
+    return Span(kind, sequence, start, until)
 
 
 def _next_intact(view: memoryview, raw: bytes, start: int) -> int:
     """Where the next intact frame begins; -1 where there is none yet."""
-    at = raw.find(MAGIC, start)
-    while at >= 0:
-        if _frame_at(view, raw, at) is not None:
+    at, end = raw.find(MAGIC, start), len(raw)
+    while 0 <= at <= end - HEADER_BYTES:
+        if _span_at(view, at, end) is not None:
             return at
         at = raw.find(MAGIC, at + 1)
     return -1
@@ -219,31 +246,66 @@ class RowBlock:
     columns: dict[str, Floats]
     present: dict[str, Bools]
 
+    def where(self, keep: Bools) -> RowBlock:
+        """The rows for which `keep` (n,) is True."""
+        return RowBlock(
+            self.steps[keep], self.times[keep], {k: v[keep] for k, v in self.columns.items()},
+            {k: v[keep] for k, v in self.present.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RawRows:
+    """What stands in a ROWS payload, where it stands. n rows, k columns."""
+
+    names: tuple[str, ...]
+    steps: Ints
+    """(n,)"""
+    times: Floats
+    values: Floats
+    """(k, n)"""
+    present: Bools
+    """(k, n)"""
+
 
 def decode_rows(payload: memoryview) -> RowBlock:
     """The rows in a ROWS payload; ValueError if it contradicts itself (CRC was right, so a foreign writer)."""
+    raw = view_rows(payload)
+    return RowBlock(
+        raw.steps.astype(np.int64), raw.times.astype(np.float64),
+        {name: raw.values[i].astype(np.float64) for i, name in enumerate(raw.names)},
+        {name: raw.present[i] for i, name in enumerate(raw.names)},
+    )
+
+
+def view_rows(payload: memoryview) -> RawRows:
+    """The rows in a ROWS payload, as views of it; ValueError if it contradicts itself."""
     try:
-        n, k = struct.unpack_from("<IH", payload)
-        at, names = 6, []
-        for _ in range(k):
-            code, at = payload[at], at + 1
-            if code == _CUSTOM:
-                size, at = payload[at], at + 1
-                names.append(bytes(payload[at:at + size]).decode("utf-8", "replace"))
-                at += size
-            else:
-                names.append(_NAMES[code])
-        steps = np.frombuffer(payload, "<i8", n, at).astype(np.int64)
-        times = np.frombuffer(payload, "<f8", n, at + 8 * n).astype(np.float64)
+        n, _ = struct.unpack_from("<IH", payload)
+        names, at = row_names(payload)
+        k = len(names)
+        steps = np.frombuffer(payload, "<i8", n, at)
+        times = np.frombuffer(payload, "<f8", n, at + 8 * n)
         values = np.frombuffer(payload, "<f8", n * k, at + 16 * n).reshape(k, n)
         bits = np.frombuffer(payload, np.uint8, (n * k + 7) // 8, at + 16 * n + 8 * n * k)
     except (struct.error, IndexError) as error:
         raise ValueError(f"rows frame contradicts itself: {error}") from None
-    present = np.unpackbits(bits, count=n * k).astype(np.bool_).reshape(k, n)
-    return RowBlock(
-        steps, times, {name: values[i].astype(np.float64) for i, name in enumerate(names)},
-        {name: present[i] for i, name in enumerate(names)},
-    )
+    return RawRows(names, steps, times, values, np.unpackbits(bits, count=n * k).astype(np.bool_).reshape(k, n))
+
+
+def row_names(payload: memoryview) -> tuple[tuple[str, ...], int]:
+    """The columns of a ROWS payload and where the steps begin; struct.error or IndexError where it ends before."""
+    (k,) = struct.unpack_from("<H", payload, 4)
+    at, names = 6, []
+    for _ in range(k):
+        code, at = payload[at], at + 1
+        if code == _CUSTOM:
+            size, at = payload[at], at + 1
+            names.append(bytes(payload[at:at + size]).decode("utf-8", "replace"))
+            at += size
+        else:
+            names.append(_NAMES[code])
+    return tuple(names), at
 
 
 def decode_tensors(payload: memoryview) -> TensorRows:

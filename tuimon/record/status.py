@@ -224,7 +224,7 @@ def _tail(run: RunDir) -> _Tail:
 
 
 def _tail_of(path: Path, size: int) -> tuple[_Tail, bool]:
-    """What the last `size` bytes of a segment tell, and whether these are all of it. OSError as `open_to_read` raises it."""
+    """What the last `size` bytes of a segment tell, and whether these are all. OSError where it cannot be read."""
     with os.fdopen(open_to_read(path), "rb") as file:
         start = max(0, os.fstat(file.fileno()).st_size - size)
         file.seek(start)

@@ -9,7 +9,6 @@ from tuimon.record.entries import TensorEntry
 
 __all__ = ["TensorEntry", "TensorTable", "layer_of"]
 
-
 _INDEXED = re.compile(r"^(.*?\.\d+)(?:\.|$)")
 
 

@@ -88,6 +88,10 @@ def _play_word(frame: Frame) -> str:
     return "stand" if frame.wanted.speed is not None else "replay"
 
 
+def _scrub_word(frame: Frame) -> str:
+    return "back in time" if frame.wanted.at is None else "earlier, later"
+
+
 def _back_word(frame: Frame) -> str:
     wanted = frame.wanted
     if wanted.place not in CHARTED and wanted.place != "overview":
@@ -108,7 +112,8 @@ STEERING: Final[tuple[Place, ...]] = ("overview", "layers", "loss", "incidents",
 def _go(place: Place, key: str, weight: int = 0, shown: str = "") -> Action:
     info = PLACES[place]
     return Action(f"go_{place}", (key,), shown or key, f"{info.title}: {info.what}", lambda _: info.title,
-                  weight=weight, group="place", places=tuple(name for name in PLACES if name != place))
+                  weight=weight, group="place", places=tuple(name for name in PLACES if name != place and not (
+                      name == "gallery" and place in STEERING)))
 
 
 ACTIONS: Final[tuple[Action, ...]] = (
@@ -151,12 +156,14 @@ ACTIONS: Final[tuple[Action, ...]] = (
            places=("overview", "loss")),
     Action("zoom", ("z", "Z"), "z Z", "zoom in and out, around the crosshair", lambda _: "zoom", places=CHARTED),
     Action("pan", ("H", "L"), "H L", "move along the steps by half a screen", lambda _: "along", places=CHARTED),
-    Action("whole", ("0",), "0", "every step", lambda _: "all", places=CHARTED),
-    Action("follow", ("f",), "f", "only the newest steps; again: every step", lambda _: "follow", places=CHARTED),
+    Action("whole", ("0",), "0", "every step", lambda _: "all steps", places=CHARTED),
+    Action("follow", ("f",), "f", "only the newest steps, as they come; again: every step", lambda _: "follow",
+           places=CHARTED),
     Action("scrub", ("left_square_bracket", "right_square_bracket"), "[ ]",
-           "the whole panel as it was a little earlier or later", lambda _: "back in time", weight=1, places=CHARTED),
+           "the whole panel as it was a little earlier or later", _scrub_word, weight=1,
+           places=(*CHARTED, "incidents")),
     Action("jump", ("left_curly_bracket", "right_curly_bracket"), "{ }",
-           "to the incident or event before or after", lambda _: "events", places=CHARTED),
+           "to the incident or event before or after", lambda _: "events", places=(*CHARTED, "incidents")),
     Action("play", ("p",), "p", "replay: let time run from here, or stand", _play_word, places=("overview", "loss")),
     Action("speed", ("less_than_sign", "greater_than_sign"), "< >", "replay slower or faster, 1x to 1000x",
            lambda _: "speed", places=("overview", "loss")),
@@ -253,7 +260,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
            lambda _: "processes", places=("system",)),
     Action("back", ("escape",), "esc", "one layer out: crosshair, the present, every step, the overview", _back_word,
            weight=1),
-    Action("picture", ("s", "ctrl+s"), "s", "save this screen as an SVG picture in the current directory",
+    Action("picture", ("s", "ctrl+s"), "s", "save this screen as a picture (SVG, and PNG) in this directory",
            lambda _: "picture"),
     Action("palette", ("ctrl+p",), "ctrl+p", "find what can be done here by a few letters", lambda _: "find"),
     Action("help", ("question_mark", "h"), "?", "this help", lambda _: "help", weight=3),
@@ -273,11 +280,29 @@ def actions_at(place: Place) -> tuple[Action, ...]:
     return tuple(action for action in ACTIONS if not action.places or place in action.places)
 
 
+_TRAVEL: Final = ("scrub", "jump", "play", "back")
+"""What is wanted in the past."""
+
+
+def _weight(action: Action, frame: Frame) -> int:
+    """What matters now: in the past the way through time, of a run that has ended nothing that would act on it."""
+    wanted = frame.wanted
+    if action.order is not None:
+        if not frame.is_live and frame.newest:
+            return 0
+        return 3 if action.name == "end" and is_waiting(frame) else min(action.weight, 2 if wanted.is_now else 1)
+    if not wanted.is_now and (action.name in _TRAVEL or (action.name == "speed" and wanted.speed is not None)):
+        return 2
+    if not wanted.window.is_whole and action.name == "whole":
+        return 2
+    return 2 if action.name == "back" and wanted.cursor is not None and wanted.place in CHARTED else action.weight
+
+
 def footer(frame: Frame, place: Place = "overview") -> tuple[tuple[int, Line], ...]:
     """The footer's entries in this state, each with its weight: what cannot be done now is dim."""
     entries: list[tuple[int, Line]] = []
     for action in actions_at(place):
-        weight = 3 if action.name == "end" and is_waiting(frame) else action.weight
+        weight = _weight(action, frame)
         if weight:
             weight = 2 * weight - (action.group == "place")   # what is done here counts more than where else one can be
             possible = action.refusal(frame) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -162,7 +163,7 @@ class Tuimon(Looking, Dressed):
             self._want(replace(self._wanted, ask=message.ask))
 
     async def _go(self, place: Place) -> None:
-        """Keys are taken while a screen is being built: all that another key relies on is done before that is awaited."""
+        """Keys are taken while a screen is built: what another key relies on is done before that is awaited."""
         if place == self._front.PLACE:
             return
         while isinstance(self.screen, Over):
@@ -203,7 +204,7 @@ class Tuimon(Looking, Dressed):
         self._source.close()
         self._forget()
         self._asks = {place: ask for place, ask in self._asks.items() if place == self._home}
-        self._want(Wanted(place=self._wanted.place, units=self._wanted.units))
+        self._want(Wanted(place=message.place, ask=self._asks.get(message.place), units=self._wanted.units))
         self._frame = empty_frame(name, "waiting for the run to be read")
         self._source = self._fed(feed)
         if self.settled.origin("fps") != "default":
@@ -255,24 +256,26 @@ class Tuimon(Looking, Dressed):
         if what is not None:
             await self.run_action(what, self._front)
 
-    def action_picture(self) -> None:
-        """Save what is on the screen, and say where."""
+    async def action_picture(self) -> None:
+        """Save what is on the screen, and say where; drawn beside the screen, which goes on."""
         from tuimon.viewer.export import save
 
-        facts = self._frame.facts
+        facts, svg = self._frame.facts, self.export_screenshot(title="tuimon")
         try:
-            path = save(self.export_screenshot(title="tuimon"), facts.name, facts.step, Path.cwd())
+            saved = await asyncio.to_thread(save, svg, facts.name, facts.step, Path.cwd())
         except OSError as error:
             self._front.flash(f"picture: it could not be saved here: {error.strerror or error}")
         else:
-            self._front.flash(f"picture: saved as {path.name} in {path.parent}", seconds=6.0)
+            also = "".join(f" and {path.suffix}" for path in saved[1:])
+            self._front.flash(f"picture: saved as {saved[0].name}{also} in {saved[0].parent}", seconds=6.0)
 
     def action_leave(self) -> None:
         """Detach; the owner of a live run is asked first."""
         if not self._owner():
             self.exit(LEAVE)
         elif not isinstance(self.screen, Confirm):
-            self.push_screen(ask_to_quit(self._frame, self._ink, self._glyphs), self._left)
+            runs = len(getattr(self._asks.get("gallery"), "runs", ())) or 1
+            self.push_screen(ask_to_quit(self._frame, self._ink, self._glyphs, runs), self._left)
 
     def _left(self, answer: str | None) -> None:
         if answer in (LEAVE, END):

@@ -32,13 +32,15 @@ ROLES: Final[dict[Tone, Role]] = {
 _ASCII: Final = str.maketrans({
     "●": "+", "◆": "i", "▲": "!", "✖": "X", "◌": "?", "◐": "~", "◼": "#", "‖": "=", "✓": "+", "✝": "X", "▸": ">",
     "↺": "<", "▪": "o", "┊": ":", "→": ">", "–": "-", "·": "-", "…": "~", "━": "=", "─": "-", "┃": "|", "│": "|",
-    "×": "x", "±": "~", "└": "`", "←": "<", "◂": "<", "↑": "^", "↓": "v", "╎": ";", "╌": "-",
+    "×": "x", "±": "~", "└": "`", "◂": "<", "↑": "^", "↓": "v", "←": "<", "╎": ";", "╌": "-", "✗": "X", "↻": "o",
+    "°": "", "²": "^2", "½": "1/2", "√": "sqrt ", "≈": "~", "≤": "<=", "≥": ">=", "ᵀ": "^T",
+    "\xa0": " ", "█": "#", "▓": "+", "▒": ":", "░": ".",
 })
 
 
 def ascii_of(text: str) -> str:
-    """The text for terminals that draw nothing else."""
-    return text.translate(_ASCII)
+    """The text for terminals that draw nothing else; of what has no likeness a question mark is left."""
+    return text if text.isascii() else text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
 
 
 def paint(lines: Sequence[Line], width: int, height: int, glyphs: GlyphSet) -> Picture:

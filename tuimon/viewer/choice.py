@@ -61,6 +61,11 @@ class Choice:
         """The chart that keys act on."""
         return frame.about if self.chart is None else self.chart
 
+    def acting(self, frame: Frame, kind: Kind) -> int:
+        """The same, or where that one is hidden the first that is not: a key changes what is seen."""
+        at, shown = self.at(frame), self.visible(kind)
+        return at if self.is_large or kind == "compact" or at in shown or not shown else shown[0]
+
     def shows(self, panel: str, kind: Kind) -> bool:
         """Whether a panel has its place in such a layout."""
         return (panel in USUAL[kind]) != (f"{kind}:{panel}" in self.toggled)
@@ -87,9 +92,9 @@ class Choice:
             return replace(self, chart=at if at in shown else shown[0])
         return replace(self, chart=shown[(shown.index(at) + 1) % len(shown)])
 
-    def maximised(self, frame: Frame) -> Choice:
+    def maximised(self, frame: Frame, kind: Kind) -> Choice:
         """The chosen chart alone, or among the others again."""
-        return replace(self, chart=self.at(frame), is_large=not self.is_large)
+        return replace(self, chart=self.acting(frame, kind), is_large=not self.is_large)
 
     def is_log(self, view: ChartView) -> bool:
         """Which axis the chart has now."""

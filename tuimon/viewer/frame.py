@@ -50,10 +50,9 @@ def effective_state(story: Story, alive: bool | None) -> State:
 
 
 def _status(sources: Sources, state: State) -> tuple[str, Tone]:
-    if sources.wanted.at is not None:
+    if sources.present is not None:
         speed = sources.wanted.speed
-        moves = f"▸ replay {speed}x" if speed else "◂ the past"
-        return f"{moves}, {steps(sources.newest - sources.step)} ago", "info"
+        return f"{f'▸ {speed}x ·' if speed else '◂'} {steps(sources.newest - sources.step)} steps ago", "info"
     ended: dict[str, tuple[str, Tone]] = {
         "finished": ("✓ finished", "ok"), "stopped": ("◼ stopped", "dim"), "crashed": ("✖ crashed", "critical"),
         "died": ("✝ died", "critical"), "held": ("◼ HELD", "warning"), "paused": ("‖ PAUSED", "info"),
@@ -140,7 +139,7 @@ def _charts(sources: Sources, state: State) -> tuple[ChartView, ...]:
         views.append(ChartView(
             name, metric.label, log, "" if value is None else _said(name, value, sources.wanted.units),
             _severity(name, value, badges), meaning or _empty(name, sources, state),
-            _note(sources, name, bands), label, bands, _ZONES.get(name, ()), _pointed(sources, name),
+            _note(sources, name, bands), label, bands, _ZONES.get(name, ()), *_pointed(sources, name),
             sources.columns.get(name), sources.columns.get("val_loss") if name == "loss" else None))
     return tuple(views)
 
@@ -159,15 +158,14 @@ def _said(name: str, value: float, units: Units) -> str:
     return rate(value) if name == "lr" else measured(value)
 
 
-def _pointed(sources: Sources, name: str) -> str:
-    """What was measured at the crosshair, or last before it."""
-    at = sources.wanted.cursor
-    if at is None:
-        return ""
+def _pointed(sources: Sources, name: str) -> tuple[str, str]:
+    """What was measured at the crosshair, or last before it, of a metric and of what is drawn with it."""
+    if sources.wanted.cursor is None:
+        return "", ""
     value = sources.readout.get(name)
     beside = sources.readout.get("val_loss") if name == "loss" else None
-    words = "–" if value is None else _said(name, value, sources.wanted.units)
-    return f"{words} at {steps(at)}" + ("" if beside is None else f", validation {measured(beside)}")
+    words = UNKNOWN if value is None else _said(name, value, sources.wanted.units)
+    return words, "" if beside is None else measured(beside)
 
 
 def _marks(story: Story, diagnosis: Diagnosis) -> tuple[MarkView, ...]:
@@ -179,6 +177,15 @@ def _marks(story: Story, diagnosis: Diagnosis) -> tuple[MarkView, ...]:
     events = tuple(MarkView(e.step, e.mark, e.tone, "rolled back" if e.mark == "rollback" else "")
                    for e in story.lines if e.mark in ("event", "rollback"))
     return onsets + back + events
+
+
+def _moments(sources: Sources, story: Story) -> tuple[int, ...]:
+    """Where an incident was found or was over, and what the run's own diary marks."""
+    found = {e.step for e in story.lines if e.mark in ("event", "rollback")}
+    for view in sources.incidents:
+        if view.incident.severity != "info":
+            found |= {view.incident.detected_step, view.incident.resolved_step or view.incident.detected_step}
+    return tuple(sorted(found))
 
 
 def about(incident: Incident | None) -> int:
@@ -213,7 +220,7 @@ def build_frame(sources: Sources) -> Frame:
     # Keys act on the run as it is, whatever moment is shown.
     story, values = (sources.present.story, sources.present.values) if sources.present else (
         sources.story, sources.values)
-    live = effective_state(story, sources.alive)
+    live = effective_state(story, sources.present.alive if sources.present else sources.alive)
     badges = tuple(_badge(b, begun=sources.step > 0) for b in sources.diagnosis.badges
                    if b.category not in _OPTIONAL or b.severity is not None)
     facts = Facts(
@@ -226,7 +233,8 @@ def build_frame(sources: Sources) -> Frame:
         events=_diary(sources), about=about(leading), state=live, is_live=live in LIVE, facts=facts,
         incidents=sources.incidents, unlooked=sources.diagnosis.not_evaluated,
         revision=sources.revision, problem=sources.problem, last=sources.last, span=sources.span,
-        newest=sources.newest, wanted=sources.wanted, readout=tuple(sources.readout.items()))
+        newest=sources.newest, wanted=sources.wanted, readout=tuple(sources.readout.items()),
+        moments=_moments(sources, story))
 
 
 def is_rescuing(rescue: Rescue | None, state: State) -> bool:

@@ -38,6 +38,8 @@ class GlyphSet:
     """Vertical line of a rollback."""
     cursor: str
     """Vertical line under inspection."""
+    moment: str
+    """Vertical line of the moment that the whole panel shows."""
     level: str
     """Horizontal line of a limit."""
     snapshot: str
@@ -74,8 +76,9 @@ _ASCII_BADGES: Final[Mapping[State, str]] = {
 def _unicode(name: GlyphName) -> GlyphSet:
     return GlyphSet(
         name=name, badges=_UNICODE_BADGES, corners="╭╮╰╯", across="─", down="│", axis_corner="╰", tick="┤",
-        band_down="┃", band_tick="┫", onset="┊", rollback="╎", cursor="│", level="╌", snapshot="◆", bad="✗", over="↑",
-        under="↓", bars="▁▂▃▄▅▆▇█", heat="▁▂▃▄·░▒▓█", ellipsis="…", dash="–", full="━", rest="─", rule="┃",
+        band_down="┃", band_tick="┫", onset="┊", rollback="╎", cursor="│", moment="┃", level="╌", snapshot="◆", bad="✗",
+        over="↑", under="↓", bars="▁▂▃▄▅▆▇█", heat="▁▂▃▄·░▒▓█", ellipsis="…", dash="–", full="━", rest="─",
+        rule="┃",
     )
 
 
@@ -83,8 +86,8 @@ BRAILLE: Final = _unicode("braille")
 BLOCK: Final = _unicode("block")
 ASCII: Final = GlyphSet(
     name="ascii", badges=_ASCII_BADGES, corners="++++", across="-", down="|", axis_corner="+", tick="+", band_down="[",
-    band_tick="[", onset=":", rollback=";", cursor="|", level="-", snapshot="o", bad="X", over="^", under="v",
-    bars="_.,-~=*#", heat="_,-~.:+#@", ellipsis="~", dash="-", full="=", rest="-", rule="|",
+    band_tick="[", onset=":", rollback=";", cursor="|", moment="[", level="-", snapshot="o", bad="X", over="^",
+    under="v", bars="_.,-~=*#", heat="_,-~.:+#@", ellipsis="~", dash="-", full="=", rest="-", rule="|",
 )
 GLYPHS: Final[Mapping[GlyphName, GlyphSet]] = {"braille": BRAILLE, "block": BLOCK, "ascii": ASCII}
 

@@ -30,26 +30,27 @@ class LayerStrip:
     rms: NDArray[np.float32] | None = None
     groups: LayerGroups | None = None
     """Known from the first row on."""
+    _revision: int = -1
 
     def update(self, history: History) -> None:
-        """Take in the rows that are new; all of them again where a resumed run superseded some."""
+        """Take in the rows that are new; all of them again where old ones have changed."""
         if self.table is None:
             return
-        rows = history.tensor_rows()
-        steps, rms = self.steps, self.rms
-        if self.groups is not None and steps is not None and rms is not None and len(steps) and len(rows):
-            known = len(steps)
-            if len(rows) >= known and rows.steps[known - 1] == steps[-1]:
-                if len(rows) == known:
-                    return
-                new = rows.between(int(steps[-1]), 1 << 62)
-                self.steps = np.concatenate((steps, new.steps))
-                self.rms = np.concatenate((rms, self.groups.grad_rms(new)[0]))
-                return
+        rows, revision = history.tensor_rows(), history.tensor_revision
+        if rows.grad.shape[1] != len(self.table):
+            return
         if self.groups is None:
             self.groups = LayerGroups.of(self.table)
             self.names = tuple(clean(name, 60) for name in self.groups.names)
-        self.steps, self.rms = rows.steps, self.groups.grad_rms(rows)[0]
+        known = 0 if self.steps is None else len(self.steps)
+        if self.steps is not None and self.rms is not None and known and revision == self._revision:
+            if len(rows) > known:
+                new = rows.since(known)
+                self.steps = np.concatenate((self.steps, new.steps))
+                self.rms = np.concatenate((self.rms, self.groups.grad_rms(new)[0]))
+            return
+        self._revision = revision
+        self.steps, self.rms = rows.steps.copy(), self.groups.grad_rms(rows)[0]
 
     def index(self, layer: str | None) -> int | None:
         """The row of a layer, or of the one that a module is part of; None where there is none."""
@@ -66,8 +67,7 @@ class LayerStrip:
             return HeatView(self.names)
         now = rms[-1]
         if len(steps) > 2 * HEAT_ROWS:
-            starts = np.arange(0, len(steps), len(steps) // HEAT_ROWS)
-            steps, rms = steps[starts], np.fmax.reduceat(rms, starts, axis=0)
+            steps, rms = _thinned(steps, rms, len(steps) // HEAT_ROWS)
         troubled = next((i for i in diagnosis.open_incidents if i.category in ("gradients", "layers")), None)
         before = min((i.onset_step for i in diagnosis.incidents), default=None)
         if troubled is None:
@@ -77,3 +77,13 @@ class LayerStrip:
             where = int(np.argmax(np.where(np.isnan(now), np.inf, now)))
         worst = f"worst {self.names[where]} {number(float(now[where]))}"
         return HeatView(self.names, worst, troubled.severity, before, steps, rms)
+
+
+def _thinned(steps: NDArray[np.int64], rms: NDArray[np.float32], size: int) -> tuple[
+    NDArray[np.int64], NDArray[np.float32]
+]:
+    """The greatest of each `size` rows, at the step of the first; the newest may be fewer."""
+    whole = len(steps) // size * size
+    groups = np.fmax.reduce(rms[:whole].reshape(-1, size, rms.shape[1]), axis=1)
+    rest = [np.fmax.reduce(rms[whole:], axis=0)[None]] if whole < len(steps) else []
+    return steps[::size], np.concatenate((groups, *rest))

@@ -53,6 +53,13 @@ class Looking(App[str]):
     """What is on the screen."""
     _wanted: Wanted = NOW
     _replay: Timer | None = None
+    _due = 0.0
+    """Steps that a replay has earned and not yet gone."""
+
+    @property
+    def _span(self) -> tuple[float, float]:
+        """First and last step of what is wanted: keys may come faster than frames."""
+        return self._wanted.window.ends(float(self._frame.last), self._frame.newest)
 
     def _want(self, wanted: Wanted) -> None:
         """Look at something else: the feed answers with a frame."""
@@ -69,16 +76,17 @@ class Looking(App[str]):
     def _play_on(self) -> None:
         wanted, pace = self._wanted, self._frame.facts.step_time
         if wanted.speed is not None and wanted.at is not None:
-            steps = max(1, round(wanted.speed * TICK / pace)) if pace else wanted.speed
-            self._want(wanted.moved_to(wanted.at + steps, self._frame.newest))
+            self._due += wanted.speed * TICK / pace if pace else wanted.speed
+            steps, self._due = int(self._due), self._due % 1
+            self._want(wanted.moved_to(wanted.at + steps, self._span, self._frame.newest))
 
     def action_point(self, which: int) -> None:
         """Move the crosshair."""
-        self._want(self._wanted.pointed(POINTS[which], self._frame.span, self._frame.newest))
+        self._want(self._wanted.pointed(POINTS[which], self._span, self._frame.newest))
 
     def action_zoom(self, which: int) -> None:
         """Closer, or further away."""
-        self._want(self._wanted.zoomed(which == 0, self._frame.span, float(self._frame.last)))
+        self._want(self._wanted.zoomed(which == 0, self._span, float(self._frame.last)))
 
     def on_chart_panel_pointed(self, message: ChartPanel.Pointed) -> None:
         """The crosshair where the mouse points."""
@@ -89,17 +97,17 @@ class Looking(App[str]):
         """Closer, or further away, around the step under the mouse."""
         if self._wanted.place in CHARTED:
             last = float(self._frame.last)
-            self._want(self._wanted.zoomed(message.closer, self._frame.span, last, message.step))
+            self._want(self._wanted.zoomed(message.closer, self._span, last, message.step))
 
     def on_chart_panel_dragged(self, message: ChartPanel.Dragged) -> None:
         """Along the steps with the mouse."""
         if self._wanted.place in CHARTED:
             direction = 1 if message.steps > 0 else -1
-            self._want(self._wanted.shifted(abs(message.steps), self._frame.span, self._frame.newest, direction))
+            self._want(self._wanted.shifted(abs(message.steps), self._span, self._frame.newest, direction))
 
     def action_pan(self, which: int) -> None:
         """Along the steps."""
-        self._want(self._wanted.panned(-1 if which == 0 else 1, self._frame.span, self._frame.newest))
+        self._want(self._wanted.panned(-1 if which == 0 else 1, self._span, self._frame.newest))
 
     def action_whole(self) -> None:
         """Every step."""
@@ -111,15 +119,16 @@ class Looking(App[str]):
 
     def action_scrub(self, which: int) -> None:
         """A little earlier or later."""
-        self._want(self._wanted.scrubbed(-1 if which == 0 else 1, self._frame.span, self._frame.newest))
+        self._want(self._wanted.scrubbed(-1 if which == 0 else 1, self._span, self._frame.newest))
 
     def action_jump(self, which: int) -> None:
         """To what happened before or after."""
-        self._want(self._wanted.jumped(-1 if which == 0 else 1, self._frame.moments, self._frame.newest))
+        self._want(self._wanted.jumped(-1 if which == 0 else 1, self._frame.moments, self._span,
+                                       self._frame.newest))
 
     def action_play(self) -> None:
         """Let time run, or stand."""
-        self._want(self._wanted.played(self._frame.newest))
+        self._want(self._wanted.played(self._span, self._frame.newest, self._frame.facts.step_time))
 
     def action_speed(self, which: int) -> None:
         """Slower or faster."""
@@ -127,4 +136,4 @@ class Looking(App[str]):
 
     def on_scrub_to(self, message: ScrubTo) -> None:
         """The whole panel as it was then."""
-        self._want(self._wanted.moved_to(message.step, self._frame.newest))
+        self._want(self._wanted.moved_to(message.step, self._span, self._frame.newest))

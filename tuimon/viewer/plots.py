@@ -13,6 +13,7 @@ from tuimon.viewer.arrange import ROLES, ascii_of
 from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.chart import Band, ChartSpec, VMark
 from tuimon.viewer.charts.format import short
+from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Role
 from tuimon.viewer.charts.series import Series
@@ -36,7 +37,7 @@ def marks(frame: Frame) -> tuple[VMark, ...]:
              for m in frame.marks]
     wanted = frame.wanted
     if wanted.at is not None:
-        found.append(VMark(wanted.at, "cursor", "info"))
+        found.append(VMark(wanted.at, "cursor", "info", heavy=True))
     if wanted.cursor is not None:
         found.append(VMark(wanted.cursor, "cursor", "cursor"))
     return tuple(found)
@@ -81,15 +82,21 @@ def chart_spec(frame: Frame, index: int, choice: Choice, glyphs: GlyphSet, *, fo
     chosen = {"usual": view.bands, "notebook": view.zones or view.bands, "none": ()}[choice.zones]
     title = view.title + (f" · {view.label}" if view.label else "")
     title += (" · log" if log else "") + (f" · smooth {short(past)}" if past else "")
-    if view.note and not view.bands:
+    if view.note and not view.bands and frame.wanted.cursor is None:
         title += f" · {view.note}"
     title += "".join(f" · {band.beyond}" for band in chosen if band.beyond)
     say = _words(glyphs)
     bands = tuple(Band(b.low, b.high, "healthy" if b.healthy else "usual", say(b.word)) for b in chosen)
-    value, state = (view.current, view.severity) if frame.wanted.cursor is None else (view.pointed, None)
+    at = frame.wanted.cursor
+    value, state = (view.current, view.severity) if at is None else (_pointed(view, at), None)
     return ChartSpec(say(title), say(value), state, _series(view, past, frame.wanted.at), log, bands, marks(frame),
-                     view.waiting, focused=focused, in_bytes=view.name == "memory",
+                     view.waiting, focused=focused, axis=f"{view.name} {log}", in_bytes=view.name == "memory",
                      binary=frame.wanted.units.binary)
+
+
+def _pointed(view: ChartView, step: int) -> str:
+    """The value at the crosshair."""
+    return f"{view.pointed} at {steps(step)}" + (f", validation {view.pointed_beside}" if view.pointed_beside else "")
 
 
 def _words(glyphs: GlyphSet) -> Callable[[str], str]:
@@ -111,10 +118,14 @@ def spark_specs(frame: Frame, glyphs: GlyphSet) -> tuple[SparkSpec, ...]:
     """One sparkline per chart."""
     specs = []
     say = _words(glyphs)
+    pointed = tuple(mark for mark in marks(frame) if mark.kind == "cursor")
     for view in frame.charts[:4]:
         series = Series.of((), ()) if view.columns is None else Series.thin(view.columns)
-        specs.append(SparkSpec("lr" if view.name == "lr" else view.title, say(view.current), view.severity,
-                               series, say(view.note or _range(view)), view.log))
+        if frame.wanted.at is not None:
+            series = series.between(-math.inf, frame.wanted.at)
+        value, state = (view.current, view.severity) if frame.wanted.cursor is None else (view.pointed, None)
+        specs.append(SparkSpec("lr" if view.name == "lr" else view.title, say(value), state, series,
+                               say(view.note or _range(view)), view.log, marks=pointed))
     return tuple(specs)
 
 

@@ -12,28 +12,31 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
 from tuimon.control.commands import Command, Who
 from tuimon.control.spool import submit
 from tuimon.control.states import LIVE, Verb
-from tuimon.diagnosis.model import Diagnosis
+from tuimon.diagnosis.model import Category, Diagnosis
 from tuimon.errors import CommandError, LogError
-from tuimon.record.chunk import Chunk
-from tuimon.record.events import Event, EventReader
+from tuimon.record.cache import Cache, cache_root
+from tuimon.record.events import EventReader
 from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity
+from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import Launch, RunDir, RunInfo
-from tuimon.record.segments import LogReader, segment_paths
 from tuimon.viewer.charts.axes import XAxis, is_wide
 from tuimon.viewer.details import Details
+from tuimon.viewer.diary import Diary
+from tuimon.viewer.following import Followed
 from tuimon.viewer.frame import build_frame
-from tuimon.viewer.incidents import Proofs
+from tuimon.viewer.judging import Judge
 from tuimon.viewer.layers import LayerStrip
+from tuimon.viewer.places.incidents.proofs import Proofs
 from tuimon.viewer.standing import Standing
-from tuimon.viewer.story import Request, Story, tell
+from tuimon.viewer.story import Request, Story
 from tuimon.viewer.text import clean
 from tuimon.viewer.views import Frame, Present, Rules, Sources
 from tuimon.viewer.wanted import NOW, Wanted
@@ -45,19 +48,6 @@ RECENT: Final = 50
 SHOWN: Final = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr", "throughput", "step_time",
                 "memory")
 """Metrics that the common charts draw."""
-POLLS: Final = 8
-"""Reads of the log in one poll (32 MB each), so that a long run shows its progress while it is read."""
-
-
-class Judge(Protocol):
-    """What `diagnosis.engine.Engine` and `diagnosis.notebook.NotebookEngine` have."""
-
-    def feed(self, chunk: Chunk) -> object:
-        """Judge one more stretch."""
-
-    @property
-    def diagnosis(self) -> Diagnosis:
-        """What has been judged so far."""
 
 
 def judge_for(rules: Rules, info: RunInfo | None) -> Judge:
@@ -75,31 +65,23 @@ def judge_for(rules: Rules, info: RunInfo | None) -> Judge:
     return Engine(context)
 
 
-class Silent:
-    """Takes the judge's place when it had to be switched off."""
-
-    diagnosis = Diagnosis.nothing()
-
-    def feed(self, chunk: Chunk) -> None:
-        """Judge nothing."""
-
-
 class Reading:
     """One run, as far as it has been read."""
 
     def __init__(self, run: RunDir, *, rules: Rules = "tuimon",
-                 judge: Callable[[Rules, RunInfo | None], Judge] = judge_for) -> None:
+                 judge: Callable[[Rules, RunInfo | None], Judge] = judge_for, cache: Cache | None = None) -> None:
+        """`cache`: where what was read of long runs is remembered; None: this user's."""
         self.run, self.rules = run, rules
+        self._cache = Cache(cache_root()) if cache is None else cache
         self._judge_for = judge
         self._standing = Standing(run)
         self._events = EventReader(run.events)
         self._story = Story()
-        self._told: list[Event] = []
-        self._log: LogReader | None = None
+        self._diary = Diary()
+        self._log: Followed | None = None
         self._history = History()
         self._layers = LayerStrip(None)
         self._proofs = Proofs()
-        self._judge: Judge = Silent()
         self._diagnosis = Diagnosis.nothing()
         self._asked: dict[str, Request] = {}
         self._x = XAxis(0, 1)
@@ -126,8 +108,8 @@ class Reading:
         self._read_who()
         changed = self._read_log(now, mono)
         for event in self._events.poll():
-            self._story = tell(self._story, event)
-            self._told.append(event)
+            self._diary.take(event)
+            self._story = self._diary.now
             changed = True
         if changed:
             self._revision += 1
@@ -217,32 +199,23 @@ class Reading:
             self._fault = str(error)
 
     def _read_log(self, now: float, mono: float) -> bool:
-        if self._log is None:
-            info = self._standing.info
-            if info is None and not segment_paths(self.run.metrics):
-                return False
-            table, probes = (None, ()) if info is None else (info.table, info.probes)
-            self._log, self._layers = LogReader(self.run.metrics), LayerStrip(table)
-            self._history = History(table, probes)
-            self._proofs = Proofs()
-            self._judge = self._judge_for(self.rules, info)
         first, rows = self._sign is None, 0
-        polls = 0
-        while polls < POLLS:
-            chunks = self._log.poll()
-            polls += 1
-            if not chunks:
-                break
-            for chunk in chunks:
-                rows += len(chunk) + len(chunk.marks)
-                self._history.extend(chunk)
-                self._judged(chunk)
-        self.is_behind = polls == POLLS
-        if self._log.beat is not None and self._log.beat.mono != self._beat:
-            self._beat = self._log.beat.mono
-            self._sign = mono - (max(0.0, now - self._log.beat.wall) if first else 0.0)
+        if self._log is None:
+            if self._standing.info is None and not segment_paths(self.run.metrics):
+                return False
+            self._log = self._open()
+            rows = self._history.rows   # what an earlier viewer read
+        log = self._log
+        more, is_wiser = log.poll(mono)
+        rows += more
+        self.is_behind, self._diagnosis = log.is_behind, log.diagnosis
+        if log.beat is not None and log.beat.mono != self._beat:
+            self._beat = log.beat.mono
+            self._sign = mono - (max(0.0, now - log.beat.wall) if first else 0.0)
         if not rows:
-            return False
+            if is_wiser:
+                self._proofs.update(self._diagnosis, self._history, self._layers)
+            return is_wiser
         # A clock that jumps must not make data old: after the first look, age counts from when rows arrived.
         behind = max(0.0, now - self._history.last_time) if first or self._fresh is None else 0.0
         self._fresh = mono - behind
@@ -250,20 +223,21 @@ class Reading:
         self._summarise()
         return True
 
-    def _judged(self, chunk: Chunk) -> None:
-        try:
-            self._judge.feed(chunk)
-            self._diagnosis = self._judge.diagnosis
-        except Exception as error:
-            # A faulty rule must not take the charts away.
-            self._judge, self._fault = Silent(), f"diagnosis switched itself off: {clean(repr(error), 120)}"
+    def _open(self) -> Followed:
+        info = self._standing.info
+        table, probes = (None, ()) if info is None else (info.table, info.probes)
+        self._layers, self._proofs = LayerStrip(table), Proofs()
+        log = Followed(self.run.metrics, table, probes, self._judge_for(self.rules, info), rules=self.rules,
+                       cache=self._cache)
+        self._history = log.history
+        return log
 
     def _summarise(self) -> None:
         history = self._history
         self._x = self._x.grown(max(1, history.last_step))
         self._layers.update(history)
         self._proofs.update(self._diagnosis, history, self._layers)
-        times = history.series("step_time").values[-RECENT:]
+        times = history.tail("step_time", RECENT).values
         times = times[np.isfinite(times)]
         self._step_time = float(np.median(times)) if len(times) else None
         self._trend = _trend(history)
@@ -282,8 +256,8 @@ class Reading:
     def _problem(self) -> str:
         if not os.path.isdir(self.run.path):
             return "the run directory is gone; what was read stays on the screen"
-        damaged = self._log.damaged if self._log is not None else 0
-        return self._fault or self._details.problem or (
+        damaged, fault = (0, "") if self._log is None else (self._log.damaged, self._log.fault)
+        return self._fault or fault or self._details.problem or (
             f"the log is damaged in {damaged} places; the rest was read" if damaged else "")
 
     def _sources(self, now: float, mono: float, wanted: Wanted) -> Sources:
@@ -309,7 +283,8 @@ class Reading:
             trend=self._trend, columns=self._columns, wide=self._wide, last=int(self._x.last),
             heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
             revision=self._revision, problem=self._problem(), now=now, console=clean(str(self.run.console), 200),
-            span=span, newest=history.last_step, wanted=wanted, readout=self._readout(wanted))
+            judging=self._log.judging if self._log is not None else "", span=span, newest=history.last_step,
+            wanted=wanted, readout=self._readout(wanted))
         return found if wanted.at is None else self._past(found, wanted.at)
 
     def _readout(self, wanted: Wanted) -> dict[str, float | None]:
@@ -319,16 +294,14 @@ class Reading:
 
     def _past(self, present: Sources, at: int) -> Sources:
         """The same run as it was at a step: what was not yet measured, found or done by then is left out."""
-        story = Story()
-        for event in self._told:
-            if event.step <= at:
-                story = tell(story, event)
-        diagnosis = self._diagnosis.as_of(at)
         values = {n: value for n in present.values if (value := self._history.value_at(n, at)) is not None}
+        unmeasured: tuple[Category, ...] = () if "val_loss" in values else ("generalisation",)
+        diagnosis = self._diagnosis.as_of(at, unmeasured)
         return replace(
-            present, story=story, diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0, values=values,
-            trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="", alive=present.alive,
-            present=Present(present.story, present.values))
+            present, story=self._diary.as_of(at), diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0,
+            values=values, trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="",
+            alive=True, judging=present.judging if at > self._diagnosis.steps else "",
+            present=Present(present.story, present.values, present.alive))
 
     @property
     def is_live(self) -> bool:
@@ -338,9 +311,8 @@ class Reading:
 
 def _trend(history: History, at: int | None = None) -> float | None:
     """Relative change of the loss over 100 steps: medians of the latest tenth and of the tenth before the window."""
-    series = history.series("loss")
-    end = len(series) if at is None else int(np.searchsorted(series.steps, at, side="right"))
-    steps, values = series.steps[max(0, end - 110):end], series.values[max(0, end - 110):end]
+    series = history.tail("loss", 110, at)
+    steps, values = series.steps, series.values
     until = history.last_step if at is None else at
     broken = max((m.step for m in history.marks if m.kind in ("rollback", "attempt") and m.step <= until), default=0)
     fine = np.isfinite(values) & (steps > broken)   # what was before a rollback says nothing about now

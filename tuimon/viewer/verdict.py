@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from tuimon.control.states import LIVE, State
 from tuimon.diagnosis.model import Incident, Usual
+from tuimon.viewer.bygone import past_lines
 from tuimon.viewer.charts.format import number, span
 from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.lines import (
@@ -47,10 +48,23 @@ class Verdict(NamedTuple):
 def verdict(sources: Sources, state: State) -> Verdict:
     """What to say about a run in this state."""
     told = _untrained(sources) if sources.story.ended and not sources.step else _STATES[state](sources)
+    if sources.judging:
+        told = _lagging(told, sources)
+    if sources.present is not None:
+        return Verdict(past_lines(told.wide, sources, narrow=False), past_lines(told.narrow, sources, narrow=True),
+                       told.tone)
     asked = _asked(sources)
     if asked is None or state not in LIVE:
         return told
     return Verdict((*told.wide[:2], asked), (*told.narrow[:2], asked), told.tone)
+
+
+def _lagging(told: Verdict, sources: Sources) -> Verdict:
+    """The same, saying how far the judge has come."""
+    if any(sources.judging in span.text for span in told.wide[0]):
+        return told
+    far = dim(GAP + sources.judging)
+    return Verdict(((*told.wide[0], far), *told.wide[1:]), ((told.narrow[0][0], far), *told.narrow[1:]), told.tone)
 
 
 def _title(glyph: str, words: str, tone: Tone, *facts: str) -> Line:
@@ -118,6 +132,11 @@ def _range(usual: Usual | None) -> str:
     return "" if usual is None else f" (usual {span(usual.low, usual.high)})"
 
 
+def _ratio(sources: Sources) -> str:
+    ratio = sources.values.get("update_ratio")
+    return "" if ratio is None else f" Update ratio {number(ratio)}."
+
+
 def _waiting(sources: Sources) -> Verdict:
     facts = sources.statement
     third = say("Training runs in a process of its own: leaving this screen never harms it.", "dim")
@@ -133,7 +152,7 @@ def _running(sources: Sources) -> Verdict:
         return _rescuing(sources, rescue)
     if incident is not None:
         return _incident(sources, incident)
-    if rescue is not None and rescue.done_step is not None:
+    if rescue is not None and rescue.done_step is not None and not sources.judging:
         return _again(sources, rescue)
     return _healthy(sources)
 
@@ -155,8 +174,11 @@ def _healthy(sources: Sources) -> Verdict:
         "no snapshot has earned its health yet.")
     third = _overrides(sources) or (say(sources.statement) if sources.statement else say(
         f"{fits}{last}" if fits else last[:1].upper() + last[1:], "plain"))
+    tone: Tone = "ok"
+    if sources.judging:   # what nobody has looked at is not called healthy
+        first, tone = _title("◌", "Not judged to its end yet", "info", sources.judging), "info"
     wide = (first, say(f"{_loss(sources)}. {_gradient(sources)}"), third)
-    return Verdict(wide, (first, say(f"{_loss(sources)}."), third), "ok")
+    return Verdict(wide, (first, say(f"{_loss(sources)}."), third), tone)
 
 
 def _incident(sources: Sources, incident: Incident) -> Verdict:
@@ -168,6 +190,12 @@ def _incident(sources: Sources, incident: Incident) -> Verdict:
     short = _title(glyph, incident.headline, tone, f"since {steps(incident.onset_step)}",
                    f"worst {incident.layer}" if incident.layer else "", incident.confidence)
     second = say(incident.why)
+    if sources.present is not None:   # what is known of it now would be said of then
+        found = _title(glyph, incident.headline, tone, since, f"found at step {steps(incident.detected_step)}")
+        gradient = _gradient(sources)
+        loss = f"Loss {measured(sources.values.get('loss'))}"
+        return Verdict((found, say(f"{_loss(sources)}. {gradient}{_ratio(sources)}")),
+                       (found, say(f"{loss}. {gradient}")), tone)
     target = sources.story.rescue_target
     back = "roll back to the initial weights" if target is None else f"roll back to step {steps(target)} (healthy)"
     if incident.severity == "info":
@@ -259,12 +287,10 @@ def _again(sources: Sources, rescue: Rescue) -> Verdict:
     since = max([s for s in resolved if s >= rescue.held_step], default=done)
     first = _title("●", "Healthy again", "ok",
                    f"since step {steps(since)}", f"the rescue at {steps(rescue.held_step)} worked")
-    ratio = sources.values.get("update_ratio")
     clean = max(0, sources.step - since)
-    more = f" Update ratio {number(ratio)}." if ratio is not None else ""
     count = f"{steps(clean)} clean step{'' if clean == 1 else 's'}"
     third = _overrides(sources) or say("No override is in force.", "dim")
-    return Verdict((first, say(f"{_loss(sources)}. {_gradient(sources)}{more} {count}."), third),
+    return Verdict((first, say(f"{_loss(sources)}. {_gradient(sources)}{_ratio(sources)} {count}."), third),
                    (first, say(f"{_loss(sources)}; {count}."), third), "ok")
 
 

@@ -92,7 +92,9 @@ class ChartView:
     zones: tuple[BandView, ...] = ()
     """The notebook's, where it has some for this number."""
     pointed: str = ""
-    """The value at the crosshair, and its step."""
+    """The value at the crosshair; "" without one."""
+    pointed_beside: str = ""
+    """The overlay's value there, where there is one."""
     columns: Thin | None = field(default=None, compare=False, repr=False)
     overlay: Thin | None = field(default=None, compare=False, repr=False)
     """Validation loss, on the loss chart."""
@@ -173,6 +175,8 @@ class Frame:
     """What this picture answers."""
     readout: tuple[tuple[str, float | None], ...] = field(default=(), compare=False)
     """Per metric: its value at the crosshair, the last one measured by then; None where there was none."""
+    moments: tuple[int, ...] = ()
+    """Steps at which something happened, those after the shown moment too: where a person stops on the way."""
     detail: object = None
     """What the place in front shows beyond this; None until its producer has answered."""
     revision: int = 0
@@ -181,12 +185,6 @@ class Frame:
     """What keeps the viewer from reading on, or nothing."""
     flash: str = ""
     """What the footer says for a moment instead of the keys."""
-
-    @property
-    def moments(self) -> tuple[int, ...]:
-        """Steps at which something happened: where a person wants to stop on the way through time."""
-        found = {i.incident.detected_step for i in self.incidents} | {m.step for m in self.marks}
-        return tuple(sorted(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +211,7 @@ class Present:
 
     story: Story
     values: Mapping[str, float]
+    alive: bool | None = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +262,8 @@ class Sources:
     last: int = 1
     heat: HeatView = HeatView()
     incidents: tuple[IncidentView, ...] = ()
+    judging: str = ""
+    """How far the judge has come, while it lags behind what is drawn; else ""."""
     rules: Rules = "tuimon"
     revision: int = 0
     problem: str = ""

@@ -24,6 +24,8 @@ MOVES: Final = 100
 """Key presses from one end of a window to the other."""
 SPEEDS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Of a replay, in times of the run's own pace."""
+REPLAY: Final = 20.0
+"""Seconds that a replay takes to begin with, where one of the speeds allows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,9 @@ class Wanted:
         return moved.shifted(to - last, span, newest, 1) if to > last else moved
 
     def shifted(self, steps: float, span: tuple[float, float], newest: int, direction: int) -> Wanted:
-        """The window so many steps to one side, as far as there are steps."""
+        """The window so many steps to one side, as far as there are steps; where all are in sight it stays."""
+        if self.window.is_whole:
+            return self
         first, last = span
         length = last - first
         low = min(max(0.0, first + direction * steps), max(0.0, newest - length / 2))
@@ -112,13 +116,18 @@ class Wanted:
         return self.shifted((span[1] - span[0]) / 2, span, newest, direction)
 
     def zoomed(self, closer: bool, span: tuple[float, float], whole_last: float, around: int | None = None) -> Wanted:
-        """Twice or half as close, around a step, else the crosshair, else the moment, else the right end."""
+        """Twice or half as close, around a step, else the crosshair, else the moment, else the right end.
+
+        What is followed without any of these is followed on.
+        """
         first, last = span
         if around is None:
             around = self.cursor if self.cursor is not None else self.at
         length = max(NARROWEST, (last - first) / ZOOM if closer else (last - first) * ZOOM)
         if length >= whole_last:
             return replace(self, window=Window())
+        if around is None and self.window.follow is not None:
+            return replace(self, window=Window(follow=round(length)))
         if around is None or not first <= around <= last:
             low = last - length
         else:
@@ -139,26 +148,34 @@ class Wanted:
     def scrubbed(self, by: int, span: tuple[float, float], newest: int) -> Wanted:
         """The panel as it was so many hundredths of the window earlier or later; past the newest step it is now."""
         here = newest if self.at is None else self.at
-        return self.moved_to(here + by * max(1, round((span[1] - span[0]) / MOVES)), newest)
+        return self.moved_to(here + by * max(1, round((span[1] - span[0]) / MOVES)), span, newest)
 
-    def moved_to(self, step: int | None, newest: int) -> Wanted:
-        """The panel as it was at a step; None, or one that has not been yet: as it is now."""
+    def moved_to(self, step: int | None, span: tuple[float, float], newest: int) -> Wanted:
+        """The panel as it was at a step, which is in sight; None, or one that has not been yet: as it is now."""
         if step is None or step >= newest:
             return replace(self, at=None, speed=None)
-        return replace(self, at=max(1, step))
+        first, last = span
+        moved = replace(self, at=max(1, step))
+        if self.window.is_whole or first <= max(1, step) <= last:
+            return moved
+        return moved.shifted(step - (first + last) / 2, span, newest, 1)
 
-    def jumped(self, by: int, moments: tuple[int, ...], newest: int) -> Wanted:
+    def jumped(self, by: int, moments: tuple[int, ...], span: tuple[float, float], newest: int) -> Wanted:
         """To the moment before or after this one, of those that matter."""
         here = newest if self.at is None else self.at
         if by < 0:
-            return self.moved_to(max((m for m in moments if m < here), default=1), newest)
-        return self.moved_to(min((m for m in moments if m > here), default=None), newest)
+            return self.moved_to(max((m for m in moments if m < here), default=1), span, newest)
+        return self.moved_to(min((m for m in moments if m > here), default=None), span, newest)
 
-    def played(self, newest: int) -> Wanted:
-        """Let time run, or stand; from the present it begins at the first step."""
+    def played(self, span: tuple[float, float], newest: int, pace: float | None) -> Wanted:
+        """Let time run, or stand; from the present it begins at the first step. `pace`: seconds a step."""
         if self.speed is not None:
             return replace(self, speed=None)
-        return replace(self, at=1 if self.at is None else min(self.at, newest), speed=10)
+        begun = self.moved_to(1 if self.at is None else self.at, span, newest)
+        if begun.at is None:   # nothing to replay
+            return begun
+        wished = (newest - begun.at) * pace / REPLAY if pace else 10.0
+        return replace(begun, speed=max((speed for speed in SPEEDS if speed <= wished), default=1))
 
     def faster(self, by: int) -> Wanted:
         """The next speed up or down."""

@@ -39,16 +39,18 @@ def read_curve(
     level = float(np.median(points.losses[-max(3, min(64, len(points) // 20)) :]))
     drop = max(float(points.losses[0]), float(np.median(points.losses[:3]))) - level
     laws = fit.fit_laws(points.steps[since:], points.clipped[since:], points.noise)
-    ahead = forecast.outlook(points, since, laws)
+    now = trend.recent_trend(points, since, drop)
+    rises = now is not None and now.interval.low > 0 and laws.chosen is None
+    ahead = None if rises else forecast.outlook(points, since, laws)   # nothing says how far a rise will go
     return _judged(replace(
         _nothing(points),
         level=level, drop=drop, improved=_improved(points, level, drop),
         blown_up=_blown_up(points),
         noise=None if math.isnan(points.noise) else points.noise,
-        trend=trend.recent_trend(points, since, drop), laws=laws, oscillation=swing, changes=found, outlook=ahead,
+        trend=now, laws=laws, oscillation=swing, changes=found, outlook=ahead,
         forecast=_forecast(points, ahead, total_steps), plateau=trend.plateau(points, since, level, drop),
         validation=None if val is None else validation.read_validation(points, points_of(*val)),
-        waiting=tuple(_waiting(points, total_steps)),
+        waiting=tuple(_waiting(points, total_steps, rises=rises)),
     ))
 
 
@@ -101,7 +103,7 @@ def _forecast(points: Points, ahead: Outlook | None, total: float | None) -> For
     return forecast.forecast(ahead, total) if seen >= forecast.EARLIEST else None
 
 
-def _waiting(points: Points, total: float | None) -> list[str]:
+def _waiting(points: Points, total: float | None, *, rises: bool) -> list[str]:
     n = len(points)
     wants = (
         ("noise", 8, n), ("trend", trend.LEAST, n), ("laws of descent", fit.LEAST, n), ("plateau", 32, n),
@@ -110,7 +112,9 @@ def _waiting(points: Points, total: float | None) -> list[str]:
     for what, least in (("change points", change_test.LEAST), ("oscillation", periodogram.LEAST)):
         if not even_stretches(points.steps, least):
             said.append(f"{what}: {least} points at an even pace")
-    if total is None:
+    if rises:
+        said.append("forecast: a curve that does not rise")
+    elif total is None:
         said.append("forecast: the number of steps of the whole run")
     elif total > points.steps[-1]:
         seen = float(points.steps[-1] - points.steps[0]) / (total - float(points.steps[0]))

@@ -30,7 +30,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from tuimon.diagnosis.model import Evidence
+from tuimon.diagnosis.model import RECOVERED, RISING, Evidence
 from tuimon.diagnosis.rows import STIR
 from tuimon.diagnosis.rule import CLEAN, Episode, Rule, Story, clip_advice, rate_cause, rate_cut
 from tuimon.diagnosis.signals import Signals
@@ -116,11 +116,11 @@ class LossSpike(Rule):
         if over:
             why = f"{why} It recovered by step {count(episode.last)}. {cause}".strip()
             return Story(
-                "Loss spike, recovered",
+                f"Loss spike, {RECOVERED}",
                 why,
                 ("go on; look at the batches of these steps if it repeats",),
                 evidence,
-                "recovered",
+                RECOVERED,
             )
         if "unrecovered" in n:
             why = f"{why} {count(int(n['rows']))} steps later it has not come back. {cause}".strip()
@@ -141,5 +141,5 @@ class LossSpike(Rule):
                 clip_advice(self.context),
             ),
             evidence,
-            "rising",
+            RISING,
         )

@@ -81,7 +81,7 @@ class Survey:
 class Origin:
     """Something that can be exported, several times over."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, watch: Watch = unwatched) -> None:
         """LogError where it cannot be read."""
         self._run = RunDir(Path(source.path)) if source.kind == "run" else None
         self.info: RunInfo | None = None
@@ -92,7 +92,7 @@ class Origin:
         """How much of a run has been read, this time; NaN for what is read at once."""
         self._chunks: tuple[Chunk, ...] = ()
         if self._run is None:
-            reading = read_source(source)
+            reading = read_source(source, watch)
             self.name, self.context, self._chunks = reading.name, reading.context, reading.chunks
             return
         self.info = self._run.read_info()

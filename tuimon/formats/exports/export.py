@@ -92,7 +92,7 @@ def export(source: Source, wish: Wish, stdout: BinaryIO | None = None, watch: Wa
         raise UsageError(f"{path}: TensorBoard only reads files with tfevents in their names, as in {path}.tfevents")
     check(path, force=wish.force)  # before a long look at the source
     watch("reading", math.nan)
-    origin = Origin(source)
+    origin = Origin(source, watch)
     found = survey(origin, wish.metrics, layers=wish.layers, watch=watch)
     with placed(path, force=wish.force) as aside:
         if form.name == "sqlite":
@@ -110,7 +110,7 @@ def _to_stdout(source: Source, wish: Wish, form: Format, stdout: BinaryIO, watch
     if form.name == "parquet" and stdout.isatty():
         raise UsageError("-o -: parquet is not for a terminal; send it to a file or a program")
     watch("reading", math.nan)
-    origin = Origin(source)
+    origin = Origin(source, watch)
     found = survey(origin, wish.metrics, layers=wish.layers, watch=watch)
     rows = _pour(_opener(form)(stdout, found, origin), origin, found, wish, watch)
     stdout.flush()

@@ -21,7 +21,7 @@ from tuimon.viewer.glyphs import BRAILLE, GlyphSet, State
 from tuimon.viewer.text import fit
 
 __all__ = ["Area", "Band", "ChartSpec", "Fan", "Level", "Tag", "VMark", "area", "draw", "draw_heading", "draw_marks",
-           "draw_waiting", "draw_words", "draw_x_axis", "state_role"]
+           "draw_waiting", "draw_words", "draw_x_axis", "pointed_labels", "state_role"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,9 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
     _draw_fans(canvas, place, spec.fans, x, y)
     labels = _labels(place, y, spec) if any(np.isfinite(s.low).any() for s in visible) else {}
     _draw_y_axis(canvas, place, in_band, labels, glyphs)
-    pointed = any(mark.kind == "cursor" for mark in spec.marks)   # its step needs the room of the words
-    draw_x_axis(canvas, place, x, glyphs, "" if pointed else " · ".join(b.word for b in spec.bands if b.word))
+    pointed = pointed_labels(place, spec.marks, x)   # the steps need the room of the words
+    word = "" if pointed else " · ".join(b.word for b in spec.bands if b.word)
+    draw_x_axis(canvas, place, x, glyphs, word, pointed)
     draw_marks(canvas, place, spec.marks, x, glyphs)
     _draw_levels(canvas, place, spec.levels, visible, spec.marks, x, y, glyphs)
     _draw_lines(canvas, place, visible, x, y, glyphs)
@@ -121,8 +122,27 @@ def draw_waiting(canvas: Canvas, message: str, glyphs: GlyphSet) -> None:
     canvas.put((canvas.width - cell_len(words)) // 2, canvas.height // 2, words, "note")
 
 
-def draw_x_axis(canvas: Canvas, place: Area, x: XAxis, glyphs: GlyphSet, word: str = "") -> None:
-    """The axis line, step labels under it, and at their right end the word of the band."""
+Label = tuple[int, str, Role]
+"""First cell, words and role of what stands under the axis."""
+
+
+def pointed_labels(place: Area, marks: tuple[VMark, ...], x: XAxis) -> tuple[Label, ...]:
+    """The steps of the cursors; of two that would touch, the later one's."""
+    found: list[Label] = []
+    for mark in reversed(marks):
+        cell = _cell_of(mark.step, x, place)
+        if mark.kind != "cursor" or not 0 <= cell < place.width:
+            continue
+        words = f"{mark.step:,.0f}"
+        left = place.left + max(0, min(cell - len(words) // 2, place.width - len(words)))
+        if all(left + len(words) < at or at + len(other) < left for at, other, _ in found):
+            found.append((left, words, mark.role))
+    return tuple(found)
+
+
+def draw_x_axis(canvas: Canvas, place: Area, x: XAxis, glyphs: GlyphSet, word: str = "",
+                pointed: tuple[Label, ...] = ()) -> None:
+    """The axis line, step labels under it, and at their right end the word of the band; `pointed` comes first."""
     row = place.top + place.height
     if place.axis_row:
         canvas.line(place.left, row, place.width, glyphs.across, "axis")
@@ -140,35 +160,34 @@ def draw_x_axis(canvas: Canvas, place: Area, x: XAxis, glyphs: GlyphSet, word: s
     for tick in x.ticks(place.width):
         column = place.left + _cell_of(tick.at, x, place)
         start = max(place.left, column - (len(tick.label) - 1) // 2)
-        if start >= free and start + len(tick.label) <= end + 1:
+        after = start + len(tick.label)
+        clear = all(after < at or at + len(words) < start for at, words, _ in pointed)
+        if clear and start >= free and after <= end + 1:
             free = canvas.put(start, row, tick.label, "label") + 1
+    for at, words, role in pointed:
+        canvas.put(at, row, words, role)
 
 
 def draw_marks(canvas: Canvas, place: Area, marks: tuple[VMark, ...], x: XAxis, glyphs: GlyphSet) -> None:
     """Vertical lines and diamonds, under the data; the later one covers the earlier."""
-    lines = {"onset": glyphs.onset, "event": glyphs.onset, "rollback": glyphs.rollback, "cursor": glyphs.cursor}
     for mark in marks:
         cell = _cell_of(mark.step, x, place)
         if not 0 <= cell < place.width:
             continue
-        column = place.left + cell
-        if mark.kind in lines:
-            canvas.column(column, place.top, place.height, lines[mark.kind], mark.role)
+        column, line = place.left + cell, mark.line(glyphs)
+        if line is not None:
+            canvas.column(column, place.top, place.height, line, mark.role)
         elif place.axis_row:
             canvas.put(column, place.top + place.height, glyphs.snapshot, mark.role)
 
 
 def draw_words(canvas: Canvas, place: Area, marks: tuple[VMark, ...], x: XAxis) -> None:
-    """Beside each line what it means, in the first of its upper rows that is free there; under a cursor its step."""
+    """Beside each line what it means, in the first of its upper rows that is free there."""
     lines = [(_cell_of(mark.step, x, place), mark) for mark in marks if mark.kind != "snapshot"]
     found = sorted(lines, key=lambda pair: pair[0])
     for i, (cell, mark) in enumerate(found):
         if not 0 <= cell < place.width:
             continue
-        if mark.kind == "cursor" and place.label_row:
-            words = f" {mark.step:,.0f} "
-            left = place.left + max(0, min(cell - len(words) // 2, place.width - len(words)))
-            canvas.put(left, place.top + place.height + place.axis_row, words, mark.role)
         free = (found[i + 1][0] if i + 1 < len(found) else place.width) - cell - 1
         length = cell_len(mark.word) + 2
         if not mark.word or place.height < 5 or free < length - 1:

@@ -86,9 +86,9 @@ def _paint_marks(
 ) -> None:
     """Vertical lines through what is usual; the unusual stays visible."""
     width = ranks.shape[1]
-    lines = {"onset": glyphs.onset, "event": glyphs.onset, "rollback": glyphs.rollback, "cursor": glyphs.cursor}
     for mark in spec.marks:
         cell = int(columns_of(np.array([mark.step]), x.first, x.last, width)[0])
-        if mark.kind in lines and 0 <= cell < width:
+        line = mark.line(glyphs)
+        if line is not None and 0 <= cell < width:
             for row in np.flatnonzero(ranks[:, cell] <= 0).tolist():
-                canvas.put(left + cell, top + row, lines[mark.kind], mark.role)
+                canvas.put(left + cell, top + row, line, mark.role)

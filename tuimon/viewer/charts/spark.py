@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.cells import cell_len
 
 from tuimon.viewer.charts.axes import XAxis, YAxis, columns_of, limits
-from tuimon.viewer.charts.chart import state_role
+from tuimon.viewer.charts.chart import VMark, state_role
 from tuimon.viewer.charts.picture import ROLES, Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet, State
@@ -41,6 +41,8 @@ class SparkSpec:
     """Range or band in words, at the right."""
     log: bool = False
     role: Role = "spark"
+    marks: tuple[VMark, ...] = ()
+    """Upright lines in place of the bars there."""
 
 
 def draw(specs: Sequence[SparkSpec], width: int, height: int, x: XAxis, glyphs: GlyphSet = BRAILLE) -> Picture:
@@ -66,6 +68,7 @@ def draw(specs: Sequence[SparkSpec], width: int, height: int, x: XAxis, glyphs: 
         at += 4
         if bars >= 1:
             _paint(canvas, at, row, levels(spec, x, bars), spec.role, glyphs)
+            _paint_marks(canvas, at, row, bars, spec.marks, x, glyphs)
         if notes:
             canvas.put(at + bars + 2, row, fit(spec.note, notes, glyphs.ellipsis), "note")
     return canvas.picture()
@@ -119,3 +122,12 @@ def _paint(
     width = min(len(heights), canvas.width - left)
     if width > 0:
         canvas.block(left, row, points[heights][None, :width], roles[None, :width])
+
+
+def _paint_marks(
+    canvas: Canvas, left: int, row: int, width: int, marks: tuple[VMark, ...], x: XAxis, glyphs: GlyphSet,
+) -> None:
+    for mark in marks:
+        cell, line = int(columns_of(np.array([mark.step]), x.first, x.last, width)[0]), mark.line(glyphs)
+        if line is not None and 0 <= cell < width:
+            canvas.put(left + cell, row, line, mark.role)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from tuimon.viewer.charts.picture import Ground, Role
 from tuimon.viewer.charts.series import Floats, Series
-from tuimon.viewer.glyphs import State
+from tuimon.viewer.glyphs import GlyphSet, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,15 @@ class VMark:
     role: Role = "mark"
     word: str = ""
     """Stands beside the top of its line where there is room; a cursor's step stands under it in any case."""
+    heavy: bool = False
+    """A cursor at the moment that the whole panel shows."""
+
+    def line(self, glyphs: GlyphSet) -> str | None:
+        """What its upright line is made of; None where it has none."""
+        if self.kind == "snapshot":
+            return None
+        drawn = {"rollback": glyphs.rollback, "cursor": glyphs.moment if self.heavy else glyphs.cursor}
+        return drawn.get(self.kind, glyphs.onset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,8 @@ class ChartSpec:
     fans: tuple[Fan, ...] = ()
     since: float = -math.inf
     """The y axis is fitted to what comes from this step on; what is beyond it before is marked at its edge."""
+    axis: str = ""
+    """Whose y axis it is: while that stays the same the axis stays put, whatever the title says. "": the title's."""
     in_bytes: bool = False
     """Whether the labels of the y axis are amounts of memory."""
     binary: bool = False

@@ -33,7 +33,7 @@ PLACES: Final[dict[Place, PlaceInfo]] = {
         PlaceInfo("overview", "overview", "the verdict, and the charts that show why",
                   "tuimon.viewer.screens.overview:Overview"),
         PlaceInfo("incidents", "incidents", "what was found, its curve, what to do, its manual",
-                  "tuimon.viewer.screens.incidents:Incidents"),
+                  "tuimon.viewer.places.incidents.screen:Incidents"),
         PlaceInfo("layers", "layers", "the whole model over time, layer by layer, tensor by tensor",
                   "tuimon.viewer.places.layers.screen:LayersScreen",
                   "tuimon.viewer.places.layers.detail:LayersDetail"),

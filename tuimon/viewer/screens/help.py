@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from tuimon.viewer.actions import Action, actions_at
-from tuimon.viewer.arrange import put_lines
+from tuimon.viewer.arrange import put_lines, wrap
 from tuimon.viewer.charts.chart import draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.glyphs import GlyphSet
@@ -21,42 +21,69 @@ from tuimon.viewer.widgets.picture import PictureView
 READING: Final[tuple[Line, ...]] = (
     (Span("● ", "ok"), Span("healthy   "), Span("▲ ", "warning"), Span("warning   "), Span("✖ ", "critical"),
      Span("critical   "), Span("◌ ", "dim"), Span("waiting")),
-    say("┊ onset of an incident   ◆ healthy snapshot   ✗ not a finite number", "dim"),
+    say("┊ onset or event   ╎ rolled back   ┃ the moment shown   ◆ healthy snapshot   ✗ not a finite number", "dim"),
+    say("Mouse: a click points, the wheel zooms, pulling moves along the steps.", "dim"),
     say("A request is shown as requested until the run's log answers it.", "dim"),
 )
 GROUPS: Final = (("run", "The run"), ("look", "Looking"), ("place", "Places"))
-COLUMN: Final = 76
-"""Cells of one column: the longest row of the table fits."""
+COLUMN: Final = 54
+"""Cells that a column has at least, where several stand side by side."""
+WIDEST: Final = 78
+"""Cells that a column has at most: the longest row of the table fits."""
+KEYS: Final = 8
+"""Cells of the keys before their words."""
 
 
-def _row(action: Action) -> Line:
-    return (Span(f"{action.shown:>6}  ", "key"), Span(action.help))
+def _rows(action: Action, width: int) -> list[Line]:
+    """One action: its key, and its words in as many lines as they need."""
+    words = wrap((Span(action.help),), max(20, width - KEYS))
+    heads = [Span(f"{action.shown:>{KEYS - 2}}  ", "key"), *[Span(" " * KEYS)] * (len(words) - 1)]
+    return [(head, *line) for head, line in zip(heads, words, strict=True)]
 
 
-def help_lines(place: Place) -> tuple[Line, ...]:
-    """The keys of a place in groups, and how to read the screen."""
-    lines: list[Line] = []
+def help_lines(place: Place, width: int = WIDEST) -> tuple[tuple[Line, ...], ...]:
+    """The keys of a place in groups, and how to read the screen: blocks of lines for a column of that width."""
+    blocks: list[tuple[Line, ...]] = []
     for group, title in GROUPS:
-        rows = [_row(action) for action in actions_at(place) if action.group == group]
+        rows = [row for action in actions_at(place) if action.group == group for row in _rows(action, width)]
         if rows:
-            lines += [*((say(""),) if lines else ()), (strong(title),), *rows]
-    return (*lines, say(""), *READING)
+            blocks.append(((strong(title),), *rows))
+    return (*blocks, tuple(row for line in READING for row in wrap(line, width)))
 
 
-def pages(lines: tuple[Line, ...], rows: int, columns: int) -> list[tuple[tuple[Line, ...], ...]]:
-    """The lines dealt to columns of `rows` lines, `columns` of them to a page."""
-    parts = [lines[i:i + rows] for i in range(0, len(lines), rows)] or [()]
-    return [tuple(parts[i:i + columns]) for i in range(0, len(parts), columns)]
+def columns_of(blocks: tuple[tuple[Line, ...], ...], rows: int) -> list[list[Line]]:
+    """The blocks dealt to columns of `rows` lines, an empty line between them; a title never stands last."""
+    columns: list[list[Line]] = [[]]
+    for block in blocks:
+        if columns[-1] and len(columns[-1]) + 1 + min(len(block), 3) > rows:
+            columns.append([])
+        elif columns[-1]:
+            columns[-1].append(say(""))
+        for line in block:
+            if len(columns[-1]) >= rows:
+                columns.append([])
+            columns[-1].append(line)
+    return columns
+
+
+def pages(place: Place, width: int, rows: int) -> list[list[list[Line]]]:
+    """As few columns side by side as make one page, else as many as fit; pages of columns of at most `rows` lines."""
+    most = max(1, width // COLUMN)
+    for side in range(1, most + 1):
+        columns = columns_of(help_lines(place, min(WIDEST, width // side - 2)), max(1, rows))
+        if len(columns) <= side:
+            return [columns]
+    return [columns[i:i + most] for i in range(0, len(columns), most)]
 
 
 def draw_help(place: Place, page: int, width: int, height: int, glyphs: GlyphSet) -> Picture:
     """One page in exactly `width` x `height` cells."""
     canvas = Canvas(width, height)
-    found = pages(help_lines(place), max(1, height - 3), max(1, (width - 2) // COLUMN))
+    found = pages(place, width - 4, height - 3)
     at = page % len(found)
     draw_heading(canvas, "keys", f"{at + 1} of {len(found)}" if len(found) > 1 else "", None, glyphs, framed=True,
                  focused=True)
-    each = (width - 4) // len(found[0])
+    each = min(WIDEST + 2, (width - 4) // len(found[0]))
     for i, column in enumerate(found[at]):
         put_lines(canvas, column, 2 + i * each, 1, each - 1, height - 3, glyphs)
     on = (dim("   "), Span("pgdn", "key"), dim(" more")) if len(found) > 1 else ()
@@ -69,7 +96,7 @@ class Help(Over[None]):
 
     CSS = """
     Help { align: center middle; }
-    Help > PictureView { width: 100%; max-width: 158; height: 100%; }
+    Help > PictureView { width: 100%; height: 100%; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,h,enter,ctrl+c", "dismiss", show=False),
@@ -88,9 +115,19 @@ class Help(Over[None]):
 
     def on_mount(self) -> None:
         """Draw."""
-        view = self.query_one(PictureView)
-        view.styles.max_height = len(help_lines(self._place)) + 3
+        self._fit()
         self._draw()
+
+    def on_resize(self) -> None:
+        """As large as what it says."""
+        self._fit()
+
+    def _fit(self) -> None:
+        width, height = self.app.size
+        found = pages(self._place, width - 4, height - 3)
+        styles = self.query_one(PictureView).styles
+        styles.max_width = len(found[0]) * (WIDEST + 2) + 4
+        styles.max_height = max(len(column) for page in found for column in page) + 3
 
     def _draw(self) -> None:
         self.query_one(PictureView).draw_with(

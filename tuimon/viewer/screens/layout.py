@@ -40,8 +40,12 @@ def kind_of(width: int, height: int) -> Kind:
     return "wide" if width >= WIDE_COLUMNS and height >= WIDE_ROWS else "full"
 
 
-def divide(width: int, height: int, layers: int, charts: int = 4, *, heated: bool = True) -> Division:
-    """The division of a terminal for a model with so many layers, with so many charts, and the heat strip if wanted."""
+def divide(width: int, height: int, layers: int, charts: int = 4, *, heated: bool = True,
+           alone: bool = False) -> Division:
+    """The division of a terminal for a model with so many layers, with so many charts, and the heat strip if wanted.
+
+    `alone`: one chart has been made large; on a small screen it takes the strips' rows, too.
+    """
     kind = kind_of(width, height)
     if kind == "tiny":
         return Division("tiny")
@@ -55,11 +59,13 @@ def divide(width: int, height: int, layers: int, charts: int = 4, *, heated: boo
         rows = max(1, -(-charts // columns))
         fixed = 1 + 1 + 1 + 4 + heat + events + 1
         spare = (height - fixed) % rows   # rows of charts of equal height
-        return Division(kind, 1, 4 + spare, 0, heat, 1, events, height - fixed - spare if charts else 0, columns)
-    sparks = 4 if height >= 16 else 0
+        more = min(spare, 2 - events)
+        return Division(kind, 1, 4 + spare - more, 0, heat, 1, events + more,
+                        height - fixed - spare if charts else 0, columns)
+    sparks = 4 if height >= 16 and not alone else 0
     two = width >= 70
     rows = (layers + 1) // 2 if two else layers
-    heat = min(max(rows, 1), max(3, height // 8)) if height >= 22 else 0
+    heat = min(max(rows, 1), max(3, height // 8)) if height >= 22 and not alone else 0
     gap, verdict = (1 if height >= 20 else 0), (4 if height >= 22 else 3)
     fixed = 1 + 1 + gap + verdict + sparks + heat + 1 + 1
     charts = height - fixed

@@ -144,7 +144,8 @@ class Overview(Screen[None]):
         kind = kind_of(width, height)
         charts = 4 if choice is None else 1 if choice.is_large else len(choice.visible(kind))
         heated = choice is None or choice.shows("layers", kind)
-        division = divide(width, height, len(self._frame.heat.layers), charts, heated=heated)
+        division = divide(width, height, len(self._frame.heat.layers), charts, heated=heated,
+                          alone=choice is not None and choice.is_large)
         if division == self._division and not force:
             return
         self._division = division
@@ -221,7 +222,7 @@ class Overview(Screen[None]):
     def action_maximise(self) -> None:
         """The chosen chart alone, or among the others again."""
         if self._choice is not None:
-            self._choose(self._choice.maximised(self._frame))
+            self._choose(self._choice.maximised(self._frame, self._kind))
 
     def action_log_axis(self) -> None:
         """Turn the chosen chart's axis."""
@@ -245,7 +246,7 @@ class Overview(Screen[None]):
 
     @property
     def _chosen(self) -> ChartView:
-        at = 0 if self._choice is None else self._choice.at(self._frame)
+        at = 0 if self._choice is None else self._choice.acting(self._frame, self._kind)
         return self._frame.charts[at]
 
     def back(self) -> bool:

@@ -13,8 +13,15 @@ LEAVE = "leave"
 END = "end"
 
 
-def ask_to_quit(frame: Frame, ink: Ink, glyphs: GlyphSet) -> Confirm:
-    """Stay, leave it running, or end it."""
+def ask_to_quit(frame: Frame, ink: Ink, glyphs: GlyphSet, runs: int = 1) -> Confirm:
+    """Stay, leave it running, or end it; the same for several runs that were started together."""
+    if runs > 1:
+        return Confirm("Leave these runs?", (
+            say(f"All {runs} were started together. Left running, they go on without a screen;"),
+            say("come back with:"), (dim("    tuimon watch"),),
+            say("Ended, each loop leaves at its next step boundary; logs, checkpoints stay.")), (
+            Answer("s", "stay", None), Answer("l", "leave them running", LEAVE), Answer("e", f"end all {runs}", END)),
+            ink, glyphs)
     stands = frame.state in ("paused", "held")
     left = f"Left {frame.state}, it waits in memory" if stands else "Left running, it goes on without a screen"
     has_begun = frame.facts.step > 0

@@ -43,8 +43,8 @@ class ChartPanel(PictureView):
     _pulled = False
 
     def plot(self, spec: ChartSpec, x: XAxis) -> None:
-        """Show `spec` over the steps of `x`. The y axis stays put while it can; another title starts a new one."""
-        if spec.title != self._spec.title:
+        """Show `spec` over the steps of `x`. The y axis stays put while it can; another one begins anew."""
+        if (spec.axis or spec.title) != (self._spec.axis or self._spec.title):
             self._y = None
         self._spec, self._x = spec, x
         self.draw_with(self._paint)

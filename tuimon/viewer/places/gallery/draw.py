@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from tuimon.viewer.arrange import ascii_of, put_lines
+from rich.cells import cell_len
+
+from tuimon.viewer.arrange import ascii_of, put_lines, wrap
+from tuimon.viewer.bygone import without_keys
 from tuimon.viewer.charts.axes import XAxis, YAxis, fit
 from tuimon.viewer.charts.chart import draw
 from tuimon.viewer.charts.format import step as steps
@@ -15,6 +18,7 @@ from tuimon.viewer.choice import Choice
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, dim, strong
 from tuimon.viewer.plots import chart_spec, spark_specs, x_axis
+from tuimon.viewer.text import fit as cut
 from tuimon.viewer.views import Frame
 
 SPARKS: Final = 3
@@ -27,10 +31,22 @@ def heading(frame: Frame, *, chosen: bool, width: int) -> Line:
     """Name, step, state."""
     head = frame.header
     count = steps(head.step) + (f"/{steps(head.total)}" if head.total else "")
-    left: list[Span] = [Span("▸ " if chosen else "  ", "strong"), strong(head.name), dim(f"  step {count}")]
     right = Span(f"{head.status} ", head.tone)
-    gap = width - sum(len(span.text) for span in left) - len(right.text)
-    return (*left, Span(" " * max(1, gap)), right)
+    room = width - 3 - cell_len(right.text)
+    told = f"  step {count}" if head.step or head.total else ""
+    if cell_len(head.name) + cell_len(told) > room:
+        told = f"  {count}" if told and min(cell_len(head.name), 12) + cell_len(count) + 2 <= room else ""
+    name = cut(head.name, max(1, room - cell_len(told)))
+    gap = " " * max(1, room + 1 - cell_len(name) - cell_len(told))
+    return (Span("▸ " if chosen else "  ", "strong"), strong(name), dim(told), Span(gap), right)
+
+
+def _words(frame: Frame, width: int, rows: int) -> list[Line]:
+    """The verdict without its keys, which do nothing here; headline and numbers share the rows."""
+    first, *rest = without_keys(frame.narrow) or ((),)
+    told = [first, *(row for line in rest for row in wrap(line, width))]
+    last = tuple(span for line in told[rows - 1:] for span in line)   # cut by the painter where it is too long
+    return [*told[:rows - 1], last]
 
 
 def draw_run(frame: Frame, y: YAxis | None, width: int, height: int, glyphs: GlyphSet, *,
@@ -41,7 +57,7 @@ def draw_run(frame: Frame, y: YAxis | None, width: int, height: int, glyphs: Gly
     put_lines(canvas, [heading(frame, chosen=chosen, width=inner)], 0, 0, inner, 1, glyphs)
     words = WORDS if height >= 16 else 2 if height >= 9 else 1
     bar = Span("┃ ", frame.tone)
-    put_lines(canvas, [(bar, *line) for line in frame.narrow[:words]], 2, 1, inner - 2, words, glyphs)
+    put_lines(canvas, [(bar, *line) for line in _words(frame, inner - 4, words)], 2, 1, inner - 2, words, glyphs)
     sparks = SPARKS if height - 1 - words >= 8 + SPARKS else 0
     rows = height - 1 - words - sparks
     x = x_axis(frame)

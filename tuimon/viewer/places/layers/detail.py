@@ -39,7 +39,7 @@ class LayersDetail:
         self._table: TensorTable | None = None
         self._groups: LayerGroups | None = None
         self._thinner = Thinner()
-        self._source: Name | None = None
+        self._source: tuple[Name, int] | None = None
         self._shown: tuple[object, ...] = ()
         self._view = LayersView(0, "gradient", (), (), 0.0, 1.0, None, Grid.empty(), np.zeros((0, 0), np.int8),
                                 np.zeros(0, np.float32), awaited="waiting for the first gradients")
@@ -83,8 +83,9 @@ class LayersDetail:
             return LayersView(revision, quantity, there, (), first, last, before, Grid.empty(),
                               np.zeros((0, 0), np.int8), np.zeros(0, np.float32), None, tensors, tensors is not None,
                               self._awaited(history, quantity))
-        if quantity != self._source:
-            self._source = quantity
+        source = quantity, history.tensor_revision   # old rows of a long run are thinned now and then
+        if source != self._source:
+            self._source = source
             self._thinner.clear()
             self._learned.clear()
         a = int(np.searchsorted(rows.steps, math.floor(first)))

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from tuimon.diagnosis.heat import Ranks, group_name
 from tuimon.viewer.arrange import ascii_of, put_lines
 from tuimon.viewer.charts.axes import XAxis, columns_of
-from tuimon.viewer.charts.chart import Area, VMark, draw_heading, draw_waiting, draw_x_axis
+from tuimon.viewer.charts.chart import Area, VMark, draw_heading, draw_waiting, draw_x_axis, pointed_labels
 from tuimon.viewer.charts.format import number
 from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.picture import Canvas, Picture
@@ -115,7 +115,7 @@ def draw_map(
     ranks = _ranks(view, now, x, place.width)
     _draw_names(canvas, names, now, place, glyphs)
     shades.paint(canvas, place.left, place.top, ranks, glyphs)
-    draw_x_axis(canvas, place, x, glyphs)
+    draw_x_axis(canvas, place, x, glyphs, pointed=pointed_labels(place, marks, x))
     _draw_marks(canvas, place, ranks, marks, x, glyphs)
     _draw_cursor(canvas, place, ranks, look, x, glyphs)
     return canvas.picture()
@@ -176,12 +176,12 @@ def _draw_marks(
     canvas: Canvas, place: Area, ranks: Ranks, marks: tuple[VMark, ...], x: XAxis, glyphs: GlyphSet,
 ) -> None:
     """Vertical lines through what is usual; the unusual stays visible."""
-    lines = {"onset": glyphs.onset, "event": glyphs.onset, "rollback": glyphs.rollback, "cursor": glyphs.cursor}
     for mark in marks:
         cell = int(columns_of(np.array([mark.step]), x.first, x.last, place.width)[0])
-        if mark.kind in lines and 0 <= cell < place.width:
+        line = mark.line(glyphs)
+        if line is not None and 0 <= cell < place.width:
             for row in np.flatnonzero(ranks[:, cell] <= 0).tolist():
-                canvas.put(place.left + cell, place.top + row, lines[mark.kind], mark.role)
+                canvas.put(place.left + cell, place.top + row, line, mark.role)
 
 
 def _draw_cursor(

@@ -99,7 +99,7 @@ def _thinned(steps: Ints, first: int, end: int, stride: int, read: Read) -> Arra
     finite = seen & np.isfinite(values)
     if stride == 1:
         low = np.where(finite, values, np.float32(np.nan))
-        return steps[first:end], low, low, values, seen, seen & ~finite
+        return steps[first:end].copy(), low, low, values, seen, seen & ~finite
     starts = np.arange(0, end - first, stride)
     with np.errstate(invalid="ignore"):
         none = np.float32(np.nan)

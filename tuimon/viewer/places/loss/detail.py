@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tuimon.viewer.reading import Reading
     from tuimon.viewer.wanted import Wanted
 
+MOST: Final = 1 << 16
+"""Losses that are read: of longer runs one in so many, which costs no more than a quarter of a second."""
 COLUMNS: Final = 1024
 """Columns that the curve is thinned to."""
 EVERY: Final = 5.0
@@ -64,7 +66,7 @@ class LossDetail:
         ask = wanted.ask if isinstance(wanted.ask, Ask) else Ask()
         history, info = reading.history, reading.info
         upto = history.last_step if wanted.at is None else wanted.at
-        loss, val = _upto(history.series("loss"), upto), _upto(history.series("val_loss"), upto)
+        loss, val = history.sample("loss", upto, MOST), history.sample("val_loss", upto, MOST)
         first, last = wanted.window.ends(reading.whole_last, history.last_step)
         total = info.total_steps if info is not None else None
         if len(loss) and self._is_due(len(loss), upto, mono, final=not reading.is_live):
@@ -118,9 +120,3 @@ class LossDetail:
             current=number(float(loss.values[-1])) if len(loss) else "", target=ask.target,
             awaited="" if len(loss) else "waiting for the first loss", judged=judged,
             pattern=None if judged is None else pattern_of(judged.reading), loss=columns, validation=validation)
-
-
-def _upto(series: Series, step: int) -> Series:
-    """What had been measured by a step."""
-    end = int(np.searchsorted(series.steps, step, side="right"))
-    return Series(series.steps[:end], series.values[:end])

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from tuimon.diagnosis.statistics import line
 from tuimon.record.history import History
 
+MOST: Final = 1 << 16
+"""Measurements that are looked at."""
+
 Floats = NDArray[np.float64]
 RECENT: Final = 200
 """Steps that are looked at."""
@@ -151,18 +154,16 @@ def memory_trend(history: History, at: int | None = None) -> Trend:
 
 def _until(history: History, name: str, at: int | None) -> tuple[NDArray[np.int64], Floats]:
     """What was measured of a metric up to a step, finite values only; (n,) each."""
-    series = history.series(name)
-    end = len(series) if at is None else int(np.searchsorted(series.steps, at, side="right"))
-    steps, values = series.steps[:end], series.values[:end]
-    if end > 1 << 16:
-        steps, values = (steps[-(1 << 16):], values[-(1 << 16):]) if name != "memory" else (steps, values)
+    upto = history.last_step if at is None else at
+    series = history.sample(name, upto, MOST) if name == "memory" else history.tail(name, MOST, at)
+    steps, values = series.steps, series.values
     fine = np.isfinite(values)
     return (steps, values) if fine.all() else (steps[fine], values[fine])
 
 
 def _beside(history: History, name: str, steps: NDArray[np.int64]) -> Floats:
     """A metric at those steps, (n,); NaN where it was not measured."""
-    series = history.series(name)
+    series = history.window(name, int(steps[0]), int(steps[-1])) if len(steps) else history.series(name)
     found = np.full(len(steps), np.nan)
     if len(series):
         at = np.minimum(np.searchsorted(series.steps, steps), len(series) - 1)

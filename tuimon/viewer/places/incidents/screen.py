@@ -11,10 +11,10 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Vertical
 
-from tuimon.viewer import dossier
-from tuimon.viewer.dossier import Look
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.messages import GoTo, ScrubTo
+from tuimon.viewer.places.incidents import draw
+from tuimon.viewer.places.incidents.draw import Look
 from tuimon.viewer.screens.keys import bindings
 from tuimon.viewer.screens.layout import Shelves, shelve
 from tuimon.viewer.screens.place import PlaceScreen
@@ -68,11 +68,11 @@ class Incidents(PlaceScreen):
         self._look = self._look.at(self.frame)
         frame, look, glyphs, framed = self.frame, self._look, self.glyphs, self._shelves.kind == "beside"
         self.query_one("#list", PictureView).draw_with(
-            lambda w, h: dossier.draw_list(frame, look, w, h, glyphs, framed=framed))
+            lambda w, h: draw.draw_list(frame, look, w, h, glyphs, framed=framed))
         self.query_one("#text", PictureView).draw_with(
-            lambda w, h: dossier.draw_text(frame, look, w, h, glyphs, framed=framed))
-        self.query_one("#numbers", PictureView).draw_with(lambda w, h: dossier.draw_numbers(frame, look, w, h, glyphs))
-        self.query_one("#curve", ChartPanel).plot(*dossier.curve_spec(frame, look, glyphs))
+            lambda w, h: draw.draw_text(frame, look, w, h, glyphs, framed=framed))
+        self.query_one("#numbers", PictureView).draw_with(lambda w, h: draw.draw_numbers(frame, look, w, h, glyphs))
+        self.query_one("#curve", ChartPanel).plot(*draw.curve_spec(frame, look, glyphs))
 
     def action_choose(self, which: int) -> None:
         """Choose the entry above or below."""
@@ -83,8 +83,8 @@ class Incidents(PlaceScreen):
         """Turn the text by a page, less one line."""
         framed = self._shelves.kind == "beside"
         size = self.query_one("#text").size
-        columns, rows = dossier.inside(size.width, size.height, framed=framed)
-        count = len(dossier.text_lines(self.frame, self._look.chosen(self.frame), columns, numbers=not framed))
+        columns, rows = draw.inside(size.width, size.height, framed=framed)
+        count = len(draw.text_lines(self.frame, self._look.chosen(self.frame), columns, numbers=not framed))
         page = max(1, rows - 1)
         self._look = self._look.read(-page if which == 0 else page, count, rows)
         self.show()

@@ -104,16 +104,27 @@ def manual(slug: str) -> Page | None:
 # ---------------------------------------------------------------------- the list
 
 
-def _when(view: IncidentView) -> str:
+def was_open(view: IncidentView, at: int) -> bool:
+    """Whether it had been found by then, and was not over."""
     incident = view.incident
+    return incident.detected_step <= at and (incident.resolved_step is None or incident.resolved_step > at)
+
+
+def _when(view: IncidentView, at: int | None) -> str:
+    incident = view.incident
+    if at is not None:
+        return f"found at {steps(incident.detected_step)}" if incident.detected_step > at else (
+            f"since {steps(incident.onset_step)}" if was_open(view, at) else
+            f"{steps(incident.onset_step)}–{steps(incident.resolved_step or 0)} over")
     if incident.resolved_step is None:
         return f"since {steps(incident.onset_step)}"
     return f"{steps(incident.onset_step)}–{steps(incident.resolved_step)} over"
 
 
-def _incident_row(view: IncidentView, *, chosen: bool, width: int, when: int, layer: int) -> Line:
+def _incident_row(view: IncidentView, at: int | None, *, chosen: bool, width: int, when: int, layer: int) -> Line:
+    """In the past, what had not been found by then, and what was over, is dim; the glyph says which."""
     incident = view.incident
-    over = incident.state == "resolved"
+    over = incident.state == "resolved" if at is None else not was_open(view, at)
     tone: Tone = "dim" if over else tone_of(incident.severity)
     words: Tone = "strong" if chosen else "dim" if over else "plain"
     indent = "  " * (view.depth - 1) + "└ " if view.depth else ""
@@ -122,7 +133,7 @@ def _incident_row(view: IncidentView, *, chosen: bool, width: int, when: int, la
     room = width - 2 - len(lead) - (1 + when) - (1 + layer if layer else 0) - sure
     where = f" {pad(incident.layer or '', layer)}" if layer else ""
     return (Span("▸ " if chosen else "  ", "strong"), Span(lead, tone), Span(pad(incident.headline, room), words),
-            dim(f" {pad(_when(view), when)}"), Span(where, "dim" if over else "plain"),
+            dim(f" {pad(_when(view, at), when)}"), Span(where, "dim" if over else "plain"),
             dim(f" {incident.confidence:<6}" if sure else ""))
 
 
@@ -146,19 +157,27 @@ def list_lines(frame: Frame, look: Look, width: int, height: int) -> list[Line]:
                 (Span("  ◌ ", "dim"), Span("Nothing judged yet."))]
     size = _page(frame, height)
     first = look.row // size * size
-    when = max([13, *(len(_when(view)) for view in frame.incidents)])
+    at = frame.wanted.at
+    when = max([13, *(len(_when(view, at)) for view in frame.incidents)])
     longest = max((cell_len(view.incident.layer or "") for view in frame.incidents), default=0)
     layer = min(width // 5, longest) if width >= 60 else 0
     return head + [
-        _incident_row(entry, chosen=look.key == entry.key, width=width, when=when, layer=layer)
+        _incident_row(entry, at, chosen=look.key == entry.key, width=width, when=when, layer=layer)
         if isinstance(entry, IncidentView) else _waiting_row(entry, chosen=look.key == key_of(entry))
         for entry in listed[first:first + size]
     ]
 
 
 def _counts(frame: Frame, look: Look, rows: int) -> str:
-    standing = sum(view.incident.state == "open" for view in frame.incidents)
-    parts = [f"{standing} open", f"{len(frame.incidents) - standing} over"]
+    at = frame.wanted.at
+    if at is None:
+        standing = sum(view.incident.state == "open" for view in frame.incidents)
+        parts = [f"{standing} open", f"{len(frame.incidents) - standing} over"]
+    else:
+        standing = sum(was_open(view, at) for view in frame.incidents)
+        later = sum(view.incident.detected_step > at for view in frame.incidents)
+        parts = [f"at step {steps(at)}: {standing} open", f"{len(frame.incidents) - standing - later} over",
+                 f"{later} to come"]
     if frame.unlooked:
         parts.append(f"{len(frame.unlooked)} rules could not look")
     listed, size = len(entries(frame)), _page(frame, rows)
@@ -230,7 +249,8 @@ def _advice(frame: Frame, view: IncidentView) -> list[tuple[Span, str]]:
     """Mark and words of each piece of advice."""
     incident = view.incident
     rows = [(strong(f"{i}  "), f"{one[:1].upper()}{one[1:]}.") for i, one in enumerate(incident.next, 1)]
-    if incident.rescue_helps and incident.state == "open" and incident.severity != "info" and frame.is_live:
+    is_rescued = incident.rescue_helps and incident.state == "open" and incident.severity != "info"
+    if is_rescued and frame.is_live and frame.wanted.is_now:
         target = frame.facts.target
         back = "the initial weights" if target is None else f"step {steps(target)} (healthy)"
         rows.append((key("r  "), f"goes back to {back}, lr x0.1, clip 1.0."))
@@ -337,6 +357,8 @@ def curve_spec(frame: Frame, look: Look, glyphs: GlyphSet) -> tuple[ChartSpec, X
     marks = [VMark(incident.onset_step, "onset", ROLES[tone_of(incident.severity)])]
     if incident.resolved_step is not None:
         marks.append(VMark(incident.resolved_step, "rollback", "good"))
+    if frame.wanted.at is not None:
+        marks.append(VMark(frame.wanted.at, "cursor", "info", heavy=True))
     value, limit = next((words[1:3] for e in incident.evidence for words in [evidence_words(e)]
                          if curve.title in (words[0], f"{words[0]} of {incident.layer}")), ("", ""))
     levels = () if curve.limit is None else (Level(curve.limit, f"limit {limit or number(curve.limit)}", "warning"),)

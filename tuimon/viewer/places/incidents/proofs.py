@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from tuimon.diagnosis.causes import as_events
 from tuimon.diagnosis.model import Diagnosis, Incident
-from tuimon.diagnosis.proof import COLUMNS, LEAD, LEAD_ROWS, cleaned, curve, span
+from tuimon.diagnosis.proof import COLUMNS, LEAD, LEAD_ROWS, cleaned, curve, leading_step, span
 from tuimon.record.history import History
 from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.views import IncidentView
 
-__all__ = ["COLUMNS", "LEAD", "LEAD_ROWS", "Proofs", "curve", "span"]
+__all__ = ["COLUMNS", "LEAD", "LEAD_ROWS", "Proofs", "curve", "leading_step", "span"]
 
 
 class Proofs:

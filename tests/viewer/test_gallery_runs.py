@@ -1,0 +1,118 @@
+"""Several runs side by side: each with its own verdict; one of them is opened, and esc comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import synthetic
+from rich.cells import cell_len
+from textual.pilot import Pilot
+
+from tuimon.record.rundir import RunDir
+from tuimon.viewer.app import Feeding, Tuimon
+from tuimon.viewer.feed import Feed
+from tuimon.viewer.frame import empty_frame
+from tuimon.viewer.glyphs import ASCII, BRAILLE, GlyphSet
+from tuimon.viewer.lines import text_of
+from tuimon.viewer.places.gallery.detail import GalleryDetail
+from tuimon.viewer.places.gallery.draw import draw_run, heading
+from tuimon.viewer.places.gallery.model import Ask
+from tuimon.viewer.reading import Reading
+from tuimon.viewer.views import Frame
+from tuimon.viewer.wanted import NOW
+
+
+@pytest.fixture(scope="module")
+def exploding() -> Frame:
+    return frame_of(synthetic.exploding())
+
+
+def frame_of(run: synthetic.Run) -> Frame:
+    frame = Reading(run.dir).poll(0.0, 1.0)
+    assert frame is not None
+    return frame
+
+
+def renamed(frame: Frame, name: str) -> Frame:
+    return replace(frame, header=replace(frame.header, name=name))
+
+
+@pytest.mark.parametrize("width", [20, 38, 58, 98])
+@pytest.mark.parametrize("name", ["short", "a-run-that-somebody-gave-a-very-long-name-indeed", "漢字の名前の実行"])
+def test_a_long_name_never_pushes_the_state_out_of_its_cell(name, width, exploding):
+    line = heading(renamed(exploding, name), chosen=True, width=width)
+    assert cell_len(text_of(line)) == width
+    assert text_of(line).endswith("● LIVE ")
+
+
+@pytest.mark.parametrize("glyphs", [BRAILLE, ASCII])
+@pytest.mark.parametrize(("width", "height"), [(20, 2), (40, 3), (40, 12), (60, 19), (100, 30)])
+def test_every_cell_has_state_verdict_and_as_much_of_the_curve_as_fits(width, height, glyphs: GlyphSet, exploding):
+    picture, _ = draw_run(exploding, None, width, height, glyphs, chosen=False)
+    assert (picture.width, picture.height) == (width, height)
+    text = "\n".join(picture.lines)
+    assert "LIVE" in picture.lines[0]
+    assert "Exploding"[:width - 8] in picture.lines[1]
+    assert ("grad norm" in text) == (height >= 16)
+    assert glyphs is BRAILLE or text.isascii()
+
+
+def test_keys_of_a_verdict_are_left_out_where_they_do_nothing(exploding):
+    assert any("hold the run" in text_of(line) for line in exploding.narrow)
+    picture, _ = draw_run(exploding, None, 100, 30, BRAILLE, chosen=False)
+    assert "hold the run" not in "\n".join(picture.lines)
+    assert "Gradient norm is" in "\n".join(picture.lines)
+
+
+def test_a_run_that_cannot_be_read_leaves_the_others_their_pictures(tmp_path):
+    run = synthetic.healthy(40)
+    detail, gone = GalleryDetail(), tmp_path / "gone"
+    view = detail.update(Reading(run.dir), replace(NOW, place="gallery", ask=Ask((run.dir.path, gone))), 0.0, 1.0)
+    detail.close()
+    assert [f.header.step for f in view.frames] == [40, 0]
+    assert view.runs == (run.dir.path, gone)
+
+
+@contextlib.asynccontextmanager
+async def gallery(*runs: synthetic.Run, owner: bool = False) -> AsyncIterator[tuple[Tuimon, Pilot[str], Callable[..., object]]]:
+    def opened(path: Path) -> tuple[str, Feeding]:
+        run = RunDir(path)
+        return run.name, lambda ready: Feed(run, ready, period=0.02)
+
+    app = Tuimon("first", opened(runs[0].dir.path)[1], glyphs=BRAILLE, owner=owner, opener=opened, place="gallery",
+                 ask=Ask(tuple(run.dir.path for run in runs)))
+    async with app.run_test(size=(120, 40)) as pilot:
+        async def until(what: Callable[[str], object]) -> str:
+            deadline = time.monotonic() + 15
+            while not what(text := "\n".join("".join(s.text for s in strip)
+                                             for strip in app.screen._compositor.render_strips())):
+                assert time.monotonic() < deadline, text
+                await pilot.pause(0.01)
+            return text
+
+        yield app, pilot, until
+
+
+async def test_the_chosen_run_is_opened_and_esc_comes_back_to_all_of_them():
+    async with gallery(synthetic.healthy(60), synthetic.exploding(), owner=True) as (app, pilot, until):
+        text = await until(lambda t: "Healthy" in t and "Exploding gradients" in t)
+        assert "i incidents" not in text   # of which run?
+        await pilot.press("right", "enter")
+        await until(lambda t: "Exploding gradients" in t and "update ratio" in t and "Healthy" not in t)
+        await pilot.press("escape")
+        await until(lambda t: "Healthy" in t and "Exploding gradients" in t)
+        await pilot.press("q")
+        text = await until(lambda t: "Leave these runs?" in t)
+        assert "end all 2" in text
+        await pilot.press("e")
+    assert app.return_value == "end"
+
+
+def test_before_anything_is_read_a_cell_says_what_it_waits_for():
+    picture, _ = draw_run(empty_frame("one", "waiting for the run to be read"), None, 60, 10, BRAILLE, chosen=True)
+    assert "Waiting" in picture.lines[1]

@@ -1,0 +1,48 @@
+"""The help: every key of a place can be found, on as few pages as the screen allows."""
+
+from __future__ import annotations
+
+import pytest
+from rich.cells import cell_len
+
+from tuimon.viewer.actions import actions_at
+from tuimon.viewer.glyphs import ASCII, BRAILLE
+from tuimon.viewer.lines import text_of
+from tuimon.viewer.places import PLACES
+from tuimon.viewer.screens.help import GROUPS, draw_help, pages
+
+SIZES = [(40, 10), (80, 24), (120, 40), (200, 60), (250, 70)]
+
+
+@pytest.mark.parametrize("place", list(PLACES))
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_every_key_is_on_some_page_whole(place, width, height):
+    found = pages(place, width - 4, height - 3)
+    said = " ".join(" ".join(text_of(line) for line in column) for page in found for column in page)
+    words = " ".join(said.split())
+    for action in actions_at(place):
+        assert f"{action.shown} {action.help}" in words
+    assert all(len(column) <= height - 3 for page in found for column in page)
+    each = (width - 4) // max(len(page) for page in found)
+    assert all(cell_len(text_of(line).rstrip()) <= each for page in found for column in page for line in column)
+
+
+@pytest.mark.parametrize("place", list(PLACES))
+def test_a_usual_terminal_needs_one_page(place):
+    assert len(pages(place, 116, 37)) == 1
+
+
+def test_no_title_stands_at_the_foot_of_a_column():
+    titles = {title for _, title in GROUPS}
+    for height in range(8, 60):
+        for page in pages("overview", 116, height):
+            assert not any(text_of(column[-1]) in titles for column in page)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_pages_are_turned_round_and_fill_their_size(width, height):
+    count = len(pages("overview", width - 4, height - 3))
+    first, again = (draw_help("overview", page, width, height, BRAILLE) for page in (0, count))
+    assert first == again
+    assert (first.width, first.height) == (width, height)
+    assert all(line.isascii() for line in draw_help("overview", 0, width, height, ASCII).lines)

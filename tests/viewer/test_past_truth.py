@@ -1,0 +1,108 @@
+"""Scrubbed to a step, the panel says what a viewer said who had read no further."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import synthetic
+
+from tuimon.diagnosis.model import Diagnosis
+from tuimon.viewer.lines import text_of
+from tuimon.viewer.reading import Reading
+from tuimon.viewer.views import Frame
+from tuimon.viewer.wanted import Wanted
+
+LAST, EVERY = 320, 4
+
+
+class Life:
+    """One run's life: what was on the screen at every fourth step, and a reading that knows how it went on."""
+
+    def __init__(self, *, alive: bool = True) -> None:
+        run = synthetic.Run(alive=alive)
+        self.then: dict[int, Frame] = {}
+        self.reading = Reading(run.dir)
+        for step in range(EVERY, LAST + 1, EVERY):
+            run.go(EVERY)
+            if step == 200:
+                run.explode()
+            if step == 260:
+                run.rescue(warm=False)
+            self.then[step] = self._told(Wanted())
+
+    def _told(self, wanted: Wanted) -> Frame:
+        frame = self.reading.poll(0.0, 1.0, wanted)
+        assert frame is not None
+        return frame
+
+    def at(self, step: int) -> Frame:
+        return self._told(Wanted(at=step))
+
+
+@pytest.fixture(scope="module")
+def life() -> Life:
+    return Life()
+
+
+def trouble(frame: Frame) -> list[tuple[str, str, str]]:
+    return [(b.label, b.word, b.tone) for b in frame.badges if b.tone not in ("ok", "dim")]
+
+
+def diary(frame: Frame) -> list[tuple[int, str]]:
+    return [(line.step, line.text) for line in frame.events if not line.is_incident]
+
+
+def test_at_every_step_of_the_past_stands_the_verdict_of_then(life):
+    wrong = {}
+    for step, then in life.then.items():
+        past = life.at(step) if step < LAST else then
+        same = (past.verdict[0][0] == then.verdict[0][0], past.tone == then.tone, trouble(past) == trouble(then),
+                diary(past) == diary(then), past.header.step == then.header.step,
+                [c.current for c in past.charts] == [c.current for c in then.charts])
+        if not all(same):
+            wrong[step] = same, trouble(past), trouble(then)
+    assert not wrong
+    assert {frame.tone for frame in life.then.values()} == {"ok", "warning", "critical", "info"}
+
+
+def test_the_past_offers_no_key_that_would_act_on_it_and_tells_the_way_back(life):
+    for step in range(EVERY, LAST, EVERY):
+        past = life.at(step)
+        for lines in (past.verdict, past.narrow):
+            said = [text_of(line) for line in lines]
+            assert "esc back to now" in said[2]
+            assert not any(words in " ".join(said) for words in ("roll back", "hold the run", "undo"))
+        assert past.header.status == f"◂ {LAST - step} steps ago"
+        assert not past.header.eta
+
+
+def test_where_something_happened_is_the_same_whatever_moment_is_shown(life):
+    now = life.then[LAST].moments
+    assert {200, 260} <= set(now)
+    assert life.at(100).moments == now == life.at(210).moments
+
+
+def test_a_dead_run_was_alive_before_it_died():
+    life = Life(alive=False)
+    past = life.at(100)
+    assert past.verdict[0][0].text == "● Healthy"
+    assert (past.state, past.is_live) == ("died", False)
+
+
+def test_what_only_the_end_has_shown_is_not_said_of_before(life):
+    incident = next(i for i in life.reading.diagnosis.incidents if i.resolved_step is not None)
+    over = dataclasses.replace(incident, headline="Loss spike, recovered", word="recovered", onset_step=10,
+                               detected_step=12, resolved_step=40)
+    told = dataclasses.replace(Diagnosis.nothing(), steps=50, incidents=(over,))
+    assert told.as_of(11).incidents == ()
+    (before,) = told.as_of(39).incidents
+    assert (before.headline, before.word, before.state) == ("Loss spike", "rising", "open")
+    assert told.as_of(40).incidents == (over,)
+
+
+def test_what_had_not_been_measured_could_not_be_fine():
+    known = dataclasses.replace(Diagnosis.nothing(), badges=tuple(
+        dataclasses.replace(b, word="ok") for b in Diagnosis.nothing().badges))
+    words = {b.category: b.word for b in known.as_of(5, ("generalisation",)).badges}
+    assert (words["loss"], words["generalisation"]) == ("ok", "waiting")

@@ -1,0 +1,108 @@
+"""Series thinned to as many columns as a chart has: extremes and bad values survive. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from tuimon.record.chunk import Bools, Floats, Ints
+
+_NOTHING: Final = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One metric, only where it was measured."""
+
+    steps: Ints
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def tail(self, count: int) -> Series:
+        """The last points, at most `count`."""
+        return Series(self.steps[-count:], self.values[-count:])
+
+    @staticmethod
+    def empty() -> Series:
+        """Never measured."""
+        return Series(_NOTHING, np.zeros(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Thin:
+    """A series thinned to columns: extremes survive. Only columns that hold a measurement."""
+
+    steps: Ints
+    """(c,) last measured step in each column."""
+    low: Floats
+    """(c,) smallest finite value; NaN where the column has none."""
+    high: Floats
+    last: Floats
+    """(c,) last finite value."""
+    bad: Bools
+    """(c,) whether a non-finite value fell into the column."""
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Stretches of a series, in order, each as what is drawn of it; all (b,)."""
+
+    ends: Ints
+    """Last step of each."""
+    low: Floats
+    """Smallest finite value; NaN where there is none."""
+    high: Floats
+    last: Floats
+    bad: Bools
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @staticmethod
+    def of(steps: Ints, values: Floats) -> Blocks:
+        """Every point a block of its own."""
+        finite = np.isfinite(values)
+        clean = values if finite.all() else np.where(finite, values, np.nan)
+        return Blocks(steps, clean, clean, clean, ~finite)
+
+    @staticmethod
+    def join(parts: list[Blocks]) -> Blocks:
+        """The blocks of all parts, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        return Blocks(
+            np.concatenate([p.ends for p in parts]), np.concatenate([p.low for p in parts]),
+            np.concatenate([p.high for p in parts]), np.concatenate([p.last for p in parts]),
+            np.concatenate([p.bad for p in parts]),
+        )
+
+
+def thin(steps: Ints, values: Floats, first: int, last: int, columns: int) -> Thin:
+    """Thin plain arrays: steps (n,) increasing, values (n,)."""
+    return thin_blocks(Blocks.of(steps, values), first, last, columns)
+
+
+def thin_blocks(blocks: Blocks, first: int, last: int, columns: int) -> Thin:
+    """Blocks that end between two steps, inclusive, put into at most `columns` columns of equal width in steps."""
+    a, b = np.searchsorted(blocks.ends, first), np.searchsorted(blocks.ends, last, "right")
+    if columns < 1 or a >= b:
+        none = np.zeros(0)
+        return Thin(_NOTHING, none, none, none, np.zeros(0, np.bool_))
+    steps, low, high = blocks.ends[a:b], blocks.low[a:b], blocks.high[a:b]
+    final, bad = blocks.last[a:b], blocks.bad[a:b]
+    column = (steps - first) * columns // (last - first + 1)
+    starts = np.flatnonzero(np.concatenate(([True], column[1:] != column[:-1])))
+    ends = np.concatenate((starts[1:], [len(steps)]))
+    finite_at = np.maximum.accumulate(np.where(np.isfinite(final), np.arange(len(final)), -1))[ends - 1]
+    has_finite = finite_at >= starts
+    return Thin(
+        steps[ends - 1], np.fmin.reduceat(low, starts), np.fmax.reduceat(high, starts),
+        np.where(has_finite, final[np.maximum(finite_at, 0)], np.nan), np.logical_or.reduceat(bad, starts),
+    )

@@ -1,0 +1,147 @@
+"""The judge of one run, who may lag behind what is drawn. Touches the disk where it does; knows no thread.
+
+What comes in small portions is judged at once. Of a long run the charts come first: the judge reads the log once more,
+in slices between the frames, and says how far it has come. What an earlier viewer judged of the same log stands
+meanwhile, and for good where nothing was added since.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Protocol
+
+from tuimon.diagnosis.model import Diagnosis
+from tuimon.record.chunk import Chunk
+from tuimon.record.reader import LogReader, Place
+from tuimon.viewer.text import clean
+
+SLICE: Final = 0.05
+"""Seconds that judging may take from one poll while it lags: a key that is pressed meanwhile waits no longer."""
+PORTION: Final = 64 << 10
+"""Bytes of log that are judged in one go while it lags: about 30 ms."""
+NEAR: Final = 0.9
+"""Share of the steps from which on the judge speaks of the present."""
+
+
+class Judge(Protocol):
+    """What `diagnosis.engine.Engine` and `diagnosis.notebook.NotebookEngine` have."""
+
+    def feed(self, chunk: Chunk) -> object:
+        """Judge one more stretch."""
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What has been judged so far."""
+
+
+class Silent:
+    """Takes the judge's place when it had to be switched off."""
+
+    diagnosis = Diagnosis.nothing()
+
+    def feed(self, chunk: Chunk) -> None:
+        """Judge nothing."""
+
+
+class Judging:
+    """A judge and how far it has come in the log."""
+
+    def __init__(self, metrics: Path, judge: Judge, *, known: tuple[Place, Diagnosis] | None = None,
+                 clock: Callable[[], float] = time.perf_counter) -> None:
+        """`known`: what was judged of the log as far as a place, by an earlier viewer."""
+        self._metrics, self._judge, self._known, self._clock = metrics, judge, known, clock
+        self._place = Place()
+        """How far the judge has come."""
+        self._reader: LogReader | None = None
+        """Follows the log for the judge while it lags."""
+        self._last_step = 0
+        self._found = known[1] if known is not None else Diagnosis.nothing()
+        self.fault = ""
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What is known of the run; far behind, what was open where the judge stands is not said of the present."""
+        found = self._found
+        if self._reader is None or self._known is not None or found.steps >= NEAR * self._last_step:
+            return found
+        past = tuple(incident for incident in found.incidents if incident.state == "resolved")
+        return replace(found, incidents=past, badges=Diagnosis.nothing().badges)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is more to judge at once."""
+        return self._reader is not None
+
+    @property
+    def words(self) -> str:
+        """How far it has come, while it lags; else ""."""
+        if self._reader is None:
+            return ""
+        at = max(0, self._reader.place.last_step)
+        far = f"judged {_about(at)} of {_about(self._last_step)} steps"
+        return f"as of step {self._found.steps:,}, {far} again" if self._known is not None else far
+
+    def take(self, start: Place, upto: Place, last_step: int, chunks: Sequence[Chunk] | None) -> bool:
+        """Judge what was read from `start` up to `upto`; whether something else is known now.
+
+        `chunks` is what was read, or None where that was too much to be kept.
+        """
+        self._last_step = last_step
+        if self._reader is None and _same(self._place, start) and chunks is not None:
+            for chunk in chunks:
+                self._feed(chunk)
+            self._place = upto
+            if chunks:
+                self._look()
+            return bool(chunks)
+        if self._reader is None:
+            if _same(self._place, upto) or (self._known is not None and _same(self._known[0], upto)):
+                return False
+            self._reader = LogReader(self._metrics, start=self._place)
+        return self._go_on(self._reader, upto)
+
+    def _go_on(self, reader: LogReader, upto: Place) -> bool:
+        until = self._clock() + SLICE
+        while True:
+            before = reader.place
+            for chunk in reader.poll(PORTION, upto):
+                self._feed(chunk)
+            if _same(reader.place, upto) or reader.place == before:
+                self._place, self._reader, self._known = upto, None, None
+                break
+            if self._clock() >= until:
+                break
+        if self._known is not None:
+            return False
+        self._look()
+        return True
+
+    def _feed(self, chunk: Chunk) -> None:
+        try:
+            self._judge.feed(chunk)
+        except Exception as error:
+            self._switch_off(error)
+
+    def _look(self) -> None:
+        try:
+            self._found = self._judge.diagnosis
+        except Exception as error:
+            self._switch_off(error)
+
+    def _switch_off(self, error: Exception) -> None:
+        # A faulty rule must not take the charts away.
+        self._judge, self.fault = Silent(), f"diagnosis switched itself off: {clean(repr(error), 120)}"
+
+
+def _same(one: Place, other: Place) -> bool:
+    return (one.segment, one.offset) == (other.segment, other.offset)
+
+
+def _about(count: int) -> str:
+    """So coarse that the screen stands still between two of them: 900, 120k, 1.2M."""
+    if count < 1_000_000:
+        return f"{count:,}" if count < 10_000 else f"{count // 10_000 * 10}k"
+    return f"{count / 1e6:.1f}M"
