@@ -7,9 +7,11 @@ Importing this package loads neither torch nor textual: names resolve when they 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False   # type checkers take it for True; the module typing would double what this import costs
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from tuimon.errors import AttachError, CheckpointError, TuimonError, UsageError
     from tuimon.instrument.attach import attach
     from tuimon.instrument.monitor import Monitor

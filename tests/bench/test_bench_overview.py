@@ -40,7 +40,7 @@ async def measured(run: synthetic.Run) -> dict[str, list[float]]:
     """The parts of a frame, each in ms, on a screen that is really laid out."""
     from textual.app import App
 
-    from tuimon.viewer.frame import empty_frame
+    from tuimon.viewer.first import empty_frame
     from tuimon.viewer.glyphs import BRAILLE
     from tuimon.viewer.theme import PALETTES, Ink
 

@@ -9,11 +9,20 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from pty_costs import Screen, has_curves
+from pty_costs import table as costs
 from pty_terminal import Terminal
 
 from tuimon.record.rundir import list_runs, runs_root
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "viewer"))
+
+import synthetic
+
+ROOT = Path(__file__).resolve().parents[2]
 
 TRIES = 7
 
@@ -53,6 +62,48 @@ def test_how_long_a_person_waits_for_the_first_paint_and_the_first_live_chart():
         rows["python -c 'import torch'"].append(seconds([sys.executable, "-c", "import torch"]))
     table("what a person waits for", rows, "s")
     assert len(rows["exec to first paint"]) == TRIES
+
+
+BARE = """
+from textual.app import App
+from textual.widgets import Static
+class Bare(App):
+    ENABLE_COMMAND_PALETTE = False
+    def compose(self):
+        yield Static("tuimon ")
+Bare().run()
+"""
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(600)
+def test_how_long_a_running_run_of_5000_steps_takes_to_show(tmp_path):
+    """Wall time counts on a quiet machine; CPU time, and its ratio to a bare Textual app, on any."""
+    run = synthetic.Run(tmp_path / "runs", total=20_000)
+    for _ in range(10):
+        run.go(500, snapshots=False)
+    for _ in range(100):   # a hundred others, that have died
+        synthetic.Run(tmp_path / "runs", alive=False).go(20)
+    env = {"PYTHONPATH": str(ROOT), "TUIMON_RUNS": str(tmp_path / "runs"), "XDG_CONFIG_HOME": str(tmp_path),
+           "XDG_CACHE_HOME": str(tmp_path)}
+    watch = [sys.executable, "-m", "tuimon", "watch"]
+    cases = {"python -c pass": ([sys.executable, "-c", "print('tuimon ')"], {}),
+             "a bare Textual application": ([sys.executable, "-c", BARE], {}),
+             "tuimon --help": ([sys.executable, "-m", "tuimon", "--help"], env),
+             "tuimon watch RUN": ([*watch, str(run.dir.path)], env),
+             "tuimon watch, 100 dead runs beside": (watch, env)}
+    rows: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(TRIES):
+        for name, (argv, more) in cases.items():
+            with Screen(argv, (120, 40), more, ROOT) as screen:
+                rows.setdefault(f"{name}: text", []).append(screen.until(lambda raw: b"tuimon " in raw))
+                if "watch" in name:
+                    rows.setdefault(f"{name}: live charts", []).append(screen.until(has_curves))
+    costs(f"from exec on, medians of {TRIES}", ("wall s", "CPU s"), rows)
+    bare = min(cpu for _, cpu in rows["a bare Textual application: text"])
+    text, charts = (min(cpu for _, cpu in rows[f"tuimon watch RUN: {what}"]) for what in ("text", "live charts"))
+    print(f"CPU / that of the bare application, minima: text {text / bare:.2f}x, charts {charts / bare:.2f}x")
+    assert text < 2 * bare
 
 
 @pytest.mark.bench

@@ -26,8 +26,11 @@ def modules_after(statement: str) -> set[str]:
 @pytest.mark.parametrize(("statement", "never"), [
     ("import tuimon", {"torch", "textual", "numpy", "rich", "psutil", "plotext"}),
     ("import tuimon.cli", {"torch", "textual", "numpy", "plotext"}),
-    ("import tuimon.viewer.run", {"torch", "plotext"}),
-    ("import tuimon.viewer.app", {"torch", "plotext"}),
+    ("import tuimon.viewer.run", {"torch", "plotext", "numpy", "textual"}),
+    # All that the first paint needs: words. Charts, rules and the log are loaded behind it.
+    ("import tuimon.cli.watch, tuimon.record.runs, tuimon.viewer.run, tuimon.viewer.app, tuimon.viewer.feed",
+     {"torch", "plotext", "numpy", "tuimon.record.history", "tuimon.diagnosis.model", "tuimon.diagnosis.story",
+      "tuimon.viewer.frame", "tuimon.viewer.charts.chart", "tuimon.viewer.screens.help"}),
     ("import tuimon.record.history, tuimon.record.segments, tuimon.record.status", {"torch", "textual"}),
     ("import tuimon.control.spool", {"torch", "textual", "numpy"}),
     ("import tuimon.diagnosis.engine, tuimon.diagnosis.notebook", {"torch", "textual", "plotext"}),

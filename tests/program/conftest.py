@@ -19,5 +19,5 @@ def _end_training(_own_runs: None) -> Iterator[None]:
     for run in list_runs():
         info, launch = run.read_info(), run.read_launch()
         for process in (info.process if info else None, launch.process if launch else None):
-            if process is not None and is_alive(process):
+            if process is not None and process.pid != os.getpid() and is_alive(process):
                 os.kill(process.pid, signal.SIGKILL)

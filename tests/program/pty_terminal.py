@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import termios
@@ -43,7 +42,8 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        os.close(self._master)
+        if self._master >= 0:
+            os.close(self._master)
 
     def pump(self, seconds: float) -> bool:
         """Take what the program writes within `seconds`; False when it has closed the terminal."""
@@ -56,11 +56,15 @@ class Terminal:
             return False
         if not data:
             return False
+        self.take(data)
+        return True
+
+    def take(self, data: bytes) -> None:
+        """Show what the program wrote, and answer what it asks."""
         self.raw += data
         if b"\x1b[?2026$p" in data:
             os.write(self._master, b"\x1b[?2026;2$y")
         self._stream.feed(re.sub(rb"\x1b\[[<>=?][0-9;]*[a-zA-Z$]+[a-z]?", _known_to_pyte, data))
-        return True
 
     @property
     def text(self) -> str:
@@ -89,8 +93,13 @@ class Terminal:
         self.screen.resize(rows, columns)
 
     def hang_up(self) -> None:
-        """Tell the program that its terminal is gone."""
-        self.process.send_signal(signal.SIGHUP)
+        """Close the terminal, as a window is closed; only `wait_for_end` makes sense after it."""
+        os.close(self._master)
+        self._master = -1
+
+    def wait_for_end(self, seconds: float = 20.0) -> int:
+        """The exit status, with nobody reading."""
+        return self.process.wait(seconds)
 
     def wait_for_exit(self, seconds: float = 20.0) -> int:
         """The exit status, with everything it wrote until then taken."""
@@ -115,5 +124,5 @@ def leaves_a_clean_terminal(raw: bytes) -> bool:
     for modes, switch in re.findall(rb"\x1b\[\?([0-9;]+)([hl])", raw):
         for mode in modes.split(b";"):
             state[mode] = switch
-    watched = (b"1049", b"1000", b"1002", b"1003", b"1004", b"1006", b"1015", b"2004")
+    watched = (b"1049", b"1000", b"1002", b"1003", b"1004", b"1006", b"1015", b"2004", b"2026", b"2048")
     return all(state.get(mode, b"l") == b"l" for mode in watched) and state.get(b"25", b"h") == b"h"

@@ -99,19 +99,19 @@ def test_a_viewer_that_is_told_to_go_restores_the_terminal_and_leaves_training_a
         terminal.wait_for(lambda text: re.search(r"step [1-9][\d ]*/", text) is not None)
         process = list_runs()[0].read_info().process
         terminal.process.send_signal(how)
-        terminal.wait_for_exit()
+        assert terminal.wait_for_exit() == 128 + how
         assert leaves_a_clean_terminal(bytes(terminal.raw))
         assert is_alive(process)
         os.kill(process.pid, signal.SIGKILL)
         assert ends(process)
 
 
-def test_without_a_terminal_the_program_says_so_in_one_line():
+def test_what_needs_a_screen_or_a_known_name_says_so_in_one_line():
     import subprocess
 
-    done = subprocess.run([sys.executable, "-m", "tuimon", "demo", "healthy"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, "-m", "tuimon", "demo", "--all"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 2
-    assert done.stderr.startswith("tuimon: ")
+    assert done.stderr.startswith("tuimon: this needs a screen, and there is none")
     assert "--headless" in done.stderr
     assert list_runs() == []
     unknown = subprocess.run([sys.executable, "-m", "tuimon", "demo", "explode"], capture_output=True, text=True)

@@ -22,8 +22,8 @@ from tuimon.viewer.frame import build_frame, empty_frame
 from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.lines import Span, text_of
 from tuimon.viewer.plots import chart_spec
+from tuimon.viewer.sources import Sources
 from tuimon.viewer.story import EventLine, Story, tell
-from tuimon.viewer.views import Sources
 
 
 def event(kind: str, step: int = 10, **fields: Any) -> Event:

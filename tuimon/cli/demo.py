@@ -30,25 +30,26 @@ def run(args: argparse.Namespace) -> int:
 
     options = from_arguments(args)
     if args.every:
-        return _all(options, settings_from(args), named="scenario" in vars(args))
+        return _all(options, settings_from(args), args)
     if options.headless:
         from tuimon.demo.headless import run as run_headless
 
         return run_headless(options)
     from tuimon.demo.launch import launch
-    from tuimon.viewer.run import check_terminal, watch
+    from tuimon.viewer.run import watch
 
-    check_terminal()  # before anything is started that a refusal would leave running
     started = launch(options)
-    return watch(started.run, rules=options.rules, owner=True, end=started.end, settled=settings_from(args))
+    return watch(started.run, rules=options.rules, owner=True, end=started.end, settled=settings_from(args),
+                 pace=args.pace, plain=args.plain)
 
 
-def _all(options: DemoOptions, settled: Settled, *, named: bool) -> int:
+def _all(options: DemoOptions, settled: Settled, args: argparse.Namespace) -> int:
     from tuimon.demo.launch import launch_all
     from tuimon.viewer.places.gallery.model import Ask
     from tuimon.viewer.run import check_terminal, watch
 
-    for given, flag in ((named, "a name"), (options.headless, "--headless"), (options.resume, "--resume")):
+    for given, flag in (("scenario" in vars(args), "a name"), (options.headless, "--headless"),
+                        (options.resume, "--resume"), (args.plain, "--plain")):
         if given:
             raise UsageError(f"--all runs four demos beside each other on a screen: leave out {flag}")
     check_terminal()
@@ -60,4 +61,4 @@ def _all(options: DemoOptions, settled: Settled, *, named: bool) -> int:
 
     ask = Ask(tuple(one.run.path for one in started))
     return watch(started[0].run, rules=options.rules, owner=lambda: any(one.poll() is None for one in started),
-                 end=end, place="gallery", ask=ask, settled=settled)
+                 end=end, place="gallery", ask=ask, settled=settled, pace=args.pace)

@@ -25,6 +25,10 @@ def add_looking_arguments(parser: argparse.ArgumentParser) -> None:
                        help="frames a second, at most (4; 2 over SSH)")
     looks.add_argument("--no-mouse", dest="mouse", action="store_const", const="off", default=absent,
                        help="leave the mouse to the terminal (so over SSH by itself)")
+    looks.add_argument("--pace", action=argparse.BooleanOptionalAction, default=None,
+                       help="show a frame when the terminal has answered to the last (so over SSH by itself)")
+    looks.add_argument("--plain", action="store_true",
+                       help="no screen: a sentence when something changes (so by itself in a pipe, and with TERM=dumb)")
 
 
 def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None) -> Settled:

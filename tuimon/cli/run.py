@@ -26,10 +26,10 @@ def run(args: argparse.Namespace) -> int:
         return run_headless(options)
     from tuimon.cli.looking import settings_from
     from tuimon.launch.script import check, launch, left
-    from tuimon.viewer.run import check_terminal, watch
+    from tuimon.viewer.run import watch
 
     check(options)
-    check_terminal()  # before anything is started that a refusal would leave running
     started = launch(options)
-    watched = watch(started.run, rules=options.rules, owner=True, end=started.end, settled=settings_from(args))
+    watched = watch(started.run, rules=options.rules, owner=True, end=started.end, settled=settings_from(args),
+                    pace=args.pace, plain=args.plain)
     return watched or left(started)

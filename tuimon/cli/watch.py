@@ -18,7 +18,7 @@ def run(args: argparse.Namespace) -> int:
     """Show it."""
     from tuimon.cli.looking import settings_from
     from tuimon.record.runs import find_run
-    from tuimon.viewer.run import check_terminal, watch
+    from tuimon.viewer.run import watch
 
-    check_terminal()
-    return watch(find_run(args.run), rules=args.rules, settled=settings_from(args))
+    return watch(find_run(args.run), rules=args.rules, settled=settings_from(args), pace=args.pace,
+                 plain=args.plain)

@@ -15,14 +15,13 @@ from typing import Any, Final, Literal, cast, get_args
 from tuimon.control.states import STATES, State
 from tuimon.diagnosis.autopsy.model import Autopsy
 from tuimon.diagnosis.autopsy.words import subject
-from tuimon.diagnosis.figures import plain_factor
 from tuimon.diagnosis.figures import step as steps
+from tuimon.diagnosis.overrides import Overrides
+from tuimon.diagnosis.tone import Tone
 from tuimon.record.events import Event
 from tuimon.record.metrics import METRICS
 from tuimon.record.text import clean
 
-Tone = Literal["plain", "dim", "strong", "ok", "info", "warning", "critical", "key"]
-"""How words are to be read; whoever draws them turns it into colours."""
 Outcome = Literal["requested", "received", "deferred", "applied", "refused"]
 WAITING: Final[frozenset[str]] = frozenset({"requested", "received", "deferred"})
 TICKS: Final = ("held", "restored", "lr", "clip", "warmup")
@@ -87,27 +86,6 @@ class Rescue:
 
 
 @dataclass(frozen=True, slots=True)
-class Overrides:
-    """What the viewer's commands have changed and not undone."""
-
-    lr_scale: float = 1.0
-    clip: float | None = None
-    warmup_from: float | None = None
-    warmup_steps: int | None = None
-
-    @property
-    def any(self) -> bool:
-        """Whether something is in force."""
-        return self.lr_scale != 1.0 or self.clip is not None
-
-    @property
-    def words(self) -> str:
-        """"lr x0.1, clip 1.0", or nothing."""
-        parts = [f"lr x{plain_factor(self.lr_scale)}"] if self.lr_scale != 1.0 else []
-        return ", ".join(parts + ([f"clip {plain_factor(self.clip)}"] if self.clip is not None else []))
-
-
-@dataclass(frozen=True, slots=True)
 class EventLine:
     """One line of the run's diary."""
 
@@ -134,7 +112,7 @@ class Story:
     error: str = ""
     ended: bool = False
     last_step: int = 0
-    overrides: Overrides = Overrides()
+    overrides: Overrides = field(default_factory=Overrides)
     healthy: tuple[int, ...] = ()
     """Steps of snapshots that have earned their health, oldest first."""
     rescue: Rescue | None = None

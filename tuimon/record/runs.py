@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tuimon.errors import RunNotFound, UsageError
 from tuimon.record.rundir import RunDir, list_runs, runs_root
-from tuimon.record.status import status
+from tuimon.record.status import is_live
 
 
 def find_run(selector: str | None, root: Path | None = None) -> RunDir:
@@ -21,7 +21,7 @@ def find_run(selector: str | None, root: Path | None = None) -> RunDir:
     if selector is None:
         if not runs:
             raise RunNotFound(f"no runs under {root}; start one with: tuimon demo exploding")
-        return next((run for run in runs if status(run).is_live), runs[0])
+        return next((run for run in runs if is_live(run)), runs[0])
     if os.sep in selector or selector in (".", ".."):
         path = Path(selector).expanduser()
         if not (path / "metrics").is_dir():

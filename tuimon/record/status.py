@@ -8,15 +8,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tuimon.errors import LogError
-from tuimon.record import log
 from tuimon.record.events import Event, EventReader, last_events
 from tuimon.record.files import open_to_read
 from tuimon.record.liveness import ProcessIdentity, is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo
-from tuimon.record.segments import segment_paths
+
+if TYPE_CHECKING:
+    from tuimon.record import log  # with numpy: only where metrics are read
 
 SILENT_S: Final = 60.0
 """A run on another machine that has not written for this long is presumed dead: it beats every second."""
@@ -155,7 +156,7 @@ def status_of(run: RunDir, info: RunInfo | None, launch: Launch | None, now: flo
         said = said.after(event)
     started = info.started if info else launch.started if launch else None
     total = info.total_steps if info else launch.total_steps if launch else None
-    process = launch.process if launch and said.attempt == 0 else info.process if info else None
+    process = _process(said, info, launch)
     verdict, headline, since = said.worst()
     state, why = settled(derive(said.state, process, seen.sign, now), launch, info)
     if state == "starting" and process is None and (started is None or now - started > SILENT_S):
@@ -164,6 +165,33 @@ def status_of(run: RunDir, info: RunInfo | None, launch: Launch | None, now: flo
         state, said.attempt, seen.step or 0, total, seen.loss, seen.sign, started, verdict, headline, said.why or why,
         since, seen.lr,
     )
+
+
+def is_live(run: RunDir, clock: Callable[[], float] = time.time) -> bool:
+    """`status(run).is_live`, which for a run of this machine is told without its metrics, so that it takes no time."""
+    try:
+        info, launch = run.read_info(), run.read_launch()
+    except LogError:
+        return False
+    known = [told.process for told in (info, launch) if told is not None and told.process is not None]
+    alive = {process: is_alive(process) for process in known}
+    if known and not any(state is not False for state in alive.values()):
+        return False
+    events, are_all = last_events(run.events, TAIL_BYTES)
+    if are_all:
+        said = Told()
+        for event in events:
+            said = said.after(event)
+        process = _process(said, info, launch)
+        if process is not None and alive[process] is not None:
+            state = said.state if said.state in ENDED or alive[process] else "died"
+            return settled(state, launch, info)[0] not in ENDED
+    return status_of(run, info, launch, clock()).is_live
+
+
+def _process(said: Told, info: RunInfo | None, launch: Launch | None) -> ProcessIdentity | None:
+    """Whose life is that of the run."""
+    return launch.process if launch and said.attempt == 0 else info.process if info else None
 
 
 @dataclass(slots=True)
@@ -179,6 +207,8 @@ class _Tail:
 
     def take(self, frame: log.Frame) -> None:
         """One frame more, from the end backwards."""
+        from tuimon.record import log
+
         if frame.kind == log.ROWS:
             block = log.decode_rows(frame.payload)
             if self.step is None:
@@ -209,6 +239,8 @@ def _last(block: log.RowBlock, name: str) -> float | None:
 
 def _tail(run: RunDir) -> _Tail:
     """The end of the newest segment that has anything in it."""
+    from tuimon.record.segments import segment_paths
+
     found = _Tail()
     for path in reversed(segment_paths(run.metrics)):
         for size in (NEAR_BYTES, TAIL_BYTES):
@@ -225,6 +257,8 @@ def _tail(run: RunDir) -> _Tail:
 
 def _tail_of(path: Path, size: int) -> tuple[_Tail, bool]:
     """What the last `size` bytes of a segment tell, and whether these are all. OSError where it cannot be read."""
+    from tuimon.record import log
+
     with os.fdopen(open_to_read(path), "rb") as file:
         start = max(0, os.fstat(file.fileno()).st_size - size)
         file.seek(start)

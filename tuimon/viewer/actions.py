@@ -264,6 +264,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
            lambda _: "picture"),
     Action("palette", ("ctrl+p",), "ctrl+p", "find what can be done here by a few letters", lambda _: "find"),
     Action("help", ("question_mark", "h"), "?", "this help", lambda _: "help", weight=3),
+    Action("suspend_process", ("ctrl+z",), "ctrl+z", "the shell for a while; fg comes back", lambda _: "shell"),
     Action("leave", ("q", "ctrl+c"), "q", "leave this screen (training goes on; demo and run ask)", lambda _: "quit",
            weight=3),
 )

@@ -15,18 +15,17 @@ from textual.message import Message
 from tuimon.viewer import terminal
 from tuimon.viewer.actions import CHARTED, STEERING, Order, find
 from tuimon.viewer.dressing import Dressed, begins
-from tuimon.viewer.frame import empty_frame
+from tuimon.viewer.first import empty_frame
+from tuimon.viewer.gate import Gate
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.looking import Looking, Source
 from tuimon.viewer.looks import Around
-from tuimon.viewer.messages import Asked, GoTo, OpenRun
+from tuimon.viewer.messages import END, LEAVE, Asked, GoTo, OpenRun
+from tuimon.viewer.pace import Pace
 from tuimon.viewer.places import PLACES, loaded
-from tuimon.viewer.screens.confirm import Confirm
-from tuimon.viewer.screens.help import Help
 from tuimon.viewer.screens.over import Over
 from tuimon.viewer.screens.overview import Overview
 from tuimon.viewer.screens.place import PlaceScreen
-from tuimon.viewer.screens.quit import END, LEAVE, ask_to_quit
 from tuimon.viewer.settings import Settled
 from tuimon.viewer.settings_file import Keeper
 from tuimon.viewer.theme import depth_of
@@ -36,10 +35,10 @@ from tuimon.viewer.wanted import Place, Wanted
 if TYPE_CHECKING:
     from tuimon.viewer.background import Background
 
-TTY_EVERY = 5.0
-"""Seconds between two looks at the terminal."""
-RETRY = 0.5
-"""Seconds until a frame that a slow link could not take is tried again."""
+TTY_EVERY = 1.0
+"""Seconds between two looks at the terminal: Textual reads one that is gone in a loop without end."""
+HUNG_UP = 128 + 1
+"""Exit status where the terminal is gone: as by SIGHUP."""
 
 Feeding = Callable[[Callable[[], object]], "Source"]
 """Builds a source, given what to call when a frame is ready."""
@@ -50,7 +49,9 @@ class Tuimon(Looking, Dressed):
 
     ENABLE_COMMAND_PALETTE = False
     TITLE = "tuimon"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "leave", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "leave", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", show=False, priority=True)]
 
     class FrameReady(Message):
         """The feed has a new frame; one is under way at most."""
@@ -58,14 +59,17 @@ class Tuimon(Looking, Dressed):
     def __init__(self, name: str, feed: Feeding, *, glyphs: GlyphSet, owner: bool | Callable[[], bool] = False,
                  guards_terminal: bool = False, opener: Callable[[Path], tuple[str, Feeding]] | None = None,
                  place: Place = "overview", ask: object = None, settled: Settled | None = None,
-                 keeper: Keeper | None = None, background: Background | None = None) -> None:
+                 keeper: Keeper | None = None, background: Background | None = None, pace: Pace | None = None) -> None:
         """`owner`: whether q asks before it leaves a live run. `opener`: name and feed of another run.
 
         `place`, `ask`: where to begin. `glyphs`: what the terminal can draw. `settled`, `keeper`: what is preferred,
-        and where that is kept.
+        and where that is kept. `pace`: whether frames wait for the terminal's answers.
         """
+        pace = pace or Pace(wanted=False)
         driver = terminal.terse_driver(os.environ, background, self.tell_background) if guards_terminal else None
-        super().__init__(driver_class=driver, ansi_color=True if os.environ.get("NO_COLOR") else None)
+        super().__init__(driver_class=terminal.steady_driver(driver, pace),
+                         ansi_color=True if os.environ.get("NO_COLOR") else None)
+        self._gate = Gate(self, pace, self.on_tuimon_frame_ready)
         self.dress(settled or Settled(), Around(
             depth_of(self.console.color_system, os.environ), glyphs, None if background is None else background.dark,
             bool(os.environ.get("SSH_CONNECTION"))), keeper)
@@ -118,8 +122,12 @@ class Tuimon(Looking, Dressed):
         """Paint first, then read."""
         self.push_screen(self._overview)
         if self._guards_terminal:
-            terminal.on_ending_signals(lambda: self.exit(LEAVE))
+            terminal.on_ending_signals(lambda number: self.exit(LEAVE, return_code=128 + number))
+            self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
             self.set_interval(TTY_EVERY, self._check_terminal)
+
+    def on_ready(self) -> None:
+        """Read once there is something on the screen; before this, what waits for a refresh does not wait for it."""
         self.call_after_refresh(self._begin)
 
     async def _begin(self) -> None:
@@ -134,8 +142,7 @@ class Tuimon(Looking, Dressed):
 
     def on_tuimon_frame_ready(self) -> None:
         """Show the newest frame, unless the terminal is still busy with the last ones."""
-        if terminal.backlog(self) > terminal.BACKLOG:
-            self.set_timer(RETRY, self.on_tuimon_frame_ready)
+        if not self._gate.lets_pass():
             return
         frame = self._source.take()
         if frame is not None and self.is_running:
@@ -143,6 +150,19 @@ class Tuimon(Looking, Dressed):
             if self.settled.settings.bell and begins(before, frame):
                 self.bell()
             self._front.show_frame(frame)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Textual's own: a screen that was being built when the person left is no fault to print on the way out."""
+        if not self._exit:
+            super()._handle_exception(error)
+
+    def post_display_hook(self) -> None:
+        """Textual's: something was drawn."""
+        self._gate.drawn()
+
+    def on_cursor_position(self) -> None:
+        """The terminal has answered."""
+        self._gate.look()
 
     # ------------------------------------------------------------------ where one is
 
@@ -223,6 +243,8 @@ class Tuimon(Looking, Dressed):
 
     def action_act(self, name: str) -> None:
         """Ask, and if the answer is yes, submit: the key path of every order in the table."""
+        from tuimon.viewer.screens.confirm import Confirm
+
         action, frame = find(name), self._frame
         refusal = action.refusal(frame)
         if refusal is not None:
@@ -244,6 +266,8 @@ class Tuimon(Looking, Dressed):
 
     def action_help(self) -> None:
         """Show the keys."""
+        from tuimon.viewer.screens.help import Help
+
         self._lay(Help(self._front.PLACE, self._ink, self._glyphs))
 
     def action_palette(self) -> None:
@@ -271,6 +295,9 @@ class Tuimon(Looking, Dressed):
 
     def action_leave(self) -> None:
         """Detach; the owner of a live run is asked first."""
+        from tuimon.viewer.screens.confirm import Confirm
+        from tuimon.viewer.screens.quit import ask_to_quit
+
         if not self._owner():
             self.exit(LEAVE)
         elif not isinstance(self.screen, Confirm):
@@ -283,4 +310,4 @@ class Tuimon(Looking, Dressed):
 
     def _check_terminal(self) -> None:
         if terminal.is_lost():
-            self.exit(LEAVE)
+            self.exit(LEAVE, return_code=HUNG_UP)

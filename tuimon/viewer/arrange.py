@@ -8,7 +8,8 @@ with a role, never as markup.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from rich.cells import cell_len
@@ -19,6 +20,7 @@ from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, Tone, dim, text_of
+from tuimon.viewer.painted import word_row
 from tuimon.viewer.text import fit
 from tuimon.viewer.views import BadgeView, Frame
 from tuimon.viewer.wanted import Place
@@ -45,27 +47,35 @@ def ascii_of(text: str) -> str:
 
 def paint(lines: Sequence[Line], width: int, height: int, glyphs: GlyphSet) -> Picture:
     """The lines as a picture of exactly that size; too long ones are cut with an ellipsis."""
-    canvas = Canvas(width, height)
-    put_lines(canvas, lines, 0, 0, width, height, glyphs)
-    return canvas.picture()
+    width, height = max(1, width), max(1, height)
+    rows = [word_row(tuple(_cut(line, width, glyphs)), width) for line in lines[:height]]
+    return Picture(width, (*rows, *(word_row((), width) for _ in range(height - len(rows)))))
+
+
+def _cut(line: Line, width: int, glyphs: GlyphSet) -> Iterator[tuple[str, Role]]:
+    """The spans that fit into `width` cells; the one that does not ends with an ellipsis."""
+    left = width
+    for text, tone in line:
+        words = ascii_of(text) if glyphs.name == "ascii" else text
+        cells = cell_len(words)
+        room = words if cells <= left else fit(words, left, glyphs.ellipsis)
+        yield room, ROLES[tone]
+        left -= cells
+        if left <= 0:
+            return
 
 
 def put_lines(canvas: Canvas, lines: Sequence[Line], at_x: int, at_y: int, width: int, height: int,
               glyphs: GlyphSet) -> None:
     """The lines on a part of a canvas; too long ones are cut with an ellipsis."""
     for y, line in enumerate(lines[:height], at_y):
-        x, left = at_x, width
-        for text, tone in line:
-            words = ascii_of(text) if glyphs.name == "ascii" else text
-            room = words if cell_len(words) <= left else fit(words, left, glyphs.ellipsis)
-            x = canvas.put(x, y, room, ROLES[tone])
-            left = at_x + width - x
-            if left <= 0 or room != words:
-                break
+        x = at_x
+        for words, role in _cut(line, width, glyphs):
+            x = canvas.put(x, y, words, role)
 
 
 def _length(line: Iterable[Span]) -> int:
-    return sum(cell_len(span.text) for span in line)
+    return sum([len(text) if text.isascii() else cell_len(text) for text, _ in line])
 
 
 def wrap(line: Line, width: int) -> list[Line]:
@@ -187,11 +197,16 @@ def footer_keys(frame: Frame, width: int, height: int, *, place: Place = "overvi
     del height
     if frame.flash:
         return [(Span(f" {frame.flash}", "warning"),)]
-    entries = list(footer(frame, place))
+    return [_fitting(footer(frame, place), width)]
+
+
+@lru_cache(maxsize=64)
+def _fitting(known: tuple[tuple[int, Line], ...], width: int) -> Line:
+    entries = list(known)
     while len(entries) > 1 and _length(_keys(entries)) > width:
         lightest = min(weight for weight, _ in entries)
         del entries[max(i for i, (weight, _) in enumerate(entries) if weight == lightest)]
-    return [_keys(entries)]
+    return _keys(entries)
 
 
 def _keys(entries: Sequence[tuple[int, Line]]) -> Line:

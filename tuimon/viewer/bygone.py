@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tuimon.viewer.charts.format import age
 from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.lines import Line, Span, dim, key
-from tuimon.viewer.views import Sources
+from tuimon.viewer.sources import Sources
 
 
 def without_keys(lines: Sequence[Line]) -> tuple[Line, ...]:

@@ -78,7 +78,7 @@ class Feed:
         self._wake.set()
 
     def _loop(self) -> None:
-        # numpy and the rules are loaded here, after the first paint.
+        # numpy, and what draws with it, are loaded here, after the first paint: keys are answered meanwhile.
         from tuimon.viewer.reading import Reading
 
         reading, who = Reading(self._run, rules=self._rules), this_person()

@@ -29,7 +29,7 @@ from tuimon.viewer.views import Rules
 
 POLLS: Final = 8
 """Reads of the log in one poll (8 MB each), so that a long run shows its progress while it is read."""
-AT_ONCE: Final = 200_000
+AT_ONCE: Final = 1_000
 """Rows in one poll that are judged before anything is drawn; of more, the charts come first."""
 AT_ONCE_TENSORS: Final = 4 << 20
 """The same for gradient norms of tensors: a run of thousands of tensors is long after a few hundred steps."""
@@ -78,6 +78,9 @@ class Followed:
         self.is_reading = polls == POLLS
         if self.is_reading:
             return rows, False   # the charts first
+        if kept is None:
+            self._judging.wait(log.place, self.history.last_step)
+            return rows, False
         is_wiser = self._judging.take(start, log.place, self.history.last_step, kept)
         self._remember(mono)
         return rows, is_wiser

@@ -10,16 +10,28 @@ from collections.abc import Mapping
 from typing import Final
 
 from tuimon.control.states import LIVE, State
-from tuimon.diagnosis.limits import HEALTHY_UPDATE
 from tuimon.diagnosis.model import SEVERITIES, Badge, Diagnosis, Incident, Severity
 from tuimon.record.metrics import METRICS
 from tuimon.viewer.charts.format import UNKNOWN, duration, size, span
 from tuimon.viewer.charts.format import step as steps
+from tuimon.viewer.first import (
+    LABELS,
+    NOTEBOOK_GRADIENT,
+    NOTEBOOK_RATIO,
+    OPTIONAL,
+    UPDATE_BAND,
+    WAITING,
+    ZONES,
+    empty_frame,
+)
 from tuimon.viewer.lines import Tone, lapse, measured, rate, tone_of
+from tuimon.viewer.sources import Sources
 from tuimon.viewer.story import EventLine, Rescue, Story, lowered
 from tuimon.viewer.verdict import verdict
-from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, Header, MarkView, Sources
+from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, Header, MarkView
 from tuimon.viewer.wanted import Units
+
+__all__ = ["about", "build_frame", "effective_state", "empty_frame", "is_rescuing"]
 
 STALE_STEPS: Final = 3.0
 """LIVE turns to "stale" when the newest row is older than this many usual steps ..."""
@@ -27,17 +39,6 @@ STALE_FLOOR: Final = 3.0
 """... and than this many seconds."""
 SILENT: Final = 30.0
 """Seconds without a heartbeat after which a run on another machine is called silent."""
-
-
-LABELS: Final = {"loss": "LOSS", "gradients": "GRADIENTS", "updates": "UPDATES", "numerics": "NUMERICS",
-                 "layers": "LAYERS", "generalisation": "VALIDATION", "throughput": "SPEED",
-                 "activations": "ACTIVATIONS"}
-_OPTIONAL: Final = {"activations"}
-"""Shown only when there is something to say."""
-NOTEBOOK_GRADIENT: Final = BandView(0.1, 10, healthy=True, word="healthy 0.1–10",
-                                   beyond="danger >10, vanishing <0.1")
-NOTEBOOK_RATIO: Final = BandView(1e-5, 0.1, healthy=True, word="healthy 1e-5–0.1", beyond="too high >0.1")
-UPDATE_BAND: Final = BandView(*HEALTHY_UPDATE, healthy=True, word=f"healthy {span(*HEALTHY_UPDATE)}")
 _FROM: Final = {"loss": ("loss", "numerics", "generalisation"), "grad_norm": ("gradients", "layers"),
                 "update_ratio": ("updates",), "grad_param_ratio": ("updates",), "throughput": ("throughput",),
                 "step_time": ("throughput",)}
@@ -117,13 +118,7 @@ def _note(sources: Sources, name: str, bands: tuple[BandView, ...]) -> str:
     return bands[0].word if bands else ""
 
 
-_WAITING: Final = {"loss": "waiting for the first loss", "grad_norm": "waiting for the first gradients",
-                   "update_ratio": "waiting for the first update", "grad_param_ratio": "waiting for the first update",
-                   "lr": "waiting for the first step", "throughput": "waiting for the first step",
-                   "step_time": "waiting for the first step", "memory": "waiting for the first step"}
 _BY_THE_WAY: Final = {"throughput", "step_time", "memory"}
-_ZONES: Final = {"grad_norm": (NOTEBOOK_GRADIENT,), "update_ratio": (NOTEBOOK_RATIO,),
-                 "grad_param_ratio": (NOTEBOOK_RATIO,)}
 
 
 def _charts(sources: Sources, state: State) -> tuple[ChartView, ...]:
@@ -139,7 +134,7 @@ def _charts(sources: Sources, state: State) -> tuple[ChartView, ...]:
         views.append(ChartView(
             name, metric.label, log, "" if value is None else _said(name, value, sources.wanted.units),
             _severity(name, value, badges), meaning or _empty(name, sources, state),
-            _note(sources, name, bands), label, bands, _ZONES.get(name, ()), *_pointed(sources, name),
+            _note(sources, name, bands), label, bands, ZONES.get(name, ()), *_pointed(sources, name),
             sources.columns.get(name), sources.columns.get("val_loss") if name == "loss" else None))
     return tuple(views)
 
@@ -148,7 +143,7 @@ def _empty(name: str, sources: Sources, state: State) -> str:
     """What an empty chart waits for, or why it will stay empty."""
     if state not in LIVE:
         return "nothing was measured"
-    return "not measured in this run" if sources.step and name in _BY_THE_WAY else _WAITING[name]
+    return "not measured in this run" if sources.step and name in _BY_THE_WAY else WAITING[name]
 
 
 def _said(name: str, value: float, units: Units) -> str:
@@ -222,7 +217,7 @@ def build_frame(sources: Sources) -> Frame:
         sources.story, sources.values)
     live = effective_state(story, sources.present.alive if sources.present else sources.alive)
     badges = tuple(_badge(b, begun=sources.step > 0) for b in sources.diagnosis.badges
-                   if b.category not in _OPTIONAL or b.severity is not None)
+                   if b.category not in OPTIONAL or b.severity is not None)
     facts = Facts(
         name=sources.name, step=sources.newest or sources.step, lr=values.get("lr"), loss=values.get("loss"),
         target=story.rescue_target, clips=sources.clips, overrides=story.overrides, checkpoint=story.checkpoint,
@@ -240,8 +235,3 @@ def build_frame(sources: Sources) -> Frame:
 def is_rescuing(rescue: Rescue | None, state: State) -> bool:
     """Whether a rescue is under way."""
     return rescue is not None and not rescue.is_over and state in LIVE
-
-
-def empty_frame(name: str, awaited: str) -> Frame:
-    """Before anything has been read: what the first paint shows."""
-    return build_frame(Sources(name, Story(), Diagnosis.nothing(), awaited=awaited))

@@ -37,6 +37,25 @@ class Judge(Protocol):
         """What has been judged so far."""
 
 
+class Later:
+    """A judge that is made when there is something to judge: the rules are loaded behind the first charts."""
+
+    def __init__(self, make: Callable[[], Judge]) -> None:
+        self._make = make
+        self._judge: Judge | None = None
+
+    def feed(self, chunk: Chunk) -> object:
+        """Judge one more stretch."""
+        if self._judge is None:
+            self._judge = self._make()
+        return self._judge.feed(chunk)
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What has been judged so far."""
+        return Diagnosis.nothing() if self._judge is None else self._judge.diagnosis
+
+
 class Silent:
     """Takes the judge's place when it had to be switched off."""
 
@@ -102,6 +121,13 @@ class Judging:
                 return False
             self._reader = LogReader(self._metrics, start=self._place)
         return self._go_on(self._reader, upto)
+
+    def wait(self, upto: Place, last_step: int) -> None:
+        """There is more up to `upto` than is judged before anything is shown: `take` begins with it the next time."""
+        self._last_step = last_step
+        is_known = _same(self._place, upto) or (self._known is not None and _same(self._known[0], upto))
+        if self._reader is None and not is_known:
+            self._reader = LogReader(self._metrics, start=self._place)
 
     def _go_on(self, reader: LogReader, upto: Place) -> bool:
         until = self._clock() + SLICE

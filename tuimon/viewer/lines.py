@@ -6,12 +6,14 @@ A line is a tuple of spans; a span is a text and a tone. Widgets turn tones into
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tuimon.diagnosis.figures import plain_factor
-from tuimon.diagnosis.model import Severity
-from tuimon.diagnosis.story import Tone
+from tuimon.diagnosis.tone import Tone
 from tuimon.viewer.charts.format import age, number
+
+if TYPE_CHECKING:
+    from tuimon.diagnosis.model import Severity
 
 __all__ = [
     "Line", "Span", "Tone", "dim", "key", "lapse", "measured", "plain_factor", "rate", "say", "strong", "text_of",

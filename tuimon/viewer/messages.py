@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from textual.message import Message
 
 from tuimon.viewer.settings import Layout, Value
 from tuimon.viewer.wanted import Place
+
+LEAVE: Final = "leave"
+END: Final = "end"
+"""What the app returns: its person has gone, and the run goes on; or the run is to be ended."""
 
 
 class Asked(Message):

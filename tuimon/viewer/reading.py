@@ -32,13 +32,14 @@ from tuimon.viewer.details import Details
 from tuimon.viewer.diary import Diary
 from tuimon.viewer.following import Followed
 from tuimon.viewer.frame import build_frame
-from tuimon.viewer.judging import Judge
+from tuimon.viewer.judging import Judge, Later
 from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.places.incidents.proofs import Proofs
+from tuimon.viewer.sources import Present, Sources
 from tuimon.viewer.standing import Standing
 from tuimon.viewer.story import Request, Story
 from tuimon.viewer.text import clean
-from tuimon.viewer.views import Frame, Present, Rules, Sources
+from tuimon.viewer.views import Frame, Rules
 from tuimon.viewer.wanted import NOW, Wanted
 
 COLUMNS: Final = 1024
@@ -227,8 +228,8 @@ class Reading:
         info = self._standing.info
         table, probes = (None, ()) if info is None else (info.table, info.probes)
         self._layers, self._proofs = LayerStrip(table), Proofs()
-        log = Followed(self.run.metrics, table, probes, self._judge_for(self.rules, info), rules=self.rules,
-                       cache=self._cache)
+        judge = Later(lambda: self._judge_for(self.rules, info))
+        log = Followed(self.run.metrics, table, probes, judge, rules=self.rules, cache=self._cache)
         self._history = log.history
         return log
 

@@ -13,8 +13,10 @@ from typing import Final
 from tuimon.errors import UsageError
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.background import asking, guess
+from tuimon.viewer.pace import Pace, is_paced
 from tuimon.viewer.settings import Settled, settle
 from tuimon.viewer.settings_file import Keeper, config_path, load
+from tuimon.viewer.telling import tell, why_plain
 from tuimon.viewer.views import Rules
 from tuimon.viewer.wanted import Place
 
@@ -24,27 +26,31 @@ NICENESS: Final = 5
 
 def check_terminal(env: Mapping[str, str] | None = None) -> None:
     """UsageError unless there is a terminal to draw on: Textual itself would send its escapes anywhere."""
-    env = os.environ if env is None else env
-    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
-        raise UsageError("the panel needs a terminal; try: tuimon runs, or tuimon demo NAME --headless")
-    if env.get("TERM", "") in ("", "dumb"):
-        raise UsageError(f"the terminal (TERM={env.get('TERM', '')!r}) cannot draw a panel; "
-                         "try: tuimon runs, or tuimon demo NAME --headless")
+    why = why_plain(os.environ if env is None else env)
+    if why is not None:
+        raise UsageError(f"this needs a screen, and there is none, {why}; try: tuimon watch NAME, "
+                         "or tuimon demo NAME --headless")
 
 
 def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bool] = False,
           end: Callable[[], object] | None = None, place: Place = "overview", ask: object = None,
-          settled: Settled | None = None) -> int:
+          settled: Settled | None = None, pace: bool | None = None, plain: bool = False) -> int:
     """Show a run until the person leaves; the exit status. It begins at `place`, which is asked `ask`.
 
+    `pace`: whether frames wait for the terminal's answers; None: as the environment says, and over SSH.
     `owner`: leaving a live run asks whether it goes on (of several: whether one does); "end it" calls `end` after the
     terminal is itself again. `settled`: what is preferred; None: what environment and file say.
-    UsageError where there is no terminal.
+    Where there is no terminal, and where `plain` is asked for, it is told in sentences instead.
     """
     env = os.environ
-    check_terminal(env)
+    why = why_plain(env, asked=plain)
+    if why is not None:
+        return tell(run, why, rules=rules, end=end)
     if settled is None:
         settled = settle({}, env, *load(config_path(env)))
+    # Nothing here multiplies matrices: threads for it would cost time at the start, and memory for ever.
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        env.setdefault(f"{library}_NUM_THREADS", "1")
     # Read by textual when it is imported: nothing here moves by itself, least of all over a slow link.
     env.setdefault("TEXTUAL_ANIMATIONS", "none")
     env.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
@@ -62,11 +68,11 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bo
             other = RunDir(path)
             return other.name, lambda ready: Feed(other, ready, rules=rules, period=period)
 
-        plain = {name: value for name, value in env.items() if name != "TUIMON_GLYPHS"}   # `settled` has heard of it
+        around = {name: value for name, value in env.items() if name != "TUIMON_GLYPHS"}   # `settled` has heard of it
         found = question.answer()
-        app = Tuimon(run.name, opened(run.path)[1], glyphs=choose(plain, sys.stdout.encoding), owner=owner,
+        app = Tuimon(run.name, opened(run.path)[1], glyphs=choose(around, sys.stdout.encoding), owner=owner,
                      guards_terminal=True, opener=opened, place=place, ask=ask, settled=settled,
-                     keeper=Keeper(config_path(env)),
+                     keeper=Keeper(config_path(env)), pace=Pace(wanted=is_paced(env, pace)),
                      background=found if found.dark is not None else replace(found, dark=guess(env)))
         answer = app.run(mouse=settled.settings.has_mouse(remote=remote))
     if answer == "end" and end is not None:

@@ -1,5 +1,6 @@
 """What the event log tells, where the viewer looks for it. Pure."""
 
+from tuimon.diagnosis.overrides import Overrides
 from tuimon.diagnosis.story import (
     KEPT_HEALTHY,
     KEPT_LINES,
@@ -9,7 +10,6 @@ from tuimon.diagnosis.story import (
     WAITING,
     EventLine,
     Outcome,
-    Overrides,
     Request,
     Rescue,
     Story,

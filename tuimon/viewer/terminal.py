@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from tuimon.viewer.outlet import Outlet
+from tuimon.viewer.pace import QUESTION, Pace
 from tuimon.viewer.terse import terse
 
 if TYPE_CHECKING:
@@ -19,8 +22,14 @@ if TYPE_CHECKING:
     from tuimon.viewer.background import Background
 
 BACKLOG: Final = 2
-"""Writes that may wait in the driver's queue before a frame is skipped: past 30, Textual's whole loop would block."""
-ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+"""Writes that may wait in the driver's queue before new data waits as well."""
+FULL: Final = 9
+"""Writes in the queue beyond which nothing more is drawn: about three screens."""
+ENDING: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+SETTLE: Final = 0.7
+"""Seconds that leaving waits for the terminal's last answers, which would be typed into the shell."""
+HURRY: Final = 0.5
+"""Seconds that leaving waits for a terminal that takes nothing."""
 
 
 def backlog(app: Any) -> int:
@@ -32,12 +41,40 @@ def backlog(app: Any) -> int:
         return 0
 
 
-def on_ending_signals(leave: Callable[[], object]) -> None:
-    """Have SIGTERM and SIGHUP leave by the front door: Textual 8.2 exits on them without restoring the terminal."""
+def on_ending_signals(leave: Callable[[int], object]) -> None:
+    """Have the signals that end a program leave by the front door: Textual 8.2 would not restore the terminal.
+
+    `leave` is given the signal's number.
+    """
     loop = asyncio.get_running_loop()
     for number in ENDING:
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-            loop.add_signal_handler(number, leave)
+            loop.add_signal_handler(number, leave, int(number))
+
+
+def ask(app: Any) -> None:
+    """Have the driver ask the terminal for an answer to what was drawn since it last asked."""
+    asking = getattr(getattr(app, "_driver", None), "ask", None)
+    if asking is not None:
+        asking()
+
+
+def hold(app: Any) -> bool:
+    """Draw nothing until `release`; widgets remember what they have to draw. Whether that can be done."""
+    begin = getattr(app, "_begin_batch", None)
+    if begin is not None:
+        begin()
+    return begin is not None
+
+
+def release(app: Any, *, whole: bool) -> None:
+    """Draw again; `whole`: everything, as a layout was left out."""
+    with contextlib.suppress(AttributeError, AssertionError):
+        app._end_batch()  # noqa: SLF001 - guarded
+    if app.screen_stack:
+        if whole:
+            app.screen.refresh(layout=True)
+        app.screen.check_idle()
 
 
 def is_lost(fd: int = 0) -> bool:
@@ -110,3 +147,117 @@ def _sieving(plain: type[XTermParser], background: Background,
             yield from super().tick()
 
     return SievingParser
+
+
+def paced_driver(plain: type[Driver], pace: Pace) -> type[Driver]:
+    """A driver that has the terminal say when it has shown what was drawn."""
+    from textual import events
+
+    class PacedDriver(plain):  # type: ignore[valid-type, misc]  # a class given by the caller
+        """Asks after what was drawn, and tells answers from keys."""
+
+        _writer_thread: Any = None
+        _unasked = False
+        _leaving = False
+
+        def start_application_mode(self) -> None:
+            """Take the terminal, and ask before anything large is on the way."""
+            pace.restart()
+            super().start_application_mode()
+            if self._writer_thread is not None:   # None: a background job that may not write stops itself
+                self._leaving, self._unasked = False, True
+                self.ask()
+
+        def write(self, data: str) -> None:
+            """Hand on."""
+            self._unasked = True
+            super().write(data)
+
+        def ask(self) -> None:
+            """Have the terminal say when it has shown all this."""
+            if pace.is_on and self._unasked and not self._leaving:
+                pace.asked(time.monotonic())
+                super().write(QUESTION)
+                self._unasked = False
+
+        def process_message(self, message: Message) -> None:
+            """Take answers, in the thread that reads; a modified F3, which looks like one, is a key."""
+            if isinstance(message, events.CursorPosition):
+                if message.y == 0 and 0 < message.x < 16:
+                    message = events.Key(_f3(message.x), None)
+                else:
+                    pace.answered()
+            super().process_message(message)
+
+        def disable_input(self) -> None:
+            """Wait for the last answers, a little."""
+            if not self._leaving:
+                self._leaving = True
+                pace.settle(SETTLE)
+            super().disable_input()
+
+    return PacedDriver
+
+
+def steady_driver(plain: type[Driver] | None, pace: Pace) -> type[Driver] | None:
+    """A driver for terminals that are slow, stand still, are left for a while or are gone; None as `plain` is None."""
+    if plain is None:
+        return None
+
+    class SteadyDriver(paced_driver(plain, pace)):  # type: ignore[misc]  # a class given by the caller
+        """Never waits for the terminal, and takes it again after it was left, or lost."""
+
+        _outlet: Outlet | None = None
+        _is_away = True
+
+        def start_application_mode(self) -> None:
+            """Take the terminal."""
+            if self._outlet is None and hasattr(self, "_file"):
+                with contextlib.suppress(OSError, AttributeError, ValueError):
+                    self._outlet = Outlet(self._file.fileno(), self._file.encoding or "utf-8")
+                    self._file: Any = self._outlet
+            super().start_application_mode()
+            queue = getattr(self._writer_thread, "_queue", None)
+            if queue is not None:
+                queue.maxsize = 0  # full, it would block the loop and with it keys and signals; the gate keeps it short
+                self._is_away = False
+
+        def disable_input(self) -> None:
+            """Leave, whatever the terminal takes."""
+            if self._outlet is not None and not self._leaving:
+                if self._outlet.is_gone:
+                    pace.restart()
+                self._outlet.hurry(SETTLE + HURRY)
+            super().disable_input()
+
+        def suspend_application_mode(self) -> None:
+            """Give the terminal back for a while."""
+            self._is_away = True
+            super().suspend_application_mode()
+
+        def resume_application_mode(self) -> None:
+            """Take it again, also where it was lost unseen: stopped by SIGSTOP, this process could not give it back.
+
+            Not while leaving, nor one that is gone: with SIGHUP comes SIGCONT.
+            """
+            if self._writer_thread is None or is_lost(self.fileno) or (self._leaving and not self._is_away):
+                return
+            if not self._is_away:
+                super().suspend_application_mode()
+            if self._outlet is not None:
+                self._outlet.wait()
+            super().resume_application_mode()
+            self.send_message(self.SignalResume())
+
+        def _run_input_thread(self) -> None:
+            """Read keys; a terminal that cannot be read is lost, which others find out."""
+            with contextlib.suppress(OSError, ValueError):
+                self.run_input_thread()
+
+    return SteadyDriver
+
+
+def _f3(modifiers: int) -> str:
+    """The name of F3 with modifiers (bits: shift, alt, ctrl, meta), as Textual builds names."""
+    held = sorted(name for bit, name in enumerate(("shift", "alt", "ctrl", "meta")) if modifiers >> bit & 1)
+    return "+".join((*held, "f3"))

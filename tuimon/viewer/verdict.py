@@ -15,6 +15,7 @@ from tuimon.diagnosis.model import Incident, Usual
 from tuimon.viewer.bygone import past_lines
 from tuimon.viewer.charts.format import number, span
 from tuimon.viewer.charts.format import step as steps
+from tuimon.viewer.first import HARMLESS, nothing_yet
 from tuimon.viewer.lines import (
     Line,
     Span,
@@ -29,8 +30,8 @@ from tuimon.viewer.lines import (
     strong,
     tone_of,
 )
+from tuimon.viewer.sources import Sources
 from tuimon.viewer.story import TICKS, WAITING, Rescue
-from tuimon.viewer.views import Sources
 
 GAP: Final = "   "
 JUST_NOW: Final = 15.0
@@ -139,9 +140,7 @@ def _ratio(sources: Sources) -> str:
 
 def _waiting(sources: Sources) -> Verdict:
     facts = sources.statement
-    third = say("Training runs in a process of its own: leaving this screen never harms it.", "dim")
-    return _both("dim", _title("◌", "Waiting for the first step", "dim"), say(sources.awaited[:1].upper()
-                 + sources.awaited[1:]), say(facts) if facts else third)
+    return _both("dim", *nothing_yet(sources.awaited, say(facts) if facts else say(HARMLESS, "dim")))
 
 
 def _running(sources: Sources) -> Verdict:

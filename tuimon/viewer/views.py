@@ -1,4 +1,4 @@
-"""The nouns of the screen: header, badges, charts, heat, marks, frame, and what they are built from. Frozen values.
+"""The nouns of the screen: header, badges, charts, heat, marks, frame. Frozen values; light, for the first paint.
 
 Two frames are equal when the screen would look the same: arrays are left out of the comparison and stand behind
 `revision`.
@@ -6,21 +6,21 @@ Two frames are equal when the screen would look the same: arrays are left out of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from tuimon.control.states import State
-from tuimon.diagnosis.model import Diagnosis, Incident, NotEvaluated, Severity
-from tuimon.diagnosis.proof import CurveView
+from tuimon.diagnosis.overrides import Overrides
 from tuimon.viewer.lines import Line, Tone
-from tuimon.viewer.story import EventLine, Overrides, Request, Story
 from tuimon.viewer.wanted import NOW, Wanted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tuimon.control.states import State
+    from tuimon.diagnosis.model import Incident, NotEvaluated, Severity
+    from tuimon.diagnosis.proof import CurveView
     from tuimon.record.history import Thin
+    from tuimon.viewer.story import EventLine
 
 Rules = Literal["tuimon", "notebook"]
 
@@ -203,69 +203,3 @@ class Facts:
     rescuing: bool = False
     step_time: float | None = None
     checkpoint: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Present:
-    """The run as it is now: while the panel shows the past, keys still act on this."""
-
-    story: Story
-    values: Mapping[str, float]
-    alive: bool | None = True
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """What the feed has read so far."""
-
-    name: str
-    story: Story
-    diagnosis: Diagnosis
-    requests: tuple[Request, ...] = ()
-    """Asked for by this viewer and not yet in the run's own log, and those answered a moment ago."""
-    model: str = ""
-    device: str = ""
-    total: int | None = None
-    clips: bool | None = None
-    statement: str = ""
-    """What a demo says it is going to do."""
-    console: str = "console.log"
-    """Where the training process prints to."""
-    awaited: str = "waiting for the run to start"
-    """What an empty screen waits for."""
-    alive: bool | None = True
-    """Whether the process is still there; None where that cannot be told."""
-    step: int = 0
-    age: float = 0.0
-    """Seconds since the newest row."""
-    silence: float = 0.0
-    """Seconds since the newest sign of life."""
-    step_time: float | None = None
-    """Usual seconds per step."""
-    values: Mapping[str, float] = field(default_factory=dict)
-    """Last measured value per metric."""
-    trend: float | None = None
-    """Change of the loss over the last 100 steps, as a fraction."""
-    columns: Mapping[str, Thin] = field(default_factory=dict)
-    """Metrics thinned to the steps that are shown."""
-    readout: Mapping[str, float | None] = field(default_factory=dict)
-    """Values at the crosshair."""
-    wanted: Wanted = NOW
-    span: tuple[float, float] = (0.0, 1.0)
-    """First and last step of the axis that is shown."""
-    newest: int = 0
-    """The newest step there is."""
-    present: Present | None = None
-    """What commands are about, where the rest shows the past."""
-    wide: frozenset[str] = frozenset()
-    """Metrics whose values span too many decades for a linear axis."""
-    last: int = 1
-    heat: HeatView = HeatView()
-    incidents: tuple[IncidentView, ...] = ()
-    judging: str = ""
-    """How far the judge has come, while it lags behind what is drawn; else ""."""
-    rules: Rules = "tuimon"
-    revision: int = 0
-    problem: str = ""
-    now: float = 0.0
-    """Wall clock, seconds since the epoch."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple, get_args
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.cells import cell_len
+
+if TYPE_CHECKING:
+    import numpy as np  # at run time only where something is drawn: the first paint is words, and does without
+    from numpy.typing import NDArray
 
 Role = Literal[
     "blank", "frame", "frame-focus", "axis", "label", "title", "text", "value", "note",
@@ -64,7 +67,8 @@ class Picture:
         if (before.width, before.height) != (self.width, self.height):
             return [(y, 0, self.width) for y in range(self.height)]
         return [(y, *_differs(old, new, self.width))
-                for y, (old, new) in enumerate(zip(before.rows, self.rows, strict=True)) if old != new]
+                for y, (old, new) in enumerate(zip(before.rows, self.rows, strict=True))
+                if old is not new and old != new]
 
 
 def _differs(old: Row, new: Row, width: int) -> tuple[int, int]:
@@ -84,6 +88,11 @@ def _common(old: Row, new: Row) -> int:
     return cells
 
 
+@lru_cache(maxsize=4096)
+def _cells(character: str) -> int:
+    return cell_len(character)
+
+
 NOTHING: Final = Picture(0, ())
 """Before anything was drawn."""
 
@@ -92,6 +101,8 @@ class Canvas:
     """Cells to paint on. Everything outside is clipped; text is plain, one line, already clean."""
 
     def __init__(self, width: int, height: int) -> None:
+        import numpy as np
+
         self.width = max(1, width)
         self.height = max(1, height)
         self._glyphs: NDArray[np.uint32] = np.full((self.height, self.width), _SPACE, np.uint32)
@@ -100,8 +111,12 @@ class Canvas:
 
     def put(self, x: int, y: int, text: str, role: Role) -> int:
         """Write `text` from cell (x, y); returns the cell after it. A wide character that would be cut is left out."""
-        if not (text.isascii() and text.isprintable()):
-            return self._put_wide(x, y, text, role)
+        import numpy as np
+
+        if len(text) == 1 or not (text.isascii() and text.isprintable()):
+            for character in text:
+                x = self._put_one(x, y, character, role)
+            return x
         after = x + len(text)
         if 0 <= y < self.height:
             first, last = max(0, x), min(self.width, after)
@@ -111,17 +126,15 @@ class Canvas:
                 self._roles[y, first:last] = _ROLE[role]
         return after
 
-    def _put_wide(self, x: int, y: int, text: str, role: Role) -> int:
-        for character in text:
-            cells = cell_len(character)
-            if cells < 1:
-                continue
-            if 0 <= y < self.height and 0 <= x <= self.width - cells:
-                self._glyphs[y, x] = ord(character)
+    def _put_one(self, x: int, y: int, character: str, role: Role) -> int:
+        cells = _cells(character)
+        if cells > 0 and 0 <= y < self.height and 0 <= x <= self.width - cells:
+            self._glyphs[y, x] = ord(character)
+            self._roles[y, x] = _ROLE[role]
+            if cells > 1:
                 self._glyphs[y, x + 1:x + cells] = 0
-                self._roles[y, x:x + cells] = _ROLE[role]
-            x += cells
-        return x
+                self._roles[y, x + 1:x + cells] = _ROLE[role]
+        return x + max(0, cells)
 
     def is_blank(self, x: int, y: int, length: int) -> bool:
         """Whether nothing stands in a horizontal run of cells that lies inside."""
@@ -165,6 +178,8 @@ class Canvas:
         Others are runs of their own: in an exported picture a run is as wide as its font makes it, and braille comes
         from another font than spaces.
         """
+        import numpy as np
+
         letter = (self._glyphs != _SPACE) & (self._glyphs < _FIRST_DRAWING)
         found = np.zeros(letter.shape, np.bool_)
         roles = self._roles
@@ -174,18 +189,31 @@ class Canvas:
 
     def picture(self) -> Picture:
         """What has been painted."""
+        import numpy as np
+
         roles = np.where((self._glyphs == _SPACE) & ~self._between_words(), 0, self._roles)
-        looks = roles.astype(np.uint16) * len(GROUNDS) + self._grounds
-        edges = np.ones((self.height, self.width), np.bool_)
-        edges[:, 1:] = looks[:, 1:] != looks[:, :-1]
-        cuts = [*np.flatnonzero(edges).tolist(), looks.size]
-        text = self._glyphs.astype("<u4").tobytes().decode("utf-32-le")
-        flat = looks.ravel()[cuts[:-1]].tolist()
-        rows: list[list[Run]] = [[] for _ in range(self.height)]
-        for start, end, look in zip(cuts[:-1], cuts[1:], flat, strict=True):
-            role, ground = divmod(look, len(GROUNDS))
-            rows[start // self.width].append(Run(text[start:end].replace("\0", ""), ROLES[role], GROUNDS[ground]))
-        return Picture(self.width, tuple(map(tuple, rows)))
+        looks = (roles * np.uint8(len(GROUNDS)) + self._grounds).tobytes()
+        glyphs, width = self._glyphs.astype("<u4", copy=False).tobytes(), self.width
+        return Picture(width, tuple(
+            _row(glyphs[4 * at:4 * (at + width)], looks[at:at + width]) for at in range(0, len(looks), width)))
+
+
+@lru_cache(maxsize=1024)
+def _row(glyphs: bytes, looks: bytes) -> Row:
+    """One row from its code points (UTF-32) and looks. Most rows of a live chart are those of the last frame."""
+    text = glyphs.decode("utf-32-le")
+    runs: list[Run] = []
+    start, last = 0, looks[0]
+    for at, look in enumerate(looks):
+        if look != last:
+            runs.append(_run(text[start:at], last))
+            start, last = at, look
+    return (*runs, _run(text[start:], last))
+
+
+def _run(text: str, look: int) -> Run:
+    role, ground = divmod(look, len(GROUNDS))
+    return Run(text.replace("\0", ""), ROLES[role], GROUNDS[ground])
 
 
 def plain(width: int, height: int, messages: Iterator[str] | tuple[str, ...] = ()) -> Picture:

@@ -81,10 +81,15 @@ class Confirm(Over["str | None"]):
     Confirm Choice:focus:ansi { background: transparent; text-style: bold reverse; }
     Confirm.-short { align: center bottom; }
     Confirm.-short > Vertical { padding: 0 2; }
+    Confirm.-low > Vertical { padding: 0 1; height: 100%; min-width: 0; }
+    Confirm.-low #heading { margin-bottom: 0; }
+    Confirm.-low Horizontal { dock: bottom; margin-top: 0; }
+    Confirm.-low Horizontal Choice { margin-left: 0; }
     """
     AUTO_FOCUS = "Choice"
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012  # textual declares it in a way mypy rejects
-    """A short screen has the verdict in its first six rows: dialogs leave them free where they can."""
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (18, "-short"), (32, "-tall")]  # noqa: RUF012  # textual declares it in a way mypy rejects
+    """A short screen has the verdict in its first six rows: dialogs leave them free where they can. Where words have to
+    scroll, the answers stay."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,ctrl+c", "leave_alone", show=False),
         Binding("right,down", "app.focus_next", show=False), Binding("left,up", "app.focus_previous", show=False),

@@ -37,7 +37,7 @@ class Overview(Screen[None]):
 
     PLACE: ClassVar[Place] = "overview"
     BINDINGS: ClassVar[list[BindingType]] = bindings("overview")
-    CSS = """
+    DEFAULT_CSS = """
     Overview { layers: base; overflow: hidden; }
     Overview > Words { height: 1; width: 1fr; }
     #charts { grid-gutter: 0; width: 1fr; height: 1fr; }
@@ -60,6 +60,7 @@ class Overview(Screen[None]):
         self._division: Division | None = None
         self._choice: Choice | None = None
         self._panels: list[ChartPanel] = []
+        self._is_adding = False
         self._sparks: SparkPanel | None = None
         self._heat: HeatPanel | None = None
 
@@ -77,10 +78,10 @@ class Overview(Screen[None]):
         yield words("small", arrange.too_small)
 
     def on_mount(self) -> None:
-        """Charts follow the first paint."""
-        self.call_after_refresh(self._mount_charts)
+        """Divide what there is, so that it is painted in its place at once."""
+        self._divide(force=True)
 
-    async def _mount_charts(self) -> None:
+    async def _add_charts(self) -> None:
         from tuimon.viewer.choice import CHARTS, Choice
         from tuimon.viewer.widgets.chart import ChartPanel
         from tuimon.viewer.widgets.heat import HeatPanel
@@ -91,10 +92,11 @@ class Overview(Screen[None]):
         self._sparks = SparkPanel(self._ink, self._glyphs, id="sparks")
         self._heat = HeatPanel(self._ink, self._glyphs, id="heat")
         grid = self.query_one("#charts", Grid)
-        await grid.mount(*self._panels)
-        await self.mount(self._sparks, before=grid)
-        await self.mount(self._heat, after=grid)
-        self._divide(force=True)
+        with self.app.batch_update():
+            await grid.mount(*self._panels)
+            await self.mount(self._sparks, before=grid)
+            await self.mount(self._heat, after=grid)
+            self._divide(force=True)
         self._plot()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -109,6 +111,9 @@ class Overview(Screen[None]):
         self._divide()
         for words in self.query(Words):
             words.tell(frame)
+        if not self._panels and self.is_mounted and not self._is_adding:
+            self._is_adding = True
+            self.call_later(self._add_charts)   # they follow the first paint, and come with their first data
         self._plot()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

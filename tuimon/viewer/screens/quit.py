@@ -5,12 +5,10 @@ from __future__ import annotations
 from tuimon.viewer.actions import loss_line
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import dim, say
+from tuimon.viewer.messages import END, LEAVE
 from tuimon.viewer.screens.confirm import Answer, Confirm
 from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import Frame
-
-LEAVE = "leave"
-END = "end"
 
 
 def ask_to_quit(frame: Frame, ink: Ink, glyphs: GlyphSet, runs: int = 1) -> Confirm:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tuimon.viewer.charts.picture import NOTHING, Picture
+from tuimon.viewer.charts.picture import NOTHING, Picture, Row
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.theme import Ink
 
@@ -26,6 +27,11 @@ class PictureView(Widget):
         self.picture: Picture = NOTHING
         self.rows_changed = 0
         self._painter: Callable[[int, int], Picture] | None = None
+        self._strips: dict[int, tuple[Row, Strip]] = {}
+        """Rows as they were last handed out, and what they were made of."""
+        self._base: Style | None = None
+        """What stands behind and around every cell; None: to be asked for."""
+        self._is_bare = False
 
     def show(self, picture: Picture) -> None:
         """Replace the picture; refresh what differs."""
@@ -45,11 +51,13 @@ class PictureView(Widget):
     def wear(self, ink: Ink, glyphs: GlyphSet) -> None:
         """Change palette, depth or glyph set; redraws everything."""
         self.ink, self.glyphs = ink, glyphs
+        self._forget()
         self._draw()
         self.refresh()
 
     def on_resize(self) -> None:
         """Draw for the new size."""
+        self._forget()
         self._draw()
 
     def on_show(self) -> None:
@@ -61,10 +69,41 @@ class PictureView(Widget):
         if self._painter is not None and width > 0 and height > 0 and self.is_on_screen:
             self.show(self._painter(width, height))
 
+    def notify_style_update(self) -> None:
+        """What stands behind the cells may look different from now on."""
+        super().notify_style_update()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._strips, self._base = {}, None
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The rows asked for. The screen asks every widget for all of its rows whenever one row of one has changed.
+
+        Rows that did not change are handed out as they were; a widget with more around its picture (a border, padding,
+        opacity) takes the way that all widgets take.
+        """
+        if self._base is None:
+            self._base, self._is_bare = self.rich_style, not self.gutter and self.opacity == 1.0
+        if not self._is_bare or crop.column_span != (0, self.size.width):
+            return super().render_lines(crop)
+        filters, rows, strips = self.app.get_line_filters(), self.picture.rows, self._strips
+        found: list[Strip] = []
+        for y in crop.line_range:
+            row = rows[y] if y < len(rows) else ()
+            known = strips.get(y)
+            if known is None or known[0] is not row:
+                strip = self.render_line(y)
+                for one in filters:
+                    strip = strip.apply_filter(one, self.background_colors[1])
+                known = strips[y] = row, strip
+            found.append(known[1])
+        return found
+
     def render_line(self, y: int) -> Strip:
         """One row of the picture as styled segments."""
         width = self.size.width
-        base = self.rich_style
+        base = self.rich_style if self._base is None else self._base
         if y >= self.picture.height:
             return Strip.blank(width, base)
         style, row = self.ink.style, self.picture.rows[y]

@@ -1,0 +1,122 @@
+"""A run told in sentences: what changes is said once, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+
+import pytest
+import synthetic
+
+from tuimon.viewer.plain import progress, sentences
+from tuimon.viewer.reading import Reading
+from tuimon.viewer.telling import Teller, why_plain
+
+
+class Told:
+    """A run, and what is said about it from one look to the next."""
+
+    def __init__(self, run, every=None):
+        self.run, self.out, self.mono = run, io.StringIO(), 0.0
+        self.teller = Teller(Reading(run.dir), self.out, every=every)
+        self.goes_on = True
+
+    def look(self, seconds: float = 1.0) -> str:
+        self.mono += seconds
+        begin = self.out.tell()
+        self.goes_on = self.teller.step(1e9, self.mono)
+        return self.out.getvalue()[begin:]
+
+
+def test_a_run_that_goes_wrong_and_is_rescued_is_a_story():
+    run = synthetic.healthy(198)
+    told = Told(run)
+    first = told.look()
+    assert first.startswith("This is healthy, GPT 4L 64d 0.2M on cpu.\nThe run is running.\nStep 198 of 600, loss ")
+    assert first.endswith("Nothing is wrong as far as can be told.\n")
+    run.explode().go(62)
+    wrong = told.look()
+    assert re.search(r"^Warning: learning rate ran away from its schedule since step 199\. .*Confidence: high\. ", wrong, re.MULTILINE)
+    assert re.search(r"^Critical: exploding gradients since step 20\d, worst in \w+, another sign of it\.$", wrong, re.MULTILINE)
+    run.hold()
+    assert told.look().startswith("The run is held at step 260")
+    run.rescue().go(60)
+    saved = told.look()
+    for part in ("The run is running.", "At step 260: rescued: back to the weights of step 190.",
+                 "At step 260: overrides: lr x0.1, clip 1.0.", "At step 280: rescue complete, warm-up over.",
+                 "Over: exploding gradients, at step ", "Nothing is wrong any more, now at step 340."):
+        assert part in saved
+    run.event("checkpoint", snapshot_step=330, bytes=3e6)
+    assert told.look() == "At step 330: checkpoint on disk, 3.0 MB.\n"
+    run.end("crashed", "RuntimeError: out of [memory]")
+    assert told.look().startswith("The run has crashed at step 340.\nRuntimeError: out of [memory].\nNewest checkpoint on disk: step 330.")
+    assert not told.goes_on
+
+
+def test_waiting_training_and_snapshots_are_no_news_and_the_first_step_is():
+    run = synthetic.Run(info=False, name="later")
+    told = Told(run)
+    assert told.look() == "This is later.\nThe run has not trained yet.\n"
+    assert told.look(90) == ""
+    run.attach()
+    assert told.look() == ""
+    run.go(1)
+    assert told.look() == "Training has begun: step 1 of 600.\n"
+    for _ in range(5):
+        run.go(20)
+        assert told.look() == ""
+
+
+def test_a_minute_without_a_step_is_told_once_and_so_is_its_end():
+    run = synthetic.healthy()
+    told = Told(run)
+    told.look()
+    assert told.look(20) == ""
+    assert told.look(45) == "Nothing new has been written for a minute, since step 240.\n"
+    assert told.look(600) == ""
+    run.go(1)
+    assert told.look() == "It writes again, now at step 241.\n"
+
+
+def test_a_log_hears_of_progress_once_a_minute_and_only_while_there_is_some():
+    run = synthetic.healthy()
+    told = Told(run, every=60.0)
+    told.look()
+    run.go(10)
+    assert told.look(30) == ""
+    assert re.fullmatch(r"Step 250 of 600, loss [\d.]+, 0:18 to go\.\n", told.look(31))
+    assert "Step" not in told.look(61)
+
+
+@pytest.mark.parametrize("make", [synthetic.healthy, synthetic.exploding, synthetic.rescued, synthetic.collapsing])
+def test_nothing_is_said_where_nothing_has_changed_and_every_sentence_is_one(make):
+    frame = Reading(make().dir).poll(1e9, 0.0)
+    assert sentences(frame, frame) == ()
+    for sentence in (*sentences(None, frame), progress(frame)):
+        assert sentence[-1] in ".!?"
+        assert sentence[0] == sentence[0].upper()
+        assert sentence.isprintable()
+        assert sentence.isascii()
+
+
+def test_what_the_run_says_can_do_nothing_to_the_terminal():
+    run = synthetic.Run(name="a\x1b]0;evil\x07b").go(240)
+    told = Told(run)
+    said = told.look()
+    run.note("line\r\x1b[2Jone\u202e two\x9b31m\n")
+    run.event("checkpoint", outcome="failed", why="\x1b[5mdisk\x00 full")
+    said += told.look()
+    assert "This is ab" in said
+    assert "disk full" in said
+    assert all(c == "\n" or unicodedata.category(c)[0] != "C" for c in said)
+
+
+@pytest.mark.parametrize(("env", "asked", "terminal", "why"), [
+    ({"TERM": "xterm"}, False, True, None), ({"TERM": "xterm"}, True, True, "as asked"),
+    ({"TERM": "xterm"}, False, False, "no terminal"), ({"TERM": "dumb"}, False, True, "TERM='dumb'"),
+    ({}, False, True, "TERM=''"), ({"TERM": "xterm", "TUIMON_PLAIN": "1"}, False, True, "as asked"),
+])
+def test_there_is_no_screen_where_none_can_be_drawn_or_none_is_wanted(env, asked, terminal, why):
+    found = why_plain(env, asked=asked, is_terminal=terminal)
+    assert found is None if why is None else why in found

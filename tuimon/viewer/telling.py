@@ -1,0 +1,104 @@
+"""A run told in sentences instead of shown on a screen. Touches the disk, the output and the clock."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, TextIO
+
+from tuimon.viewer.plain import progress, sentences
+
+if TYPE_CHECKING:
+    from tuimon.record.rundir import RunDir
+    from tuimon.viewer.reading import Reading
+    from tuimon.viewer.views import Frame, Rules
+
+PERIOD: Final = 0.5
+"""Seconds between two looks at the run."""
+EVERY: Final = 60.0
+"""Seconds between two sentences about progress, in pipes and files; a person at a terminal is left in peace."""
+AGAIN: Final = 3.0
+"""Seconds for a second Ctrl+C."""
+
+
+def why_plain(env: Mapping[str, str], *, asked: bool = False, is_terminal: bool | None = None) -> str | None:
+    """Why there is no screen, as part of a sentence; None: there is one."""
+    if is_terminal is None:
+        is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
+    if asked or env.get("TUIMON_PLAIN", "").strip().lower() in ("1", "yes", "on", "true"):
+        return "as asked"
+    if not is_terminal:
+        return "this is no terminal"
+    term = env.get("TERM", "")
+    return f"this terminal (TERM={term!r}) cannot draw one" if term in ("", "dumb", "unknown") else None
+
+
+def tell(run: RunDir, why: str, *, rules: Rules = "tuimon", end: Callable[[], object] | None = None,
+         out: TextIO | None = None, err: TextIO | None = None) -> int:
+    """Say what changes until the run has ended; the exit status: 0, or 130 after Ctrl+C.
+
+    Ctrl+C leaves the run training; `end`, for whoever started it, is called where Ctrl+C comes again at once.
+    """
+    from tuimon.viewer.reading import Reading
+
+    out, err = out or sys.stdout, err or sys.stderr
+    print(f"tuimon: no screen, {why}: changes are told in sentences. Keys and commands need a terminal: "
+          f"ssh -t HOST tuimon watch {run.name}", file=err, flush=True)
+    teller = Teller(Reading(run, rules=rules), out, every=None if out.isatty() else EVERY)
+    try:
+        while teller.step(time.time(), time.monotonic()):
+            time.sleep(PERIOD)
+    except KeyboardInterrupt:
+        if end is None:
+            raise
+        _left(run, end, err)
+        return 130
+    finally:
+        teller.reading.close()
+    return 0
+
+
+def _left(run: RunDir, end: Callable[[], object], err: TextIO) -> None:
+    """Leaving is not ending: that takes a second word."""
+    print(f"tuimon: left; the run goes on, and tuimon watch {run.name} shows it. "
+          f"Ctrl+C again within {AGAIN:.0f} s ends it.", file=err, flush=True)
+    try:
+        time.sleep(AGAIN)
+    except KeyboardInterrupt:
+        print("tuimon: ending the run", file=err, flush=True)
+        end()
+
+
+class Teller:
+    """Says what a reading has that was not said yet."""
+
+    def __init__(self, reading: Reading, out: TextIO, *, every: float | None = None) -> None:
+        """`every`: seconds between two sentences about progress; None: none."""
+        self.reading, self._out, self._every = reading, out, every
+        self._before: Frame | None = None
+        self._spoken: float | None = None
+        self._step = 0
+
+    def step(self, now: float, mono: float) -> bool:
+        """Read, and say what is new; False once the run has ended. Times in seconds."""
+        frame = self.reading.poll(now, mono)
+        while self.reading.is_behind:   # the past of a long run is read, not told
+            frame = self.reading.poll(now, mono) or frame
+        if frame is not None:
+            for sentence in sentences(self._before, frame):
+                self._say(sentence, mono)
+            self._before = frame
+        current = self._before
+        if current is None or not current.is_live:
+            return current is None
+        if self._every is not None and self._spoken is not None and mono - self._spoken >= self._every \
+                and current.facts.step != self._step:
+            self._say(progress(current), mono)
+            self._step = current.facts.step
+        return True
+
+    def _say(self, sentence: str, mono: float) -> None:
+        coding = getattr(self._out, "encoding", None) or "utf-8"
+        print(sentence.encode(coding, "replace").decode(coding), file=self._out, flush=True)
+        self._spoken = mono
