@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tuimon.diagnosis.notebook import LossCurveAnalyzer, generate_example_patterns
+from tuimon.diagnosis.notebook_curves import direction_changes
 
 analyze = LossCurveAnalyzer().analyze_pattern
 
@@ -101,3 +102,8 @@ def test_there_are_six_patterns_each_a_curve_of_finite_losses_the_same_every_tim
 def test_the_notebook_knows_the_patterns_that_it_can_know(name, trend, health, seed):
     said = analyze(generate_example_patterns(seed=seed)[name])
     assert (said["trend"], said["health"]) == (trend, health)
+
+
+@pytest.mark.filterwarnings("error")
+def test_losses_as_large_as_numbers_get_have_turns_too():
+    assert direction_changes(np.array([1.7e308, -1.7e308, 1.7e308])) == 1.0

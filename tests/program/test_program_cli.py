@@ -60,3 +60,11 @@ def test_a_demo_without_a_screen_that_is_told_to_go_takes_its_training_along():
         finally:
             if is_alive(process):
                 os.kill(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+@pytest.mark.parametrize("line", [["guide"], ["runs"]])
+def test_an_output_that_takes_no_more_is_one_line_with_status_2(line):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "tuimon", *line], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "tuimon: standard output: cannot be written: No space left on device\n")

@@ -15,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuimon.errors import LogError, RunNotFound, UsageError
-from tuimon.record.events import EventReader, EventWriter
+from tuimon.record.events import EventReader, EventWriter, last_events
+from tuimon.record.label import NO_LABEL, read_label
 from tuimon.record.liveness import identity, is_alive
 from tuimon.record.rundir import Launch, RunInfo, create_run, label, list_runs, runs_root
 from tuimon.record.runs import find_run
-from tuimon.record.segments import LogWriter, Row
+from tuimon.record.segments import LogReader, LogWriter, Row
+from tuimon.record.sketch import losses_of
 from tuimon.record.status import TAIL_BYTES, status
 from tuimon.record.tensors import TensorEntry, TensorTable, layer_of
 
@@ -225,3 +227,20 @@ def test_layer_rms_is_over_the_elements_that_had_a_gradient():
     assert groups.names == ("b.0", "c")
     assert values[0, 0] == pytest.approx(2.0)
     assert math.isnan(values[0, 1])
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)], ids=["pipe", "link"])
+def test_what_is_no_file_in_the_place_of_one_is_not_waited_for(tmp_path, put):
+    run = started_run(tmp_path)
+    for path in (run.console, run.events, run.run_json, run.metrics / "r0-000.tlog", run.path / "label.json"):
+        path.unlink(missing_ok=True)
+        put(path)
+    with pytest.raises(LogError, match="cannot read run"):
+        run.read_info()
+    assert status(run).state == "unreadable"
+    assert run.last_words() is None
+    assert EventReader(run.events).poll() == []
+    assert last_events(run.events, 1 << 16) == ([], True)
+    assert LogReader(run.metrics).poll() == []
+    assert losses_of(run.metrics) == ()
+    assert read_label(run) == NO_LABEL

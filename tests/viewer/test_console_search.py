@@ -112,3 +112,32 @@ def test_a_search_takes_its_time_in_pieces_and_answers_when_it_can(reader):
     while search.advance(lambda: next(ticks), 0.5):
         pass
     assert search.found(Jump(2, -1, 1), None).line == 8
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+!", "((a?)b?)*c", "a*a*a*a*a*b", "(?:a+b?){9}", "a?" * 20 + "a" * 20])
+def test_what_might_be_searched_for_ever_is_searched_as_plain_text(pattern):
+    assert is_plain(pattern)
+
+
+@pytest.mark.parametrize("pattern", [
+    r"step .* loss .*nan", r"\d{4}-\d\d-\d\d \d+:\d+:\d+\.\d+", r"\(a+\)+", "[)(+*?]+x", "[]a]+x", "[^]a]+x", "(ab)+", r"(\w+) \1",
+    "(?i:loss|grad) [0-9.]+", "(?P<n>x+)?y", "a{2,3}b",
+])
+def test_what_ends_is_searched_as_it_is_meant(pattern):
+    assert not is_plain(pattern)
+
+
+def test_a_long_line_is_searched_as_far_as_time_allows_and_left_for_a_while_after_each(tmp_path):
+    path = tmp_path / "console.log"
+    path.write_text(("a" * 5_000 + "\n") * 3 + "ab\n" + "c" * 300 + "aab\n")
+    reader = ConsoleReader(path)
+    reader.poll()
+    ticks = itertools.count()
+    search = Search("a+a*b", reader)
+    rounds = 1
+    while search.advance(lambda: next(ticks), 0.5):
+        rounds += 1
+    assert rounds >= 5
+    assert hits("a+a*b", reader) == [3]
+    assert hits("a+b", reader) == [3, 4]
+    reader.close()

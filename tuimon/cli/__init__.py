@@ -7,6 +7,7 @@ well; 2 what was asked cannot be done; 3 a verdict at or above --fail-on; 1 a fa
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -35,6 +36,10 @@ COMMANDS: Final[dict[str, str]] = {
 """Name, which is that of its file, and what it does."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What a disk says that takes no more."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; never a traceback for anything a person can cause (TUIMON_DEBUG=1 shows it)."""
     argv = sys.argv[1:] if argv is None else argv
@@ -44,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _parser(()).print_help()
         return 0
     try:
-        return command(args)
+        status = command(args)
+        sys.stdout.flush()   # at the end of the interpreter nobody could say what is wrong
+        return status  # noqa: TRY300  # what is wrong with the flush is said below
     except TuimonError as error:
         from tuimon.viewer.text import clean
 
@@ -56,6 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno in FULL:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # what waits in it cannot be written
+            print(f"tuimon: standard output: cannot be written: {error.strerror}", file=sys.stderr)
+            return 2
         if os.environ.get("TUIMON_DEBUG"):
             raise
         print(f"tuimon: a fault of ours: {type(error).__name__}: {error} (TUIMON_DEBUG=1 shows where)", file=sys.stderr)

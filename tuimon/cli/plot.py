@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _size(text: str) -> int:
-    value = int(text)
+    value = int(text) if text.isdecimal() and len(text) < 5 else 0
     if not 6 <= value <= 1_000:
         raise argparse.ArgumentTypeError(f"{text}: 6 to 1000 is wanted")
     return value

@@ -84,7 +84,7 @@ def medians(columns: Floats) -> Floats:
     which = np.arange(columns.shape[1])
     lower = ordered[np.maximum(count - 1, 0) // 2, which]
     upper = ordered[np.minimum(count // 2, len(columns) - 1), which]
-    return np.asarray((lower + upper) / 2)
+    return np.asarray(lower / 2 + upper / 2)
 
 
 def rank_cells(heat: Heat, groups: Sequence[tuple[int, int]], x: XAxis, width: int) -> Ranks:

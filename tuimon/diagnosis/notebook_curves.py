@@ -95,7 +95,7 @@ def direction_changes(window: np.typing.NDArray[np.float64]) -> float | None:
     """Share of interior points at which a rise turns into a fall or back; None below three, or if not finite."""
     if len(window) < 3 or not np.isfinite(window).all():
         return None
-    moves = np.sign(np.diff(window))
+    moves = np.sign(window[1:] / 2 - window[:-1] / 2)   # halves: the difference of two huge ones has no room
     return float((moves[1:] * moves[:-1] < 0).mean())
 
 

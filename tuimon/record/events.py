@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tuimon.record.files import OS, Files, write_fully
+from tuimon.record.files import OS, Files, open_to_read, write_fully
 from tuimon.record.plain import finite
 
 MAX_LINE: Final = 1 << 20
@@ -105,7 +105,7 @@ class EventReader:
     def poll(self) -> list[Event]:
         """Complete lines added since the last poll."""
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_to_read(self._path)
         except OSError:
             return []
         try:
@@ -126,7 +126,7 @@ class EventReader:
 def last_events(path: Path, size: int) -> tuple[list[Event], bool]:
     """The events in the last `size` bytes of the file, and whether these are all. Never raises."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_to_read(path)
     except OSError:
         return [], True
     try:

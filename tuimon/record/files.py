@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import Protocol
 
 
@@ -57,6 +59,15 @@ class OsFiles:
 
 
 OS: Files = OsFiles()
+
+
+def open_to_read(path: str | os.PathLike[str]) -> int:
+    """A descriptor of a regular file of a run. OSError for what is none, a link included; never waits for a pipe."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return fd
 
 
 def write_fully(files: Files, fd: int, data: bytes, offset: int) -> None:

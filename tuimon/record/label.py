@@ -13,7 +13,7 @@ import unicodedata
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from tuimon.record.files import write_atomically
+from tuimon.record.files import open_to_read, write_atomically
 from tuimon.record.rundir import SCHEMA, RunDir
 
 FILE: Final = "label.json"
@@ -45,7 +45,7 @@ def one_line(text: str, limit: int) -> str:
 def read_label(run: RunDir) -> Label:
     """What the run is called; an empty label where nobody has named it, or the file is no label. Never raises."""
     try:
-        fd = os.open(run.path / FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = open_to_read(run.path / FILE)
         with os.fdopen(fd, "rb") as file:
             body = json.loads(file.read(_MOST))
     except (OSError, ValueError, RecursionError):

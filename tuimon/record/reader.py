@@ -15,6 +15,7 @@ from tuimon.record import log
 from tuimon.record.batch import decode_many
 from tuimon.record.chains import Chain, chains
 from tuimon.record.chunk import Bools, Chunk, Ints, Mark, ProbeRows, TensorRows
+from tuimon.record.files import open_to_read
 from tuimon.record.places import Places
 
 READ_BYTES: Final = 8 << 20
@@ -276,7 +277,7 @@ def _order(path: Path) -> int:
 def bytes_at(path: Path, offset: int, size: int) -> bytes | None:
     """About `size` bytes, or the whole of a frame that is longer; None where they cannot be read."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_to_read(path)
     except OSError:
         return None
     try:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from tuimon.record.archive import Archive
 from tuimon.record.cache import Cache
+from tuimon.record.files import open_to_read
 from tuimon.record.history import History
 from tuimon.record.places import Places
 from tuimon.record.probes import ProbeEntry
@@ -45,7 +46,7 @@ def identity_of(metrics: Path, place: Place) -> list[list[Any]] | None:
         if segment_number(path.name) > last:
             break
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_to_read(path)
         except OSError:
             return None
         try:

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from tuimon.errors import LogError
 from tuimon.record.entries import ProbeEntry, TensorEntry
-from tuimon.record.files import write_atomically
+from tuimon.record.files import open_to_read, write_atomically
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.plain import finite
 from tuimon.record.tensors import TensorTable
@@ -146,7 +146,7 @@ class RunDir:
     def last_words(self) -> str | None:
         """The last line of console.log that is not blank, as printed; "" where there is none, None without the file."""
         try:
-            with open(self.console, "rb") as file:
+            with os.fdopen(open_to_read(self.console), "rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - CONSOLE_TAIL))
                 lines = file.read().decode("utf-8", "replace").splitlines()
         except OSError:
@@ -198,7 +198,7 @@ def _encode(body: Mapping[str, Any]) -> bytes:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_to_read(path)
     except FileNotFoundError:
         return None
     except OSError as error:

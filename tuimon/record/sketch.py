@@ -15,6 +15,7 @@ import numpy as np
 
 from tuimon.record import log
 from tuimon.record.chunk import Floats, Ints
+from tuimon.record.files import open_to_read
 from tuimon.record.segments import segment_paths
 
 POINTS: Final = 32
@@ -42,7 +43,7 @@ def losses_of(metrics: Path, rank: int = 0) -> tuple[float, ...]:
     for path, size in sizes:
         inside = [at - start for at in places if start <= at < start + size]
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_to_read(path)
         except OSError:
             continue
         try:
@@ -149,7 +150,7 @@ class Validation:
 
     def _walk(self, path: Path, is_over: Callable[[], bool]) -> bool:
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = open_to_read(path)
         except OSError:
             return True
         try:

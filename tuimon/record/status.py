@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tuimon.errors import LogError
 from tuimon.record.events import Event, EventReader, last_events
+from tuimon.record.files import open_to_read
 from tuimon.record.liveness import ProcessIdentity, is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 
@@ -255,10 +256,10 @@ def _tail(run: RunDir) -> _Tail:
 
 
 def _tail_of(path: Path, size: int) -> tuple[_Tail, bool]:
-    """What the last `size` bytes of a segment tell, and whether these are all of it. OSError as `open` raises it."""
+    """What the last `size` bytes of a segment tell, and whether these are all. OSError where it cannot be read."""
     from tuimon.record import log
 
-    with open(path, "rb") as file:
+    with os.fdopen(open_to_read(path), "rb") as file:
         start = max(0, os.fstat(file.fileno()).st_size - size)
         file.seek(start)
         data = file.read(size)

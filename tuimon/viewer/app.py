@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from tuimon.viewer import terminal
-from tuimon.viewer.actions import CHARTED, Order, find
+from tuimon.viewer.actions import CHARTED, STEERING, Order, find
 from tuimon.viewer.dressing import Dressed, begins
 from tuimon.viewer.first import empty_frame
 from tuimon.viewer.gate import Gate
@@ -23,6 +23,7 @@ from tuimon.viewer.looks import Around
 from tuimon.viewer.messages import END, LEAVE, Asked, GoTo, OpenRun
 from tuimon.viewer.pace import Pace
 from tuimon.viewer.places import PLACES, loaded
+from tuimon.viewer.screens.over import Over
 from tuimon.viewer.screens.overview import Overview
 from tuimon.viewer.screens.place import PlaceScreen
 from tuimon.viewer.settings import Settled
@@ -182,22 +183,28 @@ class Tuimon(Looking, Dressed):
             self._want(replace(self._wanted, ask=message.ask))
 
     async def _go(self, place: Place) -> None:
+        """Keys are taken while a screen is built: what another key relies on is done before that is awaited."""
         if place == self._front.PLACE:
             return
+        while isinstance(self.screen, Over):
+            self.screen.dismiss(None)   # it was about where one was
         if self._front is not self._overview:
-            await self.pop_screen()
-        if place == "overview":
-            self._front = self._overview
-        else:
-            screen = self._places.get(place)
-            if screen is None:
-                screen = self._places[place] = loaded(PLACES[place].screen)(self._frame, self._ink, self._glyphs)
-                screen.suit(self.settled, self.around)
-                self.install_screen(screen, name=place)
-            await self.push_screen(screen)   # a frame may come at once
-            self._front = screen
+            self.pop_screen()
+        self._front = screen = self._screen_of(place)
         self._want(self._wanted.visits(place, self._asks.get(place)))
-        self._front.show_frame(self._frame)
+        if screen is not self._overview:
+            await self.push_screen(screen)
+        screen.show_frame(self._frame)
+
+    def _screen_of(self, place: Place) -> Overview | PlaceScreen:
+        if place == "overview":
+            return self._overview
+        screen = self._places.get(place)
+        if screen is None:
+            screen = self._places[place] = loaded(PLACES[place].screen)(self._frame, self._ink, self._glyphs)
+            screen.suit(self.settled, self.around)
+            self.install_screen(screen, name=place)
+        return screen
 
     async def action_back(self) -> None:
         """One layer out: of the place, then of what is looked at, then of the place itself."""
@@ -215,6 +222,7 @@ class Tuimon(Looking, Dressed):
             return
         name, feed = self._opener(message.path)
         self._source.close()
+        self._forget()
         self._asks = {place: ask for place, ask in self._asks.items() if place == self._home}
         self._want(Wanted(place=message.place, ask=self._asks.get(message.place), units=self._wanted.units))
         self._frame = empty_frame(name, "waiting for the run to be read")
@@ -223,6 +231,15 @@ class Tuimon(Looking, Dressed):
             self.paced(self.settled.settings.period(remote=self.around.remote))
         self._source.start()
         self.call_later(self._go, message.place)
+
+    def _forget(self) -> None:
+        """What was chosen, searched and opened in one run means nothing in another: its places begin anew."""
+        for place in STEERING:
+            screen = self._places.get(place)
+            if screen is not None and screen is not self._front:
+                del self._places[place]
+                self.uninstall_screen(screen)
+                screen.remove()
 
     def action_act(self, name: str) -> None:
         """Ask, and if the answer is yes, submit: the key path of every order in the table."""
@@ -236,8 +253,13 @@ class Tuimon(Looking, Dressed):
         if action.order is None or action.question is None:
             return
         order = action.order(frame)   # what was confirmed is what is sent, whatever happens meanwhile
-        self.push_screen(Confirm.of(action.question(frame), self._ink, self._glyphs),
-                         lambda answer: self._submit(order) if answer == "yes" else None)
+        self._lay(Confirm.of(action.question(frame), self._ink, self._glyphs),
+                  lambda answer: self._submit(order) if answer == "yes" else None)
+
+    def _lay(self, over: Over[Any], answered: Callable[[Any], object] | None = None) -> None:
+        """One at a time: a key that is pressed twice asks once."""
+        if not isinstance(self.screen, Over):
+            self.push_screen(over, answered)   # type: ignore[arg-type]  # what comes of an answer is of no interest
 
     def _submit(self, order: Order) -> None:
         self._source.ask(order.verb, order.args)
@@ -246,13 +268,13 @@ class Tuimon(Looking, Dressed):
         """Show the keys."""
         from tuimon.viewer.screens.help import Help
 
-        self.push_screen(Help(self._front.PLACE, self._ink, self._glyphs))
+        self._lay(Help(self._front.PLACE, self._ink, self._glyphs))
 
     def action_palette(self) -> None:
         """Find what can be done here."""
         from tuimon.viewer.screens.palette import Palette
 
-        self.push_screen(Palette(self._front.PLACE, self._frame, self._ink, self._glyphs), self._call)
+        self._lay(Palette(self._front.PLACE, self._frame, self._ink, self._glyphs), self._call)
 
     async def _call(self, what: str | None) -> None:
         if what is not None:

@@ -79,7 +79,7 @@ def plateau(points: Points, since: int, level: float, drop: float) -> Plateau | 
     """
     n = (len(points) - since) // 2
     size = size_of(level, points.noise, drop)
-    if n < 16 or math.isnan(size):
+    if n < 16 or not FLAT * size > 0:
         return None
     wanted = max(32, math.ceil(12 * (SURE * points.noise / (FLAT * size)) ** 2))
     count = min(max(32, n), max(2 * wanted, round(RECENT * 2 * n)))

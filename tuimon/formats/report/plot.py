@@ -151,7 +151,8 @@ def is_dense(line: Thin) -> bool:
     if fine.sum() <= 4 * MIDDLE:
         return False
     low, high = line.low[fine], line.high[fine]
-    return float(np.median(high - low)) > 0.02 * float(np.quantile(high, 0.98) - np.quantile(low, 0.02))
+    with np.errstate(over="ignore"):
+        return float(np.median(high - low)) > 0.02 * float(np.quantile(high, 0.98) - np.quantile(low, 0.02))
 
 
 def _lines(lines: Sequence[Columns], place: _Place, *, is_range: bool) -> Iterator[Html]:

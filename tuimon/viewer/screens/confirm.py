@@ -14,13 +14,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tuimon.viewer.arrange import ROLES, ascii_of
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, text_of
 from tuimon.viewer.questions import Question
+from tuimon.viewer.screens.over import Over
 from tuimon.viewer.theme import Ink
 
 
@@ -79,7 +79,7 @@ class Choice(Static, can_focus=True):
         self.action_take()
 
 
-class Confirm(ModalScreen["str | None"]):
+class Confirm(Over["str | None"]):
     """Returns the result of the answer taken; None when it was left alone."""
 
     CSS = """

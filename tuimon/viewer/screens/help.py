@@ -6,7 +6,6 @@ from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 
 from tuimon.viewer.actions import Action, actions_at
 from tuimon.viewer.arrange import put_lines, wrap
@@ -14,6 +13,7 @@ from tuimon.viewer.charts.chart import draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, dim, say, strong
+from tuimon.viewer.screens.over import Over
 from tuimon.viewer.theme import Ink
 from tuimon.viewer.wanted import Place
 from tuimon.viewer.widgets.picture import PictureView
@@ -91,7 +91,7 @@ def draw_help(place: Place, page: int, width: int, height: int, glyphs: GlyphSet
     return canvas.picture()
 
 
-class Help(ModalScreen[None]):
+class Help(Over[None]):
     """Any key that is not a page leaves it."""
 
     CSS = """

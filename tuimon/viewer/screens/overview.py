@@ -116,6 +116,10 @@ class Overview(Screen[None]):
             self.call_later(self._add_charts)   # they follow the first paint, and come with their first data
         self._plot()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """No key before there is something to show what it does: keys are sent here as soon as this is in front."""
+        return self.is_mounted and super().check_action(action, parameters)
+
     def suit(self, settled: Settled, around: Around) -> None:
         """Take note of what is preferred; `wear` follows where that looks different."""
         self.settled, self.around = settled, around

@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.fuzzy import Matcher
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from tuimon.viewer.actions import actions_at
@@ -20,6 +19,7 @@ from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, dim
 from tuimon.viewer.screens.keys import called
+from tuimon.viewer.screens.over import Over
 from tuimon.viewer.text import clean, pad
 from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import Frame
@@ -69,7 +69,7 @@ def draw_entries(found: Sequence[Entry], chosen: int, width: int, height: int, g
     return canvas.picture()
 
 
-class Palette(ModalScreen["str | None"]):
+class Palette(Over["str | None"]):
     """Returns what is to be called; None where it was left."""
 
     CSS = """

@@ -119,7 +119,8 @@ class Follower:
             self._clock.extend(chunk.steps, chunk.times - self._began)
         steps, tokens = chunk.measured("tokens")
         if len(steps):
-            sums = self._counted + np.cumsum(np.where(np.isfinite(tokens), tokens, 0.0))
+            with np.errstate(over="ignore"):
+                sums = self._counted + np.cumsum(np.where(np.isfinite(tokens), tokens, 0.0))
             self._counted = float(sums[-1])
             self._tokens.extend(steps, sums)
 

@@ -105,10 +105,10 @@ class Rolled:
         if not len(there):
             return self.thin()
         reach = int(share * (there[-1] - there[0] + 1) / 2)
-        total = np.concatenate(([0.0], np.cumsum(self._total)))
         count = np.concatenate(([0.0], np.cumsum(self._count)))
         first, last = np.maximum(0, there - reach), np.minimum(COLUMNS, there + reach + 1)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            total = np.concatenate(([0.0], np.cumsum(self._total)))
             mean = (total[last] - total[first]) / (count[last] - count[first])
         mean = np.where(np.isfinite(self._last[there]) & np.isfinite(mean), mean, np.nan)
         return Thin(self._step[there], mean, mean, mean, self._bad[there])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, Literal
 
 from rich.cells import cell_len
@@ -14,8 +15,9 @@ from tuimon.viewer.charts.format import size
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.places.console.layout import Piece, pieces, text_of
-from tuimon.viewer.places.console.line import Mood
+from tuimon.viewer.places.console.line import LIMIT, Mood
 from tuimon.viewer.places.console.model import ConsoleView, Look, compiled, is_plain
+from tuimon.viewer.places.console.steep import steepness
 
 FRAMED: Final = 12
 """Rows from which there is room for a frame."""
@@ -65,7 +67,8 @@ def title(view: ConsoleView, look: Look) -> str:
     """"console", and what is searched with how often it was found."""
     if not look.pattern:
         return "console"
-    kind = " as plain text" if is_plain(look.pattern) else ""
+    reach = steepness(compiled(look.pattern).pattern).reach
+    kind = " as plain text" if is_plain(look.pattern) else f", {reach} characters far" if reach < LIMIT // 4 else ""
     found = view.found
     if found is None or found.pattern != look.pattern:
         return f"console · /{look.pattern}{kind} · searching"
@@ -155,13 +158,20 @@ def _marked(view: ConsoleView, look: Look, piece: Piece) -> Iterator[tuple[str, 
         start, end = 0, len(piece.text)
         whole = piece.text   # cells and characters differ: what is cut in two is not marked
     at = start
-    for found in compiled(look.pattern).finditer(whole):
-        a, b = max(start, found.start()), min(end, found.end())
+    for first, last in _found(look.pattern, whole):
+        a, b = max(start, first), min(end, last)
         if a < b:
             yield whole[at:a], False
             yield whole[a:b], True
             at = b
     yield whole[at:end], False
+
+
+@lru_cache(1024)
+def _found(pattern: str, text: str) -> tuple[tuple[int, int], ...]:
+    """Where a line holds it, as far as it is searched."""
+    within = text[:steepness(compiled(pattern).pattern).reach]
+    return tuple(found.span() for found in compiled(pattern).finditer(within))
 
 
 def _said(text: str, glyphs: GlyphSet) -> str:

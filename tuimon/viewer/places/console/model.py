@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from tuimon.viewer.places.console.line import Shown
+from tuimon.viewer.places.console.steep import steepness
 
 Direction = Literal[1, -1]
 MARGIN: Final = 2
@@ -86,7 +87,7 @@ class ConsoleView:
 
 @lru_cache(64)
 def compiled(pattern: str) -> re.Pattern[str]:
-    """The search: a regular expression if it is one that finds something, else the plain text.
+    """The search: a regular expression if it is one that finds something, and soon; else the plain text.
 
     Capitals matter only where there are any.
     """
@@ -98,7 +99,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
             found = re.compile(pattern, flags)
         except (re.error, RecursionError, OverflowError):
             return plain
-    return plain if found.search("") else found
+    return plain if steepness(pattern).endless or found.search("") else found
 
 
 def is_plain(pattern: str) -> bool:

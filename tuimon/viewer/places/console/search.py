@@ -12,6 +12,7 @@ from typing import Final
 from tuimon.record.console import ConsoleReader
 from tuimon.viewer.places.console.line import shown, without_colours
 from tuimon.viewer.places.console.model import Found, Jump, compiled
+from tuimon.viewer.places.console.steep import steepness
 
 BUDGET_S: Final = 0.08
 """Time given to a search between two frames."""
@@ -30,18 +31,23 @@ class Search:
         self._reader = reader
         self._compiled = compiled(pattern)
         flags = self._compiled.flags | re.MULTILINE
-        around = _LOOKS_AROUND.search(self._compiled.pattern) is not None
+        steep = steepness(self._compiled.pattern)
+        self._reach = steep.reach
+        around = steep.across or _LOOKS_AROUND.search(self._compiled.pattern) is not None
         self._anywhere = None if around else re.compile(self._compiled.pattern, flags)
         """Finds in a stretch of lines all that the search finds in one, and what goes over their ends besides."""
         self._lines = array("q")
         self._next = 0
+        self._taking: Iterator[int] = iter(())
         self._answered = Found(pattern, 0, 0, complete=False)
 
     def advance(self, clock: Callable[[], float] = time.perf_counter, budget: float = BUDGET_S) -> bool:
         """Look further, for about so long; whether there is more to look at."""
         until = clock() + budget
-        while self._next < self._reader.complete and len(self._lines) < MOST:
-            self._take(self._reader.segment_of(self._next))
+        while not self.is_complete:
+            if next(self._taking, None) is None:
+                self._taking = self._take(self._reader.segment_of(self._next))
+                next(self._taking, None)
             if clock() >= until:
                 break
         return not self.is_complete
@@ -51,15 +57,22 @@ class Search:
         """Whether every line that has ended was looked at."""
         return self._next >= self._reader.complete or len(self._lines) >= MOST
 
-    def _take(self, index: int) -> None:
+    def _take(self, index: int) -> Iterator[int]:
+        """Look at a stretch; the number of each line where it may be left for a while."""
         first, count, body = self._reader.segment(index)
-        begin, self._next = self._next, max(self._next + 1, first + count)
         text = without_colours(body.decode("utf-8", "replace"))
-        if self._anywhere is None:
-            found = [n for n, line in enumerate(text.split("\n"), first) if self._compiled.search(shown(line))]
+        lines = text.split("\n") if self._anywhere is None or self._reach < len(text) else []
+        if self._anywhere is None or max(map(len, lines), default=0) > self._reach:
+            found = []
+            for number, line in enumerate(lines, first):
+                if self._holds(line):
+                    found.append(number)
+                yield number
         else:
             found = sorted([*self._plain(text, first, self._anywhere), *self._odd(text, first)])
-        self._lines.extend(number for number in found if number >= begin)
+        self._lines.extend(number for number in found if number >= self._next)
+        self._next = max(self._next + 1, first + count)
+        yield self._next
 
     def _plain(self, text: str, first: int, anywhere: re.Pattern[str]) -> Iterator[int]:
         """Lines that look as they are written. From one that was found on, the search goes on in the next."""
@@ -67,7 +80,7 @@ class Search:
         while (found := anywhere.search(text, at)) is not None:
             start, end, line = _line_at(text, found.start())
             number, counted = number + text.count("\n", counted, start), start
-            if _ODD.search(line) is None and self._compiled.search(line):
+            if _ODD.search(line) is None and self._holds(line):
                 yield number
             at = end + 1
             if at > len(text):
@@ -79,8 +92,11 @@ class Search:
         for odd in _ODD.finditer(text):
             start, _, line = _line_at(text, odd.start())
             number, counted = number + text.count("\n", counted, start), start
-            if self._compiled.search(shown(line)):
+            if self._holds(line):
                 yield number
+
+    def _holds(self, line: str) -> bool:
+        return self._compiled.search(shown(line)[:self._reach]) is not None
 
     def found(self, jump: Jump | None, mark: int | None) -> Found:
         """How it stands; a jump that could not be answered yet is answered as soon as it can be."""
@@ -106,7 +122,7 @@ class Search:
         if reader.lines == reader.complete or not self.is_complete:
             return None
         body = reader.read(reader.complete, 1)
-        return reader.complete if body and self._compiled.search(shown(body[0][0].decode("utf-8", "replace"))) else None
+        return reader.complete if body and self._holds(body[0][0].decode("utf-8", "replace")) else None
 
     def _leads(self, jump: Jump, *, complete: bool, last: int | None) -> tuple[int | None, bool] | None:
         """The line a jump leads to, and whether round the end; None while that cannot be told."""

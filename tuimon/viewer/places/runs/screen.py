@@ -174,7 +174,7 @@ class RunsScreen(PlaceScreen):
     def action_runs_delete(self) -> None:
         """Delete the chosen run, if the answer is yes."""
         row = self._chosen
-        if row is None:
+        if row is None or not self.is_active:   # the key was hit twice
             return
         why = refusal(row, self._view)
         if why:

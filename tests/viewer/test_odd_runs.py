@@ -1,0 +1,83 @@
+"""Whatever is in a run's log, every place has something to show of it: its producer does not fail, poll after poll."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import synthetic
+
+from tuimon.record.log import Row, TensorRow
+from tuimon.record.segments import LogWriter
+from tuimon.viewer.places import PLACES
+from tuimon.viewer.places.compare import model as compare
+from tuimon.viewer.places.layers import model as layers
+from tuimon.viewer.reading import Reading
+from tuimon.viewer.wanted import Wanted, Window
+
+METRICS = ("loss", "val_loss", "grad_norm", "lr", "update_ratio", "step_time", "param_norm", "throughput", "tokens")
+
+
+def same(value, count=60):
+    run = synthetic.Run()
+    for _ in range(count):
+        run.values(**dict.fromkeys(METRICS, value))
+    return run
+
+
+def huge():
+    run = synthetic.Run()
+    for i in range(200):
+        run.values(**dict.fromkeys(METRICS, 1e305 if i % 3 else -1e305))
+    return run
+
+
+def leaps():
+    run = synthetic.Run()
+    for step in (1, 5, 10**9, 10**9 + 5, 2 * 10**12, 2**53):
+        run.step = step - 1
+        run.values(loss=2.0, grad_norm=1.0)
+    return run
+
+
+def again():
+    run = synthetic.Run().go(50)
+    run.log.close()
+    run.log = LogWriter(run.dir.metrics, attempt=2, from_step=20, tensors=len(synthetic.TENSORS))
+    run.step = 20
+    return run.go(30)
+
+
+def broken_tensors():
+    run, count = synthetic.Run(), len(synthetic.TENSORS)
+    for i in range(50):
+        run.step += 1
+        grad = np.full(count, math.nan if i % 2 else math.inf, np.float32)
+        update = np.full(count, math.inf if i % 3 else 3e38, np.float32)
+        run.log.append([TensorRow(run.step, grad, np.ones(count, np.bool_), update),
+                        Row(run.step, -1e18 if i % 2 else 4e18, {"loss": 1.0})])
+    return run
+
+
+RUNS = {
+    "nothing": lambda: synthetic.Run(info=False), "one step": lambda: same(2.0, 1), "NaN": lambda: same(math.nan),
+    "zero": lambda: same(0.0), "least": lambda: same(5e-324), "huge": huge, "leaps": leaps, "again": again,
+    "broken tensors": broken_tensors,
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_no_place_fails_at_what_was_measured(name):
+    run = RUNS[name]()
+    sides = (compare.Source("", run.dir.path), compare.Source("gone", run.dir.path / "nowhere"))
+    asks = {"compare": [compare.Ask(sides, across, smooth) for across, smooth in (("step", 0), ("time", 2), ("tokens", 3))],
+            "layers": [None, layers.Ask("update"), layers.Ask(layer="blocks.1"), layers.Ask(tensors=True)]}
+    reading = Reading(run.dir)
+    for place in PLACES:
+        for ask in asks.get(place, [None]):
+            for at, window in ((None, Window()), (25, Window(3, 9)), (None, Window(follow=20)), (10**9, Window(1e9, 2e9))):
+                for mono in (1e9, 2e9):
+                    frame = reading.poll(1e9, mono, Wanted(place, at=at, window=window, cursor=at, ask=ask))
+                    assert frame is None or not frame.problem, (place, ask, at)
+    reading.close()

@@ -1,0 +1,22 @@
+"""What lies over a place for a moment: dialogs, help, palette."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from textual.await_complete import AwaitComplete
+from textual.screen import ModalScreen
+
+Result = TypeVar("Result")
+
+
+class Over(ModalScreen[Result]):
+    """Leaves once: keys that are still on their way to it must not take the screen below as well."""
+
+    def dismiss(self, result: Result | None = None) -> AwaitComplete:
+        """Leave with a result; nothing where something else is in front by now."""
+        return super().dismiss(result) if self.is_active else AwaitComplete()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """No key before there is something to show what it does."""
+        return self.is_mounted and super().check_action(action, parameters)
