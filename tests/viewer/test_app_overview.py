@@ -54,7 +54,7 @@ class Panel:
 @contextlib.asynccontextmanager
 async def panel(run: synthetic.Run, size: tuple[int, int] = (120, 40), *, owner: bool = False,
                 glyphs: GlyphSet = BRAILLE, rules: str = "tuimon") -> AsyncIterator[Panel]:
-    app = Tuimon(run.dir.name, lambda ready: Feed(run.dir, ready, period=0.02, rules=rules), glyphs=glyphs, owner=owner)
+    app = Tuimon(run.dir.name, lambda ready: Feed(run.dir, ready, period=0.1, rules=rules), glyphs=glyphs, owner=owner)
     async with app.run_test(size=size) as pilot:
         yield Panel(app, pilot, run)
 
@@ -417,7 +417,7 @@ def test_a_whole_session_of_the_panel_never_loads_torch():
         "from tuimon.viewer.app import Tuimon\nfrom tuimon.viewer.feed import Feed\n"
         "from tuimon.viewer.glyphs import BRAILLE\n"
         "run = synthetic.exploding()\n"
-        "app = Tuimon('x', lambda ready: Feed(run.dir, ready, period=0.02), glyphs=BRAILLE)\n"
+        "app = Tuimon('x', lambda ready: Feed(run.dir, ready, period=0.1), glyphs=BRAILLE)\n"
         "async def main():\n"
         "    async with app.run_test(size=(120, 40)) as pilot:\n"
         "        while app.current.tone != 'critical':\n"

@@ -82,7 +82,7 @@ def test_a_run_that_cannot_be_read_leaves_the_others_their_pictures(tmp_path):
 async def gallery(*runs: synthetic.Run, owner: bool = False) -> AsyncIterator[tuple[Tuimon, Pilot[str], Callable[..., object]]]:
     def opened(path: Path) -> tuple[str, Feeding]:
         run = RunDir(path)
-        return run.name, lambda ready: Feed(run, ready, period=0.02)
+        return run.name, lambda ready: Feed(run, ready, period=0.1)
 
     app = Tuimon("first", opened(runs[0].dir.path)[1], glyphs=BRAILLE, owner=owner, opener=opened, place="gallery",
                  ask=Ask(tuple(run.dir.path for run in runs)))

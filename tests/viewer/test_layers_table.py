@@ -57,7 +57,7 @@ def test_frozen_tensors_are_told_and_counted():
 
 def test_the_filter_leaves_and_counts_what_fits_it():
     found = lines(table(), Reading(filter="blocks MLP"))
-    assert "1 tensors" in found[0]
+    assert "1 tensor," in found[0]
     assert "/blocks MLP" in found[0]
     assert "blocks.0.mlp.weight" in found[2]
 

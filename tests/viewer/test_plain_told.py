@@ -11,7 +11,8 @@ import synthetic
 
 from tuimon.viewer.plain import progress, sentences
 from tuimon.viewer.reading import Reading
-from tuimon.viewer.telling import Teller, why_plain
+from tuimon.viewer.run import why_plain
+from tuimon.viewer.telling import Teller
 
 
 class Told:

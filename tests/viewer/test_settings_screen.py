@@ -52,7 +52,7 @@ class Panel:
 @contextlib.asynccontextmanager
 async def panel(path, size=(120, 40), settled: Settled | None = None) -> AsyncIterator[Panel]:
     run = synthetic.healthy(12)
-    app = Colourful(run.dir.name, lambda ready: Feed(run.dir, ready, period=0.02), glyphs=BRAILLE, settled=settled,
+    app = Colourful(run.dir.name, lambda ready: Feed(run.dir, ready, period=0.1), glyphs=BRAILLE, settled=settled,
                  keeper=Keeper(None if path is None else str(path)))
     async with app.run_test(size=size) as pilot:
         found = Panel(app, pilot)

@@ -14,7 +14,8 @@ from rich.cells import cell_len
 
 from tuimon.viewer.charts.picture import Role, Row, Run
 
-_PARTS: Final = re.compile("[^ ]+(?:(?<=[!-\u24ff]) (?=[!-\u24ff])[^ ]+)*| +")
+_LETTER: Final = f"[!-{chr(0x24FF)}]"
+_PARTS: Final = re.compile(f"[^ ]+(?:(?<={_LETTER}) (?={_LETTER})[^ ]+)*| +")
 """Words, with the single spaces between letters: a run of text. Or spaces, which are runs of their own."""
 
 

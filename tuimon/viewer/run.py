@@ -16,12 +16,23 @@ from tuimon.viewer.background import asking, guess
 from tuimon.viewer.pace import Pace, is_paced
 from tuimon.viewer.settings import Settled, settle
 from tuimon.viewer.settings_file import Keeper, config_path, load
-from tuimon.viewer.telling import tell, why_plain
 from tuimon.viewer.views import Rules
 from tuimon.viewer.wanted import Place
 
 NICENESS: Final = 5
 """The viewer steps back behind the training that it watches."""
+
+
+def why_plain(env: Mapping[str, str], *, asked: bool = False, is_terminal: bool | None = None) -> str | None:
+    """Why there is no screen, as part of a sentence; None: there is one."""
+    if is_terminal is None:
+        is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
+    if asked or env.get("TUIMON_PLAIN", "").strip().lower() in ("1", "yes", "on", "true"):
+        return "as asked"
+    if not is_terminal:
+        return "this is no terminal"
+    term = env.get("TERM", "")
+    return f"this terminal (TERM={term!r}) cannot draw one" if term in ("", "dumb", "unknown") else None
 
 
 def check_terminal(env: Mapping[str, str] | None = None) -> None:
@@ -45,6 +56,8 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bo
     env = os.environ
     why = why_plain(env, asked=plain)
     if why is not None:
+        from tuimon.viewer.telling import tell
+
         return tell(run, why, rules=rules, end=end)
     if settled is None:
         settled = settle({}, env, *load(config_path(env)))

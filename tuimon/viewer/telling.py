@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TextIO
 
 from tuimon.viewer.plain import progress, sentences
@@ -20,18 +20,6 @@ EVERY: Final = 60.0
 """Seconds between two sentences about progress, in pipes and files; a person at a terminal is left in peace."""
 AGAIN: Final = 3.0
 """Seconds for a second Ctrl+C."""
-
-
-def why_plain(env: Mapping[str, str], *, asked: bool = False, is_terminal: bool | None = None) -> str | None:
-    """Why there is no screen, as part of a sentence; None: there is one."""
-    if is_terminal is None:
-        is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
-    if asked or env.get("TUIMON_PLAIN", "").strip().lower() in ("1", "yes", "on", "true"):
-        return "as asked"
-    if not is_terminal:
-        return "this is no terminal"
-    term = env.get("TERM", "")
-    return f"this terminal (TERM={term!r}) cannot draw one" if term in ("", "dumb", "unknown") else None
 
 
 def tell(run: RunDir, why: str, *, rules: Rules = "tuimon", end: Callable[[], object] | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import events
 from textual.message import Message
 
-from tuimon.viewer.charts.axes import XAxis, YAxis, fit
+from tuimon.viewer.charts.axes import XAxis, YAxis, fit, limits
 from tuimon.viewer.charts.chart import ChartSpec, area, draw
 from tuimon.viewer.charts.picture import Picture
 from tuimon.viewer.widgets.picture import PictureView
@@ -51,8 +51,10 @@ class ChartPanel(PictureView):
 
     def _paint(self, width: int, height: int) -> Picture:
         spec, x = self._spec, self._x
-        self._y = fit(self._y, spec.extent, x, log=spec.log, robust=spec.robust)
-        return draw(spec, width, height, x, self._y, self.glyphs)
+        y = fit(self._y, spec.extent, x, log=spec.log, robust=spec.robust)
+        # Nothing to hold on to while nothing is measured: the axis begins with the first data, whenever they come.
+        self._y = None if limits(spec.extent, x, log=spec.log) is None else y
+        return draw(spec, width, height, x, y, self.glyphs)
 
     def step_at(self, column: int) -> int:
         """The step in the middle of a column of cells, the nearest end beside the data."""
