@@ -128,7 +128,7 @@ def headless(*args: str):
     return done.returncode, json.loads(done.stdout), done.stderr
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in (2, 3))])
 def test_the_autopilot_rescues_in_time_and_the_run_ends_well(seed):
     _, rescued, said = headless("exploding", "--on-critical", "rescue", "--seed", str(seed), "--speed", "1000")
     _, healthy, _ = headless("healthy", "--seed", str(seed), "--speed", "1000", "--steps", str(rescued["steps"]))
