@@ -38,7 +38,7 @@ class Details:
 
     def of(self, reading: Reading, wanted: Wanted, now: float, mono: float) -> object:
         """The detail of the place in front; None where it has none."""
-        place = wanted.place
+        place, self.is_behind = wanted.place, False
         try:
             if place not in self._known:
                 name = PLACES[place].detail

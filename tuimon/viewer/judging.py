@@ -116,11 +116,8 @@ class Judging:
             if chunks:
                 self._look()
             return bool(chunks)
-        if self._reader is None:
-            if _same(self._place, upto) or (self._known is not None and _same(self._known[0], upto)):
-                return False
-            self._reader = LogReader(self._metrics, start=self._place)
-        return self._go_on(self._reader, upto)
+        self.wait(upto, last_step)
+        return self._reader is not None and self._go_on(self._reader, upto)
 
     def wait(self, upto: Place, last_step: int) -> None:
         """There is more up to `upto` than is judged before anything is shown: `take` begins with it the next time."""

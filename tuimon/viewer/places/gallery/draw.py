@@ -83,10 +83,10 @@ def _paste(canvas: Canvas, picture: Picture, at_x: int, at_y: int) -> None:
     for y, row in enumerate(picture.rows, at_y):
         x = at_x
         for run in row:
-            canvas.put(x, y, run.text, run.role)
+            after = canvas.put(x, y, run.text, run.role)
             if run.ground != "none":
-                canvas.ground(x, y, len(run.text), run.ground)
-            x += len(run.text)
+                canvas.ground(x, y, after - x, run.ground)
+            x = after
 
 
 def waiting(width: int, height: int, glyphs: GlyphSet) -> Picture:
