@@ -12,9 +12,9 @@ import numpy as np
 import plotext
 import pytest
 
-from tuimon.viewer.charts import axes
+from tuimon.diagnosis import axes
+from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.charts import heat as heat_strip
-from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.chart import Band, ChartSpec, draw
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import NOTHING

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tuimon.diagnosis.axes import XAxis
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.record.chunk import Chunk, ProbeRows, TensorRows
 from tuimon.record.history import History
 from tuimon.record.probes import ProbeEntry
 from tuimon.record.tensors import TensorEntry, TensorTable
-from tuimon.viewer.charts.axes import XAxis
 
 
 @dataclass

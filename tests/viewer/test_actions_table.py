@@ -9,12 +9,12 @@ import pytest
 
 from tuimon.control.commands import Command, check
 from tuimon.control.states import STATES, Refuse, outcome
+from tuimon.diagnosis.overrides import Overrides
 from tuimon.viewer.actions import ACTIONS, STEERING, actions_at, actions_markdown, find
 from tuimon.viewer.arrange import footer_keys
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.places import PLACES
-from tuimon.viewer.story import Overrides
 from tuimon.viewer.views import Facts, Frame
 
 ORDERS = [action for action in ACTIONS if action.order is not None]

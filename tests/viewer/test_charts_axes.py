@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tuimon.viewer.charts.axes import LABEL, WIDE_DECADES, XAxis, YAxis, fit, is_wide, nice_step
+from tuimon.diagnosis.axes import LABEL, WIDE_DECADES, XAxis, YAxis, fit, is_wide, nice_step
 from tuimon.viewer.charts.series import EMPTY, Series
 
 X = XAxis(0, 1000)

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from tuimon.diagnosis import axes
+from tuimon.diagnosis.axes import XAxis
 from tuimon.record.chunk import Chunk
 from tuimon.record.history import History
-from tuimon.viewer.charts import axes
-from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.chart import Band, ChartSpec, VMark, area, draw
 from tuimon.viewer.charts.picture import NOTHING, Picture
 from tuimon.viewer.charts.series import Series

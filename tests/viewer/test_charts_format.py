@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuimon.viewer.charts import format as form
+from tuimon.diagnosis import figures as form
 
 
 @pytest.mark.parametrize(("value", "words"), [

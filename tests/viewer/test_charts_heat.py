@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuimon.viewer.charts.axes import XAxis
+from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.charts.chart import VMark
 from tuimon.viewer.charts.heat import HeatSpec, draw, group_name, grouped
 from tuimon.viewer.glyphs import ASCII, GLYPHS

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuimon.viewer.charts import axes
-from tuimon.viewer.charts.axes import XAxis
+from tuimon.diagnosis import axes
+from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.charts.chart import ChartSpec, VMark, area, draw
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.charts.spark import SparkSpec

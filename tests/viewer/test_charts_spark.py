@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuimon.viewer.charts.axes import XAxis
+from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.charts.raster import columns_of
 from tuimon.viewer.charts.series import EMPTY, Series
 from tuimon.viewer.charts.spark import BAD, NONE, SparkSpec, draw, levels

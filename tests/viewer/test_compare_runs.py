@@ -13,10 +13,10 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tuimon.diagnosis.axes import XAxis, fit
 from tuimon.diagnosis.model import RunContext
 from tuimon.record.chunk import Chunk, Mark
 from tuimon.record.segments import LogWriter, Row
-from tuimon.viewer.charts.axes import XAxis, fit
 from tuimon.viewer.charts.chart import draw as draw_chart
 from tuimon.viewer.glyphs import ASCII, BRAILLE
 from tuimon.viewer.places.compare import draw

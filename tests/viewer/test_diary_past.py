@@ -7,10 +7,10 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tuimon.diagnosis.story import Story, tell
 from tuimon.record.events import Event
 from tuimon.viewer import diary
 from tuimon.viewer.diary import MILE, Diary
-from tuimon.viewer.story import Story, tell
 
 
 def events(*steps: int) -> list[Event]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tuimon.control.states import STATES
 from tuimon.diagnosis.model import Diagnosis, Incident
+from tuimon.diagnosis.story import EventLine, Story, tell
 from tuimon.record.events import KINDS, Event
 from tuimon.viewer.arrange import badges as badge_lines
 from tuimon.viewer.arrange import events as event_lines
@@ -23,7 +24,6 @@ from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.lines import Span, text_of
 from tuimon.viewer.plots import chart_spec
 from tuimon.viewer.sources import Sources
-from tuimon.viewer.story import EventLine, Story, tell
 
 
 def event(kind: str, step: int = 10, **fields: Any) -> Event:

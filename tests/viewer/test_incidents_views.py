@@ -11,12 +11,12 @@ import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tuimon.diagnosis.axes import XAxis, fit
 from tuimon.diagnosis.causes import as_events
 from tuimon.diagnosis.model import Diagnosis, Evidence, Incident, NotEvaluated
 from tuimon.record.chunk import Chunk, ProbeRows, TensorRows
 from tuimon.record.history import History
 from tuimon.record.probes import ProbeEntry
-from tuimon.viewer.charts.axes import XAxis, fit
 from tuimon.viewer.charts.chart import ChartSpec, Level, draw
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.frame import empty_frame

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from layered import calm, exploding, view
 
-from tuimon.viewer.charts.axes import XAxis
+from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.charts.chart import VMark
 from tuimon.viewer.glyphs import ASCII, BRAILLE
 from tuimon.viewer.lines import text_of

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tuimon.diagnosis import axes
 from tuimon.diagnosis.curve.forecast import reach
 from tuimon.diagnosis.curve.patterns import pattern_of
 from tuimon.diagnosis.curve.report import judge_source
@@ -14,7 +15,6 @@ from tuimon.diagnosis.curve.sources import Source
 from tuimon.diagnosis.notebook_curves import generate_example_patterns
 from tuimon.diagnosis.wording import number
 from tuimon.record.history import thin
-from tuimon.viewer.charts import axes
 from tuimon.viewer.charts.chart import VMark
 from tuimon.viewer.charts.chart import draw as draw_chart
 from tuimon.viewer.glyphs import ASCII, BRAILLE

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuimon.diagnosis.model import Diagnosis
+from tuimon.diagnosis.story import Story
 from tuimon.viewer.arrange import paint, put_lines
 from tuimon.viewer.charts.picture import GROUNDS, ROLES, Canvas
 from tuimon.viewer.first import empty_frame
@@ -14,7 +15,6 @@ from tuimon.viewer.frame import build_frame
 from tuimon.viewer.glyphs import ASCII, BRAILLE
 from tuimon.viewer.lines import Span
 from tuimon.viewer.sources import Sources
-from tuimon.viewer.story import Story
 
 LETTERS = st.text(st.sampled_from("ab1.·● é▲│⠿  "), max_size=12)
 LINES = st.lists(st.lists(st.builds(Span, LETTERS, st.sampled_from(["plain", "dim", "ok"])), max_size=5).map(tuple),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tuimon.viewer.charts.axes import fit
+from tuimon.diagnosis.axes import fit
+from tuimon.diagnosis.figures import duration, size
 from tuimon.viewer.charts.chart import draw as draw_chart
-from tuimon.viewer.charts.format import duration, size
 from tuimon.viewer.charts.heat import draw as draw_heat
 from tuimon.viewer.charts.picture import ROLES
 from tuimon.viewer.dressing import begins

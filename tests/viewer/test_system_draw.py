@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tuimon.diagnosis.axes import XAxis
 from tuimon.record.history import thin
-from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.picture import Canvas
 from tuimon.viewer.glyphs import ASCII
 from tuimon.viewer.machine.model import Gpu, Gpus, Host, Limits, Process, Sample, Tree

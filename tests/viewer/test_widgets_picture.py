@@ -6,7 +6,7 @@ import numpy as np
 from textual.app import App, ComposeResult
 from textual.containers import Vertical
 
-from tuimon.viewer.charts.axes import XAxis
+from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.charts.chart import ChartSpec
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.series import Series

@@ -77,7 +77,7 @@ def _print(sources: tuple[Source, ...]) -> int:
     import math
     import time
 
-    from tuimon.viewer.charts.format import number, step
+    from tuimon.diagnosis.figures import number, step
     from tuimon.viewer.lines import rate
     from tuimon.viewer.places.compare.detail import Comparison
     from tuimon.viewer.places.compare.model import Ask
@@ -114,7 +114,7 @@ def _losses_at(comparison: Comparison, step: int) -> list[float | None]:
 
 def _tell_best(view: CompareView) -> None:
     """One sentence: which has the best validation loss, and by how much."""
-    from tuimon.viewer.charts.format import number
+    from tuimon.diagnosis.figures import number
 
     order = sorted((side.best_val, side.letter, side.name) for side in view.sides if side.best_val is not None)
     if len(order) > 1:

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _row(entry: Entry, now: float) -> tuple[str, ...]:
-    from tuimon.viewer.charts.format import age, number, step
+    from tuimon.diagnosis.figures import age, number, step
     from tuimon.viewer.text import clean
 
     found = entry.status

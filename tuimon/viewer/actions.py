@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from tuimon.control.states import Refuse, Verb, outcome
-from tuimon.viewer.charts.format import step as steps
+from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.lines import Line, Span, dim, measured
 from tuimon.viewer.places import PLACES
 from tuimon.viewer.questions import (

@@ -14,9 +14,9 @@ from typing import Final
 
 from rich.cells import cell_len
 
+from tuimon.diagnosis.figures import percent
+from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.actions import actions_at, footer
-from tuimon.viewer.charts.format import percent
-from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, Tone, dim, text_of

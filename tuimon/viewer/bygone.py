@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tuimon.viewer.charts.format import age
-from tuimon.viewer.charts.format import step as steps
+from tuimon.diagnosis.figures import age
+from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.lines import Line, Span, dim, key
 from tuimon.viewer.sources import Sources
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Final
 
+from tuimon.diagnosis.story import Story, tell
 from tuimon.record.events import Event
-from tuimon.viewer.story import Story, tell
 
 MILE: Final = 256
 """Events after which the story so far is kept: no moment is further from one, however long the run."""

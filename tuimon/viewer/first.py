@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from tuimon.diagnosis.figures import span
 from tuimon.diagnosis.limits import HEALTHY_UPDATE
 from tuimon.record.metrics import METRICS
-from tuimon.viewer.charts.format import span
 from tuimon.viewer.lines import Line, Span, say
 from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, Header, HeatView
 

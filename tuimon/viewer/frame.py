@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from tuimon.control.states import LIVE, State
+from tuimon.diagnosis.figures import UNKNOWN, duration, size, span
+from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.model import SEVERITIES, Badge, Diagnosis, Incident, Severity
+from tuimon.diagnosis.story import EventLine, Rescue, Story, lowered
 from tuimon.record.metrics import METRICS
-from tuimon.viewer.charts.format import UNKNOWN, duration, size, span
-from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.first import (
     LABELS,
     NOTEBOOK_GRADIENT,
@@ -26,7 +27,6 @@ from tuimon.viewer.first import (
 )
 from tuimon.viewer.lines import Tone, lapse, measured, rate, tone_of
 from tuimon.viewer.sources import Sources
-from tuimon.viewer.story import EventLine, Rescue, Story, lowered
 from tuimon.viewer.verdict import verdict
 from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, Header, MarkView
 from tuimon.viewer.wanted import Units

@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tuimon.diagnosis.figures import number
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.record.history import History
 from tuimon.record.layered import LayerGroups
 from tuimon.record.tensors import TensorTable
-from tuimon.viewer.charts.format import number
 from tuimon.viewer.text import clean
 from tuimon.viewer.views import HeatView
 

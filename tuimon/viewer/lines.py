@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuimon.diagnosis.figures import plain_factor
+from tuimon.diagnosis.figures import age, number, plain_factor
 from tuimon.diagnosis.tone import Tone
-from tuimon.viewer.charts.format import age, number
 
 if TYPE_CHECKING:
     from tuimon.diagnosis.model import Severity

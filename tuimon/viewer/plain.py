@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuimon.control.states import State
-from tuimon.viewer.charts.format import step as steps
+from tuimon.diagnosis.figures import step as steps
+from tuimon.diagnosis.story import EventLine, lowered
 from tuimon.viewer.lines import measured, text_of
-from tuimon.viewer.story import EventLine, lowered
 from tuimon.viewer.text import clean
 from tuimon.viewer.views import Frame, IncidentView
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tuimon.diagnosis.axes import XAxis
+from tuimon.diagnosis.figures import short
+from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.arrange import ROLES, ascii_of
-from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.chart import Band, ChartSpec, VMark
-from tuimon.viewer.charts.format import short
-from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Role
 from tuimon.viewer.charts.series import Series

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tuimon.viewer.charts.format import step as steps
+from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.lines import Line, Span, plain_factor, rate, say
 from tuimon.viewer.views import Frame
 

@@ -19,7 +19,9 @@ import numpy as np
 from tuimon.control.commands import Command, Who
 from tuimon.control.spool import submit
 from tuimon.control.states import LIVE, Verb
+from tuimon.diagnosis.axes import XAxis, is_wide
 from tuimon.diagnosis.model import Category, Diagnosis
+from tuimon.diagnosis.story import Request, Story
 from tuimon.errors import CommandError, LogError
 from tuimon.record.cache import Cache, cache_root
 from tuimon.record.events import EventReader
@@ -27,7 +29,6 @@ from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import Launch, RunDir, RunInfo
-from tuimon.viewer.charts.axes import XAxis, is_wide
 from tuimon.viewer.details import Details
 from tuimon.viewer.diary import Diary
 from tuimon.viewer.following import Followed
@@ -37,7 +38,6 @@ from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.places.incidents.proofs import Proofs
 from tuimon.viewer.sources import Present, Sources
 from tuimon.viewer.standing import Standing
-from tuimon.viewer.story import Request, Story
 from tuimon.viewer.text import clean
 from tuimon.viewer.views import Frame, Rules
 from tuimon.viewer.wanted import NOW, Wanted

@@ -11,8 +11,8 @@ from tuimon.viewer.wanted import NOW, Wanted
 
 if TYPE_CHECKING:
     from tuimon.diagnosis.model import Diagnosis
+    from tuimon.diagnosis.story import Request, Story
     from tuimon.record.history import Thin
-    from tuimon.viewer.story import Request, Story
 
 
 @dataclass(frozen=True, slots=True)

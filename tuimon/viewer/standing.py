@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from tuimon.control.states import State
+from tuimon.diagnosis.story import Story
 from tuimon.record.liveness import ProcessIdentity, is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.record.status import settled
 from tuimon.viewer.frame import effective_state
 from tuimon.viewer.lines import lapse
-from tuimon.viewer.story import Story
 from tuimon.viewer.text import clean
 
 ALIVE_EVERY: Final = 1.0

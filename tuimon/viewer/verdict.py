@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from tuimon.control.states import LIVE, State
+from tuimon.diagnosis.figures import number, span
+from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.model import Incident, Usual
+from tuimon.diagnosis.story import TICKS, WAITING, Rescue
 from tuimon.viewer.bygone import past_lines
-from tuimon.viewer.charts.format import number, span
-from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.first import HARMLESS, nothing_yet
 from tuimon.viewer.lines import (
     Line,
@@ -31,7 +32,6 @@ from tuimon.viewer.lines import (
     tone_of,
 )
 from tuimon.viewer.sources import Sources
-from tuimon.viewer.story import TICKS, WAITING, Rescue
 
 GAP: Final = "   "
 JUST_NOW: Final = 15.0

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tuimon.control.states import State
     from tuimon.diagnosis.model import Incident, NotEvaluated, Severity
     from tuimon.diagnosis.proof import CurveView
+    from tuimon.diagnosis.story import EventLine
     from tuimon.record.history import Thin
-    from tuimon.viewer.story import EventLine
 
 Rules = Literal["tuimon", "notebook"]
 

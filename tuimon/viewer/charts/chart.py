@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 from rich.cells import cell_len
 
-from tuimon.viewer.charts.axes import LABEL, XAxis, YAxis, columns_of
-from tuimon.viewer.charts.format import size
+from tuimon.diagnosis.axes import LABEL, XAxis, YAxis, columns_of
+from tuimon.diagnosis.figures import size
 from tuimon.viewer.charts.picture import Canvas, Ground, Picture, Role
 from tuimon.viewer.charts.raster import TALL, WIDE, Raster, rasterise
 from tuimon.viewer.charts.raster import glyphs as glyph_cells

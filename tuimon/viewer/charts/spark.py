@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 
-from tuimon.viewer.charts.axes import XAxis, YAxis, columns_of, limits
+from tuimon.diagnosis.axes import XAxis, YAxis, columns_of, limits
 from tuimon.viewer.charts.chart import VMark, state_role
 from tuimon.viewer.charts.picture import ROLES, Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import events
 from textual.message import Message
 
-from tuimon.viewer.charts.axes import XAxis, YAxis, fit, limits
+from tuimon.diagnosis.axes import XAxis, YAxis, fit, limits
 from tuimon.viewer.charts.chart import ChartSpec, area, draw
 from tuimon.viewer.charts.picture import Picture
 from tuimon.viewer.widgets.picture import PictureView

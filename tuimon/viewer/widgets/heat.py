@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tuimon.viewer.charts.axes import XAxis
+from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.charts.heat import HeatSpec, draw
 from tuimon.viewer.widgets.picture import PictureView
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tuimon.viewer.charts.axes import Tick, XAxis, multiples, nice_step
+from tuimon.diagnosis.axes import Tick, XAxis, multiples, nice_step
 from tuimon.viewer.places.compare.model import Across
 
 _TIMES: Final = (

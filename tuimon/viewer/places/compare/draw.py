@@ -10,12 +10,12 @@ from typing import Final, Literal
 import numpy as np
 from rich.cells import cell_len
 
+from tuimon.diagnosis.axes import is_wide
+from tuimon.diagnosis.figures import number
+from tuimon.diagnosis.figures import step as steps
 from tuimon.record.metrics import METRICS as VOCABULARY
 from tuimon.viewer.arrange import ROLES, ascii_of, put_lines
-from tuimon.viewer.charts.axes import is_wide
 from tuimon.viewer.charts.chart import ChartSpec, Tag, draw_heading
-from tuimon.viewer.charts.format import number
-from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import GlyphSet

@@ -9,9 +9,9 @@ from typing import Final, Literal
 
 from rich.cells import cell_len
 
+from tuimon.diagnosis.figures import size
 from tuimon.viewer.arrange import ascii_of
 from tuimon.viewer.charts.chart import draw_heading
-from tuimon.viewer.charts.format import size
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.places.console.layout import Piece, pieces, text_of

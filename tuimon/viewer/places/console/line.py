@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 from rich.cells import cell_len
 
-from tuimon.viewer.charts.format import size
+from tuimon.diagnosis.figures import size
 from tuimon.viewer.text import clean
 
 Mood = Literal["plain", "warning", "critical"]

@@ -7,11 +7,11 @@ from typing import Final
 
 from rich.cells import cell_len
 
+from tuimon.diagnosis.axes import XAxis, YAxis, fit
+from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.arrange import ascii_of, put_lines, wrap
 from tuimon.viewer.bygone import without_keys
-from tuimon.viewer.charts.axes import XAxis, YAxis, fit
 from tuimon.viewer.charts.chart import draw
-from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.charts.spark import draw as draw_sparks
 from tuimon.viewer.choice import Choice

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Grid
 
-from tuimon.viewer.charts.axes import YAxis
+from tuimon.diagnosis.axes import YAxis
 from tuimon.viewer.charts.picture import Picture
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.messages import OpenRun

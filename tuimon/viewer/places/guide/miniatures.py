@@ -12,11 +12,11 @@ from typing import Final
 
 import numpy as np
 
+from tuimon.diagnosis.axes import XAxis, YAxis, fit
+from tuimon.diagnosis.figures import number
 from tuimon.diagnosis.notebook_curves import generate_example_patterns
 from tuimon.viewer.arrange import ascii_of
-from tuimon.viewer.charts.axes import XAxis, YAxis, fit
 from tuimon.viewer.charts.chart import Band, ChartSpec, Level, VMark, draw
-from tuimon.viewer.charts.format import number
 from tuimon.viewer.charts.picture import Picture, Role
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import GlyphSet

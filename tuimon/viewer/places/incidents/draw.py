@@ -14,16 +14,16 @@ from typing import Final
 
 from rich.cells import cell_len
 
+from tuimon.diagnosis.axes import XAxis
+from tuimon.diagnosis.figures import number
+from tuimon.diagnosis.figures import size as amount
+from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.manual import PARTS, Page, page
 from tuimon.diagnosis.model import Evidence, NotEvaluated, Severity
 from tuimon.errors import UsageError
 from tuimon.record.metrics import METRICS
 from tuimon.viewer.arrange import ROLES, ascii_of, put_lines, wrap
-from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.chart import ChartSpec, Level, VMark, draw_heading
-from tuimon.viewer.charts.format import number
-from tuimon.viewer.charts.format import size as amount
-from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import GlyphSet, State

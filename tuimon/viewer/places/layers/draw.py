@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 from rich.cells import cell_len
 
+from tuimon.diagnosis.axes import XAxis, columns_of
+from tuimon.diagnosis.figures import number
+from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.heat import Ranks, group_name
 from tuimon.viewer.arrange import ascii_of, put_lines
-from tuimon.viewer.charts.axes import XAxis, columns_of
 from tuimon.viewer.charts.chart import Area, VMark, draw_heading, draw_waiting, draw_x_axis, pointed_labels
-from tuimon.viewer.charts.format import number
-from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.glyphs import GlyphSet, State
 from tuimon.viewer.lines import Line, Span, Tone, dim, strong

@@ -11,9 +11,9 @@ from typing import Final
 
 import numpy as np
 
+from tuimon.diagnosis.axes import XAxis, columns_of
 from tuimon.diagnosis.heat import grouped
 from tuimon.record.chunk import Ints
-from tuimon.viewer.charts.axes import XAxis, columns_of
 from tuimon.viewer.places.layers.model import LayersView
 
 TALL: Final = 8

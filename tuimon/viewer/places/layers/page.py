@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from tuimon.diagnosis.figures import number
 from tuimon.viewer.arrange import ascii_of
 from tuimon.viewer.charts.chart import ChartSpec, Level, VMark
-from tuimon.viewer.charts.format import number
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import GlyphSet, State
 from tuimon.viewer.places.layers.model import LayersView, Page

@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 
 from tuimon.diagnosis import heat
+from tuimon.diagnosis.axes import XAxis, columns_of
+from tuimon.diagnosis.figures import short
 from tuimon.diagnosis.heat import BAD, ORDER, Ranks
 from tuimon.record.chunk import Floats, Vectors
-from tuimon.viewer.charts.axes import XAxis, columns_of
-from tuimon.viewer.charts.format import short
 from tuimon.viewer.charts.picture import ROLES, Canvas, Role
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.places.layers.model import Grid

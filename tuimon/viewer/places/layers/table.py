@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from rich.cells import cell_len
 
+from tuimon.diagnosis.figures import UNKNOWN, number
+from tuimon.diagnosis.figures import step as steps
 from tuimon.record.chunk import Floats, Ints
 from tuimon.viewer.arrange import ascii_of, put_lines
 from tuimon.viewer.charts.chart import draw_heading
-from tuimon.viewer.charts.format import UNKNOWN, number
-from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, Tone, dim

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from tuimon.diagnosis.axes import is_wide
 from tuimon.diagnosis.curve.forecast import reach
 from tuimon.diagnosis.curve.patterns import pattern_of
 from tuimon.diagnosis.curve.report import Judged, judge_source
 from tuimon.diagnosis.curve.sources import Source
+from tuimon.diagnosis.figures import number
 from tuimon.record.history import Series
-from tuimon.viewer.charts.axes import is_wide
-from tuimon.viewer.charts.format import number
 from tuimon.viewer.places.loss.model import Ask, LossView
 
 if TYPE_CHECKING:

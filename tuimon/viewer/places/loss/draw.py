@@ -9,15 +9,15 @@ from typing import Final, Literal
 import numpy as np
 from rich.cells import cell_len
 
+from tuimon.diagnosis.axes import XAxis
 from tuimon.diagnosis.curve.model import CurveReading
 from tuimon.diagnosis.curve.report import LABEL, Judged, facts
 from tuimon.diagnosis.curve.words import NOTEBOOK_MOODS, agreement, said, steps
+from tuimon.diagnosis.figures import UNKNOWN
 from tuimon.diagnosis.notebook_curves import EXPLODED, OSCILLATIONS, TRENDS, VANISHED, VOLATILITIES
 from tuimon.diagnosis.wording import number
 from tuimon.viewer.arrange import ascii_of, put_lines, wrap
-from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.chart import ChartSpec, Fan, Level, VMark, draw_heading
-from tuimon.viewer.charts.format import UNKNOWN
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import GlyphSet, State

@@ -6,12 +6,12 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tuimon.diagnosis.figures import size
 from tuimon.errors import UsageError
 from tuimon.record.catalogue import BUDGET, Catalogue, Entry, Listing
 from tuimon.record.label import Label, write_label
 from tuimon.record.removal import is_read_only, remove
 from tuimon.record.rundir import RunDir
-from tuimon.viewer.charts.format import size
 from tuimon.viewer.places.runs.model import Ask, Order, Outcome, Row, RunsView, row_of
 from tuimon.viewer.text import clean
 

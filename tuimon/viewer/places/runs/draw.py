@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tuimon.diagnosis.axes import XAxis
+from tuimon.diagnosis.figures import number, size
+from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.arrange import ROLES, ascii_of, put_lines
-from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.chart import ChartSpec, draw_heading
-from tuimon.viewer.charts.format import number, size
-from tuimon.viewer.charts.format import step as steps
 from tuimon.viewer.charts.picture import ROLES as ROLES_OF_CELLS
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tuimon.viewer.charts.format import size
-from tuimon.viewer.charts.format import step as steps
+from tuimon.diagnosis.figures import size
+from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.lines import say
 from tuimon.viewer.places.runs.model import Row, RunsView
 from tuimon.viewer.questions import Question

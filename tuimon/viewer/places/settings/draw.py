@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from rich.cells import cell_len
 
+from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.arrange import ascii_of, put_lines
-from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.charts.chart import Band, ChartSpec, VMark, draw_heading
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Canvas, Picture, Role

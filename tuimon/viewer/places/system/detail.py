@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from tuimon.viewer.charts.axes import XAxis
+from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.machine.model import Target
 from tuimon.viewer.machine.sampler import AWAY, Look, Watch
 from tuimon.viewer.places.system.model import SILENT, SystemView

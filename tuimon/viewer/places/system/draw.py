@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from tuimon.diagnosis.figures import UNKNOWN
 from tuimon.viewer.arrange import put_lines
-from tuimon.viewer.charts.format import UNKNOWN
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.lines import Span
 from tuimon.viewer.places.system import graphics, panels, tables, traces, words

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tuimon.diagnosis.figures import UNKNOWN
 from tuimon.viewer.arrange import put_lines
-from tuimon.viewer.charts.format import UNKNOWN
 from tuimon.viewer.charts.picture import Picture, Role
 from tuimon.viewer.glyphs import State
 from tuimon.viewer.lines import Line, Span, dim

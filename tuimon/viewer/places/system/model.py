@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
+from tuimon.diagnosis.axes import XAxis
 from tuimon.record.history import Thin
-from tuimon.viewer.charts.axes import XAxis
 from tuimon.viewer.machine.model import NOTHING, Process, Sample, Tree
 from tuimon.viewer.machine.ring import NO_TRACES, Traces
 from tuimon.viewer.places.system.steps import StepTimes, Trend

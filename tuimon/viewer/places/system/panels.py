@@ -9,11 +9,11 @@ from typing import Final
 
 import numpy as np
 
+from tuimon.diagnosis.axes import fit
+from tuimon.diagnosis.figures import UNKNOWN
 from tuimon.viewer.arrange import ascii_of, put_lines
 from tuimon.viewer.charts import chart
-from tuimon.viewer.charts.axes import fit
 from tuimon.viewer.charts.chart import ChartSpec, VMark, draw_heading
-from tuimon.viewer.charts.format import UNKNOWN
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import EMPTY, Series
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet, State

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from tuimon.diagnosis.figures import UNKNOWN
 from tuimon.viewer.arrange import put_lines
-from tuimon.viewer.charts.format import UNKNOWN
 from tuimon.viewer.charts.picture import Picture, Role
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, dim

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from tuimon.viewer.charts.format import UNKNOWN, number
-from tuimon.viewer.charts.format import step as steps
+from tuimon.diagnosis.figures import UNKNOWN, number
+from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.lines import Line, Span, dim
 from tuimon.viewer.machine.model import Gpus, Sample
 from tuimon.viewer.places.system.model import SystemView
