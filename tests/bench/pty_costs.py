@@ -50,7 +50,7 @@ class Screen:
         except OSError:
             return False
         self.raw += data
-        for question, answer in ANSWERS.items():
+        for question, answer in sorted(ANSWERS.items(), key=lambda item: data.find(item[0])):   # in the order asked
             if question in data:
                 os.write(self._master, answer)
         return bool(data)

@@ -55,6 +55,24 @@ def test_an_escape_that_somebody_pressed_is_not_kept():
     assert sieve.feed("f\x07q" + FENCE + "x") == "qx"
 
 
+@given(KEYS, KEYS, st.sampled_from([WHITE, BLACK]), st.lists(st.integers(1, 6)))
+def test_a_colour_that_comes_after_every_other_answer_is_no_key(before, after, answer, cuts):
+    sieve, data, typed = b.Sieve(), before + answer + after, ""
+    assert sieve.feed(FENCE) == ""
+    for cut in [*cuts, len(data)]:
+        typed += sieve.feed(data[:cut])
+        data = data[cut:]
+    typed += sieve.flush()
+    assert typed in (before + after, before + "\x1b" + after), "an escape alone is a key, and is handed on at once"
+    assert sieve.dark is {WHITE: False, BLACK: True}[answer]
+
+
+def test_once_answered_an_escape_and_an_answer_to_somebody_else_pass_at_once():
+    sieve = b.Sieve()
+    assert sieve.feed(FENCE + "\x1b") == "\x1b"
+    assert sieve.feed(FENCE) == FENCE
+
+
 class Pty:
     """Two ends of a terminal; a thread plays the emulator."""
 
@@ -97,7 +115,7 @@ def test_a_terminal_is_asked_and_given_back_as_it_was(play, dark, typed):
         before = termios.tcgetattr(pty.slave)
         question = b.Question(pty.slave, pty.slave)
         found = question.answer(30.0)
-        assert (found.dark, found.typed, found.is_late) == (dark, typed, False)
+        assert (found.dark, found.typed, found.sieve.is_done) == (dark, typed, True)
         assert termios.tcgetattr(pty.slave) == before
         assert not select.select([pty.slave], [], [], 0)[0]
 
@@ -108,7 +126,7 @@ def test_a_terminal_without_answers_costs_the_patience_and_no_key():
         question = b.Question(pty.slave, pty.slave)
         pty.says("q\x1b")
         found = question.answer(0.02)
-        assert (found.dark, found.typed, found.is_late) == (None, "q\x1b", True)
+        assert (found.dark, found.typed, found.sieve.is_done) == (None, "q\x1b", False)
         assert not termios.tcgetattr(pty.slave)[3] & termios.ECHO
         question.close()
         assert termios.tcgetattr(pty.slave) == before
@@ -122,7 +140,7 @@ def test_a_late_answer_is_no_key_and_is_told():
         pty.says("z" + WHITE[:7])
         found = question.answer(0.02)
         question.close()
-    assert (found.typed, found.is_late) == ("z", True)
+    assert (found.typed, found.sieve.is_done) == ("z", False)
     told = []
     parser = _sieving(XTermParser, found, told.append)()
     keys = [event.key for data in (WHITE[7:], "r", FENCE + "x", "c") for event in parser.feed(data)]
@@ -152,7 +170,7 @@ def test_mute_terminals_pipes_and_background_jobs_are_not_asked(env):
     read, write = os.pipe()
     with b.asking({"TERM": "xterm"}, read, write) as question:
         found = question.answer()
-    assert (found.dark, found.is_late) == (None, False)
+    assert (found.dark, found.sieve.is_done) == (None, True)
     assert not select.select([read], [], [], 0)[0]
     os.close(read)
     os.close(write)

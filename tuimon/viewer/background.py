@@ -2,7 +2,8 @@
 
 The question (OSC 11) is followed by one that every terminal answers (DA1), so one that does not know its background
 costs one round trip, and one that answers nothing costs `PATIENCE`. What is typed meanwhile is handed on. An answer
-that comes later still, over a slow link, would be keys to whoever reads next: the sieve stays in place until it came.
+that comes later still, over a slow link, would be keys to whoever reads next, and its first letter, r, is one that
+rescues: the sieve stays in place.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _LONGEST: Final = 128
 """Characters of an answer that does not end: what is longer is dropped."""
 _ANSWER: Final = re.compile(r"\x1b\]11;([^\x07\x1b]*)(?:\x07|\x1b\\)|(\x1b\[\?[0-9;]*c)")
 _BEGUN: Final = re.compile(r"\x1b(?:\](?:1(?:1(?:;[^\x07\x1b]*\x1b?)?)?)?|\[(?:\?[0-9;]*)?)?\Z")
+_BEGUN_LATE: Final = re.compile(r"\x1b\](?:1(?:1(?:;[^\x07\x1b]*\x1b?)?)?)?\Z")
+"""As above, once only colours may still come: escape itself is never held back then."""
 _COLOUR: Final = re.compile(
     r"rgba?:([0-9a-f]{1,4})/([0-9a-f]{1,4})/([0-9a-f]{1,4})(?:/[0-9a-f]{1,4})?\Z|#([0-9a-f]{6})\Z", re.IGNORECASE)
 
@@ -44,38 +47,44 @@ def colour_of(answer: str) -> Triple | None:
 
 
 class Sieve:
-    """Takes the terminal's answers out of what is typed."""
+    """Takes the terminal's answers out of what is typed, in whatever order they come (a multiplexer answers some)."""
 
     def __init__(self) -> None:
         self.dark: bool | None = None
         """What was found; None: nothing yet, or no colour."""
         self.is_done = False
-        """Whether the last answer has come: nothing is held back any more."""
+        """Whether the answer has come that every terminal has: only colours are still taken out."""
         self._held = ""
+        self._passed = False
+        """Whether an escape was handed on last, which may have been the beginning of an answer."""
 
     def feed(self, data: str) -> str:
         """What of `data` was typed. The beginning of an answer is held back until it shows what it is."""
-        if self.is_done:
-            return data
-        data, self._held = self._held + data, ""
-        typed, at = [], 0
+        passed, self._passed = self._passed, False
+        data, self._held = ("\x1b" if passed else "") + self._held + data, ""
+        typed, at = [], int(passed)
         for found in _ANSWER.finditer(data):
+            if found[2] is not None and self.is_done:
+                continue   # somebody else's question
             typed.append(data[at:found.start()])
             at = found.end()
             if found[2] is not None:
                 self.is_done = True
-                break
-            colour = colour_of(found[1])
-            self.dark = self.dark if colour is None else is_dark(write(colour))
-        rest = data[at:]
-        begun = None if self.is_done else _BEGUN.search(rest)
+            elif (colour := colour_of(found[1])) is not None:
+                self.dark = is_dark(write(colour))
+        begun = (_BEGUN_LATE if self.is_done else _BEGUN).search(data, 0 if at == passed else at)
+        typed.append(data[at:begun.start() if begun else len(data)])
         if begun:
-            rest, self._held = rest[:begun.start()], begun[0] if len(begun[0]) <= _LONGEST else "\x1b]11;"
-        return "".join((*typed, rest))
+            self._held = begun[0][passed and not begun.start():] if len(begun[0]) <= _LONGEST else "\x1b]11;"
+            self._passed = passed and not begun.start()
+        elif self.is_done:
+            self._passed = data.endswith("\x1b")
+        return "".join(typed)
 
     def flush(self) -> str:
         """An escape that was held back and that nothing followed: somebody pressed that key."""
-        if self._held in ("\x1b", "\x1b[", "\x1b]"):
+        self._passed = False
+        if self._held in ("\x1b", "\x1b[", "\x1b]", "]"):
             typed, self._held = self._held, ""
             return typed
         return ""
@@ -89,12 +98,7 @@ class Background:
     typed: str = ""
     """Keys that were pressed meanwhile."""
     sieve: Sieve = field(default_factory=Sieve, compare=False)
-    """Through which input has to go, until it is done."""
-
-    @property
-    def is_late(self) -> bool:
-        """Whether an answer may still come."""
-        return not self.sieve.is_done
+    """Through which input has to go."""
 
 
 def guess(env: Mapping[str, str]) -> bool | None:

@@ -104,10 +104,10 @@ def terse_driver(env: Mapping[str, str], background: Background | None = None,
             super().write(terse(data))
 
         def run_input_thread(self) -> None:
-            """Read through the sieve, where something is to be kept out or put first."""
+            """Read through the sieve."""
             names = vars(linux_driver)   # the loop finds its parser there
             plain = names.get("XTermParser")
-            if plain is not None and background is not None and (background.is_late or background.typed):
+            if plain is not None and background is not None:
                 names["XTermParser"] = _sieving(plain, background, found)
             try:
                 super().run_input_thread()
