@@ -79,6 +79,17 @@ def test_a_storm_of_resizes_ends_in_a_whole_picture_and_nothing_is_lost_where_th
         assert leaves_a_clean_terminal(bytes(terminal.raw))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT])
+def test_a_viewer_that_is_ended_while_it_is_being_loaded_leaves_a_clean_terminal(number):
+    run = synthetic.healthy()
+    with Terminal(WATCH, 100, 30, environment()) as terminal:
+        terminal.wait_for(run.dir.name)
+        terminal.process.send_signal(number)
+        assert terminal.wait_for_exit() == 128 + number
+        assert leaves_a_clean_terminal(bytes(terminal.raw))
+        assert "Traceback" not in terminal.raw.decode(errors="replace")
+
+
 def test_ctrl_z_gives_the_terminal_back_and_going_on_takes_it_again():
     run = synthetic.healthy()
     with Terminal(WATCH, 100, 30, environment()) as terminal:

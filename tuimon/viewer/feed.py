@@ -14,13 +14,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuimon.control.commands import Who
 from tuimon.control.states import Verb
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.views import Frame, Rules
 from tuimon.viewer.wanted import Wanted
+
+if TYPE_CHECKING:
+    from tuimon.viewer.reading import Reading
 
 
 def this_person() -> Who:
@@ -83,9 +86,7 @@ class Feed:
 
         reading, who = Reading(self._run, rules=self._rules), this_person()
         while not self._stopped.is_set():
-            while self._asked:
-                verb, args = self._asked.popleft()
-                reading.ask(verb, args, self._clock(), who)
+            self._submit(reading, who)
             try:
                 frame = reading.poll(self._clock(), self._mono(), self._wanted)
             except Exception as error:
@@ -96,7 +97,13 @@ class Feed:
             if not reading.is_behind:
                 self._wake.wait(self._period)
                 self._wake.clear()
+        self._submit(reading, who)   # what was asked last, before leaving
         reading.close()
+
+    def _submit(self, reading: Reading, who: Who) -> None:
+        while self._asked:
+            verb, args = self._asked.popleft()
+            reading.ask(verb, args, self._clock(), who)
 
     def _offer(self, frame: Frame) -> None:
         with self._lock:

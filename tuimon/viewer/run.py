@@ -7,12 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from tuimon.errors import UsageError
 from tuimon.record.rundir import RunDir
+from tuimon.viewer.apart import Feeds
 from tuimon.viewer.background import asking, guess
+from tuimon.viewer.opening import opening
 from tuimon.viewer.pace import Pace, is_paced
 from tuimon.viewer.settings import Settled, settle
 from tuimon.viewer.settings_file import Keeper, config_path, load
@@ -21,6 +22,11 @@ from tuimon.viewer.wanted import Place
 
 NICENESS: Final = 5
 """The viewer steps back behind the training that it watches."""
+
+
+def has_terminal(app: object) -> bool:
+    """Whether Textual has taken the terminal, and gives it back."""
+    return getattr(app, "_driver", None) is not None
 
 
 def why_plain(env: Mapping[str, str], *, asked: bool = False, is_terminal: bool | None = None) -> str | None:
@@ -69,25 +75,24 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bo
     env.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICENESS)
-    with asking(env) as question:   # the terminal answers while the screen is loaded
-        from tuimon.viewer.app import Feeding, Tuimon
-        from tuimon.viewer.feed import Feed
-        from tuimon.viewer.glyphs import choose
+    remote = bool(env.get("SSH_CONNECTION"))
+    # Before anything is loaded that whoever reads need not have; the first run is that which `open` is asked for first.
+    feeds, app = Feeds(run, rules, settled.settings.period(remote=remote)), None
+    try:
+        # The terminal answers while the screen is loaded.
+        with opening(run.name, lambda: has_terminal(app)), asking(env) as question:
+            from tuimon.viewer.app import Tuimon
+            from tuimon.viewer.glyphs import choose
 
-        remote = bool(env.get("SSH_CONNECTION"))
-        period = settled.settings.period(remote=remote)
-
-        def opened(path: Path) -> tuple[str, Feeding]:
-            other = RunDir(path)
-            return other.name, lambda ready: Feed(other, ready, rules=rules, period=period)
-
-        around = {name: value for name, value in env.items() if name != "TUIMON_GLYPHS"}   # `settled` has heard of it
-        found = question.answer()
-        app = Tuimon(run.name, opened(run.path)[1], glyphs=choose(around, sys.stdout.encoding), owner=owner,
-                     guards_terminal=True, opener=opened, place=place, ask=ask, settled=settled,
-                     keeper=Keeper(config_path(env)), pace=Pace(wanted=is_paced(env, pace)),
-                     background=found if found.dark is not None else replace(found, dark=guess(env)))
-        answer = app.run(mouse=settled.settings.has_mouse(remote=remote))
+            around = {name: value for name, value in env.items() if name != "TUIMON_GLYPHS"}   # `settled` knows it
+            found = question.answer()
+            app = Tuimon(*feeds.open(run.path), glyphs=choose(around, sys.stdout.encoding), owner=owner,
+                         guards_terminal=True, opener=feeds.open, place=place, ask=ask, settled=settled,
+                         keeper=Keeper(config_path(env)), pace=Pace(wanted=is_paced(env, pace)),
+                         background=found if found.dark is not None else replace(found, dark=guess(env)))
+            answer = app.run(mouse=settled.settings.has_mouse(remote=remote))
+    finally:
+        feeds.close()
     if answer == "end" and end is not None:
         end()
     return app.return_code or 0

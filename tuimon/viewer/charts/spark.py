@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.cells import cell_len
 
 from tuimon.diagnosis.axes import XAxis, YAxis, columns_of, limits
+from tuimon.diagnosis.heat import medians
 from tuimon.viewer.charts.chart import VMark, state_role
 from tuimon.viewer.charts.picture import ROLES, Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
@@ -95,7 +96,7 @@ def levels(spec: SparkSpec, x: XAxis, width: int) -> NDArray[np.int8]:
         starts = np.flatnonzero(np.concatenate(([True], column[1:] != column[:-1])))
         bottom = np.clip(np.minimum.reduceat(lows, starts), low, high)
         top = np.clip(np.maximum.reduceat(highs, starts), low, high)
-        middle = float(np.median(np.concatenate((bottom, top))))
+        middle = float(medians(np.concatenate((bottom, top))[:, None])[0])
         pick = np.where(top - middle >= middle - bottom, top, bottom)
         pick[np.argmin(bottom)] = bottom.min()
         pick[np.argmax(top)] = top.max()
