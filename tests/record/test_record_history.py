@@ -46,6 +46,28 @@ def test_minimum_maximum_and_non_finite_survive_thinning(values, columns, cuts, 
     assert (np.diff(got.steps) > 0).all()
 
 
+@given(SERIES, st.integers(1, 60), st.integers(0, 40), st.integers(1, 500), st.lists(st.integers(1, 400), max_size=6), st.integers(1, 9))
+@settings(max_examples=300, deadline=None)
+def test_thinning_goes_on_as_if_it_began_anew(values, columns, first, last, cuts, every):
+    """Over any window, for steps with gaps, however the data come in."""
+    last, found, before = max(first, last), History(), None
+    for piece in Chunk.of(np.arange(1, len(values) + 1) * every, loss=list(values)).pieces(sorted(c for c in cuts if c <= len(values))):
+        found.extend(piece)
+        anew = found.thin("loss", first, last, columns)
+        on = anew if before is None else found.thin_on(before, "loss", first, last, columns)
+        for name in ("steps", "low", "high", "last", "bad"):
+            np.testing.assert_array_equal(getattr(on, name), getattr(anew, name), err_msg=name)
+        before = on
+
+
+def test_whoever_thins_on_is_told_when_rows_are_superseded():
+    found = history_of(range(100))
+    found.extend(Chunk.of([101], marks=(Mark(100, "note"),), loss=[7.0]))
+    assert found.cuts == 0
+    found.extend(Chunk.of([61], marks=(Mark(60, "attempt"),), loss=[7.0]))
+    assert found.cuts == 1
+
+
 def test_the_pyramid_and_the_direct_way_agree_on_a_long_run():
     rng = np.random.default_rng(0)
     values = rng.normal(size=50_000)

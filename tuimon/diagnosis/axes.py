@@ -129,9 +129,13 @@ def fit(previous: YAxis | None, series: Sequence[Extremes], x: XAxis, *, log: bo
     Without `robust` every finite (on a log axis: positive) value is inside; with it, a value further than 30 times the
     usual spread from the bulk is left out. Where nothing has a value: `previous`, else a range of 0 to 1 (0.1 to 10).
     """
+    return kept(previous, limits(series, x, log=log, robust=robust), log=log)
+
+
+def kept(previous: YAxis | None, found: tuple[float, float] | None, *, log: bool) -> YAxis:
+    """`fit` for what `limits` has found."""
     if previous is not None and previous.log != log:
         previous = None
-    found = limits(series, x, log=log, robust=robust)
     if found is None:
         return previous or (YAxis(-1.0, 1.0, log=True) if log else YAxis(0.0, 1.0))
     low, high = found

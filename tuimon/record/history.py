@@ -16,7 +16,7 @@ from tuimon.record.bands import Bands, ProbeShape, TensorShape
 from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
 from tuimon.record.probes import QUANTITIES, ProbeEntry, ProbeLayers
 from tuimon.record.tensors import TensorTable
-from tuimon.record.thinning import Blocks, Series, Thin, thin, thin_blocks
+from tuimon.record.thinning import Blocks, Series, Thin, begin_of_column, thin, thin_blocks
 from tuimon.record.track import Fetch, Track
 
 DIRECT: Final = 20_000
@@ -53,6 +53,8 @@ class History:
         self.last_time = 0.0
         self.rows = 0
         """Rows taken in so far, superseded ones as well."""
+        self.cuts = 0
+        """How often rows that were there have been superseded."""
         self._entries, self._archive = tuple(probes), archive
         self.tracks: dict[str, Track] = {}
         """The metrics; for those who store them."""
@@ -106,6 +108,7 @@ class History:
     def _supersede(self, after: int) -> None:
         if after >= self.last_step:
             return
+        self.cuts += 1
         for name, track in self.tracks.items():
             track.cut(after, self._fetch(name), self._most)
         for bands in (self._tensors, self._sampled):
@@ -232,6 +235,21 @@ class History:
                 found = self._archive.window(name, first, last)
                 return thin(found.steps, found.values, first, last, columns)
         return thin_blocks(_pieces(track, first, last, end - begin, columns), first, last, columns)
+
+
+    def thin_on(self, before: Thin, name: str, first: int, last: int, columns: int) -> Thin:
+        """As `thin`, from what it said `before` for the same steps and columns, while `cuts` is what it was then.
+
+        Only the last column there was, and what came after it, is looked at: a live chart is thinned at every frame.
+        """
+        track = self.tracks.get(name)
+        if track is None or not len(before) or not track.holds(first):
+            return self.thin(name, first, last, columns)
+        begin, end = track.numbers(first, last)
+        if end - begin > DIRECT and track.levels:
+            return self.thin(name, first, last, columns)
+        found = track.window(begin_of_column(int(before.steps[-1]), first, last, columns), last)
+        return Thin.join(before.before(len(before) - 1), thin(found.steps, found.values, first, last, columns))
 
 
 _EMPTY: Final = (np.zeros(0, np.int64), np.zeros(0))

@@ -49,6 +49,17 @@ class Thin:
     def __len__(self) -> int:
         return len(self.steps)
 
+    @staticmethod
+    def join(a: Thin, b: Thin) -> Thin:
+        """The columns of both, in order."""
+        return Thin(np.concatenate((a.steps, b.steps)), np.concatenate((a.low, b.low)),
+                    np.concatenate((a.high, b.high)), np.concatenate((a.last, b.last)),
+                    np.concatenate((a.bad, b.bad)))
+
+    def before(self, end: int) -> Thin:
+        """The first columns."""
+        return Thin(self.steps[:end], self.low[:end], self.high[:end], self.last[:end], self.bad[:end])
+
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
@@ -85,8 +96,14 @@ class Blocks:
 
 
 def thin(steps: Ints, values: Floats, first: int, last: int, columns: int) -> Thin:
-    """Thin plain arrays: steps (n,) increasing, values (n,)."""
+    """Thin plain arrays: steps (n,) increasing, values (n,), into columns that begin at `first`."""
     return thin_blocks(Blocks.of(steps, values), first, last, columns)
+
+
+def begin_of_column(step: int, first: int, last: int, columns: int) -> int:
+    """First step of the column that a step falls into."""
+    width = last - first + 1
+    return first - -((step - first) * columns // width * width) // columns
 
 
 def thin_blocks(blocks: Blocks, first: int, last: int, columns: int) -> Thin:

@@ -17,13 +17,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from tuimon.control.states import Verb
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.feed import Feed
 from tuimon.viewer.views import Frame, Rules
 from tuimon.viewer.wanted import NOW, Wanted
+from tuimon.viewer.wire import Receiver, Sender
 
 DEAF: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """Signals of the terminal: what they mean is up to the screen."""
@@ -92,8 +93,9 @@ class Apart:
         """In a thread of its own, which is the one to load numpy, for what frames hold."""
         try:
             with open(self._frames, "rb") as frames:
+                arrays: list[Any] = []
                 while True:
-                    serial, changes = pickle.load(frames)  # noqa: S301  # of our own making
+                    serial, changes = Receiver(frames, arrays).receive()
                     feed = self._feed
                     if feed is not None and feed.serial == serial:
                         feed.receive(changes)
@@ -261,7 +263,8 @@ def _serve(listening: int, telling: int) -> None:
     for fd in range(3):
         os.dup2(nothing, fd)   # not the terminal: nothing is read from it, and it is nobody's who has left
     feed: Feed | None = None
-    frames = open(telling, "wb")  # noqa: SIM115  # never closed: another thread may stand in the middle of a frame
+    # Never closed: another thread may stand in the middle of a frame.
+    sender = Sender(open(telling, "wb"))  # noqa: SIM115
     with open(listening, "rb") as commands, contextlib.suppress(EOFError):
         while True:
             what, *rest = pickle.load(commands)  # noqa: S301  # of our own making
@@ -269,14 +272,14 @@ def _serve(listening: int, telling: int) -> None:
                 serial, path, rules, period = rest
                 if feed is not None:
                     feed.close()
-                feed = _telling(serial, RunDir(Path(path)), rules, period, frames)
+                feed = _telling(serial, RunDir(Path(path)), rules, period, sender)
             elif feed is not None:
                 getattr(feed, what)(*rest)
     if feed is not None:
         feed.close()
 
 
-def _telling(serial: int, run: RunDir, rules: Rules, period: float, frames: IO[bytes]) -> Feed:
+def _telling(serial: int, run: RunDir, rules: Rules, period: float, sender: Sender) -> Feed:
     """A feed whose frames go through the pipe: of each, the fields that are not those of the last."""
     last: list[Frame | None] = [None]
 
@@ -288,8 +291,7 @@ def _telling(serial: int, run: RunDir, rules: Rules, period: float, frames: IO[b
         changes = {f.name: getattr(frame, f.name) for f in fields(frame)
                    if before is None or getattr(frame, f.name) is not getattr(before, f.name)}
         with contextlib.suppress(OSError):   # the screen has gone
-            pickle.dump((serial, changes), frames, pickle.HIGHEST_PROTOCOL)
-            frames.flush()
+            sender.send((serial, changes))
 
     feed = Feed(run, tell, rules=rules, period=period)
     feed.start()

@@ -89,6 +89,8 @@ class Reading:
         self._columns: dict[str, Thin] = {}
         self._shown: tuple[object, ...] = ()
         """What the columns were thinned for."""
+        self._grid: tuple[object, ...] = ()
+        """And over which steps: they grow on while that stays."""
         self._wide: frozenset[str] = frozenset()
         self._trend: float | None = None
         self._step_time: float | None = None
@@ -249,9 +251,13 @@ class Reading:
         if shown == self._shown:
             return
         self._shown = shown
-        history = self._history
-        self._columns = {name: history.thin(name, math.floor(first), math.ceil(last), COLUMNS)
-                         for name in SHOWN if name in history.names}
+        history, low, high = self._history, math.floor(first), math.ceil(last)
+        grid = (history, history.cuts, low, high)
+        before, self._grid = self._columns if grid == self._grid else {}, grid
+        self._columns = {
+            name: history.thin(name, low, high, COLUMNS) if name not in before else
+            history.thin_on(before[name], name, low, high, COLUMNS)
+            for name in SHOWN if name in history.names}
         self._wide = frozenset(name for name, thin in self._columns.items() if is_wide(thin.low, thin.high))
 
     def _problem(self) -> str:

@@ -45,10 +45,15 @@ class HeatSpec:
     focused: bool = False
 
 
+def is_framed(spec: HeatSpec, width: int, height: int) -> bool:
+    """Whether there is room for a frame, and with it for a heading."""
+    return spec.framed and height >= 3 and width >= 12
+
+
 def draw(spec: HeatSpec, width: int, height: int, x: XAxis, glyphs: GlyphSet = BRAILLE) -> Picture:
     """The strip in exactly `width` x `height` cells; where rows are short, neighbours share one: the worst shows."""
     canvas = Canvas(width, height)
-    framed = spec.framed and canvas.height >= 3 and canvas.width >= 12
+    framed = is_framed(spec, canvas.width, canvas.height)
     if framed:
         draw_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=True, focused=spec.focused)
     edge = 1 if framed else 0

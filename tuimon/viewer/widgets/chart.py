@@ -1,13 +1,19 @@
-"""A chart in the panel: keeps its spec and its y axis, draws at its own size, and says where the mouse points."""
+"""A chart in the panel: keeps its spec and its y axis, draws at its own size, and says where the mouse points.
+
+Where nothing but numbers is new, only its heading is drawn.
+"""
 
 from __future__ import annotations
 
 from textual import events
 from textual.message import Message
 
-from tuimon.diagnosis.axes import XAxis, YAxis, fit, limits
+from tuimon.diagnosis.axes import XAxis, YAxis, kept, limits
+from tuimon.viewer.charts.alike import charts_alike, framed_at, headed
 from tuimon.viewer.charts.chart import ChartSpec, area, draw
 from tuimon.viewer.charts.picture import Picture
+from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.theme import Ink
 from tuimon.viewer.widgets.picture import PictureView
 
 
@@ -38,6 +44,8 @@ class ChartPanel(PictureView):
     _spec = ChartSpec("")
     _x = XAxis()
     _y: YAxis | None = None
+    _drawn: tuple[ChartSpec, XAxis] | None = None
+    """What the picture was drawn from; None: something else."""
     _held: int | None = None
     """Where the mouse went down and has not yet come up."""
     _pulled = False
@@ -47,13 +55,28 @@ class ChartPanel(PictureView):
         if (spec.axis or spec.title) != (self._spec.axis or self._spec.title):
             self._y = None
         self._spec, self._x = spec, x
-        self.draw_with(self._paint)
+        if self._stands():
+            self.show(headed(self.picture, spec, self.glyphs, framed=framed_at(self.picture)))
+        else:
+            self.draw_with(self._paint)
+
+    def _stands(self) -> bool:
+        """Whether what is drawn holds, but for the heading."""
+        picture, drawn = self.picture, self._drawn
+        return (drawn is not None and drawn[1] == self._x and (picture.width, picture.height) == tuple(self.size)
+                and charts_alike(drawn[0], self._spec, self._x, area(picture.width, picture.height).width))
+
+    def wear(self, ink: Ink, glyphs: GlyphSet) -> None:
+        """Change palette, depth or glyph set; draws everything."""
+        self._drawn = None
+        super().wear(ink, glyphs)
 
     def _paint(self, width: int, height: int) -> Picture:
         spec, x = self._spec, self._x
-        y = fit(self._y, spec.extent, x, log=spec.log, robust=spec.robust)
+        found = limits(spec.extent, x, log=spec.log, robust=spec.robust)
         # Nothing to hold on to while nothing is measured: the axis begins with the first data, whenever they come.
-        self._y = None if limits(spec.extent, x, log=spec.log) is None else y
+        y = kept(self._y, found, log=spec.log)
+        self._y, self._drawn = None if found is None else y, (spec, x)
         return draw(spec, width, height, x, y, self.glyphs)
 
     def step_at(self, column: int) -> int:

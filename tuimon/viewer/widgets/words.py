@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tuimon.viewer.arrange import paint
-from tuimon.viewer.charts.picture import Picture
+from tuimon.viewer.charts.picture import NOTHING, Picture
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line
 from tuimon.viewer.theme import Ink
@@ -21,11 +21,17 @@ class Words(PictureView):
     def __init__(self, layout: Layout, frame: Frame, ink: Ink, glyphs: GlyphSet, *, id: str) -> None:  # noqa: A002 - textual's own name
         super().__init__(ink, glyphs, id=id)
         self._arranged_by = layout
+        self._arranged: tuple[object, ...] = ()
+        """What was painted last: most words outlive many frames."""
+        self._laid = NOTHING
         self.tell(frame)
 
     def tell(self, frame: Frame) -> None:
         """Show the words of this frame."""
         def painter(width: int, height: int) -> Picture:
-            return paint(self._arranged_by(frame, width, height), width, height, self.glyphs)
+            said = (tuple(self._arranged_by(frame, width, height)), width, height, self.glyphs)
+            if said != self._arranged:
+                self._arranged, self._laid = said, paint(said[0], width, height, self.glyphs)
+            return self._laid
 
         self.draw_with(painter)

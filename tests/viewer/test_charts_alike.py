@@ -1,0 +1,76 @@
+"""A chart that is not drawn again would have looked the same."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tuimon.diagnosis.axes import XAxis, fit
+from tuimon.record.chunk import Chunk
+from tuimon.record.history import History
+from tuimon.viewer.charts import heat
+from tuimon.viewer.charts.alike import charts_alike, framed_at, headed, heats_alike
+from tuimon.viewer.charts.chart import ChartSpec, VMark, area, draw
+from tuimon.viewer.charts.heat import HeatSpec
+from tuimon.viewer.charts.series import Series
+from tuimon.viewer.glyphs import BRAILLE
+
+X = XAxis(0, 1000)
+VALUES = st.lists(st.one_of(st.floats(-3, 30), st.sampled_from([math.nan, math.inf, 0.0, 1e300])), min_size=1, max_size=120)
+
+
+def spec_of(history: History, columns: int, *, log: bool, value: str = "") -> ChartSpec:
+    return ChartSpec("loss", value, series=(Series.thin(history.thin("loss", 0, 1000, columns)),), log=log)
+
+
+@given(VALUES, VALUES, st.integers(1, 40), st.sampled_from([60, 1024]), st.integers(12, 90), st.booleans())
+@settings(max_examples=400, deadline=None)
+def test_what_is_called_alike_is_alike(values, more, every, columns, width, log):
+    history, height = History(), 12
+    history.extend(Chunk.of(np.arange(1, len(values) + 1) * every, loss=values))
+    before = spec_of(history, columns, log=log, value="1.0")
+    y = fit(None, before.extent, X, log=log)
+    drawn = draw(before, width, height, X, y, BRAILLE)
+    for i, one in enumerate(more):
+        history.extend(Chunk.of([len(values) * every + i + 1], loss=[one]))
+        after = spec_of(history, columns, log=log, value="2.0")
+        if charts_alike(before, after, X, area(width, height).width):
+            got = headed(drawn, after, BRAILLE, framed=framed_at(drawn))
+            assert got.lines == draw(after, width, height, X, y, BRAILLE).lines
+
+
+def test_on_a_flat_stretch_most_steps_draw_nothing_and_a_spike_always_does():
+    rng, history = np.random.default_rng(0), History()
+    history.extend(Chunk.of(loss=2 + 0.1 * rng.normal(size=400)))
+    drawn, last = 0, spec_of(history, 1024, log=False)
+    for step in range(401, 501):
+        history.extend(Chunk.of([step], loss=[2 + 0.1 * rng.normal()]))
+        now = spec_of(history, 1024, log=False)
+        if not charts_alike(last, now, X, 20):
+            drawn, last = drawn + 1, now
+    assert 4 <= drawn <= 35, "each new column, and what widens one"
+    history.extend(Chunk.of([501], loss=[9.0]))
+    assert not charts_alike(last, spec_of(history, 1024, log=False), X, 20)
+
+
+def test_whatever_else_is_new_is_drawn():
+    history = History()
+    history.extend(Chunk.of(loss=[2.0] * 50))
+    spec = spec_of(history, 100, log=False)
+    assert charts_alike(spec, replace(spec, title="loss · smooth", value="3", state="warning"), X, 40)
+    for other in (replace(spec, log=True), replace(spec, marks=(VMark(3, "event"),)), replace(spec, focused=True), replace(spec, series=()),
+                  replace(spec, series=(replace(spec.series[0], role="data-2"),))):
+        assert not charts_alike(spec, other, X, 40)
+
+
+def test_a_heat_strip_stands_while_no_row_is_new():
+    rng = np.random.default_rng(0)
+    spec = HeatSpec("layers", ("a", "b"), np.arange(10.0), rng.random((10, 2)))
+    same = replace(spec, steps=spec.steps.copy(), values=spec.values.copy(), value="worst b")
+    assert heats_alike(spec, same)
+    assert headed(heat.draw(spec, 60, 6, X), same, BRAILLE, framed=True).lines == heat.draw(same, 60, 6, X).lines
+    assert not heats_alike(spec, replace(spec, steps=np.arange(11.0), values=rng.random((11, 2))))

@@ -1,0 +1,93 @@
+"""Would a newer spec make the same picture, but for its first row? Most frames of a live run bring numbers and no dot.
+
+Pure. Errs on the side of drawing again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuimon.diagnosis.axes import XAxis, columns_of
+from tuimon.viewer.charts.chart import ChartSpec, area, draw_heading
+from tuimon.viewer.charts.heat import HeatSpec
+from tuimon.viewer.charts.picture import Canvas, Picture
+from tuimon.viewer.charts.raster import WIDE
+from tuimon.viewer.charts.series import Series
+from tuimon.viewer.glyphs import GlyphSet
+
+HEADING: Final = frozenset({"title", "value", "state"})
+"""What stands in the first row."""
+_BACK: Final = 64
+"""Columns of a series that are looked at to find those that share the last column of dots."""
+
+
+def charts_alike(before: ChartSpec, after: ChartSpec, x: XAxis, width: int) -> bool:
+    """Whether below the heading all stays as it is, in a chart `width` cells wide over the steps of `x`.
+
+    The y axis is taken to stay as well, as it does while the extremes do.
+    """
+    if after.levels or after.tags or after.fans or len(before.series) != len(after.series):
+        return False
+    across = WIDE * width
+    return _agree(before, after, HEADING | {"series"}) and all(
+        _adds_no_dot(old, new, x, across, log=after.log)
+        for old, new in zip(before.series, after.series, strict=True))
+
+
+def heats_alike(before: HeatSpec, after: HeatSpec) -> bool:
+    """Whether below the heading all stays as it is."""
+    return _agree(before, after, HEADING)
+
+
+def headed(picture: Picture, spec: ChartSpec | HeatSpec, glyphs: GlyphSet, *, framed: bool) -> Picture:
+    """`picture`, which was drawn from a spec like this one, with its heading."""
+    if picture.height < 2:
+        return picture
+    canvas = Canvas(picture.width, 2)
+    draw_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=framed, focused=spec.focused)
+    return Picture(picture.width, (canvas.picture().rows[0], *picture.rows[1:]))
+
+
+def framed_at(picture: Picture) -> bool:
+    """Whether a chart of this size has a frame."""
+    return area(picture.width, picture.height).framed
+
+
+def _agree(before: object, after: object, but: frozenset[str]) -> bool:
+    return all(_same(getattr(before, field.name), getattr(after, field.name))
+               for field in fields(before) if field.name not in but)  # type: ignore[arg-type]  # specs are dataclasses
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return _equal(a, b)
+    return bool(a == b)
+
+
+def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Bit by bit: NaN equals itself."""
+    return a is b or (a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
+
+
+def _adds_no_dot(old: Series, new: Series, x: XAxis, across: int, *, log: bool) -> bool:
+    """Whether all that is new lies between the extremes of the last column of dots, where a line still ends."""
+    settled = len(old) - 1
+    if old.role != new.role or settled < 0 or len(new) <= settled:
+        return old.role == new.role and len(old) == len(new) == 0
+    if not all(_equal(getattr(old, name)[:settled], getattr(new, name)[:settled])
+               for name in ("steps", "low", "high", "last", "bad")):
+        return False
+    begin = max(0, settled + 1 - _BACK)
+    at = columns_of(np.append(old.steps[begin:], new.steps[-1]), x.first, x.last, across)
+    if at[-1] != at[-2]:
+        return False
+    here = begin + int(np.searchsorted(at, at[-1]))
+    if old.bad[here:].any() or new.bad[settled:].any():
+        return False
+    least, most = float(old.low[here:].min()), float(old.high[here:].max())
+    within = least <= float(new.low[settled:].min()) and float(new.high[settled:].max()) <= most
+    return within and (least > 0 or not log)   # what is not positive has no place on a log axis
