@@ -77,6 +77,24 @@ def release(app: Any, *, whole: bool) -> None:
         app.screen.check_idle()
 
 
+def shine_through(screen: Any) -> bool:
+    """Have the screen above draw what has changed in this one; False where there is none above, or that is for Textual.
+
+    Textual 8.2 marks the lower screen dirty as a whole at this, for ever: 70 kB a second behind an open dialog.
+    """
+    app = screen.app
+    regions = getattr(getattr(screen, "_compositor", None), "_dirty_regions", None)
+    widgets = getattr(screen, "_dirty_widgets", None)
+    visible = getattr(app, "_background_screens", None)
+    if regions is None or widgets is None or visible is None or app.is_inline or screen is app.screen:
+        return False
+    if regions and screen in visible:
+        app.screen.refresh(*regions)
+    regions.clear()
+    widgets.clear()
+    return True
+
+
 def is_lost(fd: int = 0) -> bool:
     """Whether the terminal is gone: a viewer on a dead one would burn 39 % of a core for ever."""
     try:

@@ -5,13 +5,14 @@ Pure. Errs on the side of drawing again.
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuimon.diagnosis.axes import XAxis, columns_of
+from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.charts.chart import ChartSpec, area, draw_heading
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Canvas, Picture
@@ -21,8 +22,6 @@ from tuimon.viewer.glyphs import GlyphSet
 
 HEADING: Final = frozenset({"title", "value", "state"})
 """What stands in the first row."""
-_BACK: Final = 64
-"""Columns of a series that are looked at to find those that share the last column of dots."""
 
 
 def charts_alike(before: ChartSpec, after: ChartSpec, x: XAxis, width: int) -> bool:
@@ -73,6 +72,11 @@ def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
     return a is b or (a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
 
 
+def _column(step: float, x: XAxis, across: int) -> int:
+    """As `columns_of`, of one step."""
+    return max(-1, min(across, math.floor((step - x.first) * across / (x.last - x.first + 1))))
+
+
 def _adds_no_dot(old: Series, new: Series, x: XAxis, across: int, *, log: bool) -> bool:
     """Whether all that is new lies between the extremes of the last column of dots, where a line still ends."""
     settled = len(old) - 1
@@ -81,11 +85,12 @@ def _adds_no_dot(old: Series, new: Series, x: XAxis, across: int, *, log: bool) 
     if not all(_equal(getattr(old, name)[:settled], getattr(new, name)[:settled])
                for name in ("steps", "low", "high", "last", "bad")):
         return False
-    begin = max(0, settled + 1 - _BACK)
-    at = columns_of(np.append(old.steps[begin:], new.steps[-1]), x.first, x.last, across)
-    if at[-1] != at[-2]:
+    at = _column(float(old.steps[settled]), x, across)
+    if _column(float(new.steps[-1]), x, across) != at:
         return False
-    here = begin + int(np.searchsorted(at, at[-1]))
+    here = settled
+    while here > 0 and _column(float(old.steps[here - 1]), x, across) == at:
+        here -= 1
     if old.bad[here:].any() or new.bad[settled:].any():
         return False
     least, most = float(old.low[here:].min()), float(old.high[here:].max())

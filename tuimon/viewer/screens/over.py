@@ -1,11 +1,13 @@
-"""What lies over a place for a moment: dialogs, help, palette."""
+"""What lies over a place for a moment, dialogs, help, palette; and what lies below, which goes on meanwhile."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
 from textual.await_complete import AwaitComplete
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
+
+from tuimon.viewer import terminal
 
 Result = TypeVar("Result")
 
@@ -20,3 +22,12 @@ class Over(ModalScreen[Result]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """No key before there is something to show what it does."""
         return self.is_mounted and super().check_action(action, parameters)
+
+
+class Below(Screen[None]):
+    """A place. Under a dialog it is drawn where something changes, and not, as Textual would, all of it each time."""
+
+    def _compositor_refresh(self) -> None:
+        """Textual's own."""
+        if not terminal.shine_through(self):
+            super()._compositor_refresh()

@@ -9,7 +9,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Grid
-from textual.screen import Screen
 
 from tuimon.viewer import arrange
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet
@@ -17,6 +16,7 @@ from tuimon.viewer.looks import Around
 from tuimon.viewer.messages import Prefers, Remembers
 from tuimon.viewer.screens.keys import bindings
 from tuimon.viewer.screens.layout import Division, divide, kind_of
+from tuimon.viewer.screens.over import Below
 from tuimon.viewer.settings import Settled
 from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import ChartView, Frame
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tuimon.viewer.widgets.spark import SparkPanel
 
 
-class Overview(Screen[None]):
+class Overview(Below):
     """Header, badges, verdict, charts, layers, events, keys."""
 
     PLACE: ClassVar[Place] = "overview"
@@ -59,6 +59,7 @@ class Overview(Screen[None]):
         self._frame, self._ink, self._glyphs = frame, ink, glyphs
         self._division: Division | None = None
         self._choice: Choice | None = None
+        self._words: tuple[Words, ...] = ()
         self._panels: list[ChartPanel] = []
         self._is_adding = False
         self._sparks: SparkPanel | None = None
@@ -109,7 +110,8 @@ class Overview(Screen[None]):
         """Show this moment."""
         self._frame = frame
         self._divide()
-        for words in self.query(Words):
+        self._words = self._words or tuple(self.query(Words))
+        for words in self._words:
             words.tell(frame)
         if not self._panels and self.is_mounted and not self._is_adding:
             self._is_adding = True

@@ -9,13 +9,13 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
-from textual.screen import Screen
 
 from tuimon.viewer import arrange
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet
 from tuimon.viewer.looks import Around
 from tuimon.viewer.messages import Asked
 from tuimon.viewer.screens.layout import LEAST
+from tuimon.viewer.screens.over import Below
 from tuimon.viewer.settings import Settled
 from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import Frame
@@ -25,7 +25,7 @@ from tuimon.viewer.widgets.picture import PictureView
 from tuimon.viewer.widgets.words import Words
 
 
-class PlaceScreen(Screen[None]):
+class PlaceScreen(Below):
     """The frame of a place. A place gives `compose_body`, `divide` and `show`, and binds `bindings(PLACE)`."""
 
     PLACE: ClassVar[Place]
