@@ -31,7 +31,7 @@ from tuimon.record.status import status as run_status
 
 ON_PATH: Final = str(Path(__file__).resolve().parent / "on_path")
 """A folder with a `sitecustomize`, which Python imports before it runs a script."""
-LEAVING: Final = 5.0
+LEAVING: Final = 10.0
 """Seconds that a process gets to leave after its run has ended, before its status is not waited for."""
 RESTORED: Final = "TUIMON_BOOT"
 """Carries what the environment held before, as JSON."""
