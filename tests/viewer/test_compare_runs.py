@@ -171,7 +171,7 @@ def test_each_line_ends_in_its_letter_and_the_one_in_front_keeps_its_colour(tmp_
     view = two(tmp_path)
     x = x_axis(view.across, view.end)
     for focus in (None, 0, 1):
-        spec = draw.chart_spec(view, Look(focus=focus), "loss", BRAILLE, focused=False)
+        spec = draw.chart_spec(view, Look(focus=focus), "loss", focused=False)
         picture = draw_chart(spec, 80, 16, x, fit(None, spec.series, x, log=spec.log), BRAILLE)
         roles = {letter: run.role for row in picture.rows[1:] for run in row for letter in "ab" if letter in run.text}
         for i, letter in enumerate("ab"):
@@ -183,7 +183,7 @@ def test_each_line_ends_in_its_letter_and_the_one_in_front_keeps_its_colour(tmp_
 def test_letters_that_would_cover_each_other_stand_above_each_other():
     sides = [log_source(f"r{i}", Chunk.of(loss=[3.0, 2.0, 1.5])) for i in range(4)]
     view = view_of(*sides)
-    spec = draw.chart_spec(view, Look(), "loss", ASCII, focused=False)
+    spec = draw.chart_spec(view, Look(), "loss", focused=False)
     x = XAxis(0, 10)
     text = "\n".join(draw_chart(spec, 60, 12, x, fit(None, spec.series, x, log=False), ASCII).lines)
     assert all(text.count(letter) >= 1 for letter in "abcd")
@@ -191,8 +191,8 @@ def test_letters_that_would_cover_each_other_stand_above_each_other():
 
 def test_a_run_without_a_metric_is_left_out_of_its_chart_and_a_chart_without_runs_says_so():
     view = view_of(log_source("a", Chunk.of(loss=[2.0, 1.0], grad_norm=[1.0, 1.0])), log_source("b", Chunk.of(loss=[2.0, 1.0])))
-    assert len(draw.chart_spec(view, Look(), "grad_norm", ASCII, focused=False).series) == 1
-    spec = draw.chart_spec(view, Look(), "val_loss", ASCII, focused=False)
+    assert len(draw.chart_spec(view, Look(), "grad_norm", focused=False).series) == 1
+    spec = draw.chart_spec(view, Look(), "val_loss", focused=False)
     assert "none has logged a validation loss" in spec.waiting
     assert draw.shown(view, Look(), draw.divide(160, 50, 2)) == ("loss", "grad_norm", "update_ratio", "lr")
     assert draw.shown(view, Look(chart=2), draw.divide(80, 24, 2)) == ("grad_norm",)

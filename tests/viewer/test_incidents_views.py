@@ -305,7 +305,7 @@ def test_text_from_outside_is_clean_before_it_is_listed():
 
 def test_onset_end_and_limit_are_on_the_chart():
     shown = frame(incident(resolved_step=240))
-    spec, x = curve_spec(shown, Look().at(shown), BRAILLE)
+    spec, x = curve_spec(shown, Look().at(shown))
     assert [(mark.step, mark.kind) for mark in spec.marks] == [(200, "onset"), (240, "rollback")]
     assert (spec.levels[0].at, spec.levels[0].word) == (10.0, "limit 10.0")
     lines = draw(spec, 80, 12, x, fit(None, spec.extent, x, log=spec.log, robust=spec.robust), BRAILLE).lines
@@ -317,8 +317,8 @@ def test_onset_end_and_limit_are_on_the_chart():
 
 def test_an_incident_without_a_recorded_curve_says_so():
     shown = frame(incident(category="throughput", evidence=()))
-    assert curve_spec(shown, Look().at(shown), BRAILLE)[0].waiting == "its curve was not recorded"
-    assert curve_spec(frame(), Look(), BRAILLE)[0].waiting == "no incident is chosen"
+    assert curve_spec(shown, Look().at(shown))[0].waiting == "its curve was not recorded"
+    assert curve_spec(frame(), Look())[0].waiting == "no incident is chosen"
 
 
 def test_a_limit_has_a_place_on_the_axis_and_its_word_keeps_clear_of_the_data():
@@ -364,5 +364,5 @@ def test_in_the_past_the_list_says_which_were_open_then_and_offers_nothing_that_
     look = Look().at(rescued).moved(rescued, 1)
     assert "goes back to" in said(text_lines(rescued, look.chosen(rescued), 80, numbers=False))
     assert "goes back to" not in said(text_lines(replace(rescued, wanted=Wanted(at=250)), look.chosen(rescued), 80, numbers=False))
-    spec, _ = curve_spec(replace(rescued, wanted=Wanted(at=210)), look, BRAILLE)
+    spec, _ = curve_spec(replace(rescued, wanted=Wanted(at=210)), look)
     assert [mark.step for mark in spec.marks if mark.heavy] == [210]

@@ -194,12 +194,12 @@ class Overview(Screen[None]):
         for i, panel in enumerate(self._panels):
             if panel.display:
                 focused = choice.chart == i and division.kind != "compact"
-                panel.plot(chart_spec(self._frame, i, choice, self._glyphs, focused=focused), x)
+                panel.plot(chart_spec(self._frame, i, choice, focused=focused), x)
         if self._sparks.display:
-            self._sparks.plot(spark_specs(self._frame, self._glyphs), x)
+            self._sparks.plot(spark_specs(self._frame), x)
         if self._heat.display:
             full = division.kind != "compact"
-            self._heat.plot(heat_spec(self._frame, self._glyphs, framed=full, columns=division.heat_columns), x)
+            self._heat.plot(heat_spec(self._frame, framed=full, columns=division.heat_columns), x)
 
     def _choose(self, choice: Choice) -> None:
         before, self._choice = self._choice, choice

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -14,7 +14,7 @@ from tuimon.diagnosis.axes import is_wide
 from tuimon.diagnosis.figures import number
 from tuimon.diagnosis.figures import step as steps
 from tuimon.record.metrics import METRICS as VOCABULARY
-from tuimon.viewer.arrange import ROLES, ascii_of, put_lines
+from tuimon.viewer.arrange import ROLES, put_lines
 from tuimon.viewer.charts.chart import ChartSpec, Tag, draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
@@ -108,9 +108,8 @@ def shown(view: CompareView, look: Look, division: Division) -> tuple[str, ...]:
 # ---------------------------------------------------------------------- the charts
 
 
-def chart_spec(view: CompareView, look: Look, name: str, glyphs: GlyphSet, *, focused: bool) -> ChartSpec:
+def chart_spec(view: CompareView, look: Look, name: str, *, focused: bool) -> ChartSpec:
     """One metric of all runs."""
-    say: Callable[[str], str] = ascii_of if glyphs.name == "ascii" else str
     there = [side for side in view.sides if name in side.columns]
     front = view.sides[look.focus] if look.focus is not None and look.focus < len(view.sides) else None
     log = is_log(view, look, name)
@@ -122,7 +121,7 @@ def chart_spec(view: CompareView, look: Look, name: str, glyphs: GlyphSet, *, fo
     title += (" · log" if log else "") + (" · avg" if view.smooth and name != "lr" else "")
     value = front.values.get(name) if front is not None else None
     words = "" if value is None or front is None else f"{front.letter} {_number(name, value)}"
-    return ChartSpec(say(title), say(words), None, series, log, waiting=_waiting(view, name), focused=focused,
+    return ChartSpec(title, words, None, series, log, waiting=_waiting(view, name), focused=focused,
                      tags=tags)
 
 
@@ -201,7 +200,6 @@ _RIGHT: Final = {"steps", "loss", "best val"}
 def draw_list(view: CompareView, look: Look, width: int, height: int, glyphs: GlyphSet, *, framed: bool) -> Picture:
     """The runs, each with the letter and the colour of its lines, what it has reached, and what it differs in."""
     canvas = Canvas(width, height)
-    say = ascii_of if glyphs.name == "ascii" else str
     left, top, room = (2, 1, width - 4) if framed else (1, 1, width - 2)
     if not view.sides:
         draw_heading(canvas, "compare", "", None, glyphs, framed=framed, focused=False)
@@ -210,7 +208,7 @@ def draw_list(view: CompareView, look: Look, width: int, height: int, glyphs: Gl
     rows, more = table(view, glyphs, room - 4)
     title = f"compare {len(view.sides)} runs · {_ALONG[view.across]}" + (" · reading" if view.reading else "")
     said = f"{more} more differences: d" if more and width >= 70 else ""
-    draw_heading(canvas, say(title), say(said), None, glyphs, framed=framed, focused=False)
+    draw_heading(canvas, title, said, None, glyphs, framed=framed, focused=False)
     widths = [max(cell_len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for y, row in enumerate(rows):
         if top + y >= height - framed:
@@ -218,7 +216,7 @@ def draw_list(view: CompareView, look: Look, width: int, height: int, glyphs: Gl
         side = view.sides[y - 1] if y else None
         chosen = side is not None and look.focus == y - 1
         if side is not None:
-            canvas.put(left, top + y, say("▸") if chosen else " ", "value")
+            canvas.put(left, top + y, glyphs.say("▸") if chosen else " ", "value")
             canvas.put(left + 2, top + y, side.letter, side.role)
         x = left + 4
         for name, text, cells in zip(rows[0], row, widths, strict=True):
@@ -226,9 +224,9 @@ def draw_list(view: CompareView, look: Look, width: int, height: int, glyphs: Gl
             if room_left <= 0:
                 break
             words = fit(pad(text, cells, right=name in _RIGHT), room_left, glyphs.ellipsis)
-            canvas.put(x, top + y, say(words), _cell_role(name, text, side, chosen=chosen))
+            canvas.put(x, top + y, glyphs.say(words), _cell_role(name, text, side, chosen=chosen))
             if side is not None and name == "verdict":
-                canvas.put(x, top + y, say(words[:1]), ROLES[side.tone])
+                canvas.put(x, top + y, glyphs.say(words[:1]), ROLES[side.tone])
             x += cells + 2
         if chosen:
             canvas.ground(left, top + y, room, "usual")
@@ -273,9 +271,8 @@ def _difference_line(row: Difference, names: int, each: int) -> Line:
 def draw_differences(view: CompareView, width: int, height: int, glyphs: GlyphSet) -> Picture:
     """What the runs say of themselves, where they differ."""
     canvas = Canvas(width, height)
-    say = ascii_of if glyphs.name == "ascii" else str
     count = len(view.differences)
     said = f"{count} fact{'s' * (count != 1)} · d back to the charts"
-    draw_heading(canvas, "what differs", say(said), None, glyphs, framed=True, focused=False)
+    draw_heading(canvas, "what differs", said, None, glyphs, framed=True, focused=False)
     put_lines(canvas, difference_lines(view, width - 4), 2, 1, width - 4, height - 2, glyphs)
     return canvas.picture()

@@ -91,7 +91,7 @@ class CompareScreen(PlaceScreen):
             panel.display = name in shown
             if name in shown:
                 focused = len(shown) > 1 and look.chart == i
-                panel.plot(draw.chart_spec(view, look, name, glyphs, focused=focused), x)
+                panel.plot(draw.chart_spec(view, look, name, focused=focused), x)
 
     def _turn(self, look: Look) -> None:
         self._look = look

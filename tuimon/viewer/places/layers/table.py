@@ -15,13 +15,13 @@ from rich.cells import cell_len
 from tuimon.diagnosis.figures import UNKNOWN, number
 from tuimon.diagnosis.figures import step as steps
 from tuimon.record.chunk import Floats, Ints
-from tuimon.viewer.arrange import ascii_of, put_lines
+from tuimon.viewer.arrange import put_lines
 from tuimon.viewer.charts.chart import draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, Tone, dim
 from tuimon.viewer.places.layers.model import Tensors
-from tuimon.viewer.text import pad
+from tuimon.viewer.text import pad, squeeze
 
 STRANGE: Final = 10.0
 WILD: Final = 30.0
@@ -135,17 +135,9 @@ def lines(tensors: Tensors, order: Ints, first: int, width: int, rows: int) -> l
     for i in order[first:first + rows].tolist():
         cells = _cells(tensors, i, float(ratio[i]))
         trained = bool(tensors.trained[i])
-        found.append((Span(_cut(tensors.names[i], name), "plain" if trained else "dim"), *(
+        found.append((Span(pad(squeeze(tensors.names[i], name), name), "plain" if trained else "dim"), *(
             Span(f" {pad(cells[k][0], _COLUMNS[k].width, right=True)}", cells[k][1]) for k in shown)))
     return found
-
-
-def _cut(name: str, width: int) -> str:
-    """Where a name is too long its middle goes: which layer it is, and which tensor of it, stand at its ends."""
-    if cell_len(name) <= width:
-        return pad(name, width)
-    head = (width - 1) * 2 // 5
-    return pad(f"{name[:head]}…{name[len(name) - (width - 1 - head):]}", width)
 
 
 def rows_for(width: int, height: int) -> int:
@@ -163,7 +155,6 @@ def draw_table(
 ) -> Picture:
     """The table in exactly `width` x `height` cells."""
     canvas = Canvas(width, height)
-    say = ascii_of if glyphs.name == "ascii" else str
     framed = is_framed(width, height)
     rows = rows_for(width, height)
     order = ordered(tensors, reading)
@@ -179,7 +170,7 @@ def draw_table(
     value = totals(tensors, order, wide=wide)
     if tensors.step and wide:
         value += f" · at step {steps(tensors.step)}"
-    draw_heading(canvas, say(" · ".join(parts)), say(value), None, glyphs, framed=framed, focused=False)
+    draw_heading(canvas, " · ".join(parts), value, None, glyphs, framed=framed, focused=False)
     inner = width - 4 if framed else width - 2
     put_lines(canvas, lines(tensors, order, top, inner, rows), 2 if framed else 1, 1, inner,
               height - (2 if framed else 1), glyphs)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tuimon.diagnosis.axes import XAxis
 from tuimon.diagnosis.figures import number, size
 from tuimon.diagnosis.figures import step as steps
-from tuimon.viewer.arrange import ROLES, ascii_of, put_lines
+from tuimon.viewer.arrange import ROLES, put_lines
 from tuimon.viewer.charts.chart import ChartSpec, draw_heading
 from tuimon.viewer.charts.picture import ROLES as ROLES_OF_CELLS
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
@@ -43,13 +43,12 @@ def draw_table(view: RunsView, rows: Sequence[Row], look: Look, width: int, heig
                framed: bool) -> Picture:
     """The list; `rows` is what the filter lets through, in order."""
     canvas = Canvas(width, height)
-    say = ascii_of if glyphs.name == "ascii" else str
-    draw_heading(canvas, say(_title(view, rows, look)), say(_counts(view)), None, glyphs, framed=framed, focused=False)
+    draw_heading(canvas, _title(view, rows, look), _counts(view), None, glyphs, framed=framed, focused=False)
     columns, count = inside(canvas.width, canvas.height, framed=framed)
     left, top = (2, 1) if framed else (1, 1)
     x = left + LEAD
     for column, cells in divide(columns):
-        canvas.put(x, top, say(pad(column.head, cells, right=column.right)), "label")
+        canvas.put(x, top, pad(column.head, cells, right=column.right), "label")
         x += cells + 1
     if not rows:
         put_lines(canvas, _empty(view, look), left + LEAD, top + 2, columns - LEAD, max(0, count - 1), glyphs)
@@ -97,9 +96,8 @@ def _put_position(canvas: Canvas, count: int, look: Look, shown: int, glyphs: Gl
 def _put_row(canvas: Canvas, view: RunsView, look: Look, row: Row, left: int, y: int, width: int,
              glyphs: GlyphSet) -> None:
     chosen = row.key == look.key
-    say = ascii_of if glyphs.name == "ascii" else str
-    canvas.put(left, y, say("▸") if chosen else " ", "value")
-    canvas.put(left + 1, y, say("✓") if row.key in look.marked else " ", "info")
+    canvas.put(left, y, glyphs.say("▸") if chosen else " ", "value")
+    canvas.put(left + 1, y, glyphs.say("✓") if row.key in look.marked else " ", "info")
     x = left + LEAD
     for column, cells in divide(width):
         if column.name == "spark":
@@ -108,7 +106,7 @@ def _put_row(canvas: Canvas, view: RunsView, look: Look, row: Row, left: int, y:
             at = x
             for text, role in _cell(column.name, row, view, chosen=chosen, cells=cells):
                 room = x + cells - at
-                words = say(fit(text, room, glyphs.ellipsis))
+                words = glyphs.say(fit(text, room, glyphs.ellipsis))
                 at = canvas.put(x + cells - len(words) if column.right else at, y, words, role)
         x += cells + 1
     if chosen:
@@ -226,22 +224,20 @@ def _in_force(look: Look) -> str:
 def draw_details(row: Row | None, view: RunsView, look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
     """The chosen run in its box; in its place what is wrong with the filter, while it is typed."""
     canvas = Canvas(width, height)
-    say = ascii_of if glyphs.name == "ascii" else str
     title = "filter" if look.problem else row.name if row is not None else "no run is chosen"
-    draw_heading(canvas, say(title), "", None, glyphs, framed=True, focused=False)
+    draw_heading(canvas, title, "", None, glyphs, framed=True, focused=False)
     lines = _problem(look) or detail_lines(row, view)
     put_lines(canvas, lines, 2, 1, width - 4, height - 2, glyphs)
     return canvas.picture()
 
 
-def curve_spec(row: Row | None, glyphs: GlyphSet) -> tuple[ChartSpec, XAxis]:
+def curve_spec(row: Row | None) -> tuple[ChartSpec, XAxis]:
     """The chosen run's loss, from the few values that the list has of it."""
-    say = ascii_of if glyphs.name == "ascii" else str
     losses = row.entry.losses if row is not None else ()
     step = max(1, row.entry.status.step) if row is not None else 1
     at = np.linspace(0, step, len(losses)) if len(losses) > 1 else np.full(len(losses), step)
     last = "" if row is None or row.entry.status.loss is None else number(row.entry.status.loss)
-    spec = ChartSpec(say(f"loss of {row.name}") if row is not None else "loss", last, None, (Series.of(at, losses),))
+    spec = ChartSpec(f"loss of {row.name}" if row is not None else "loss", last, None, (Series.of(at, losses),))
     return spec, XAxis(0, 1).grown(step)
 
 

@@ -93,7 +93,7 @@ class RunsScreen(PlaceScreen):
         words = self.query_one("#runs-words", PictureView)
         if framed:
             words.draw_with(lambda w, h: draw.draw_details(chosen, view, look, w, h, glyphs))
-            self.query_one("#runs-curve", ChartPanel).plot(*draw.curve_spec(chosen, glyphs))
+            self.query_one("#runs-curve", ChartPanel).plot(*draw.curve_spec(chosen))
         else:
             words.draw_with(lambda w, h: draw.draw_brief(chosen, look, w, h, glyphs))
 
