@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from itertools import pairwise
@@ -148,6 +149,26 @@ def test_only_what_differs_is_told():
     assert [(row.name, row.values) for row in rows] == [("lr", ("1", "2", "1")), ("--x", ("yes", "–", "–"))]
 
 
+def test_what_differs_behind_a_long_beginning_is_told_and_can_be_seen(tmp_path):
+    base = "/mnt/shared/datasets/of/the/whole/department/openwebtext/tokenized/shards"
+    views = []
+    for heads, data in ((8, f"{base}/v1"), (12, f"{base}/v2")):
+        argv = ("train.py", f"--model.encoder.attention.num_heads={heads}", "--model.encoder.attention.num_layers=4", "--data", data)
+        run = synthetic.Run(tmp_path, name="same", alive=False).go(3)
+        info = json.loads(run.dir.run_json.read_text())
+        run.dir.run_json.write_text(json.dumps(info | {"argv": argv}))
+        views.append(Source("", run.dir.path))
+    view = view_of(*views)
+    found = {row.name: row.values for row in view.differences}
+    assert found["--model.encoder.attention.num_heads"] == ("8", "12")
+    assert found["--data"] == (f"{base}/v1", f"{base}/v2")
+    assert "--model.encoder.attention.num_layers" not in found
+    for width in (60, 120):
+        page = "\n".join(draw.draw_differences(view, width, 8, BRAILLE).lines)
+        assert all(word in page for word in ("num_heads", "/v1", "/v2"))
+    assert "/v2" in "\n".join(draw.draw_list(view, Look(), 200, 6, BRAILLE, framed=True).lines)
+
+
 # ---------------------------------------------------------------------- pictures
 
 
@@ -256,8 +277,8 @@ def test_a_run_that_cannot_be_read_is_a_side_that_says_so(tmp_path):
     run = synthetic.Run(tmp_path).go(5)
     run.dir.run_json.write_text("{")
     view = view_of(Source("", run.dir.path), log_source("b", Chunk.of(loss=[1.0])))
-    assert view.sides[0].verdict == "cannot be read"
-    assert "not JSON" in view.problem
+    assert "not JSON" in view.sides[0].verdict
+    assert "cannot be read: " in "\n".join(draw.draw_list(view, Look(), 100, 6, ASCII, framed=True).lines)
 
 
 def test_a_million_steps_cost_no_more_memory_than_a_thousand(tmp_path):

@@ -22,7 +22,7 @@ from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, Tone, dim, rate
 from tuimon.viewer.places.compare.facts import Difference
 from tuimon.viewer.places.compare.model import ACROSS, METRICS, SMOOTH, Across, CompareView, Side
-from tuimon.viewer.text import fit, pad
+from tuimon.viewer.text import fit, pad, squeeze
 
 BADGES: Final[Mapping[Tone, str]] = {"ok": "●", "info": "◆", "warning": "▲", "critical": "✖"}
 LEAST: Final = (40, 10)
@@ -166,7 +166,7 @@ def _waiting(view: CompareView, name: str) -> str:
 
 def table(view: CompareView, glyphs: GlyphSet, room: int) -> tuple[list[tuple[str, ...]], int]:
     """Headings and rows of the list, as wide as `room` allows, and how many differences found no place."""
-    head: list[str] = ["run", "steps", "loss", "best val", "verdict"]
+    head = [*_HEAD]
     columns: list[list[str]] = [
         [pad(side.name, min(28, max(cell_len(s.name) for s in view.sides))) for side in view.sides],
         [steps(side.step) for side in view.sides],
@@ -174,16 +174,16 @@ def table(view: CompareView, glyphs: GlyphSet, room: int) -> tuple[list[tuple[st
         ["–" if side.best_val is None else number(side.best_val) for side in view.sides],
         [f"{BADGES.get(side.tone, '◌')} {side.verdict}" for side in view.sides],
     ]
-    if room < 76 and columns:
+    if room < 76:
         columns[4] = [text.split(" since ")[0] for text in columns[4]]
     left = room - sum(max(cell_len(h), *map(cell_len, c)) + 2 for h, c in zip(head, columns, strict=True))
     placed = 0
     for difference in view.differences:
-        values = [fit(value, 20, glyphs.ellipsis) for value in difference.values]
-        cells = max(cell_len(difference.name), *map(cell_len, values)) + 2
+        name, *values = (squeeze(text, 20, glyphs.ellipsis) for text in (difference.name, *difference.values))
+        cells = max(cell_len(name), *map(cell_len, values)) + 2
         if cells > left:
             break
-        head.append(difference.name)
+        head.append(name)
         columns.append(values)
         left -= cells
         placed += 1
@@ -194,6 +194,8 @@ def _measured(side: Side, name: str) -> str:
     return "–" if name not in side.values else _number(name, side.values[name])
 
 
+_HEAD: Final = ("run", "steps", "loss", "best val", "verdict")
+"""What stands before the differences, which may be called the same."""
 _RIGHT: Final = {"steps", "loss", "best val"}
 
 
@@ -219,7 +221,7 @@ def draw_list(view: CompareView, look: Look, width: int, height: int, glyphs: Gl
             canvas.put(left, top + y, glyphs.say("▸") if chosen else " ", "value")
             canvas.put(left + 2, top + y, side.letter, side.role)
         x = left + 4
-        for name, text, cells in zip(rows[0], row, widths, strict=True):
+        for name, text, cells in zip((*_HEAD, *[""] * (len(row) - len(_HEAD))), row, widths, strict=True):
             room_left = left + room - x
             if room_left <= 0:
                 break
@@ -258,14 +260,15 @@ def difference_lines(view: CompareView, width: int) -> list[Line]:
     if not view.differences:
         words = "They have logged the same about themselves." if view.sides else ""
         return [(dim(words),)]
-    names = max(cell_len(row.name) for row in view.differences)
+    names = min(max(cell_len(row.name) for row in view.differences), width // 3)
     each = max(6, min(24, (width - names) // max(1, len(view.sides)) - 2))
     head: Line = (Span(" " * names), *(Span("  " + pad(side.letter, each), "strong") for side in view.sides))
     return [head, *(_difference_line(row, names, each) for row in view.differences)]
 
 
 def _difference_line(row: Difference, names: int, each: int) -> Line:
-    return (dim(pad(row.name, names)), *(Span("  " + pad(value, each)) for value in row.values))
+    values = (Span("  " + pad(squeeze(value, each), each)) for value in row.values)
+    return (dim(pad(squeeze(row.name, names), names)), *values)
 
 
 def draw_differences(view: CompareView, width: int, height: int, glyphs: GlyphSet) -> Picture:
