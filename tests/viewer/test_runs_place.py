@@ -104,6 +104,23 @@ async def test_runs_are_named_and_deleted_only_after_a_yes_and_never_alive():
         assert base.dir.path.exists()
 
 
+async def test_another_comparison_is_looked_at_as_the_last_one_was():
+    base, *_ = three()
+    async with panel(base.dir) as p:
+        await p.press("b")
+        await p.until("3 in all")
+        await p.press("space", "space", "d")
+        await p.until("compare 2 runs · by step")
+        await p.press("t", "minus")
+        await p.until(lambda t: "compare 2 runs · by time" in t and "avg" not in t)
+        await p.press("escape")
+        await p.until("3 in all")
+        await p.press("space", "d")
+        await p.until(lambda t: "compare 3 runs · by time" in t and "avg" not in t and "reading" not in t)
+        await p.press("t", "plus")
+        await p.until(lambda t: "compare 3 runs · by step" in t and "avg" in t)
+
+
 async def test_marked_runs_are_laid_over_each_other():
     base, *_ = three()
     async with panel(base.dir, (80, 24), ASCII) as p:

@@ -25,7 +25,6 @@ from tuimon.viewer.places.compare.model import ACROSS, METRICS, SMOOTH, Across, 
 from tuimon.viewer.text import fit, pad, squeeze
 
 BADGES: Final[Mapping[Tone, str]] = {"ok": "●", "info": "◆", "warning": "▲", "critical": "✖"}
-LEAST: Final = (40, 10)
 _TITLES: Final = {"val_loss": "validation", "lr": "learning rate"}
 _ALONG: Final[Mapping[Across, str]] = {"step": "by step", "time": "by time since the first step",
                                        "tokens": "by tokens"}
@@ -78,7 +77,7 @@ class Look:
 class Division:
     """Rows of each part, by the size of the screen and the number of runs only."""
 
-    kind: Literal["tiny", "one", "all"]
+    kind: Literal["one", "all"]
     """"one": a single chart at a time."""
     listed: int = 0
     """Rows of the list, its box included."""
@@ -87,8 +86,6 @@ class Division:
 
 def divide(width: int, height: int, count: int) -> Division:
     """The division of a screen of that size."""
-    if width < LEAST[0] or height < LEAST[1]:
-        return Division("tiny")
     framed = width >= 100 and height >= 28
     rows = max(1, count) + (3 if framed else 2)
     inside = height - 2
