@@ -21,6 +21,7 @@ from tuimon.viewer.places.runs import draw
 from tuimon.viewer.places.runs.columns import divide
 from tuimon.viewer.places.runs.detail import RunsDetail
 from tuimon.viewer.places.runs.model import Ask, Look, Order, RunsView, listed, paths, row_of
+from tuimon.viewer.wanted import Wanted
 
 NOW = 1_000_000.0
 
@@ -164,8 +165,8 @@ def test_what_is_known_of_the_chosen_run_is_told():
         assert words in text
 
 
-def asked(*orders: Order) -> SimpleNamespace:
-    return SimpleNamespace(place="runs", ask=Ask(orders))
+def asked(*orders: Order) -> Wanted:
+    return Wanted(place="runs", ask=Ask(orders))
 
 
 def test_the_detail_lists_names_and_deletes_each_order_once(tmp_path):

@@ -22,7 +22,7 @@ from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, Tone, dim, lapse, rate, strong
 from tuimon.viewer.places.runs.columns import LEAD, divide
 from tuimon.viewer.places.runs.model import Look, Row, RunsView
-from tuimon.viewer.text import fit, pad
+from tuimon.viewer.text import clean, fit, pad
 
 STATES: Final[dict[str, tuple[str, Tone]]] = {
     "running": ("●", "ok"), "starting": ("◌", "dim"), "paused": ("‖", "info"), "held": ("◼", "warning"),
@@ -69,7 +69,7 @@ def _title(view: RunsView, rows: Sequence[Row], look: Look) -> str:
 def _counts(view: RunsView) -> str:
     if not view.root:
         return ""
-    parts = [f"{view.live} live", f"{len(view.rows)} in all", size(view.size)]
+    parts = [f"{view.live} live", f"{len(view.rows)} in all", size(view.size, binary=view.binary)]
     if view.unread:
         parts = [f"reading {view.unread} more", *parts[1:]]
     return " · ".join(parts)
@@ -131,13 +131,13 @@ def _cell(name: str, row: Row, view: RunsView, *, chosen: bool, cells: int) -> l
         return [(f"{glyph} " if glyph else "", colour), (text, colour if loud else quiet)]
     if name == "loss" and found.loss is not None:
         return [(number(found.loss), plain if np.isfinite(found.loss) else "critical")]
-    return [(_text(name, row, view.now, cells), quiet)]
+    return [(_text(name, row, view, cells), quiet)]
 
 
-def _text(name: str, row: Row, now: float, cells: int) -> str:
+def _text(name: str, row: Row, view: RunsView, cells: int) -> str:
     entry, found = row.entry, row.entry.status
     if name == "age":
-        return lapse(now - entry.started) if entry.started else ""
+        return lapse(view.now - entry.started) if entry.started else ""
     if name == "steps":
         return _steps(found.step, found.total_steps, cells)
     if name == "val":
@@ -145,7 +145,7 @@ def _text(name: str, row: Row, now: float, cells: int) -> str:
     if name == "lr":
         return "" if found.lr is None else rate(found.lr)
     if name == "size":
-        return size(entry.size) if entry.is_read else ""
+        return size(entry.size, binary=view.binary) if entry.is_read else ""
     return {"model": row.model, "note": row.note}.get(name, "")
 
 
@@ -201,7 +201,7 @@ def detail_lines(row: Row | None, view: RunsView) -> list[Line]:
         ("model", (Span(model),)), ("optimizer", (Span(", ".join(p for p in (row.optimizer, lr) if p)),)),
         ("command", (Span(row.command),)),
         ("where", (Span(", ".join(p for p in (row.device, row.host, process) if p)),)),
-        ("disk", (Span(f"{size(entry.size)}{kept}"), dim(f"  {fit(entry.key, 60)}"))),
+        ("disk", (Span(f"{size(entry.size, binary=view.binary)}{kept}"), dim(f"  {clean(entry.key, 60)}"))),
     ]
     return [(dim(f"{name:<{KEYS}} "), *line) for name, line in facts if any(span.text.strip() for span in line)]
 
@@ -241,7 +241,7 @@ def curve_spec(row: Row | None) -> tuple[ChartSpec, XAxis]:
     return spec, XAxis(0, 1).grown(step)
 
 
-def brief_lines(row: Row | None, look: Look, width: int) -> list[Line]:
+def brief_lines(row: Row | None, view: RunsView, look: Look, width: int) -> list[Line]:
     """The chosen run in two lines, where there is room for no more."""
     if look.problem:
         return [(Span(" "), *line) for line in _problem(look)]
@@ -250,15 +250,15 @@ def brief_lines(row: Row | None, look: Look, width: int) -> list[Line]:
     entry = row.entry
     found = entry.status
     parts = [row.model, row.optimizer, "" if found.lr is None else f"lr {rate(found.lr)}", row.device,
-             size(entry.size)]
+             size(entry.size, binary=view.binary)]
     verdict = row.verdict if row.tone in ("warning", "critical") else ""
     words = " · ".join(part for part in (row.note, verdict, row.why) if part) or row.command
     return [(strong(f" {fit(row.name, width // 2)}  "), dim(" · ".join(part for part in parts if part))),
             (Span(f" {words}", "plain" if row.note else "dim"),)]
 
 
-def draw_brief(row: Row | None, look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
+def draw_brief(row: Row | None, view: RunsView, look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
     """The same as a picture."""
     canvas = Canvas(width, height)
-    put_lines(canvas, brief_lines(row, look, width), 0, 0, width, height, glyphs)
+    put_lines(canvas, brief_lines(row, view, look, width), 0, 0, width, height, glyphs)
     return canvas.picture()

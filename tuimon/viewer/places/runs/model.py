@@ -111,6 +111,8 @@ class RunsView:
     """Wall clock, rounded down: ages change no more often than can be seen."""
     read_only: bool = False
     outcomes: tuple[Outcome, ...] = ()
+    binary: bool = False
+    """Sizes by powers of 1,024."""
 
     @property
     def size(self) -> int:

@@ -95,7 +95,7 @@ class RunsScreen(PlaceScreen):
             words.draw_with(lambda w, h: draw.draw_details(chosen, view, look, w, h, glyphs))
             self.query_one("#runs-curve", ChartPanel).plot(*draw.curve_spec(chosen))
         else:
-            words.draw_with(lambda w, h: draw.draw_brief(chosen, look, w, h, glyphs))
+            words.draw_with(lambda w, h: draw.draw_brief(chosen, view, look, w, h, glyphs))
 
     def _listen(self, view: RunsView) -> None:
         """What has become of orders, once."""
