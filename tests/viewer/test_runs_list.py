@@ -65,6 +65,14 @@ def test_the_list_at_80_columns_as_a_picture():
     ]
 
 
+def test_a_marked_run_that_is_gone_counts_no_more():
+    look = Look(key="lr-3e-3-dir", marked=("gone", "seed-3-dir"))
+    assert "runs · 1 marked" in table(look=look, glyphs=BRAILLE)[0]
+    look = replace(look, marked=("gone",))
+    assert "marked" not in table(look=look)[0]
+    assert [path.name for path in paths(replace(VIEW, here="seed-4-dir"), look)] == ["lr-3e-3-dir", "seed-4-dir"]
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160, 200, 250])
 def test_the_columns_fill_the_width_and_never_more(width):
     for glyphs, framed in ((BRAILLE, True), (ASCII, False)):

@@ -21,7 +21,7 @@ from tuimon.viewer.charts.spark import BAD, NONE, SparkSpec, levels
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, Tone, dim, lapse, rate, strong
 from tuimon.viewer.places.runs.columns import LEAD, divide
-from tuimon.viewer.places.runs.model import Look, Row, RunsView
+from tuimon.viewer.places.runs.model import Look, Row, RunsView, marked
 from tuimon.viewer.text import clean, fit, pad
 
 STATES: Final[dict[str, tuple[str, Tone]]] = {
@@ -63,7 +63,8 @@ def _title(view: RunsView, rows: Sequence[Row], look: Look) -> str:
     words = "runs" if look.sort == "age" else f"runs by {look.sort}"
     if look.filter:
         words += f" · {len(rows)} of {len(view.rows)} match"
-    return words + (f" · {len(look.marked)} marked" if look.marked else "")
+    count = len(marked(view, look))
+    return words + (f" · {count} marked" if count else "")
 
 
 def _counts(view: RunsView) -> str:
