@@ -16,7 +16,7 @@ from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.charts.spark import draw as draw_sparks
 from tuimon.viewer.choice import Choice
 from tuimon.viewer.glyphs import GlyphSet
-from tuimon.viewer.lines import Line, Span, dim, strong
+from tuimon.viewer.lines import Line, Span, dim, say, strong
 from tuimon.viewer.plots import chart_spec, spark_specs, x_axis
 from tuimon.viewer.text import fit as cut
 from tuimon.viewer.views import Frame
@@ -42,8 +42,9 @@ def heading(frame: Frame, *, chosen: bool, width: int) -> Line:
 
 
 def _words(frame: Frame, width: int, rows: int) -> list[Line]:
-    """The verdict without its keys, which do nothing here; headline and numbers share the rows."""
-    first, *rest = without_keys(frame.narrow) or ((),)
+    """What keeps it from being read on; the verdict without its keys, which do nothing here, its rows shared."""
+    problem = [say(f"▲ {frame.problem}", "warning")] if frame.problem else []
+    first, *rest = (*problem, *without_keys(frame.narrow)) or ((),)
     told = [first, *(row for line in rest for row in wrap((*line, Span(" ")), width))]
     last = tuple(span for line in told[rows - 1:] for span in line)   # cut by the painter where it is too long
     return [*told[:rows - 1], last]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -22,7 +22,8 @@ from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place
 from tuimon.viewer.widgets.picture import PictureView
 
-MOST = 9
+MOST: Final = 9
+"""Cells that can be told apart."""
 
 
 class GalleryScreen(PlaceScreen):
