@@ -260,6 +260,12 @@ def test_a_live_run_goes_on_and_nothing_new_is_the_same_view(tmp_path):
     assert again.sides[0].step == 25
 
 
+def test_the_axis_of_other_runs_begins_anew():
+    a, b, c = (log_source(name, Chunk.of(loss=[level, level])) for name, level in (("a", 1.0), ("b", 2.0), ("c", 3.0)))
+    axes = [draw.chart_spec(view_of(*sources), Look(), "loss", focused=False).axis for sources in ((a, b), (a, b), (b, c))]
+    assert axes[0] == axes[1] != axes[2]
+
+
 def test_other_runs_in_the_place_of_the_first_have_their_own_curves():
     a, b, c = (log_source(name, Chunk.of(loss=[level, level])) for name, level in (("a", 1.0), ("b", 2.0), ("c", 3.0)))
     comparison = Comparison()

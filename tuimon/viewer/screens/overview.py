@@ -134,6 +134,11 @@ class Overview(Screen[None]):
                 view.wear(ink, glyphs)
             self.show_frame(self._frame)
 
+    def forget(self) -> None:
+        """Another run: the axes are not those of the last one."""
+        for panel in self._panels:
+            panel.forget()
+
     def flash(self, text: str, seconds: float = 3.0) -> None:
         """Say something in the footer's place for a moment."""
         self.query_one(Footer).flash(text, seconds)

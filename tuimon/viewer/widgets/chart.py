@@ -45,9 +45,13 @@ class ChartPanel(PictureView):
     def plot(self, spec: ChartSpec, x: XAxis) -> None:
         """Show `spec` over the steps of `x`. The y axis stays put while it can; another one begins anew."""
         if (spec.axis or spec.title) != (self._spec.axis or self._spec.title):
-            self._y = None
+            self.forget()
         self._spec, self._x = spec, x
         self.draw_with(self._paint)
+
+    def forget(self) -> None:
+        """Let the y axis begin anew."""
+        self._y = None
 
     def _paint(self, width: int, height: int) -> Picture:
         spec, x = self._spec, self._x

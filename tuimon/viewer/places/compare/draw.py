@@ -118,8 +118,8 @@ def chart_spec(view: CompareView, look: Look, name: str, *, focused: bool) -> Ch
     title += (" · log" if log else "") + (" · avg" if view.smooth and name != "lr" else "")
     value = front.values.get(name) if front is not None else None
     words = "" if value is None or front is None else f"{front.letter} {_number(name, value)}"
-    return ChartSpec(title, words, None, series, log, waiting=_waiting(view, name), focused=focused,
-                     tags=tags)
+    return ChartSpec(title, words, None, series, log, waiting=_waiting(view, name), focused=focused, tags=tags,
+                     axis=f"{title} of {', '.join(side.name for side in view.sides)}")
 
 
 def is_log(view: CompareView, look: Look, name: str) -> bool:
