@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tuimon.diagnosis.axes import XAxis, fit
 from tuimon.diagnosis.causes import as_events
 from tuimon.diagnosis.model import Diagnosis, Evidence, Incident, NotEvaluated
+from tuimon.diagnosis.proof import LEAD_ROWS, curve, leading_step, span
 from tuimon.record.chunk import Chunk, ProbeRows, TensorRows
 from tuimon.record.history import History
 from tuimon.record.probes import ProbeEntry
@@ -34,7 +35,7 @@ from tuimon.viewer.places.incidents.draw import (
     number_lines,
     text_lines,
 )
-from tuimon.viewer.places.incidents.proofs import LEAD_ROWS, Proofs, curve, leading_step, span
+from tuimon.viewer.places.incidents.proofs import Proofs
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Wanted
@@ -175,6 +176,17 @@ def test_equal_incidents_can_be_told_apart_and_what_is_over_is_cut_once():
     assert len({view.key for view in first}) == 2
     proofs.update(diagnosis(*again), history(), NO_LAYERS)
     assert all(a.curve is b.curve for a, b in zip(first, proofs.views, strict=True))
+
+
+def test_what_is_over_stands_below_a_cause_of_its_cause_that_is_found_later():
+    sign = incident("loss-spike", 203, detected_step=210, resolved_step=220, cause="exploding-gradients")
+    proofs = Proofs()
+    proofs.update(diagnosis(incident("exploding-gradients"), sign), history(), NO_LAYERS)
+    assert [view.depth for view in proofs.views] == [0, 1]
+    schedule = incident("lr-schedule-fault", severity="warning", detected_step=230)
+    proofs.update(diagnosis(incident("exploding-gradients", cause="lr-schedule-fault"), sign, schedule), history(), NO_LAYERS)
+    assert [(view.incident.rule, view.depth) for view in proofs.views] == [
+        ("lr-schedule-fault", 0), ("exploding-gradients", 1), ("loss-spike", 2)]
 
 
 def test_a_frame_with_numbers_that_are_not_finite_is_shown_once_not_at_every_look():
