@@ -150,7 +150,7 @@ def test_only_what_differs_is_told():
 
 
 def test_what_differs_behind_a_long_beginning_is_told_and_can_be_seen(tmp_path):
-    base = "/mnt/shared/datasets/of/the/whole/department/openwebtext/tokenized/shards"
+    base = "shared/datasets/of/the/whole/department/openwebtext/tokenized/shards"
     views = []
     for heads, data in ((8, f"{base}/v1"), (12, f"{base}/v2")):
         argv = ("train.py", f"--model.encoder.attention.num_heads={heads}", "--model.encoder.attention.num_layers=4", "--data", data)

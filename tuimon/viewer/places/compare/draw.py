@@ -13,18 +13,18 @@ from rich.cells import cell_len
 from tuimon.diagnosis.axes import is_wide
 from tuimon.diagnosis.figures import number
 from tuimon.diagnosis.figures import step as steps
+from tuimon.diagnosis.tone import BADGES
 from tuimon.record.metrics import METRICS as VOCABULARY
 from tuimon.viewer.arrange import ROLES, put_lines
 from tuimon.viewer.charts.chart import ChartSpec, Tag, draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import GlyphSet
-from tuimon.viewer.lines import Line, Span, Tone, dim, rate
+from tuimon.viewer.lines import Line, Span, dim, rate
 from tuimon.viewer.places.compare.facts import Difference
 from tuimon.viewer.places.compare.model import ACROSS, METRICS, SMOOTH, Across, CompareView, Side
 from tuimon.viewer.text import fit, pad, squeeze
 
-BADGES: Final[Mapping[Tone, str]] = {"ok": "●", "info": "◆", "warning": "▲", "critical": "✖"}
 _TITLES: Final = {"val_loss": "validation", "lr": "learning rate"}
 _ALONG: Final[Mapping[Across, str]] = {"step": "by step", "time": "by time since the first step",
                                        "tokens": "by tokens"}

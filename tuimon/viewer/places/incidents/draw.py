@@ -19,7 +19,8 @@ from tuimon.diagnosis.figures import number
 from tuimon.diagnosis.figures import size as amount
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.manual import PARTS, Page, page
-from tuimon.diagnosis.model import Evidence, NotEvaluated, Severity
+from tuimon.diagnosis.model import Evidence, NotEvaluated
+from tuimon.diagnosis.tone import BADGES
 from tuimon.errors import UsageError
 from tuimon.record.metrics import METRICS
 from tuimon.viewer.arrange import ROLES, put_lines, wrap
@@ -38,7 +39,6 @@ PROSE: Final = 88
 """Longest line of prose in cells, however wide the screen."""
 ROW: Final = 120
 """Longest line of the list: further apart, its ends are not seen as one."""
-GLYPH: Final[dict[Severity, str]] = {"info": "◆", "warning": "▲", "critical": "✖"}
 
 
 def entries(frame: Frame) -> tuple[Entry, ...]:
@@ -128,7 +128,7 @@ def _incident_row(view: IncidentView, at: int | None, *, chosen: bool, width: in
     tone: Tone = "dim" if over else tone_of(incident.severity)
     words: Tone = "strong" if chosen else "dim" if over else "plain"
     indent = "  " * (view.depth - 1) + "└ " if view.depth else ""
-    lead = f"{indent}{GLYPH[incident.severity]} {incident.severity:<8} "
+    lead = f"{indent}{BADGES[incident.severity]} {incident.severity:<8} "
     sure = 7 if width >= 60 else 0
     room = width - 2 - len(lead) - (1 + when) - (1 + layer if layer else 0) - sure
     where = f" {pad(squeeze(incident.layer or '', layer), layer)}" if layer else ""

@@ -23,6 +23,7 @@ from tuimon.viewer.places.layers import shades
 from tuimon.viewer.places.layers.look import Look, Shown, row_height, shown, timed, worst_of
 from tuimon.viewer.places.layers.model import LayersView
 from tuimon.viewer.places.layers.quantities import QUANTITIES
+from tuimon.viewer.places.layers.table import times
 from tuimon.viewer.text import pad, squeeze
 
 NAME: Final = 28
@@ -229,7 +230,7 @@ def value_words(view: LayersView, layer: int, at: int | None) -> Line:
     spans = [dim(" · step "), Span(steps(int(column.steps[here]))), dim(" · "),
              Span(number(value), tone if tone != "plain" else "strong")]
     if view.about.scale == "usual" and usual > 0 and math.isfinite(value):
-        spans.append(dim(f" · {_times(value / usual)} its usual {number(usual)}"))
+        spans.append(dim(f" · {times(value / usual)} its usual {number(usual)}"))
     elif view.about.scale != "usual" and math.isfinite(usual):
         spans.append(dim(f" · usually {number(usual)}"))
     low, high = float(column.low[here]), float(column.high[here])
@@ -241,10 +242,6 @@ def value_words(view: LayersView, layer: int, at: int | None) -> Line:
 def _rank_at(view: LayersView, layer: int, step: int) -> int:
     column = int(np.searchsorted(view.grid.steps, step))
     return int(view.ranks[column, layer]) if column < len(view.grid) else -1
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x" if ratio >= 0.095 else f"{number(ratio)}x"
 
 
 def draw_head(view: LayersView, width: int, height: int, glyphs: GlyphSet) -> Picture:

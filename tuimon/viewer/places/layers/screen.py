@@ -29,7 +29,7 @@ from tuimon.viewer.widgets.chart import ChartPanel
 from tuimon.viewer.widgets.picture import PictureView
 from tuimon.viewer.widgets.prompt import Prompt
 
-_BY = (-1, 1, -1, 1)
+_BY = (-1, 1)
 
 
 class LayersScreen(PlaceScreen):
@@ -49,6 +49,8 @@ class LayersScreen(PlaceScreen):
     _ask = Ask()
     _look = Look()
     _read = table.Reading()
+    _before = ""
+    """The filter that was there when another one began to be typed."""
 
     def compose_body(self) -> ComposeResult:
         """Menu, map, readout and legend; in their place chart and table of what is open."""
@@ -209,15 +211,23 @@ class LayersScreen(PlaceScreen):
         """Only what is called so."""
         view = self.view
         is_open = view is not None and self._open(view) is not None
-        self.query_one(Prompt).open("filter", "filter", self._read.filter if is_open else self._look.filter)
+        self._before = self._read.filter if is_open else self._look.filter
+        self.query_one(Prompt).open("filter", "filter", self._before)
 
     def on_prompt_changed(self, event: Prompt.Changed) -> None:
         """Filter while it is typed."""
+        self._filter(event.text)
+
+    def on_prompt_closed(self) -> None:
+        """As it was before."""
+        self._filter(self._before)
+
+    def _filter(self, words: str) -> None:
         view = self.view
         if view is not None and self._open(view) is not None:
-            self._read = replace(self._read, filter=event.text, top=0)
+            self._read = replace(self._read, filter=words, top=0)
         else:
-            self._look = self._look.filtered(event.text)
+            self._look = self._look.filtered(words)
         self.show()
 
     def on_click(self, event: events.Click) -> None:

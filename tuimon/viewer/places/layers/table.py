@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from rich.cells import cell_len
 
-from tuimon.diagnosis.figures import UNKNOWN, number
+from tuimon.diagnosis.figures import UNKNOWN, many, number, short
 from tuimon.diagnosis.figures import step as steps
 from tuimon.record.chunk import Floats, Ints
 from tuimon.viewer.arrange import put_lines
@@ -76,13 +76,8 @@ def ordered(tensors: Tensors, reading: Reading) -> Ints:
 
 
 def amount(count: int) -> str:
-    """Elements: 812, 4,096, 38.6 M, 1.2 G."""
-    if count < 100_000:
-        return f"{count:,}"
-    for size, unit in ((1e6, "k"), (1e9, "M"), (1e12, "G")):
-        if count < 0.9995 * size:
-            return f"{count / size * 1e3:.3g} {unit}"
-    return f"{count / 1e12:,.3g} T"
+    """Elements: 812, 4,096, 38.6M, 1.2B."""
+    return f"{count:,}" if count < 100_000 else many(count)
 
 
 def totals(tensors: Tensors, order: Ints, *, wide: bool) -> str:
@@ -93,10 +88,11 @@ def totals(tensors: Tensors, order: Ints, *, wide: bool) -> str:
     return said if moving == whole or not wide else f"{said}, {amount(moving)} of them trained"
 
 
-def _times(ratio: float) -> str:
-    if math.isnan(ratio):
-        return ""
-    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x" if ratio >= 0.095 else f"{ratio:.0e}x"
+def times(ratio: float) -> str:
+    """How many times something is: 3e6x, 12,260x, 1.4x, 2e-3x."""
+    if not 0.095 <= ratio < 1e6:
+        return f"{short(ratio)}x"
+    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x"
 
 
 def _tone(ratio: float) -> Tone:
@@ -112,7 +108,7 @@ def _cells(tensors: Tensors, i: int, ratio: float) -> tuple[tuple[str, Tone], ..
     return (
         (tensors.shapes[i], "dim"), (tensors.dtypes[i], "dim"), (amount(int(tensors.elements[i])), "dim"),
         (number(grad) if seen else UNKNOWN, tone), (_known(float(tensors.usual[i])), "dim"),
-        (_times(ratio) if math.isfinite(ratio) else "", tone), (_known(update), "plain"),
+        (times(ratio) if math.isfinite(ratio) else "", tone), (_known(update), "plain"),
         ("" if trained else "frozen", "dim"),
     )
 

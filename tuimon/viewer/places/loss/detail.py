@@ -116,7 +116,7 @@ class LossDetail:
             revision=self._view.revision + 1, as_of=0 if read is None else int(read.judged.reading.last)
             if read.judged.reading.points else read.upto,
             step=int(loss.steps[-1]) if len(loss) else 0, first=first, last=last,
-            is_whole=wanted.window == type(wanted.window)(), log=is_wide(columns.low, columns.high),
+            is_whole=wanted.window.is_whole, log=is_wide(columns.low, columns.high),
             current=number(float(loss.values[-1])) if len(loss) else "", target=ask.target,
             awaited="" if len(loss) else "waiting for the first loss", judged=judged,
             pattern=None if judged is None else pattern_of(judged.reading), loss=columns, validation=validation)

@@ -15,6 +15,7 @@ from tuimon.diagnosis.curve.report import LABEL, Judged, facts
 from tuimon.diagnosis.curve.words import NOTEBOOK_MOODS, agreement, said, steps
 from tuimon.diagnosis.figures import UNKNOWN
 from tuimon.diagnosis.notebook_curves import EXPLODED, OSCILLATIONS, TRENDS, VANISHED, VOLATILITIES
+from tuimon.diagnosis.tone import BADGES
 from tuimon.diagnosis.wording import number
 from tuimon.viewer.arrange import put_lines, wrap
 from tuimon.viewer.charts.chart import ChartSpec, Fan, Level, VMark, draw_heading
@@ -34,7 +35,6 @@ PROSE: Final = 96
 """Longest line of prose in cells."""
 _STATES: Final[dict[str, State]] = {"good": "good", "watch": "warning", "bad": "critical", "unknown": "unknown"}
 _TONES: Final[dict[str, Tone]] = {"good": "ok", "watch": "warning", "bad": "critical", "unknown": "dim"}
-_GLYPHS: Final[dict[str, str]] = {"good": "●", "watch": "▲", "bad": "✖", "unknown": "◌"}
 _LAWS: Final = {"exponential": "exponential law", "power": "power law"}
 
 
@@ -173,11 +173,9 @@ def boxes(view: LossView, width: int) -> tuple[Box, Box]:
 
 def _verdicts(view: LossView, judged: Judged, width: int) -> list[Line]:
     reading, mood = judged.reading, judged.reading.mood
-    found = _hung("tuimon", (Span(f"{_GLYPHS[mood]} ", _TONES[mood]), Span(reading.verdict)), width)
-    theirs = _notebook_mood(judged)
+    found = _hung("tuimon", (_sign(mood), Span(reading.verdict)), width)
     words = said(judged.notebook)
-    found += [(), *_hung("notebook", (Span(f"{_GLYPHS[theirs]} ", _TONES[theirs]),
-                                      Span(f"{words[:1].upper()}{words[1:]}.")), width)]
+    found += [(), *_hung("notebook", (_sign(_notebook_mood(judged)), Span(f"{words[:1].upper()}{words[1:]}.")), width)]
     found += [(), *_hung("together", (Span(agreement(reading, judged.notebook)),), width)]
     pattern = view.pattern
     if pattern is not None:
@@ -185,6 +183,11 @@ def _verdicts(view: LossView, judged: Judged, width: int) -> list[Line]:
         found += [(), *_hung("pattern", (strong(name), Span(f": {pattern.why}.")), width)]
     found += [(), *_hung("target", _target(judged), width)]
     return found
+
+
+def _sign(mood: str) -> Span:
+    tone = _TONES[mood]
+    return Span(f"{BADGES.get(tone, '◌')} ", tone)
 
 
 def _notebook_mood(judged: Judged) -> Literal["good", "watch", "bad", "unknown"]:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuimon.diagnosis.axes import XAxis
-from tuimon.diagnosis.figures import number, size
+from tuimon.diagnosis.figures import many, number, size
 from tuimon.diagnosis.figures import step as steps
+from tuimon.diagnosis.tone import BADGES
 from tuimon.viewer.arrange import ROLES, put_lines
 from tuimon.viewer.charts.chart import ChartSpec, draw_heading
 from tuimon.viewer.charts.picture import ROLES as ROLES_OF_CELLS
@@ -29,7 +30,6 @@ STATES: Final[dict[str, tuple[str, Tone]]] = {
     "stopping": ("◼", "warning"), "finished": ("✓", "dim"), "stopped": ("◼", "dim"), "crashed": ("✖", "critical"),
     "died": ("✝", "critical"), "unreadable": ("▲", "warning"), "": ("◌", "dim"),
 }
-BADGES: Final[dict[Tone, str]] = {"ok": "●", "info": "◆", "warning": "▲", "critical": "✖"}
 KEYS: Final = 9
 """Cells of the words at the left of what is said of the chosen run."""
 
@@ -192,7 +192,7 @@ def detail_lines(row: Row | None, view: RunsView) -> list[Line]:
     if entry.best_val is not None:
         losses.append(f"best validation {number(entry.best_val)} at step {steps(entry.best_val_step or 0)}")
     lr = "" if found.lr is None else f"lr {rate(found.lr)}"
-    model = ", ".join(part for part in (row.model, f"{_many(entry.parameters)} trained" if entry.parameters else "")
+    model = ", ".join(part for part in (row.model, f"{many(entry.parameters)} trained" if entry.parameters else "")
                       if part)
     kept = f", {entry.checkpoints} checkpoint{'s' * (entry.checkpoints != 1)}" if entry.checkpoints else ""
     process = f"process {entry.pid}" if entry.pid else ""
@@ -205,13 +205,6 @@ def detail_lines(row: Row | None, view: RunsView) -> list[Line]:
         ("disk", (Span(f"{size(entry.size, binary=view.binary)}{kept}"), dim(f"  {clean(entry.key, 60)}"))),
     ]
     return [(dim(f"{name:<{KEYS}} "), *line) for name, line in facts if any(span.text.strip() for span in line)]
-
-
-def _many(count: int) -> str:
-    for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= limit:
-            return f"{count / limit:.3g}{unit}"
-    return str(count)
 
 
 def _problem(look: Look) -> list[Line]:

@@ -205,7 +205,7 @@ class RunsScreen(PlaceScreen):
 
     def on_prompt_changed(self, message: Prompt.Changed) -> None:
         """A filter shows what it does while it is typed."""
-        if message.purpose == "filter" and not isinstance(message, Prompt.Submitted):
+        if message.purpose == "filter":
             self._turn(self._look.filtered(message.text))
 
     def on_prompt_submitted(self, message: Prompt.Submitted) -> None:

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.arrange import put_lines
-from tuimon.viewer.charts.chart import Band, ChartSpec, VMark, draw_heading
+from tuimon.viewer.charts.chart import Band, ChartSpec, VMark, draw_heading, state_role
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
@@ -101,10 +101,9 @@ def draw_signs(width: int, height: int, glyphs: GlyphSet) -> Picture:
         ("good", "healthy"), ("info", "to know"), ("warning", "warning"), ("critical", "critical"))
     at = 2
     for state, words in states:
-        role: Role = "text" if state == "busy" else state
         after = at + 2 + len(words)
         if after <= canvas.width:
-            canvas.put(canvas.put(at, 0, f"{glyphs.badges[state]} ", role), 0, words, role)
+            canvas.put(canvas.put(at, 0, f"{glyphs.badges[state]} ", state_role(state)), 0, words, state_role(state))
             at = after + 3
     kinds: tuple[tuple[str, Role], ...] = (
         ("value 0.0545", "value"), ("text", "text"), ("title", "title"), ("label", "label"), ("note", "note"))
