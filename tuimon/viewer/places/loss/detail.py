@@ -110,6 +110,7 @@ class LossDetail:
         columns, validation = (history.thin(name, a, b, COLUMNS) for name in ("loss", "val_loss"))
         read = self._read
         judged = None if read is None else read.judged
+        newest = history.value("loss") if wanted.at is None else history.value_at("loss", upto)
         if judged is not None and ask.target is not None and judged.reading.outlook is not None:
             judged = replace(judged, reach=reach(judged.reading.outlook, ask.target))
         return LossView(
@@ -117,6 +118,6 @@ class LossDetail:
             if read.judged.reading.points else read.upto,
             step=int(loss.steps[-1]) if len(loss) else 0, first=first, last=last,
             is_whole=wanted.window.is_whole, log=is_wide(columns.low, columns.high),
-            current=number(float(loss.values[-1])) if len(loss) else "", target=ask.target,
+            current="" if newest is None else number(newest), target=ask.target,
             awaited="" if len(loss) else "waiting for the first loss", judged=judged,
             pattern=None if judged is None else pattern_of(judged.reading), loss=columns, validation=validation)
