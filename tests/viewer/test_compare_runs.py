@@ -24,8 +24,8 @@ from tuimon.viewer.places.compare import draw
 from tuimon.viewer.places.compare.axis import x_axis
 from tuimon.viewer.places.compare.detail import CompareDetail, Comparison
 from tuimon.viewer.places.compare.draw import Look
-from tuimon.viewer.places.compare.facts import arguments, differences
-from tuimon.viewer.places.compare.model import LETTERS, LINES, METRICS, Ask, CompareView, Log, Source
+from tuimon.viewer.places.compare.facts import Difference, arguments, differences
+from tuimon.viewer.places.compare.model import LETTERS, LINES, METRICS, Ask, CompareView, Log, Side, Source
 from tuimon.viewer.places.compare.rolled import COLUMNS, Rolled
 from tuimon.viewer.theme import PALETTES
 
@@ -167,6 +167,16 @@ def test_what_differs_behind_a_long_beginning_is_told_and_can_be_seen(tmp_path):
         page = "\n".join(draw.draw_differences(view, width, 8, BRAILLE).lines)
         assert all(word in page for word in ("num_heads", "/v1", "/v2"))
     assert "/v2" in "\n".join(draw.draw_list(view, Look(), 200, 6, BRAILLE, framed=True).lines)
+
+
+def test_the_page_of_differences_has_a_column_for_each_run_and_says_how_many_rows_have_no_room():
+    sides = tuple(Side(LETTERS[i], LINES[i], f"r{i}", "", "healthy", "ok", 1) for i in range(8))
+    facts = tuple(Difference(f"--a-rather-long-option-{k}", tuple(f"v{i}" for i in range(8))) for k in range(20))
+    lines = draw.draw_differences(CompareView(sides, facts), 80, 12, BRAILLE).lines
+    assert "9 of 20 facts" in lines[0]
+    assert all(f" {letter} " in lines[1] for letter in LETTERS)
+    assert all(line.rstrip("│ ").endswith("v7") for line in lines[2:-1])
+    assert "20 facts" in draw.draw_differences(CompareView(sides, facts), 80, 24, BRAILLE).lines[0]
 
 
 # ---------------------------------------------------------------------- pictures

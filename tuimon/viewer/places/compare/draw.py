@@ -257,8 +257,10 @@ def difference_lines(view: CompareView, width: int) -> list[Line]:
     if not view.differences:
         words = "They have logged the same about themselves." if view.sides else ""
         return [(dim(words),)]
-    names = min(max(cell_len(row.name) for row in view.differences), width // 3)
-    each = max(6, min(24, (width - names) // max(1, len(view.sides)) - 2))
+    count = max(1, len(view.sides))
+    longest = max(cell_len(row.name) for row in view.differences)
+    names = min(longest, max(12, min(width // 3, width - 8 * count)))   # every run has its column
+    each = max(6, min(24, (width - names) // count - 2))
     head: Line = (Span(" " * names), *(Span("  " + pad(side.letter, each), "strong") for side in view.sides))
     return [head, *(_difference_line(row, names, each) for row in view.differences)]
 
@@ -271,8 +273,9 @@ def _difference_line(row: Difference, names: int, each: int) -> Line:
 def draw_differences(view: CompareView, width: int, height: int, glyphs: GlyphSet) -> Picture:
     """What the runs say of themselves, where they differ."""
     canvas = Canvas(width, height)
-    count = len(view.differences)
-    said = f"{count} fact{'s' * (count != 1)} · d back to the charts"
+    count, room = len(view.differences), height - 3
+    told = f"{room} of {count}" if 0 < room < count else f"{count}"
+    said = f"{told} fact{'s' * (count != 1)} · d back to the charts"
     draw_heading(canvas, "what differs", said, None, glyphs, framed=True, focused=False)
     put_lines(canvas, difference_lines(view, width - 4), 2, 1, width - 4, height - 2, glyphs)
     return canvas.picture()

@@ -80,7 +80,7 @@ class GalleryScreen(PlaceScreen):
         view = self._view
         if view is None:
             return
-        count = len(view.frames)
+        count = min(MOST, len(view.frames))
         columns = self.query_one("#cells", Grid).styles.grid_size_columns
         by = (-1, 1, -columns, columns, 1)[which]
         to = self._chosen + by
