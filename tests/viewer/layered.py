@@ -24,7 +24,8 @@ def view(values, *, steps=None, quantity="gradient", names=None, before=None, la
     count, layers = values.shape
     at = np.arange(1, count + 1) if steps is None else np.asarray(steps)
     what = grid(at, values, seen)
-    usual = shades.learned(what, before)
+    known = count if before is None else max(3, int(np.searchsorted(at, before)))
+    usual = shades.medians(np.where(what.seen[:known], what.last[:known], np.nan))
     return LayersView(
         1, quantity, offered, tuple(names or (f"blocks.{i}" for i in range(layers))), 0.0,
         float(at[-1] if last is None else last), before, what,

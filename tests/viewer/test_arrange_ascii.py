@@ -7,8 +7,7 @@ from pathlib import Path
 
 import tuimon
 from tuimon.viewer.actions import ACTIONS
-from tuimon.viewer.arrange import ascii_of
-from tuimon.viewer.glyphs import BLOCK
+from tuimon.viewer.glyphs import BLOCK, ascii_of
 
 ROOT = Path(tuimon.__file__).parent
 WORDS = [path for place in ("viewer", "diagnosis") for path in sorted((ROOT / place).rglob("*.py"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from itertools import pairwise
@@ -23,8 +24,8 @@ from tuimon.viewer.places.compare import draw
 from tuimon.viewer.places.compare.axis import x_axis
 from tuimon.viewer.places.compare.detail import CompareDetail, Comparison
 from tuimon.viewer.places.compare.draw import Look
-from tuimon.viewer.places.compare.facts import arguments, differences
-from tuimon.viewer.places.compare.model import LETTERS, LINES, METRICS, Ask, CompareView, Log, Source
+from tuimon.viewer.places.compare.facts import Difference, arguments, differences
+from tuimon.viewer.places.compare.model import LETTERS, LINES, METRICS, Ask, CompareView, Log, Side, Source
 from tuimon.viewer.places.compare.rolled import COLUMNS, Rolled
 from tuimon.viewer.theme import PALETTES
 
@@ -148,6 +149,36 @@ def test_only_what_differs_is_told():
     assert [(row.name, row.values) for row in rows] == [("lr", ("1", "2", "1")), ("--x", ("yes", "–", "–"))]
 
 
+def test_what_differs_behind_a_long_beginning_is_told_and_can_be_seen(tmp_path):
+    base = "shared/datasets/of/the/whole/department/openwebtext/tokenized/shards"
+    views = []
+    for heads, data in ((8, f"{base}/v1"), (12, f"{base}/v2")):
+        argv = ("train.py", f"--model.encoder.attention.num_heads={heads}", "--model.encoder.attention.num_layers=4", "--data", data)
+        run = synthetic.Run(tmp_path, name="same", alive=False).go(3)
+        info = json.loads(run.dir.run_json.read_text())
+        run.dir.run_json.write_text(json.dumps(info | {"argv": argv}))
+        views.append(Source("", run.dir.path))
+    view = view_of(*views)
+    found = {row.name: row.values for row in view.differences}
+    assert found["--model.encoder.attention.num_heads"] == ("8", "12")
+    assert found["--data"] == (f"{base}/v1", f"{base}/v2")
+    assert "--model.encoder.attention.num_layers" not in found
+    for width in (60, 120):
+        page = "\n".join(draw.draw_differences(view, width, 8, BRAILLE).lines)
+        assert all(word in page for word in ("num_heads", "/v1", "/v2"))
+    assert "/v2" in "\n".join(draw.draw_list(view, Look(), 200, 6, BRAILLE, framed=True).lines)
+
+
+def test_the_page_of_differences_has_a_column_for_each_run_and_says_how_many_rows_have_no_room():
+    sides = tuple(Side(LETTERS[i], LINES[i], f"r{i}", "", "healthy", "ok", 1) for i in range(8))
+    facts = tuple(Difference(f"--a-rather-long-option-{k}", tuple(f"v{i}" for i in range(8))) for k in range(20))
+    lines = draw.draw_differences(CompareView(sides, facts), 80, 12, BRAILLE).lines
+    assert "9 of 20 facts" in lines[0]
+    assert all(f" {letter} " in lines[1] for letter in LETTERS)
+    assert all(line.rstrip("│ ").endswith("v7") for line in lines[2:-1])
+    assert "20 facts" in draw.draw_differences(CompareView(sides, facts), 80, 24, BRAILLE).lines[0]
+
+
 # ---------------------------------------------------------------------- pictures
 
 
@@ -171,7 +202,7 @@ def test_each_line_ends_in_its_letter_and_the_one_in_front_keeps_its_colour(tmp_
     view = two(tmp_path)
     x = x_axis(view.across, view.end)
     for focus in (None, 0, 1):
-        spec = draw.chart_spec(view, Look(focus=focus), "loss", BRAILLE, focused=False)
+        spec = draw.chart_spec(view, Look(focus=focus), "loss", focused=False)
         picture = draw_chart(spec, 80, 16, x, fit(None, spec.series, x, log=spec.log), BRAILLE)
         roles = {letter: run.role for row in picture.rows[1:] for run in row for letter in "ab" if letter in run.text}
         for i, letter in enumerate("ab"):
@@ -183,7 +214,7 @@ def test_each_line_ends_in_its_letter_and_the_one_in_front_keeps_its_colour(tmp_
 def test_letters_that_would_cover_each_other_stand_above_each_other():
     sides = [log_source(f"r{i}", Chunk.of(loss=[3.0, 2.0, 1.5])) for i in range(4)]
     view = view_of(*sides)
-    spec = draw.chart_spec(view, Look(), "loss", ASCII, focused=False)
+    spec = draw.chart_spec(view, Look(), "loss", focused=False)
     x = XAxis(0, 10)
     text = "\n".join(draw_chart(spec, 60, 12, x, fit(None, spec.series, x, log=False), ASCII).lines)
     assert all(text.count(letter) >= 1 for letter in "abcd")
@@ -191,17 +222,17 @@ def test_letters_that_would_cover_each_other_stand_above_each_other():
 
 def test_a_run_without_a_metric_is_left_out_of_its_chart_and_a_chart_without_runs_says_so():
     view = view_of(log_source("a", Chunk.of(loss=[2.0, 1.0], grad_norm=[1.0, 1.0])), log_source("b", Chunk.of(loss=[2.0, 1.0])))
-    assert len(draw.chart_spec(view, Look(), "grad_norm", ASCII, focused=False).series) == 1
-    spec = draw.chart_spec(view, Look(), "val_loss", ASCII, focused=False)
+    assert len(draw.chart_spec(view, Look(), "grad_norm", focused=False).series) == 1
+    spec = draw.chart_spec(view, Look(), "val_loss", focused=False)
     assert "none has logged a validation loss" in spec.waiting
     assert draw.shown(view, Look(), draw.divide(160, 50, 2)) == ("loss", "grad_norm", "update_ratio", "lr")
     assert draw.shown(view, Look(chart=2), draw.divide(80, 24, 2)) == ("grad_norm",)
 
 
-@pytest.mark.parametrize(("width", "height", "kind"), [(39, 24, "tiny"), (80, 24, "one"), (120, 40, "all"), (200, 60, "all"), (120, 20, "one")])
+@pytest.mark.parametrize(("width", "height", "kind"), [(80, 24, "one"), (120, 40, "all"), (200, 60, "all"), (120, 20, "one")])
 def test_the_screen_is_divided_by_its_size(width, height, kind):
     assert draw.divide(width, height, 4).kind == kind
-    assert kind == "tiny" or draw.divide(width, height, 8).listed < height - 4
+    assert draw.divide(width, height, 8).listed < height - 4
 
 
 def test_eight_runs_can_be_told_apart():
@@ -239,6 +270,12 @@ def test_a_live_run_goes_on_and_nothing_new_is_the_same_view(tmp_path):
     assert again.sides[0].step == 25
 
 
+def test_the_axis_of_other_runs_begins_anew():
+    a, b, c = (log_source(name, Chunk.of(loss=[level, level])) for name, level in (("a", 1.0), ("b", 2.0), ("c", 3.0)))
+    axes = [draw.chart_spec(view_of(*sources), Look(), "loss", focused=False).axis for sources in ((a, b), (a, b), (b, c))]
+    assert axes[0] == axes[1] != axes[2]
+
+
 def test_other_runs_in_the_place_of_the_first_have_their_own_curves():
     a, b, c = (log_source(name, Chunk.of(loss=[level, level])) for name, level in (("a", 1.0), ("b", 2.0), ("c", 3.0)))
     comparison = Comparison()
@@ -256,8 +293,8 @@ def test_a_run_that_cannot_be_read_is_a_side_that_says_so(tmp_path):
     run = synthetic.Run(tmp_path).go(5)
     run.dir.run_json.write_text("{")
     view = view_of(Source("", run.dir.path), log_source("b", Chunk.of(loss=[1.0])))
-    assert view.sides[0].verdict == "cannot be read"
-    assert "not JSON" in view.problem
+    assert "not JSON" in view.sides[0].verdict
+    assert "cannot be read: " in "\n".join(draw.draw_list(view, Look(), 100, 6, ASCII, framed=True).lines)
 
 
 def test_a_million_steps_cost_no_more_memory_than_a_thousand(tmp_path):

@@ -20,7 +20,6 @@ from tuimon.viewer.arrange import verdict as verdict_lines
 from tuimon.viewer.arrange import wrap
 from tuimon.viewer.choice import Choice
 from tuimon.viewer.frame import build_frame, empty_frame
-from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.lines import Span, text_of
 from tuimon.viewer.plots import chart_spec
 from tuimon.viewer.sources import Sources
@@ -164,7 +163,7 @@ LABEL = event("label", metric="grad_norm", text="norm after the script's own cli
 
 def test_a_number_that_means_something_else_says_so_in_its_title_and_once_in_the_diary():
     frame = build_frame(Sources("r", story(LABEL), Diagnosis.nothing(), step=20, alive=True))
-    titles = [chart_spec(frame, i, Choice(), BRAILLE, focused=False).title for i in range(4)]
+    titles = [chart_spec(frame, i, Choice(), focused=False).title for i in range(4)]
     assert titles[1] == "grad norm · after own clipping · log"
     assert not any("clipping" in title for title in (titles[0], *titles[2:]))
     assert [line.text for line in frame.events] == ["grad norm: norm after the script's own clipping"]

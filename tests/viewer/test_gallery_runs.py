@@ -78,6 +78,30 @@ def test_a_run_that_cannot_be_read_leaves_the_others_their_pictures(tmp_path):
     assert view.runs == (run.dir.path, gone)
 
 
+def test_a_run_that_cannot_be_read_on_keeps_its_picture_and_says_why(exploding):
+    broken = replace(exploding, problem="this viewer cannot read on: OSError('the disk is gone')")
+    for width, height in ((60, 3), (60, 12), (100, 30)):
+        lines = draw_run(broken, None, width, height, BRAILLE, chosen=False)[0].lines
+        assert "cannot read on" in lines[1]
+        assert height < 12 or "loss" in "\n".join(lines)
+
+
+def test_what_is_not_yet_read_of_any_run_is_read_at_once():
+    one, other = synthetic.healthy(40), synthetic.healthy(20)
+    detail, wanted = GalleryDetail(), replace(NOW, place="gallery", ask=Ask((one.dir.path, other.dir.path)))
+    reading = Reading(one.dir)
+    for _ in range(20):
+        detail.update(reading, wanted, 0.0, 1.0)
+    assert not detail.is_behind
+    detail._readings[other.dir.path].poll = lambda *_: None
+    detail._readings[other.dir.path].is_behind = True
+    detail.update(reading, wanted, 0.0, 1.0)
+    assert detail.is_behind
+    detail._readings[other.dir.path].poll = lambda *_: 1 / 0
+    detail.update(reading, wanted, 0.0, 1.0)
+    assert not detail.is_behind   # what cannot be read is not read again without a pause
+
+
 @contextlib.asynccontextmanager
 async def gallery(*runs: synthetic.Run, owner: bool = False) -> AsyncIterator[tuple[Tuimon, Pilot[str], Callable[..., object]]]:
     def opened(path: Path) -> tuple[str, Feeding]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tuimon.diagnosis.axes import XAxis, fit
 from tuimon.diagnosis.causes import as_events
 from tuimon.diagnosis.model import Diagnosis, Evidence, Incident, NotEvaluated
+from tuimon.diagnosis.proof import LEAD_ROWS, curve, leading_step, span
 from tuimon.record.chunk import Chunk, ProbeRows, TensorRows
 from tuimon.record.history import History
 from tuimon.record.probes import ProbeEntry
@@ -34,7 +35,7 @@ from tuimon.viewer.places.incidents.draw import (
     number_lines,
     text_lines,
 )
-from tuimon.viewer.places.incidents.proofs import LEAD_ROWS, Proofs, curve, leading_step, span
+from tuimon.viewer.places.incidents.proofs import Proofs
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Wanted
@@ -177,6 +178,17 @@ def test_equal_incidents_can_be_told_apart_and_what_is_over_is_cut_once():
     assert all(a.curve is b.curve for a, b in zip(first, proofs.views, strict=True))
 
 
+def test_what_is_over_stands_below_a_cause_of_its_cause_that_is_found_later():
+    sign = incident("loss-spike", 203, detected_step=210, resolved_step=220, cause="exploding-gradients")
+    proofs = Proofs()
+    proofs.update(diagnosis(incident("exploding-gradients"), sign), history(), NO_LAYERS)
+    assert [view.depth for view in proofs.views] == [0, 1]
+    schedule = incident("lr-schedule-fault", severity="warning", detected_step=230)
+    proofs.update(diagnosis(incident("exploding-gradients", cause="lr-schedule-fault"), sign, schedule), history(), NO_LAYERS)
+    assert [(view.incident.rule, view.depth) for view in proofs.views] == [
+        ("lr-schedule-fault", 0), ("exploding-gradients", 1), ("loss-spike", 2)]
+
+
 def test_a_frame_with_numbers_that_are_not_finite_is_shown_once_not_at_every_look():
     run = synthetic.healthy(120)
     for _ in range(5):
@@ -305,7 +317,7 @@ def test_text_from_outside_is_clean_before_it_is_listed():
 
 def test_onset_end_and_limit_are_on_the_chart():
     shown = frame(incident(resolved_step=240))
-    spec, x = curve_spec(shown, Look().at(shown), BRAILLE)
+    spec, x = curve_spec(shown, Look().at(shown))
     assert [(mark.step, mark.kind) for mark in spec.marks] == [(200, "onset"), (240, "rollback")]
     assert (spec.levels[0].at, spec.levels[0].word) == (10.0, "limit 10.0")
     lines = draw(spec, 80, 12, x, fit(None, spec.extent, x, log=spec.log, robust=spec.robust), BRAILLE).lines
@@ -317,8 +329,8 @@ def test_onset_end_and_limit_are_on_the_chart():
 
 def test_an_incident_without_a_recorded_curve_says_so():
     shown = frame(incident(category="throughput", evidence=()))
-    assert curve_spec(shown, Look().at(shown), BRAILLE)[0].waiting == "its curve was not recorded"
-    assert curve_spec(frame(), Look(), BRAILLE)[0].waiting == "no incident is chosen"
+    assert curve_spec(shown, Look().at(shown))[0].waiting == "its curve was not recorded"
+    assert curve_spec(frame(), Look())[0].waiting == "no incident is chosen"
 
 
 def test_a_limit_has_a_place_on_the_axis_and_its_word_keeps_clear_of_the_data():
@@ -364,5 +376,5 @@ def test_in_the_past_the_list_says_which_were_open_then_and_offers_nothing_that_
     look = Look().at(rescued).moved(rescued, 1)
     assert "goes back to" in said(text_lines(rescued, look.chosen(rescued), 80, numbers=False))
     assert "goes back to" not in said(text_lines(replace(rescued, wanted=Wanted(at=250)), look.chosen(rescued), 80, numbers=False))
-    spec, _ = curve_spec(replace(rescued, wanted=Wanted(at=210)), look, BRAILLE)
+    spec, _ = curve_spec(replace(rescued, wanted=Wanted(at=210)), look)
     assert [mark.step for mark in spec.marks if mark.heavy] == [210]

@@ -10,7 +10,7 @@ from read_run import layered, stretch, tensor_rows
 
 from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.model import RunContext
-from tuimon.record.chunk import Chunk, ProbeRows
+from tuimon.record.chunk import Chunk, Mark, ProbeRows
 from tuimon.record.probes import ProbeEntry
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.places.layers import draw
@@ -155,3 +155,13 @@ def test_in_the_past_what_came_later_is_not_usual():
     view = update(layered(grad, layers=3), replace(WANTED, at=59))
     np.testing.assert_allclose(view.usual, np.median(view.grid.last, axis=0), rtol=1e-6)
     assert view.usual.max() < 0.1
+
+
+def test_what_was_handed_out_stays_when_an_attempt_does_the_steps_again():
+    read = layered(np.full((6, 4), 2.0), layers=2)
+    tensors = LayersDetail().update(read, Wanted("layers", ask=Ask(tensors=True)), 0.0, 0.0).tensors
+    assert tensors is not None
+    again = stretch(tensor_rows(np.full((3, 4), 50.0), steps=[4, 5, 6]))
+    read.more(replace(again, marks=(Mark(3, "attempt", {"number": 2, "from_step": 3}),)))
+    assert tensors.grad.tolist() == [2.0] * 4   # the screen draws it while the feed reads on
+    assert tensors.seen.all()

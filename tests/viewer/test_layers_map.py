@@ -165,12 +165,12 @@ def test_the_time_cursor_goes_from_measured_cell_to_measured_cell_and_back_to_no
 def test_a_click_is_the_layer_and_the_step_under_it():
     what = view(calm(50, 4), steps=np.arange(1, 51))
     size = (60, 8)
-    place = draw.area(draw.names_of(what, shown(what, Look(), draw.map_rows(*size)), "-"), *size)
-    how = draw.clicked(what, Look(), (place.left + place.width // 2, place.top + 2), size, "-")
+    place = draw.area(draw.names_of(what, shown(what, Look(), draw.map_rows(*size)), ASCII), *size)
+    how = draw.clicked(what, Look(), (place.left + place.width // 2, place.top + 2), size, ASCII)
     assert how.layer == "blocks.2"
     assert 24 <= how.at <= 27
-    assert draw.clicked(what, how, (0, 0), size, "-") == how
-    assert draw.clicked(what, how, (1, place.top), size, "-").layer == "blocks.0"
+    assert draw.clicked(what, how, (0, 0), size, ASCII) == how
+    assert draw.clicked(what, how, (1, place.top), size, ASCII).layer == "blocks.0"
 
 
 def test_marks_of_the_run_stand_behind_what_is_unusual():

@@ -59,6 +59,10 @@ async def test_p_lists_all_parameters_a_filter_narrows_them_while_it_is_typed_an
         assert "blocks.3.mlp.weight" in text
         await p.pilot.press("enter", "w")
         await p.until("worst first")
+        await p.pilot.press("slash", *" attn")
+        await p.until("0 tensors")
+        await p.pilot.press("escape")
+        await p.until("1 tensor, ")   # as it was before
         await p.pilot.press("escape")
         await p.until("layers - gradient RMS")
 

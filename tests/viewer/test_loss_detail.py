@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from read_run import losses
+from read_run import Read, losses
 
 from tuimon.record.chunk import Chunk
+from tuimon.record.history import History, Series
 from tuimon.viewer.places.loss import detail as place
-from tuimon.viewer.places.loss.detail import LossDetail
+from tuimon.viewer.places.loss.detail import MOST, LossDetail
 from tuimon.viewer.places.loss.model import Ask
 from tuimon.viewer.wanted import Wanted, Window
 
@@ -127,3 +129,24 @@ def test_poor_curves_are_shown_as_they_are(values):
 def test_the_columns_are_few_however_long_the_run():
     view = LossDetail().update(losses(falling(30_000)), WANTED, 0.0, 0.0)
     assert len(view.loss) <= place.COLUMNS
+
+
+def test_the_newest_loss_of_a_long_run_is_its_own_however_the_steps_before_it_went():
+    read = Read(History(archive=Nowhere()))
+    values = np.full(200_000, 2.0)
+    values[-4] = math.nan
+    for at in range(0, len(values), 20_000):
+        read.more(Chunk.of(np.arange(at + 1, at + 20_001), loss=values[at:at + 20_000]))
+    assert math.isnan(read.history.sample("loss", 200_000, MOST).values[-1])   # what the reading is made of
+    view = LossDetail().update(read, Wanted("loss"), 0.0, 1.0)
+    assert view.current == "2.00"
+
+
+class Nowhere:
+    """An archive whose log is too large to be looked through."""
+
+    def cost(self, first: int, last: int) -> int:
+        return 1 << 40
+
+    def window(self, name: str, first: int, last: int) -> Series:
+        raise AssertionError

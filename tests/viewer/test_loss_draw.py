@@ -40,7 +40,7 @@ def falling(count=600, noise=0.03, seed=0):
 
 
 def chart(what, width=70, height=14, glyphs=ASCII, marks=(), **more):
-    spec = draw.curve_spec(what, marks, glyphs, log=what.log, **more)
+    spec = draw.curve_spec(what, marks, log=what.log, **more)
     x = draw.x_of(what)
     y = axes.fit(None, spec.extent, x, log=spec.log, robust=spec.robust)
     return draw_chart(spec, width, height, x, y, glyphs), spec
@@ -178,7 +178,7 @@ def test_too_little_says_what_is_awaited():
 def test_at_the_crosshair_the_title_has_the_value_there():
     spec = chart(view(falling()), cursor=123, readout=2.5)[1]
     assert spec.value == "at step 123: 2.50"
-    assert chart(view(falling()), cursor=123)[1].value == "at step 123: -"
+    assert "at step 123: - " in "\n".join(chart(view(falling()), cursor=123)[0].lines)
 
 
 @pytest.mark.parametrize("width", [30, 42, 58, 76, 120])

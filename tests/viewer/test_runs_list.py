@@ -21,6 +21,7 @@ from tuimon.viewer.places.runs import draw
 from tuimon.viewer.places.runs.columns import divide
 from tuimon.viewer.places.runs.detail import RunsDetail
 from tuimon.viewer.places.runs.model import Ask, Look, Order, RunsView, listed, paths, row_of
+from tuimon.viewer.wanted import Wanted
 
 NOW = 1_000_000.0
 
@@ -62,6 +63,14 @@ def test_the_list_at_80_columns_as_a_picture():
         "    unread           ? reading    28 h                                          ",
         "                                                                                ",
     ]
+
+
+def test_a_marked_run_that_is_gone_counts_no_more():
+    look = Look(key="lr-3e-3-dir", marked=("gone", "seed-3-dir"))
+    assert "runs · 1 marked" in table(look=look, glyphs=BRAILLE)[0]
+    look = replace(look, marked=("gone",))
+    assert "marked" not in table(look=look)[0]
+    assert [path.name for path in paths(replace(VIEW, here="seed-4-dir"), look)] == ["lr-3e-3-dir", "seed-4-dir"]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160, 200, 250])
@@ -164,8 +173,8 @@ def test_what_is_known_of_the_chosen_run_is_told():
         assert words in text
 
 
-def asked(*orders: Order) -> SimpleNamespace:
-    return SimpleNamespace(place="runs", ask=Ask(orders))
+def asked(*orders: Order) -> Wanted:
+    return Wanted(place="runs", ask=Ask(orders))
 
 
 def test_the_detail_lists_names_and_deletes_each_order_once(tmp_path):

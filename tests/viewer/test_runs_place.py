@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 import synthetic
+from staged import stage, written
 from textual.pilot import Pilot
 
 from tuimon.record.label import Label, read_label
@@ -15,6 +16,7 @@ from tuimon.record.rundir import RunDir, runs_root
 from tuimon.viewer.app import Tuimon
 from tuimon.viewer.feed import Feed
 from tuimon.viewer.glyphs import ASCII, BRAILLE, GlyphSet
+from tuimon.viewer.messages import OpenRun
 
 
 def text_of(app: Tuimon) -> str:
@@ -102,6 +104,39 @@ async def test_runs_are_named_and_deleted_only_after_a_yes_and_never_alive():
         assert not dead.dir.path.exists()
         assert runs_root() == base.dir.path.parent
         assert base.dir.path.exists()
+
+
+async def test_the_charts_of_an_opened_run_have_axes_of_their_own(monkeypatch):
+    runs = written()
+
+    def body(text: str) -> list[str]:
+        return text.splitlines()[1:-1]
+
+    async with stage(runs.healthy, (120, 40), monkeypatch) as panel:
+        alone = (await panel.settle()).text
+    async with stage(runs.exploding, (120, 40), monkeypatch) as panel:
+        await panel.settle()
+        await panel.press("b")
+        await panel.settle()
+        await panel.say(OpenRun(runs.healthy.path))
+        assert body((await panel.settle()).text) == body(alone)
+
+
+async def test_another_comparison_is_looked_at_as_the_last_one_was():
+    base, *_ = three()
+    async with panel(base.dir) as p:
+        await p.press("b")
+        await p.until("3 in all")
+        await p.press("space", "space", "d")
+        await p.until("compare 2 runs · by step")
+        await p.press("t", "minus")
+        await p.until(lambda t: "compare 2 runs · by time" in t and "avg" not in t)
+        await p.press("escape")
+        await p.until("3 in all")
+        await p.press("space", "d")
+        await p.until(lambda t: "compare 3 runs · by time" in t and "avg" not in t and "reading" not in t)
+        await p.press("t", "plus")
+        await p.until(lambda t: "compare 3 runs · by step" in t and "avg" in t)
 
 
 async def test_marked_runs_are_laid_over_each_other():

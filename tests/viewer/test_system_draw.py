@@ -15,7 +15,7 @@ from tuimon.viewer.charts.picture import Canvas
 from tuimon.viewer.glyphs import ASCII
 from tuimon.viewer.machine.model import Gpu, Gpus, Host, Limits, Process, Sample, Tree
 from tuimon.viewer.machine.ring import Traces
-from tuimon.viewer.places.system import traces, words
+from tuimon.viewer.places.system import graphics, traces, words
 from tuimon.viewer.places.system.draw import draw
 from tuimon.viewer.places.system.layout import listed, plan
 from tuimon.viewer.places.system.model import PANELS, Choice, SystemView, ordered
@@ -256,3 +256,22 @@ def test_colours_of_the_cpu_chart_are_named_beside_it():
     picture = draw(VIEW, EVERYTHING, 120, 38, FANCY)
     named = {run.text.strip(): run.role for row in picture.rows for run in row if run.text.strip() in {"training", "machine"}}
     assert named["training"] == "data"
+
+
+def several(count: int) -> SystemView:
+    """A node whose fourth GPU is ours, whose third is slowed, and whose last is lost."""
+    gpus = tuple(Gpu(i, "H100", 0.9, 80 * GB, 61 * GB, 612.0, 700.0, 71.0, 1_755.0, 1_980.0, ("power limit",) * (i == 2),
+                     ((4_242, 60 * GB),) if i == 3 else (), "gone from the bus" * (i == count - 1)) for i in range(count))
+    return seeing(gpus=Gpus("ok", gpus))
+
+
+@pytest.mark.parametrize("count", [2, 8, 16])
+@pytest.mark.parametrize(("width", "height"), [(58, 9), (58, 4), (66, 12), (100, 30)])
+def test_of_several_gpus_those_that_matter_are_shown_and_the_others_are_counted(count, width, height):
+    lines = graphics.gpu(several(count), (width, height), FANCY).lines
+    assert f"{count} x H100" in lines[0]
+    shown = [int(line[2:6]) for line in lines[2:-1] if line[2:6].strip().isdigit()]
+    assert shown == sorted(shown)
+    hidden = count - len(shown)
+    assert hidden == 0 or f"{hidden} more" in lines[-2]
+    assert len(shown) < 3 or {2, 3, count - 1} & set(range(count)) <= {*shown}

@@ -114,3 +114,7 @@ def test_a_long_run_is_looked_at_near_its_end():
     whole.extend(Chunk(np.arange(1, count + 1), np.zeros(count), {"step_time": np.full(count, 0.1)},
                        {"step_time": np.ones(count, bool)}, Chunk.empty().tensors))
     assert (step_times(whole).first, step_times(whole).last) == (count - RECENT + 1, count)
+
+
+def test_a_rank_that_no_rank_can_have_is_no_fault():
+    assert step_times(history(step_time=0.3, slowest_rank=1e300)).rank == 1 << 16

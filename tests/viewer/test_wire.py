@@ -67,5 +67,5 @@ def test_a_message_that_is_cut_off_is_an_end():
     wire.sender.send(Seen(np.zeros(1000)))
     with pytest.raises(EOFError):
         Receiver(io.BytesIO(), []).receive()
-    with pytest.raises(Exception, match="truncated|Ran out"):
+    with pytest.raises(Exception, match=r"truncated|Ran out"):
         Receiver(io.BytesIO(wire.pipe.getvalue()[:500]), []).receive()

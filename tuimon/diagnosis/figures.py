@@ -88,6 +88,14 @@ def size(count: float, *, binary: bool = False) -> str:
     return f"{count / base:,.1f} {last}"
 
 
+def many(count: float) -> str:
+    """A count in three digits: 812, 4.1k, 124M, 1.2B."""
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= 0.9995 * size:
+            return f"{count / size:.3g}{unit}"
+    return f"{count:.0f}"
+
+
 def percent(fraction: float) -> str:
     """A share: 43 %. Only what is complete reads 100 %, only nothing reads 0 %."""
     if not math.isfinite(fraction):

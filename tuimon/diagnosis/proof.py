@@ -23,6 +23,8 @@ LEAD: Final = 40
 """Steps shown before the onset, at least; half of what follows where that is more."""
 LEAD_ROWS: Final = 8
 """Measurements shown before the onset, at least: what is logged rarely has few steps of its own."""
+LAYER: Final = 200
+"""Longest name of a layer in characters."""
 _BY_CATEGORY: Final[dict[Category, str]] = {
     "loss": "loss", "gradients": "grad_norm", "updates": "update_ratio", "numerics": "loss", "layers": "grad_norm",
     "generalisation": "val_loss", "throughput": "throughput", "activations": "loss",
@@ -66,7 +68,7 @@ class LayerRows(Protocol):
 def cleaned(incident: Incident) -> Incident:
     """The same incident, its texts safe to show."""
     return replace(
-        incident, layer=None if incident.layer is None else clean(incident.layer, 60), why=clean(incident.why, 800),
+        incident, layer=None if incident.layer is None else clean(incident.layer, LAYER), why=clean(incident.why, 800),
         headline=clean(incident.headline, 80), next=tuple(clean(one, 400) for one in incident.next))
 
 
@@ -119,7 +121,7 @@ def _probe_stretch(incident: Incident, name: str, history: History) -> tuple[str
     if not len(steps):
         return "", None
     first, last = span(incident, history.last_step, leading_step(incident, steps))
-    title = _label(name) + (f" of {clean(incident.layer, 60)}" if incident.layer else "")
+    title = _label(name) + (f" of {clean(incident.layer, LAYER)}" if incident.layer else "")
     return title, (first, last, thin(steps, values.astype(np.float64), first, last, COLUMNS))
 
 

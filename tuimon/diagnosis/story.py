@@ -17,7 +17,7 @@ from tuimon.diagnosis.autopsy.model import Autopsy
 from tuimon.diagnosis.autopsy.words import subject
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.overrides import Overrides
-from tuimon.diagnosis.tone import Tone
+from tuimon.diagnosis.tone import BADGES, Tone
 from tuimon.record.events import Event
 from tuimon.record.metrics import METRICS
 from tuimon.record.text import clean
@@ -260,9 +260,8 @@ def _incident(story: Story, event: Event) -> Story:
     if change == "opened":
         severity = f.get("severity")
         tone: Tone = severity if severity in ("info", "warning", "critical") else "warning"
-        glyph = {"info": "◆", "warning": "▲", "critical": "✖"}[tone]
         at = event.step if onset is None else onset
-        return _line(story, at, glyph, lowered(headline), tone, is_incident=True)
+        return _line(story, at, BADGES[tone], lowered(headline), tone, is_incident=True)
     if change == "resolved":
         return _line(story, event.step, "●", f"over: {lowered(headline)}", "ok", is_incident=True)
     return story

@@ -234,6 +234,7 @@ class Tuimon(Looking, Dressed):
 
     def _forget(self) -> None:
         """What was chosen, searched and opened in one run means nothing in another: its places begin anew."""
+        self._overview.forget()
         for place in STEERING:
             screen = self._places.get(place)
             if screen is not None and screen is not self._front:

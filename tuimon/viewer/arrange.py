@@ -31,18 +31,6 @@ ROLES: Final[dict[Tone, Role]] = {
     "plain": "text", "dim": "note", "strong": "value", "ok": "good", "info": "info", "warning": "warning",
     "critical": "critical", "key": "value",
 }
-_ASCII: Final = str.maketrans({
-    "●": "+", "◆": "i", "▲": "!", "✖": "X", "◌": "?", "◐": "~", "◼": "#", "‖": "=", "✓": "+", "✝": "X", "▸": ">",
-    "↺": "<", "▪": "o", "┊": ":", "→": ">", "–": "-", "·": "-", "…": "~", "━": "=", "─": "-", "┃": "|", "│": "|",
-    "×": "x", "±": "~", "└": "`", "◂": "<", "↑": "^", "↓": "v", "←": "<", "╎": ";", "╌": "-", "✗": "X", "↻": "o",
-    "°": "", "²": "^2", "½": "1/2", "√": "sqrt ", "≈": "~", "≤": "<=", "≥": ">=", "ᵀ": "^T",
-    "\xa0": " ", "█": "#", "▓": "+", "▒": ":", "░": ".",
-})
-
-
-def ascii_of(text: str) -> str:
-    """The text for terminals that draw nothing else; of what has no likeness a question mark is left."""
-    return text if text.isascii() else text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
 
 
 def paint(lines: Sequence[Line], width: int, height: int, glyphs: GlyphSet) -> Picture:
@@ -56,7 +44,7 @@ def _cut(line: Line, width: int, glyphs: GlyphSet) -> Iterator[tuple[str, Role]]
     """The spans that fit into `width` cells; the one that does not ends with an ellipsis."""
     left = width
     for text, tone in line:
-        words = ascii_of(text) if glyphs.name == "ascii" else text
+        words = glyphs.say(text)
         cells = cell_len(words)
         room = words if cells <= left else fit(words, left, glyphs.ellipsis)
         yield room, ROLES[tone]

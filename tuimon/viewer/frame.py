@@ -14,6 +14,7 @@ from tuimon.diagnosis.figures import UNKNOWN, duration, size, span
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.model import SEVERITIES, Badge, Diagnosis, Incident, Severity
 from tuimon.diagnosis.story import EventLine, Rescue, Story, lowered
+from tuimon.diagnosis.tone import BADGES
 from tuimon.record.metrics import METRICS
 from tuimon.viewer.first import (
     LABELS,
@@ -86,8 +87,7 @@ def _badge(badge: Badge, *, begun: bool) -> BadgeView:
     if badge.severity is None and (badge.word != "ok" or not begun):
         return BadgeView(label, UNKNOWN if begun else "", "◌", "dim")
     tone = tone_of(badge.severity)
-    glyph = {"ok": "●", "info": "◆", "warning": "▲", "critical": "✖"}[tone]
-    return BadgeView(label, badge.word, glyph, tone)
+    return BadgeView(label, badge.word, BADGES[tone], tone)
 
 
 def _severity(name: str, value: float | None, badges: Mapping[str, Badge]) -> Severity | None:
@@ -200,8 +200,7 @@ def _diary(sources: Sources) -> tuple[EventLine, ...]:
     for incident in sources.diagnosis.incidents:
         words, tone = lowered(incident.headline), tone_of(incident.severity)
         if words not in known and tone != "info":
-            glyph = "▲" if tone == "warning" else "✖"
-            lines = (*lines, EventLine(incident.onset_step, glyph, words, tone, is_incident=True))
+            lines = (*lines, EventLine(incident.onset_step, BADGES[tone], words, tone, is_incident=True))
     if sources.diagnosis.verdict == "critical":
         lines = tuple(line for line in lines if not line.is_incident or line.tone == "critical")
     return tuple(sorted(lines, key=lambda line: line.step))

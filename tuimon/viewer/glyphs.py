@@ -6,9 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+_LIKENESS: Final = str.maketrans({
+    "●": "+", "◆": "i", "▲": "!", "✖": "X", "◌": "?", "◐": "~", "◼": "#", "‖": "=", "✓": "+", "✝": "X", "▸": ">",
+    "↺": "<", "▪": "o", "┊": ":", "→": ">", "–": "-", "·": "-", "…": "~", "━": "=", "─": "-", "┃": "|", "│": "|",
+    "×": "x", "±": "~", "└": "`", "◂": "<", "↑": "^", "↓": "v", "←": "<", "╎": ";", "╌": "-", "✗": "X", "↻": "o",
+    "°": "", "²": "^2", "½": "1/2", "√": "sqrt ", "≈": "~", "≤": "<=", "≥": ">=", "ᵀ": "^T",
+    "\xa0": " ", "█": "#", "▓": "+", "▒": ":", "░": ".",
+})
+
+
 State = Literal["good", "info", "warning", "critical", "busy", "unknown"]
 """What a badge says; also names a role, except that "busy" is drawn as "info"."""
 GlyphName = Literal["braille", "block", "ascii"]
+
+
+def ascii_of(text: str) -> str:
+    """The text for terminals that draw nothing else; of what has no likeness a question mark is left."""
+    return text if text.isascii() else text.translate(_LIKENESS).encode("ascii", "replace").decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +77,10 @@ class GlyphSet:
     """Progress to come."""
     rule: str
     """Left edge of the verdict."""
+
+    def say(self, text: str) -> str:
+        """Words as this terminal can draw them."""
+        return ascii_of(text) if self.name == "ascii" else text
 
 
 _UNICODE_BADGES: Final[Mapping[State, str]] = {

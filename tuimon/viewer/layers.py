@@ -13,11 +13,15 @@ from tuimon.diagnosis.model import Diagnosis
 from tuimon.record.history import History
 from tuimon.record.layered import LayerGroups
 from tuimon.record.tensors import TensorTable
-from tuimon.viewer.text import clean
+from tuimon.viewer.text import clean, squeeze
 from tuimon.viewer.views import HeatView
 
 HEAT_ROWS: Final = 1024
 """Rows that a long run is thinned to (the greatest of each group), so that a frame's cost stays bounded."""
+NAME: Final = 200
+"""Longest name of a layer in characters: what is cut could be taken for another's."""
+WORDS: Final = 40
+"""Cells of a name among words."""
 
 
 @dataclass(slots=True)
@@ -41,7 +45,7 @@ class LayerStrip:
             return
         if self.groups is None:
             self.groups = LayerGroups.of(self.table)
-            self.names = tuple(clean(name, 60) for name in self.groups.names)
+            self.names = tuple(clean(name, NAME) for name in self.groups.names)
         known = 0 if self.steps is None else len(self.steps)
         if self.steps is not None and self.rms is not None and known and revision == self._revision:
             if len(rows) > known:
@@ -54,7 +58,7 @@ class LayerStrip:
 
     def index(self, layer: str | None) -> int | None:
         """The row of a layer, or of the one that a module is part of; None where there is none."""
-        name = clean(layer or "", 60)
+        name = clean(layer or "", NAME)
         return next((i for i, mine in enumerate(self.names) if name == mine or name.startswith(f"{mine}.")), None)
 
     def view(self, diagnosis: Diagnosis, at: int | None = None) -> HeatView:
@@ -75,7 +79,7 @@ class LayerStrip:
         where = self.index(troubled.layer)
         if where is None:
             where = int(np.argmax(np.where(np.isnan(now), np.inf, now)))
-        worst = f"worst {self.names[where]} {number(float(now[where]))}"
+        worst = f"worst {squeeze(self.names[where], WORDS)} {number(float(now[where]))}"
         return HeatView(self.names, worst, troubled.severity, before, steps, rms)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,14 +11,13 @@ import numpy as np
 from tuimon.diagnosis.axes import XAxis
 from tuimon.diagnosis.figures import short
 from tuimon.diagnosis.figures import step as steps
-from tuimon.viewer.arrange import ROLES, ascii_of
+from tuimon.viewer.arrange import ROLES
 from tuimon.viewer.charts.chart import Band, ChartSpec, VMark
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Role
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.charts.spark import SparkSpec
 from tuimon.viewer.choice import Choice
-from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.views import ChartView, Frame
 
 if TYPE_CHECKING:
@@ -75,7 +73,7 @@ def _parted(series: Series, at: int | None, later: Role) -> list[Series]:
     return [replace(series.between(at, math.inf), role=later), series.between(-math.inf, at)]
 
 
-def chart_spec(frame: Frame, index: int, choice: Choice, glyphs: GlyphSet, *, focused: bool) -> ChartSpec:
+def chart_spec(frame: Frame, index: int, choice: Choice, *, focused: bool) -> ChartSpec:
     """One of the frame's charts."""
     view = frame.charts[index]
     past, log = choice.past(view), choice.is_log(view)
@@ -85,11 +83,10 @@ def chart_spec(frame: Frame, index: int, choice: Choice, glyphs: GlyphSet, *, fo
     if view.note and not view.bands and frame.wanted.cursor is None:
         title += f" · {view.note}"
     title += "".join(f" · {band.beyond}" for band in chosen if band.beyond)
-    say = _words(glyphs)
-    bands = tuple(Band(b.low, b.high, "healthy" if b.healthy else "usual", say(b.word)) for b in chosen)
+    bands = tuple(Band(b.low, b.high, "healthy" if b.healthy else "usual", b.word) for b in chosen)
     at = frame.wanted.cursor
     value, state = (view.current, view.severity) if at is None else (_pointed(view, at), None)
-    return ChartSpec(say(title), say(value), state, _series(view, past, frame.wanted.at), log, bands, marks(frame),
+    return ChartSpec(title, value, state, _series(view, past, frame.wanted.at), log, bands, marks(frame),
                      view.waiting, focused=focused, axis=f"{view.name} {log}", in_bytes=view.name == "memory",
                      binary=frame.wanted.units.binary)
 
@@ -99,33 +96,27 @@ def _pointed(view: ChartView, step: int) -> str:
     return f"{view.pointed} at {steps(step)}" + (f", validation {view.pointed_beside}" if view.pointed_beside else "")
 
 
-def _words(glyphs: GlyphSet) -> Callable[[str], str]:
-    return ascii_of if glyphs.name == "ascii" else str
-
-
-def heat_spec(frame: Frame, glyphs: GlyphSet, *, framed: bool, columns: int) -> HeatSpec:
+def heat_spec(frame: Frame, *, framed: bool, columns: int) -> HeatSpec:
     """The heat strip."""
     heat = frame.heat
     steps = np.zeros(0) if heat.steps is None else heat.steps.astype(np.float64)
     values = np.zeros((0, len(heat.layers))) if heat.rms is None else heat.rms.astype(np.float64)
-    title = _words(glyphs)("layers · gradient RMS")
     return HeatSpec(
-        title, heat.layers, steps, values, before=heat.before, value=heat.worst, state=heat.severity,
+        "layers · gradient RMS", heat.layers, steps, values, before=heat.before, value=heat.worst, state=heat.severity,
         marks=marks(frame), framed=framed, columns=columns)
 
 
-def spark_specs(frame: Frame, glyphs: GlyphSet) -> tuple[SparkSpec, ...]:
+def spark_specs(frame: Frame) -> tuple[SparkSpec, ...]:
     """One sparkline per chart."""
     specs = []
-    say = _words(glyphs)
     pointed = tuple(mark for mark in marks(frame) if mark.kind == "cursor")
     for view in frame.charts[:4]:
         series = Series.of((), ()) if view.columns is None else Series.thin(view.columns)
         if frame.wanted.at is not None:
             series = series.between(-math.inf, frame.wanted.at)
         value, state = (view.current, view.severity) if frame.wanted.cursor is None else (view.pointed, None)
-        specs.append(SparkSpec("lr" if view.name == "lr" else view.title, say(value), state, series,
-                               say(view.note or _range(view)), view.log, marks=pointed))
+        specs.append(SparkSpec("lr" if view.name == "lr" else view.title, value, state, series,
+                               view.note or _range(view), view.log, marks=pointed))
     return tuple(specs)
 
 

@@ -6,7 +6,7 @@ from rich.cells import cell_len
 
 from tuimon.record.text import clean
 
-__all__ = ["clean", "fit", "pad"]
+__all__ = ["clean", "fit", "pad", "squeeze"]
 
 
 def fit(text: str, width: int, ellipsis: str = "…") -> str:
@@ -26,6 +26,14 @@ def fit(text: str, width: int, ellipsis: str = "…") -> str:
             break
         kept.append(character)
     return "".join(kept) + ellipsis
+
+
+def squeeze(text: str, width: int, ellipsis: str = "…") -> str:
+    """At most `width` cells; what is too long loses its middle: names and paths are told apart by their ends."""
+    if cell_len(text) <= width:
+        return text
+    head = (width - 1) * 2 // 5
+    return fit(text, head + 1, ellipsis) + fit(text[::-1], width - head, "")[::-1] if width > 0 else ""
 
 
 def pad(text: str, width: int, *, right: bool = False, ellipsis: str = "…") -> str:

@@ -15,6 +15,7 @@ from tuimon.diagnosis.figures import number, span
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.model import Incident, Usual
 from tuimon.diagnosis.story import TICKS, WAITING, Rescue
+from tuimon.diagnosis.tone import BADGES
 from tuimon.viewer.bygone import past_lines
 from tuimon.viewer.first import HARMLESS, nothing_yet
 from tuimon.viewer.lines import (
@@ -182,7 +183,7 @@ def _healthy(sources: Sources) -> Verdict:
 
 def _incident(sources: Sources, incident: Incident) -> Verdict:
     tone = tone_of(incident.severity)
-    glyph = {"info": "◆", "warning": "▲"}.get(tone, "✖")
+    glyph = BADGES[tone]
     since = f"since step {steps(incident.onset_step)}"
     layer = f"worst in {incident.layer}" if incident.layer else ""
     first = _title(glyph, incident.headline, tone, since, layer, f"confidence {incident.confidence}")

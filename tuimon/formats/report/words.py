@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from tuimon.diagnosis.model import Incident, plain
+from tuimon.diagnosis.tone import BADGES
 from tuimon.diagnosis.wording import count, number
 from tuimon.formats.report.html import Child, Html, el, join
 
-GLYPHS: Final = {"healthy": "●", "ok": "●", "info": "◆", "warning": "▲", "critical": "✖", "waiting": "◌"}
+GLYPHS: Final = {**BADGES, "waiting": "◌"}
 _TEXT: Final = Html("\ufe0e")
 """Says that the glyph before it is a letter, not a picture."""
 

@@ -100,7 +100,7 @@ def draw_heading(
     elif height < 2:
         return
     badge = glyphs.badges[state] if state else ""
-    parts: list[tuple[str, Role]] = [(value, _value_role(state)), (badge, state_role(state))]
+    parts: list[tuple[str, Role]] = [(glyphs.say(value), _value_role(state)), (badge, state_role(state))]
     parts = [(words, role) for words, role in parts if words]
     margin = 2 if framed else 0
     room = width - 2 * margin
@@ -111,14 +111,14 @@ def draw_heading(
     canvas.put(at, 0, " " * length, "blank")
     for words, role in parts:
         at = canvas.put(at + 1, 0, words, role)
-    words = fit(title, room - length - 3, glyphs.ellipsis)
+    words = fit(glyphs.say(title), room - length - 3, glyphs.ellipsis)
     if words:
         canvas.put(canvas.put(margin, 0, " ", "blank"), 0, f"{words} ", "title")
 
 
 def draw_waiting(canvas: Canvas, message: str, glyphs: GlyphSet) -> None:
     """What is awaited, in the middle."""
-    words = fit(message, canvas.width - 4, glyphs.ellipsis)
+    words = fit(glyphs.say(message), canvas.width - 4, glyphs.ellipsis)
     canvas.put((canvas.width - cell_len(words)) // 2, canvas.height // 2, words, "note")
 
 
@@ -151,7 +151,7 @@ def draw_x_axis(canvas: Canvas, place: Area, x: XAxis, glyphs: GlyphSet, word: s
         row += 1
     if not place.label_row:
         return
-    end = place.left + place.width - 1
+    end, word = place.left + place.width - 1, glyphs.say(word)
     if word and cell_len(word) <= place.width // 2:
         end -= cell_len(word)
         canvas.put(end, row, word, "note")
@@ -262,7 +262,7 @@ def _draw_levels(
             continue
         row = place.top + min(place.height - 1, int((y.high - at) / (y.high - y.low) * place.height))
         canvas.line(place.left, row, place.width, glyphs.level, level.role)
-        words = f" {level.word} "
+        words = f" {glyphs.say(level.word)} "
         cells = cell_len(words) + 2
         near = [one.steps[(y.units(one.low) < at + a_row) & (y.units(one.high) > at - a_row)] for one in series]
         taken = np.floor((np.concatenate([*near, [m.step for m in marks]]) - x.first) / a_cell)

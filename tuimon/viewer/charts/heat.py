@@ -14,7 +14,7 @@ from tuimon.viewer.charts.chart import VMark, draw_heading, draw_waiting
 from tuimon.viewer.charts.picture import ROLES, Canvas, Picture, Role
 from tuimon.viewer.charts.series import Bools, Floats
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet, State
-from tuimon.viewer.text import pad
+from tuimon.viewer.text import pad, squeeze
 
 _ROLES: Final[tuple[Role, ...]] = (
     "heat-low-4", "heat-low-3", "heat-low-2", "heat-low-1", "heat-usual",
@@ -63,7 +63,7 @@ def draw(spec: HeatSpec, width: int, height: int, x: XAxis, glyphs: GlyphSet = B
         return canvas.picture()
     blocks = max(1, min(spec.columns, len(spec.layers), room // 12))
     groups = grouped(len(spec.layers), rows * blocks)
-    names = [group_name(spec.layers[a:b], glyphs.dash) for a, b in groups]
+    names = [glyphs.say(group_name(spec.layers[a:b], glyphs.dash)) for a, b in groups]
     per_block = -(-len(groups) // blocks)
     each = (room + 1) // blocks - (1 if blocks > 1 else 0)
     gutter = min(max(cell_len(name) for name in names), max(4, each // 3), 16)
@@ -73,7 +73,8 @@ def draw(spec: HeatSpec, width: int, height: int, x: XAxis, glyphs: GlyphSet = B
         here = slice(block * per_block, (block + 1) * per_block)
         left = margin + block * (each + 1)
         for row, name in enumerate(names[here]):
-            canvas.put(left, edge + row, pad(name, gutter, right=blocks == 1, ellipsis=glyphs.ellipsis), "label")
+            words = pad(squeeze(name, gutter, glyphs.ellipsis), gutter, right=blocks == 1)
+            canvas.put(left, edge + row, words, "label")
         _paint(canvas, left + gutter + 1, edge, ranks[here], glyphs)
         _paint_marks(canvas, left + gutter + 1, edge, ranks[here], spec, x, glyphs)
     return canvas.picture()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -49,7 +49,7 @@ class SparkSpec:
 def draw(specs: Sequence[SparkSpec], width: int, height: int, x: XAxis, glyphs: GlyphSet = BRAILLE) -> Picture:
     """One row per spec, columns aligned; exactly `width` x `height` cells, blank rows below."""
     canvas = Canvas(width, height)
-    shown = specs[:canvas.height]
+    shown = [replace(spec, value=glyphs.say(spec.value), note=glyphs.say(spec.note)) for spec in specs[:canvas.height]]
     if not shown:
         return canvas.picture()
     labels = min(max(cell_len(s.label) for s in shown), max(4, width // 4))

@@ -16,7 +16,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Static
 
-from tuimon.viewer.arrange import ROLES, ascii_of
+from tuimon.viewer.arrange import ROLES
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, text_of
 from tuimon.viewer.questions import Question
@@ -37,8 +37,7 @@ def styled(line: Line, ink: Ink, glyphs: GlyphSet) -> Text:
     """A line as Rich text: never markup."""
     text = Text(no_wrap=False)
     for span in line:
-        words = ascii_of(span.text) if glyphs.name == "ascii" else span.text
-        text.append(words, ink.style(ROLES[span.tone]))
+        text.append(glyphs.say(span.text), ink.style(ROLES[span.tone]))
     return text
 
 

@@ -92,7 +92,7 @@ def draw_help(place: Place, page: int, width: int, height: int, glyphs: GlyphSet
 
 
 class Help(Over[None]):
-    """Any key that is not a page leaves it."""
+    """Turned by pages; left with the key that asked for it, or any that leaves a place."""
 
     CSS = """
     Help { align: center middle; }

@@ -10,6 +10,8 @@ from tuimon.viewer.wanted import Place
 _OF_THE_APP = ("help", "leave", "picture", "back", "palette", "zoom", "pan", "whole", "follow", "scrub", "jump", "play",
                "speed", "point", "suspend_process")
 """The same wherever one is."""
+_ALIKE = ("help", "leave", "picture", "smoother", "target")
+"""Their keys all do the same."""
 
 
 def bindings(place: Place) -> list[BindingType]:
@@ -28,7 +30,3 @@ def called(action: Action, key: int) -> str:
         return f"app.go('{action.name.removeprefix('go_')}')"
     name = f"app.{action.name}" if action.name in _OF_THE_APP else action.name
     return f"{name}({key})" if len(action.keys) > 1 and action.name not in _ALIKE else name
-
-
-_ALIKE = ("help", "leave", "picture", "smoother", "target")
-"""Their keys all do the same."""

@@ -136,6 +136,11 @@ class Overview(Below):
                 view.wear(ink, glyphs)
             self.show_frame(self._frame)
 
+    def forget(self) -> None:
+        """Another run: the axes are not those of the last one."""
+        for panel in self._panels:
+            panel.forget()
+
     def flash(self, text: str, seconds: float = 3.0) -> None:
         """Say something in the footer's place for a moment."""
         self.query_one(Footer).flash(text, seconds)
@@ -196,12 +201,12 @@ class Overview(Below):
         for i, panel in enumerate(self._panels):
             if panel.display:
                 focused = choice.chart == i and division.kind != "compact"
-                panel.plot(chart_spec(self._frame, i, choice, self._glyphs, focused=focused), x)
+                panel.plot(chart_spec(self._frame, i, choice, focused=focused), x)
         if self._sparks.display:
-            self._sparks.plot(spark_specs(self._frame, self._glyphs), x)
+            self._sparks.plot(spark_specs(self._frame), x)
         if self._heat.display:
             full = division.kind != "compact"
-            self._heat.plot(heat_spec(self._frame, self._glyphs, framed=full, columns=division.heat_columns), x)
+            self._heat.plot(heat_spec(self._frame, framed=full, columns=division.heat_columns), x)
 
     def _choose(self, choice: Choice) -> None:
         before, self._choice = self._choice, choice

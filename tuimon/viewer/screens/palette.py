@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -25,9 +25,6 @@ from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place
 from tuimon.viewer.widgets.picture import PictureView
-
-ROWS: Final = 14
-"""Entries that are shown at a time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class ChartPanel(PictureView):
     def plot(self, spec: ChartSpec, x: XAxis) -> None:
         """Show `spec` over the steps of `x`. The y axis stays put while it can; another one begins anew."""
         if (spec.axis or spec.title) != (self._spec.axis or self._spec.title):
-            self._y = self._drawn = None
+            self.forget()
         self._spec, self._x = spec, x
         if self._stands():
             self.show(headed(self.picture, spec, self.glyphs, framed=framed_at(self.picture)))
@@ -70,6 +70,10 @@ class ChartPanel(PictureView):
         """Change palette, depth or glyph set; draws everything."""
         self._drawn = None
         super().wear(ink, glyphs)
+
+    def forget(self) -> None:
+        """Let the y axis begin anew."""
+        self._y = self._drawn = None
 
     def _paint(self, width: int, height: int) -> Picture:
         spec, x = self._spec, self._x

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tuimon.diagnosis.axes import Tick, XAxis, multiples, nice_step
+from tuimon.diagnosis.figures import many
 from tuimon.viewer.places.compare.model import Across
 
 _TIMES: Final = (
@@ -33,14 +34,7 @@ class Tokens(XAxis):
     def ticks(self, width: int) -> list[Tick]:
         """About one label in 12 cells."""
         step = max(1.0, nice_step(self.last - self.first, max(1, width // 12)))
-        return [Tick(at, _many(at)) for at in multiples(self.first, self.last, step)]
-
-
-def _many(count: float) -> str:
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.4g}{unit}"
-    return f"{count:.0f}"
+        return [Tick(at, many(at)) for at in multiples(self.first, self.last, step)]
 
 
 def x_axis(across: Across, end: float) -> XAxis:

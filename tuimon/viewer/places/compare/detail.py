@@ -53,12 +53,10 @@ class Comparison:
                        for key, one in zip(keys, self._followers, strict=True)}
         sides = tuple(_side(i, one, self._drawn[key])
                       for i, (key, one) in enumerate(zip(keys, self._followers, strict=True)))
-        problems = [f"{one.standing.name}: {one.standing.problem}" for one in self._followers if one.standing.problem]
         return CompareView(
             sides, differences(facts) if len(facts) > 1 else (), across, possible,
             max(one.end(across) for one in self._followers), ask.smooth,
-            not all(one.is_read for one in self._followers),
-            problems[0] if problems else "")
+            not all(one.is_read for one in self._followers))
 
     def _read(self, now: float, mono: float, budget: float) -> None:
         """A stretch of each in turn, until the time is up: then the next look begins where this one ended."""
@@ -78,7 +76,7 @@ class Comparison:
 def _side(i: int, follower: Follower, columns: dict[str, Thin]) -> Side:
     standing = follower.standing
     return Side(LETTERS[i], LINES[i], standing.name, standing.state, standing.verdict, standing.tone, follower.step,
-                standing.total, dict(follower.values), follower.best_val, columns, follower.revision)
+                dict(follower.values), follower.best_val, columns, follower.revision)
 
 
 class CompareDetail:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
@@ -13,19 +13,18 @@ from rich.cells import cell_len
 from tuimon.diagnosis.axes import is_wide
 from tuimon.diagnosis.figures import number
 from tuimon.diagnosis.figures import step as steps
+from tuimon.diagnosis.tone import BADGES
 from tuimon.record.metrics import METRICS as VOCABULARY
-from tuimon.viewer.arrange import ROLES, ascii_of, put_lines
+from tuimon.viewer.arrange import ROLES, put_lines
 from tuimon.viewer.charts.chart import ChartSpec, Tag, draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import GlyphSet
-from tuimon.viewer.lines import Line, Span, Tone, dim, rate
+from tuimon.viewer.lines import Line, Span, dim, rate
 from tuimon.viewer.places.compare.facts import Difference
 from tuimon.viewer.places.compare.model import ACROSS, METRICS, SMOOTH, Across, CompareView, Side
-from tuimon.viewer.text import fit, pad
+from tuimon.viewer.text import fit, pad, squeeze
 
-BADGES: Final[Mapping[Tone, str]] = {"ok": "●", "info": "◆", "warning": "▲", "critical": "✖"}
-LEAST: Final = (40, 10)
 _TITLES: Final = {"val_loss": "validation", "lr": "learning rate"}
 _ALONG: Final[Mapping[Across, str]] = {"step": "by step", "time": "by time since the first step",
                                        "tokens": "by tokens"}
@@ -78,7 +77,7 @@ class Look:
 class Division:
     """Rows of each part, by the size of the screen and the number of runs only."""
 
-    kind: Literal["tiny", "one", "all"]
+    kind: Literal["one", "all"]
     """"one": a single chart at a time."""
     listed: int = 0
     """Rows of the list, its box included."""
@@ -87,8 +86,6 @@ class Division:
 
 def divide(width: int, height: int, count: int) -> Division:
     """The division of a screen of that size."""
-    if width < LEAST[0] or height < LEAST[1]:
-        return Division("tiny")
     framed = width >= 100 and height >= 28
     rows = max(1, count) + (3 if framed else 2)
     inside = height - 2
@@ -108,9 +105,8 @@ def shown(view: CompareView, look: Look, division: Division) -> tuple[str, ...]:
 # ---------------------------------------------------------------------- the charts
 
 
-def chart_spec(view: CompareView, look: Look, name: str, glyphs: GlyphSet, *, focused: bool) -> ChartSpec:
+def chart_spec(view: CompareView, look: Look, name: str, *, focused: bool) -> ChartSpec:
     """One metric of all runs."""
-    say: Callable[[str], str] = ascii_of if glyphs.name == "ascii" else str
     there = [side for side in view.sides if name in side.columns]
     front = view.sides[look.focus] if look.focus is not None and look.focus < len(view.sides) else None
     log = is_log(view, look, name)
@@ -122,8 +118,8 @@ def chart_spec(view: CompareView, look: Look, name: str, glyphs: GlyphSet, *, fo
     title += (" · log" if log else "") + (" · avg" if view.smooth and name != "lr" else "")
     value = front.values.get(name) if front is not None else None
     words = "" if value is None or front is None else f"{front.letter} {_number(name, value)}"
-    return ChartSpec(say(title), say(words), None, series, log, waiting=_waiting(view, name), focused=focused,
-                     tags=tags)
+    return ChartSpec(title, words, None, series, log, waiting=_waiting(view, name), focused=focused, tags=tags,
+                     axis=f"{title} of {', '.join(side.name for side in view.sides)}")
 
 
 def is_log(view: CompareView, look: Look, name: str) -> bool:
@@ -167,7 +163,7 @@ def _waiting(view: CompareView, name: str) -> str:
 
 def table(view: CompareView, glyphs: GlyphSet, room: int) -> tuple[list[tuple[str, ...]], int]:
     """Headings and rows of the list, as wide as `room` allows, and how many differences found no place."""
-    head: list[str] = ["run", "steps", "loss", "best val", "verdict"]
+    head = [*_HEAD]
     columns: list[list[str]] = [
         [pad(side.name, min(28, max(cell_len(s.name) for s in view.sides))) for side in view.sides],
         [steps(side.step) for side in view.sides],
@@ -175,16 +171,16 @@ def table(view: CompareView, glyphs: GlyphSet, room: int) -> tuple[list[tuple[st
         ["–" if side.best_val is None else number(side.best_val) for side in view.sides],
         [f"{BADGES.get(side.tone, '◌')} {side.verdict}" for side in view.sides],
     ]
-    if room < 76 and columns:
+    if room < 76:
         columns[4] = [text.split(" since ")[0] for text in columns[4]]
     left = room - sum(max(cell_len(h), *map(cell_len, c)) + 2 for h, c in zip(head, columns, strict=True))
     placed = 0
     for difference in view.differences:
-        values = [fit(value, 20, glyphs.ellipsis) for value in difference.values]
-        cells = max(cell_len(difference.name), *map(cell_len, values)) + 2
+        name, *values = (squeeze(text, 20, glyphs.ellipsis) for text in (difference.name, *difference.values))
+        cells = max(cell_len(name), *map(cell_len, values)) + 2
         if cells > left:
             break
-        head.append(difference.name)
+        head.append(name)
         columns.append(values)
         left -= cells
         placed += 1
@@ -195,13 +191,14 @@ def _measured(side: Side, name: str) -> str:
     return "–" if name not in side.values else _number(name, side.values[name])
 
 
+_HEAD: Final = ("run", "steps", "loss", "best val", "verdict")
+"""What stands before the differences, which may be called the same."""
 _RIGHT: Final = {"steps", "loss", "best val"}
 
 
 def draw_list(view: CompareView, look: Look, width: int, height: int, glyphs: GlyphSet, *, framed: bool) -> Picture:
     """The runs, each with the letter and the colour of its lines, what it has reached, and what it differs in."""
     canvas = Canvas(width, height)
-    say = ascii_of if glyphs.name == "ascii" else str
     left, top, room = (2, 1, width - 4) if framed else (1, 1, width - 2)
     if not view.sides:
         draw_heading(canvas, "compare", "", None, glyphs, framed=framed, focused=False)
@@ -210,7 +207,7 @@ def draw_list(view: CompareView, look: Look, width: int, height: int, glyphs: Gl
     rows, more = table(view, glyphs, room - 4)
     title = f"compare {len(view.sides)} runs · {_ALONG[view.across]}" + (" · reading" if view.reading else "")
     said = f"{more} more differences: d" if more and width >= 70 else ""
-    draw_heading(canvas, say(title), say(said), None, glyphs, framed=framed, focused=False)
+    draw_heading(canvas, title, said, None, glyphs, framed=framed, focused=False)
     widths = [max(cell_len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for y, row in enumerate(rows):
         if top + y >= height - framed:
@@ -218,17 +215,17 @@ def draw_list(view: CompareView, look: Look, width: int, height: int, glyphs: Gl
         side = view.sides[y - 1] if y else None
         chosen = side is not None and look.focus == y - 1
         if side is not None:
-            canvas.put(left, top + y, say("▸") if chosen else " ", "value")
+            canvas.put(left, top + y, glyphs.say("▸") if chosen else " ", "value")
             canvas.put(left + 2, top + y, side.letter, side.role)
         x = left + 4
-        for name, text, cells in zip(rows[0], row, widths, strict=True):
+        for name, text, cells in zip((*_HEAD, *[""] * (len(row) - len(_HEAD))), row, widths, strict=True):
             room_left = left + room - x
             if room_left <= 0:
                 break
             words = fit(pad(text, cells, right=name in _RIGHT), room_left, glyphs.ellipsis)
-            canvas.put(x, top + y, say(words), _cell_role(name, text, side, chosen=chosen))
+            canvas.put(x, top + y, glyphs.say(words), _cell_role(name, text, side, chosen=chosen))
             if side is not None and name == "verdict":
-                canvas.put(x, top + y, say(words[:1]), ROLES[side.tone])
+                canvas.put(x, top + y, glyphs.say(words[:1]), ROLES[side.tone])
             x += cells + 2
         if chosen:
             canvas.ground(left, top + y, room, "usual")
@@ -260,22 +257,25 @@ def difference_lines(view: CompareView, width: int) -> list[Line]:
     if not view.differences:
         words = "They have logged the same about themselves." if view.sides else ""
         return [(dim(words),)]
-    names = max(cell_len(row.name) for row in view.differences)
-    each = max(6, min(24, (width - names) // max(1, len(view.sides)) - 2))
+    count = max(1, len(view.sides))
+    longest = max(cell_len(row.name) for row in view.differences)
+    names = min(longest, max(12, min(width // 3, width - 8 * count)))   # every run has its column
+    each = max(6, min(24, (width - names) // count - 2))
     head: Line = (Span(" " * names), *(Span("  " + pad(side.letter, each), "strong") for side in view.sides))
     return [head, *(_difference_line(row, names, each) for row in view.differences)]
 
 
 def _difference_line(row: Difference, names: int, each: int) -> Line:
-    return (dim(pad(row.name, names)), *(Span("  " + pad(value, each)) for value in row.values))
+    values = (Span("  " + pad(squeeze(value, each), each)) for value in row.values)
+    return (dim(pad(squeeze(row.name, names), names)), *values)
 
 
 def draw_differences(view: CompareView, width: int, height: int, glyphs: GlyphSet) -> Picture:
     """What the runs say of themselves, where they differ."""
     canvas = Canvas(width, height)
-    say = ascii_of if glyphs.name == "ascii" else str
-    count = len(view.differences)
-    said = f"{count} fact{'s' * (count != 1)} · d back to the charts"
-    draw_heading(canvas, "what differs", say(said), None, glyphs, framed=True, focused=False)
+    count, room = len(view.differences), height - 3
+    told = f"{room} of {count}" if 0 < room < count else f"{count}"
+    said = f"{told} fact{'s' * (count != 1)} · d back to the charts"
+    draw_heading(canvas, "what differs", said, None, glyphs, framed=True, focused=False)
     put_lines(canvas, difference_lines(view, width - 4), 2, 1, width - 4, height - 2, glyphs)
     return canvas.picture()

@@ -46,7 +46,7 @@ def facts_of_run(info: RunInfo | None, launch: Launch | None) -> dict[str, str]:
         }
     if launch is not None and not launch.script:
         found |= {"demo": launch.scenario, "seed": str(launch.seed)}
-    return {clean(name, 30): clean(value, 60) for name, value in found.items() if value}
+    return _clean(found)
 
 
 def facts_of_log(context: RunContext, kind: str) -> dict[str, str]:
@@ -56,7 +56,12 @@ def facts_of_log(context: RunContext, kind: str) -> dict[str, str]:
         "parameters": f"{sum(context.tensor_sizes):,}" if context.tensor_sizes else "",
         "vocabulary": _whole(context.vocab_size),
     }
-    return {name: clean(value, 60) for name, value in found.items() if value}
+    return _clean(found)
+
+
+def _clean(found: Facts) -> dict[str, str]:
+    """Safe to show, and whole: what differs may stand at the end."""
+    return {clean(name, 200): clean(value, 1_000) for name, value in found.items() if value}
 
 
 def _whole(count: int | None) -> str:

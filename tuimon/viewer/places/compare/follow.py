@@ -34,8 +34,6 @@ class Standing:
     state: str = ""
     verdict: str = "reading"
     tone: Tone = "dim"
-    total: int | None = None
-    problem: str = ""
 
 
 class Follower:
@@ -77,16 +75,15 @@ class Follower:
         try:
             info, launch = run.read_info(), run.read_launch()
         except LogError as error:
-            return Standing(clean(self.source.name, 60), {}, "unreadable", "cannot be read", "warning",
-                            problem=clean(str(error), 200))
+            words = f"cannot be read: {clean(str(error), 80)}"
+            return Standing(clean(self.source.name, 60), {}, "unreadable", words, "warning")
         found = status_of(run, info, launch, now)
         self._per_step = info.tokens_per_step if info else None
         name = self.source.name or read_label(run).name or (info.name if info else launch.name if launch else run.name)
-        total = info.total_steps if info else None
         words, tone = judged(found.verdict, clean(found.headline, 80), found.since)
         if not found.step:
             words, tone = ("no steps yet" if found.is_live else "no steps"), "dim"
-        return Standing(clean(name, 60), facts_of_run(info, launch), found.state, words, tone, total)
+        return Standing(clean(name, 60), facts_of_run(info, launch), found.state, words, tone)
 
     def _take_log(self) -> None:
         log = self.source.log
@@ -95,8 +92,7 @@ class Follower:
             self._take(chunk)
         self.is_read = True
         words, tone = judged(log.verdict, clean(log.headline, 80), log.since)
-        self.standing = Standing(clean(self.source.name, 60), facts_of_log(log.context, log.kind), "", words, tone,
-                                 log.context.total_steps)
+        self.standing = Standing(clean(self.source.name, 60), facts_of_log(log.context, log.kind), "", words, tone)
 
     def _take(self, chunk: Chunk) -> None:
         for mark in chunk.marks:

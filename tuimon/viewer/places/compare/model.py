@@ -76,7 +76,6 @@ class Side:
     verdict: str
     tone: Tone
     step: int
-    total: int | None
     values: Mapping[str, float] = field(default_factory=dict)
     """Last measured, by metric."""
     best_val: float | None = None
@@ -101,7 +100,6 @@ class CompareView:
     """Index into SMOOTH: what the columns are averaged over."""
     reading: bool = False
     """Whether some of it has not been read yet."""
-    problem: str = ""
 
 
 NOTHING: Final = CompareView()

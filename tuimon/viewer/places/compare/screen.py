@@ -14,7 +14,7 @@ from tuimon.viewer.messages import GoTo, OpenRun
 from tuimon.viewer.places.compare import draw
 from tuimon.viewer.places.compare.axis import x_axis
 from tuimon.viewer.places.compare.draw import Look
-from tuimon.viewer.places.compare.model import METRICS, NOTHING, Ask, CompareView
+from tuimon.viewer.places.compare.model import METRICS, NOTHING, Ask, CompareView, Source
 from tuimon.viewer.screens.keys import bindings
 from tuimon.viewer.screens.place import PlaceScreen
 from tuimon.viewer.theme import Ink
@@ -43,8 +43,9 @@ class CompareScreen(PlaceScreen):
 
     def __init__(self, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:
         super().__init__(frame, ink, glyphs)
-        self._look, self._asked = Look(), Ask()
-        self._division = draw.Division("tiny")
+        self._look = Look()
+        self._sources: tuple[Source, ...] = ()
+        self._division = draw.Division("one")
 
     def compose_body(self) -> ComposeResult:
         """List, two shelves of charts, the page of differences."""
@@ -68,10 +69,7 @@ class CompareScreen(PlaceScreen):
 
     def show(self) -> None:
         """Draw the list and the charts that have a place."""
-        asked = self.frame.wanted.ask
-        if isinstance(asked, Ask) and asked.sources != self._asked.sources:
-            self._asked = replace(self._asked, sources=asked.sources)
-            self._look = replace(self._look, focus=None, facts=False)
+        self._ask_again(self.frame.wanted.ask)
         view, look, glyphs = self._view, self._look, self.glyphs
         self.divide(*self.app.size)
         framed = self._division.framed
@@ -91,14 +89,21 @@ class CompareScreen(PlaceScreen):
             panel.display = name in shown
             if name in shown:
                 focused = len(shown) > 1 and look.chart == i
-                panel.plot(draw.chart_spec(view, look, name, glyphs, focused=focused), x)
+                panel.plot(draw.chart_spec(view, look, name, focused=focused), x)
+
+    def _ask_again(self, answered: object) -> None:
+        """Of the runs that are compared, along the axis that this person chose."""
+        if not isinstance(answered, Ask):
+            return   # a frame of another place: what is compared now is not known yet
+        if answered.sources != self._sources:
+            self._sources = answered.sources
+            self._look = replace(self._look, focus=None, facts=False)
+        asked = Ask(answered.sources, self._look.across, self._look.smooth)
+        if asked != answered:
+            self.ask(asked)   # the same again costs nothing
 
     def _turn(self, look: Look) -> None:
         self._look = look
-        asked = replace(self._asked, across=look.across, smooth=look.smooth)
-        if asked != self._asked:
-            self._asked = asked
-            self.ask(asked)
         self.show()
 
     def on_chart_panel_pointed(self, message: ChartPanel.Pointed) -> None:
@@ -115,7 +120,7 @@ class CompareScreen(PlaceScreen):
     def action_open_run(self) -> None:
         """Open the run in front."""
         focus = self._look.focus
-        run = self._asked.sources[focus].run if focus is not None and focus < len(self._asked.sources) else None
+        run = self._sources[focus].run if focus is not None and focus < len(self._sources) else None
         if run is not None:
             self.post_message(OpenRun(run))
         else:

@@ -10,7 +10,6 @@ from typing import Final, Literal
 from rich.cells import cell_len
 
 from tuimon.diagnosis.figures import size
-from tuimon.viewer.arrange import ascii_of
 from tuimon.viewer.charts.chart import draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.glyphs import GlyphSet
@@ -52,7 +51,7 @@ def draw(view: ConsoleView, look: Look, width: int, height: int, glyphs: GlyphSe
     left, top = (1, 1) if framed else (0, 1)
     columns, rows = inside(width, height, look, view.total)
     shown = pieces(view, look, columns, rows) if view.lines else []
-    draw_heading(canvas, _said(title(view, look), glyphs), _said(position(view, look, shown, width), glyphs), None,
+    draw_heading(canvas, title(view, look), position(view, look, shown, width), None,
                  glyphs, framed=framed, focused=False)
     if not shown:
         _explain(canvas, view, glyphs)
@@ -103,7 +102,7 @@ def _explain(canvas: Canvas, view: ConsoleView, glyphs: GlyphSet) -> None:
     lines = [row for sentence in said for row in _folded(sentence, width)]
     top = max(1, (canvas.height - len(lines)) // 2)
     for y, line in enumerate(lines[:max(1, canvas.height - 2)], top):
-        words = _said(line, glyphs)
+        words = glyphs.say(line)
         canvas.put(max(1, (canvas.width - cell_len(words)) // 2), y, words, "text" if y == top else "note")
 
 
@@ -127,7 +126,7 @@ def _put_piece(canvas: Canvas, view: ConsoleView, look: Look, piece: Piece, plac
     if piece.row == 0 or not look.wrap:
         state = _BADGES.get(line.mood)
         if piece.line == look.mark:
-            canvas.put(left, y, ascii_of("▸") if glyphs.name == "ascii" else "▸", "value")
+            canvas.put(left, y, glyphs.say("▸"), "value")
         elif state is not None:
             canvas.put(left, y, glyphs.badges[state], state)
     elif piece.line == look.mark:
@@ -135,7 +134,7 @@ def _put_piece(canvas: Canvas, view: ConsoleView, look: Look, piece: Piece, plac
     left += GUTTER
     x = left
     for text, hit in _marked(view, look, piece):
-        words = _said(text, glyphs)
+        words = glyphs.say(text)
         after = canvas.put(x, y, words, "value" if hit else role)
         if hit:
             canvas.ground(x, y, after - x, "usual")
@@ -172,10 +171,3 @@ def _found(pattern: str, text: str) -> tuple[tuple[int, int], ...]:
     """Where a line holds it, as far as it is searched."""
     within = text[:steepness(compiled(pattern).pattern).reach]
     return tuple(found.span() for found in compiled(pattern).finditer(within))
-
-
-def _said(text: str, glyphs: GlyphSet) -> str:
-    if glyphs.name != "ascii":
-        return text
-    text = ascii_of(text)
-    return text if text.isascii() else text.encode("ascii", "replace").decode("ascii")

@@ -29,7 +29,6 @@ class ConsoleScreen(PlaceScreen):
 
     PLACE: ClassVar[Place] = "console"
     BINDINGS: ClassVar[list[BindingType]] = bindings("console")
-    AUTO_FOCUS = ""   # None would be the app's own, which is the line for a search
 
     def __init__(self, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:
         super().__init__(frame, ink, glyphs)

@@ -22,6 +22,8 @@ class GalleryDetail:
     def __init__(self) -> None:
         self._readings: dict[Path, Reading] = {}
         self._frames: dict[Path, Frame] = {}
+        self.is_behind = False
+        """Whether there is more to read at once."""
 
     def update(self, reading: Reading, wanted: Wanted, now: float, mono: float) -> GalleryView:
         """The runs as they are now; one that cannot be read keeps its last picture, with the reason beside it."""
@@ -29,6 +31,7 @@ class GalleryDetail:
 
         ask = wanted.ask if isinstance(wanted.ask, Ask) else Ask((reading.run.path,))
         look = replace(NOW, window=wanted.window)
+        self.is_behind = False
         for path in ask.runs:
             if path not in self._readings:
                 self._readings[path] = Reader(RunDir(path), rules=reading.rules)
@@ -36,6 +39,7 @@ class GalleryDetail:
             one = self._readings[path]
             try:
                 frame = one.poll(now, mono, look)
+                self.is_behind = self.is_behind or one.is_behind
             except Exception as error:
                 # One broken run must not take the others' pictures away.
                 frame = one.broken(repr(error))

@@ -9,14 +9,14 @@ from rich.cells import cell_len
 
 from tuimon.diagnosis.axes import XAxis, YAxis, fit
 from tuimon.diagnosis.figures import step as steps
-from tuimon.viewer.arrange import ascii_of, put_lines, wrap
+from tuimon.viewer.arrange import put_lines, wrap
 from tuimon.viewer.bygone import without_keys
 from tuimon.viewer.charts.chart import draw
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.charts.spark import draw as draw_sparks
 from tuimon.viewer.choice import Choice
 from tuimon.viewer.glyphs import GlyphSet
-from tuimon.viewer.lines import Line, Span, dim, strong
+from tuimon.viewer.lines import Line, Span, dim, say, strong
 from tuimon.viewer.plots import chart_spec, spark_specs, x_axis
 from tuimon.viewer.text import fit as cut
 from tuimon.viewer.views import Frame
@@ -42,8 +42,9 @@ def heading(frame: Frame, *, chosen: bool, width: int) -> Line:
 
 
 def _words(frame: Frame, width: int, rows: int) -> list[Line]:
-    """The verdict without its keys, which do nothing here; headline and numbers share the rows."""
-    first, *rest = without_keys(frame.narrow) or ((),)
+    """What keeps it from being read on; the verdict without its keys, which do nothing here, its rows shared."""
+    problem = [say(f"▲ {frame.problem}", "warning")] if frame.problem else []
+    first, *rest = (*problem, *without_keys(frame.narrow)) or ((),)
     told = [first, *(row for line in rest for row in wrap((*line, Span(" ")), width))]
     last = tuple(span for line in told[rows - 1:] for span in line)   # cut by the painter where it is too long
     return [*told[:rows - 1], last]
@@ -61,7 +62,8 @@ def draw_run(frame: Frame, y: YAxis | None, width: int, height: int, glyphs: Gly
     sparks = SPARKS if height - 1 - words >= 8 + SPARKS else 0
     rows = height - 1 - words - sparks
     x = x_axis(frame)
-    spec = replace(chart_spec(frame, 0, Choice(), glyphs, focused=chosen), title=_plain(frame, glyphs))
+    spec = chart_spec(frame, 0, Choice(), focused=chosen)
+    spec = replace(spec, title="loss · log" if spec.log else "loss")
     y = fit(y, spec.extent, x, log=spec.log, robust=spec.robust)
     if rows >= 3:
         _paste(canvas, draw(spec, inner, rows, x, y, glyphs), 1, 1 + words)
@@ -70,13 +72,8 @@ def draw_run(frame: Frame, y: YAxis | None, width: int, height: int, glyphs: Gly
     return canvas.picture(), y
 
 
-def _plain(frame: Frame, glyphs: GlyphSet) -> str:
-    title = "loss · log" if frame.charts[0].log else "loss"
-    return ascii_of(title) if glyphs.name == "ascii" else title
-
-
 def _sparks(frame: Frame, width: int, rows: int, x: XAxis, glyphs: GlyphSet) -> Picture:
-    return draw_sparks(spark_specs(frame, glyphs)[1:1 + rows], width, rows, x, glyphs)
+    return draw_sparks(spark_specs(frame)[1:1 + rows], width, rows, x, glyphs)
 
 
 def _paste(canvas: Canvas, picture: Picture, at_x: int, at_y: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -22,7 +22,8 @@ from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place
 from tuimon.viewer.widgets.picture import PictureView
 
-MOST = 9
+MOST: Final = 9
+"""Cells that can be told apart."""
 
 
 class GalleryScreen(PlaceScreen):
@@ -79,7 +80,7 @@ class GalleryScreen(PlaceScreen):
         view = self._view
         if view is None:
             return
-        count = len(view.frames)
+        count = min(MOST, len(view.frames))
         columns = self.query_one("#cells", Grid).styles.grid_size_columns
         by = (-1, 1, -columns, columns, 1)[which]
         to = self._chosen + by

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from tuimon.viewer.arrange import ascii_of, put_lines
+from tuimon.viewer.arrange import put_lines
 from tuimon.viewer.charts.chart import draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.glyphs import GlyphSet
@@ -107,8 +107,8 @@ def draw_text(look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
     lines = text_lines(look.chapter, width, glyphs)
     _, rows = inside(width, height)
     line = max(0, min(look.line, len(lines) - rows))
-    title = ascii_of(look.chapter.title) if glyphs.name == "ascii" else look.chapter.title
-    draw_heading(canvas, title, _how_far(lines, line, rows), None, glyphs, framed=height >= 4, focused=False)
+    draw_heading(canvas, look.chapter.title, _how_far(lines, line, rows), None, glyphs, framed=height >= 4,
+                 focused=False)
     put_lines(canvas, lines[line:], 2, 1, width - 4, rows, glyphs)
     return canvas.picture()
 

@@ -15,7 +15,6 @@ import numpy as np
 from tuimon.diagnosis.axes import XAxis, YAxis, fit
 from tuimon.diagnosis.figures import number
 from tuimon.diagnosis.notebook_curves import generate_example_patterns
-from tuimon.viewer.arrange import ascii_of
 from tuimon.viewer.charts.chart import Band, ChartSpec, Level, VMark, draw
 from tuimon.viewer.charts.picture import Picture, Role
 from tuimon.viewer.charts.series import Series
@@ -145,6 +144,4 @@ def _latest(line: Series) -> float:
 def draw_curve(curve: Curve, drawn: float, width: int, height: int, glyphs: GlyphSet) -> Picture:
     """One chart of a miniature."""
     chart, x, y = spec(curve, drawn)
-    if glyphs.name == "ascii":
-        chart = replace(chart, title=ascii_of(chart.title))
     return draw(chart, width, height, x, y, glyphs)

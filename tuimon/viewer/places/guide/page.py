@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from tuimon.viewer.arrange import ascii_of
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.places.guide.content import Chapter
@@ -26,7 +25,6 @@ def page(chapter: Chapter, width: int, glyphs: GlyphSet) -> list[str]:
         rows = [" ".join(pair).rstrip() for pair in zip(*pictures, strict=True)]
     else:
         rows = [row for picture in pictures for row in picture]
-    is_ascii = glyphs.name == "ascii"
-    title = ascii_of(chapter.title) if is_ascii else chapter.title
-    text = [text_of(line) for line in typeset(chapter, width, ascii_only=is_ascii)]
+    title = glyphs.say(chapter.title)
+    text = [text_of(line) for line in typeset(chapter, width, ascii_only=glyphs.name == "ascii")]
     return [title, glyphs.across * len(title), *rows, *([""] if rows else []), *text]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from tuimon.viewer.arrange import ascii_of, wrap
+from tuimon.viewer.arrange import wrap
+from tuimon.viewer.glyphs import ascii_of
 from tuimon.viewer.lines import Line, Span, dim, key
 from tuimon.viewer.places.guide.content import TIED, Block, Chapter
 

@@ -19,16 +19,17 @@ from tuimon.diagnosis.figures import number
 from tuimon.diagnosis.figures import size as amount
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.manual import PARTS, Page, page
-from tuimon.diagnosis.model import Evidence, NotEvaluated, Severity
+from tuimon.diagnosis.model import Evidence, NotEvaluated
+from tuimon.diagnosis.tone import BADGES
 from tuimon.errors import UsageError
 from tuimon.record.metrics import METRICS
-from tuimon.viewer.arrange import ROLES, ascii_of, put_lines, wrap
+from tuimon.viewer.arrange import ROLES, put_lines, wrap
 from tuimon.viewer.charts.chart import ChartSpec, Level, VMark, draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import GlyphSet, State
 from tuimon.viewer.lines import Line, Span, Tone, dim, key, rate, say, strong, tone_of
-from tuimon.viewer.text import pad
+from tuimon.viewer.text import pad, squeeze
 from tuimon.viewer.views import Frame, IncidentView
 
 Entry = IncidentView | NotEvaluated
@@ -38,7 +39,6 @@ PROSE: Final = 88
 """Longest line of prose in cells, however wide the screen."""
 ROW: Final = 120
 """Longest line of the list: further apart, its ends are not seen as one."""
-GLYPH: Final[dict[Severity, str]] = {"info": "◆", "warning": "▲", "critical": "✖"}
 
 
 def entries(frame: Frame) -> tuple[Entry, ...]:
@@ -128,10 +128,10 @@ def _incident_row(view: IncidentView, at: int | None, *, chosen: bool, width: in
     tone: Tone = "dim" if over else tone_of(incident.severity)
     words: Tone = "strong" if chosen else "dim" if over else "plain"
     indent = "  " * (view.depth - 1) + "└ " if view.depth else ""
-    lead = f"{indent}{GLYPH[incident.severity]} {incident.severity:<8} "
+    lead = f"{indent}{BADGES[incident.severity]} {incident.severity:<8} "
     sure = 7 if width >= 60 else 0
     room = width - 2 - len(lead) - (1 + when) - (1 + layer if layer else 0) - sure
-    where = f" {pad(incident.layer or '', layer)}" if layer else ""
+    where = f" {pad(squeeze(incident.layer or '', layer), layer)}" if layer else ""
     return (Span("▸ " if chosen else "  ", "strong"), Span(lead, tone), Span(pad(incident.headline, room), words),
             dim(f" {pad(_when(view, at), when)}"), Span(where, "dim" if over else "plain"),
             dim(f" {incident.confidence:<6}" if sure else ""))
@@ -305,8 +305,7 @@ def _boxed(lines: list[Line], title: str, value: str, state: State | None, size:
            framed: bool) -> Picture:
     canvas = Canvas(*size)
     width, height = size
-    say_it = ascii_of if glyphs.name == "ascii" else str
-    draw_heading(canvas, say_it(title), say_it(value), state, glyphs, framed=framed, focused=False)
+    draw_heading(canvas, title, value, state, glyphs, framed=framed, focused=False)
     put_lines(canvas, lines, *((2, 1, width - 4, height - 2) if framed else (1, 1, width - 2, height - 1)), glyphs)
     return canvas.picture()
 
@@ -346,10 +345,9 @@ def draw_numbers(frame: Frame, look: Look, width: int, height: int, glyphs: Glyp
     return _boxed(lines, "evidence", "", None, (width, height), glyphs, framed=True)
 
 
-def curve_spec(frame: Frame, look: Look, glyphs: GlyphSet) -> tuple[ChartSpec, XAxis]:
+def curve_spec(frame: Frame, look: Look) -> tuple[ChartSpec, XAxis]:
     """The chosen incident's stretch of curve: onset and end marked, the limit a line where it is one of this curve."""
     entry = look.chosen(frame)
-    say_it = ascii_of if glyphs.name == "ascii" else str
     if not isinstance(entry, IncidentView) or entry.curve is None:
         waiting = "no incident is chosen" if not isinstance(entry, IncidentView) else "its curve was not recorded"
         return ChartSpec("curve", waiting=waiting), XAxis()
@@ -365,5 +363,5 @@ def curve_spec(frame: Frame, look: Look, glyphs: GlyphSet) -> tuple[ChartSpec, X
     # The onset stands in the title, too: another incident is another axis.
     title = f"{curve.title} around step {steps(incident.onset_step)}" + (" · log" if curve.log else "")
     return ChartSpec(
-        say_it(title), say_it(value), incident.severity, (Series.thin(curve.columns),), curve.log, marks=tuple(marks),
+        title, value, incident.severity, (Series.thin(curve.columns),), curve.log, marks=tuple(marks),
         levels=levels, robust=False), XAxis(curve.first, curve.last)

@@ -7,12 +7,10 @@ from dataclasses import replace
 
 from tuimon.diagnosis.causes import as_events
 from tuimon.diagnosis.model import Diagnosis, Incident
-from tuimon.diagnosis.proof import COLUMNS, LEAD, LEAD_ROWS, cleaned, curve, leading_step, span
+from tuimon.diagnosis.proof import cleaned, curve
 from tuimon.record.history import History
 from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.views import IncidentView
-
-__all__ = ["COLUMNS", "LEAD", "LEAD_ROWS", "Proofs", "curve", "leading_step", "span"]
 
 
 class Proofs:
@@ -35,8 +33,8 @@ class Proofs:
             seen[named] += 1
             if known is None:
                 known = IncidentView(key, cleaned(incident), depth, curve(incident, history, layers))
-            elif known.key != key:
-                known = replace(known, key=key)
+            elif (known.key, known.depth) != (key, depth):
+                known = replace(known, key=key, depth=depth)
             if incident.state == "resolved" and (known.curve is None or known.curve.last <= history.last_step):
                 kept[incident] = known
             views.append(known)

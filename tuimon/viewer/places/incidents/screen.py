@@ -72,7 +72,7 @@ class Incidents(PlaceScreen):
         self.query_one("#text", PictureView).draw_with(
             lambda w, h: draw.draw_text(frame, look, w, h, glyphs, framed=framed))
         self.query_one("#numbers", PictureView).draw_with(lambda w, h: draw.draw_numbers(frame, look, w, h, glyphs))
-        self.query_one("#curve", ChartPanel).plot(*draw.curve_spec(frame, look, glyphs))
+        self.query_one("#curve", ChartPanel).plot(*draw.curve_spec(frame, look))
 
     def action_choose(self, which: int) -> None:
         """Choose the entry above or below."""

@@ -81,7 +81,7 @@ class LayersDetail:
         tensors = self._parameters.of(history, None, at, before) if ask.tensors else None
         if rows is None:
             return LayersView(revision, quantity, there, (), first, last, before, Grid.empty(),
-                              np.zeros((0, 0), np.int8), np.zeros(0, np.float32), None, tensors, tensors is not None,
+                              np.zeros((0, 0), np.int8), np.zeros(0, np.float32), None, tensors,
                               self._awaited(history, quantity))
         source = quantity, history.tensor_revision   # old rows of a long run are thinned now and then
         if source != self._source:
@@ -89,7 +89,7 @@ class LayersDetail:
             self._thinner.clear()
             self._learned.clear()
         a = int(np.searchsorted(rows.steps, math.floor(first)))
-        b = int(np.searchsorted(rows.steps, min(math.ceil(last), last if at is None else at), side="right"))
+        b = int(np.searchsorted(rows.steps, last if at is None else min(last, at), side="right"))
         grid = self._thinner.take(rows.steps, a, b, len(rows.layers), rows.read)
         usual = self._learned.take(rows, at + 1 if before is None and at is not None else before)
         ranks = shades.ranked(grid, QUANTITY[quantity], shades.centres(usual))
@@ -97,7 +97,7 @@ class LayersDetail:
         if ask.layer is not None and ask.layer in (names := rows.names):
             page = self._page(history, rows, names.index(ask.layer), (a, b), revision, at, before)
         return LayersView(revision, quantity, there, rows.names, first, last, before, grid, ranks, usual, page,
-                          tensors, tensors is not None, "" if b > a else "nothing was measured in these steps")
+                          tensors, "" if b > a else "nothing was measured in these steps")
 
     def _awaited(self, history: History, quantity: Name) -> str:
         if not history.last_step:

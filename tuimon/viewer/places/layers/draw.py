@@ -13,16 +13,18 @@ from tuimon.diagnosis.axes import XAxis, columns_of
 from tuimon.diagnosis.figures import number
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.heat import Ranks, group_name
-from tuimon.viewer.arrange import ascii_of, put_lines
+from tuimon.viewer.arrange import put_lines
 from tuimon.viewer.charts.chart import Area, VMark, draw_heading, draw_waiting, draw_x_axis, pointed_labels
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.glyphs import GlyphSet, State
+from tuimon.viewer.layers import WORDS
 from tuimon.viewer.lines import Line, Span, Tone, dim, strong
 from tuimon.viewer.places.layers import shades
 from tuimon.viewer.places.layers.look import Look, Shown, row_height, shown, timed, worst_of
 from tuimon.viewer.places.layers.model import LayersView
 from tuimon.viewer.places.layers.quantities import QUANTITIES
-from tuimon.viewer.text import pad
+from tuimon.viewer.places.layers.table import times
+from tuimon.viewer.text import pad, squeeze
 
 NAME: Final = 28
 """Longest name beside a row, in cells."""
@@ -54,22 +56,21 @@ def area(names: list[str], width: int, height: int) -> Area:
                 axis_row=framed, label_row=True)
 
 
-def names_of(view: LayersView, now: Shown, dash: str) -> list[str]:
+def names_of(view: LayersView, now: Shown, glyphs: GlyphSet) -> list[str]:
     """What each row is called."""
     names, order = view.layers, now.order.tolist()
-    return [names[order[a]] if b == a + 1 else group_name([names[order[a]], names[order[b - 1]]], dash)
-            for a, b in now.rows]
+    return [glyphs.say(group_name([names[i] for i in order[a:b]], glyphs.dash)) for a, b in now.rows]
 
 
-def map_width(view: LayersView, look: Look, width: int, height: int, dash: str) -> int:
+def map_width(view: LayersView, look: Look, width: int, height: int, glyphs: GlyphSet) -> int:
     """Cells of time in a map of that size."""
-    return area(names_of(view, shown(view, look, map_rows(width, height)), dash), width, height).width
+    return area(names_of(view, shown(view, look, map_rows(width, height)), glyphs), width, height).width
 
 
-def clicked(view: LayersView, look: Look, at: tuple[int, int], size: tuple[int, int], dash: str) -> Look:
+def clicked(view: LayersView, look: Look, at: tuple[int, int], size: tuple[int, int], glyphs: GlyphSet) -> Look:
     """The cursor on what lies in that cell of a map of that size; the same where that is no layer."""
     now = shown(view, look, map_rows(*size))
-    place = area(names_of(view, now, dash), *size)
+    place = area(names_of(view, now, glyphs), *size)
     x, y = at[0] - place.left, at[1] - place.top
     row = now.top + y // now.tall
     if not 0 <= y < place.height or not now.top <= row < now.top + len(now.visible):
@@ -103,15 +104,14 @@ def draw_map(
 ) -> Picture:
     """The map in exactly `width` x `height` cells."""
     canvas = Canvas(width, height)
-    say = ascii_of if glyphs.name == "ascii" else str
     now = shown(view, look, map_rows(canvas.width, canvas.height))
-    names = names_of(view, now, glyphs.dash)
+    names = names_of(view, now, glyphs)
     place = area(names, canvas.width, canvas.height)
     value, state = _worst(view, now)
     title = _title(view, look, now, wide=width >= 100)
-    draw_heading(canvas, say(title), say(value), state, glyphs, framed=place.framed, focused=False)
+    draw_heading(canvas, title, value, state, glyphs, framed=place.framed, focused=False)
     if view.awaited or not len(now.order):
-        draw_waiting(canvas, say(view.awaited or f"no layer is called {look.filter}"), glyphs)
+        draw_waiting(canvas, view.awaited or f"no layer is called {look.filter}", glyphs)
         return canvas.picture()
     x = x_of(view)
     ranks = _ranks(view, now, x, place.width)
@@ -149,7 +149,7 @@ def _worst(view: LayersView, now: Shown) -> tuple[str, State | None]:
     if rank < 4:
         return "", None
     state: State = "critical" if rank >= 8 else "warning"
-    return f"worst {view.layers[at]} {number(float(view.grid.last[-1, at]))}", state
+    return f"worst {squeeze(view.layers[at], WORDS)} {number(float(view.grid.last[-1, at]))}", state
 
 
 def _ranks(view: LayersView, now: Shown, x: XAxis, width: int) -> Ranks:
@@ -165,13 +165,12 @@ def _ranks(view: LayersView, now: Shown, x: XAxis, width: int) -> Ranks:
 
 
 def _draw_names(canvas: Canvas, names: list[str], now: Shown, place: Area, glyphs: GlyphSet) -> None:
-    left = 1 if place.framed else 0
-    mark = ascii_of("▸") if glyphs.name == "ascii" else "▸"
+    left, room = 1 if place.framed else 0, place.gutter - 2
     for i, row in enumerate(range(now.top, now.top + len(now.visible))):
         chosen, y = row == now.row, place.top + i * now.tall + (now.tall - 1) // 2
-        canvas.put(left, y, mark if chosen else " ", "value")
-        canvas.put(left + 1, y, pad(names[row], place.gutter - 2, right=True, ellipsis=glyphs.ellipsis),
-                   "value" if chosen else "label")
+        canvas.put(left, y, glyphs.say("▸") if chosen else " ", "value")
+        words = pad(squeeze(names[row], room, glyphs.ellipsis), room, right=True)
+        canvas.put(left + 1, y, words, "value" if chosen else "label")
 
 
 def _draw_marks(
@@ -213,7 +212,7 @@ def readout(view: LayersView, look: Look, height: int) -> Line:
         return (dim(" ↑↓ choose a layer, ←→ a step; enter opens it"),)
     members = now.members(now.row)
     layer = worst_of(view, members, look.at)
-    spans = [Span(" "), strong(view.layers[layer])]
+    spans = [Span(" "), strong(squeeze(view.layers[layer], WORDS))]
     if len(members) > 1:
         spans.append(dim(f", the worst of {len(members)}"))
     return (*spans, *value_words(view, layer, look.at))
@@ -231,7 +230,7 @@ def value_words(view: LayersView, layer: int, at: int | None) -> Line:
     spans = [dim(" · step "), Span(steps(int(column.steps[here]))), dim(" · "),
              Span(number(value), tone if tone != "plain" else "strong")]
     if view.about.scale == "usual" and usual > 0 and math.isfinite(value):
-        spans.append(dim(f" · {_times(value / usual)} its usual {number(usual)}"))
+        spans.append(dim(f" · {times(value / usual)} its usual {number(usual)}"))
     elif view.about.scale != "usual" and math.isfinite(usual):
         spans.append(dim(f" · usually {number(usual)}"))
     low, high = float(column.low[here]), float(column.high[here])
@@ -243,10 +242,6 @@ def value_words(view: LayersView, layer: int, at: int | None) -> Line:
 def _rank_at(view: LayersView, layer: int, step: int) -> int:
     column = int(np.searchsorted(view.grid.steps, step))
     return int(view.ranks[column, layer]) if column < len(view.grid) else -1
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x" if ratio >= 0.095 else f"{number(ratio)}x"
 
 
 def draw_head(view: LayersView, width: int, height: int, glyphs: GlyphSet) -> Picture:

@@ -10,7 +10,6 @@ import numpy as np
 from tuimon.viewer.places.layers.quantities import QUANTITY, Name, Quantity
 
 if TYPE_CHECKING:
-
     from tuimon.diagnosis.heat import Ranks
     from tuimon.record.chunk import Bools, Ints, Vectors
     from tuimon.record.history import Thin
@@ -132,8 +131,6 @@ class LayersView:
     """(L) each layer's own median; NaN where unknown."""
     page: Page | None = None
     tensors: Tensors | None = field(default=None, compare=False, repr=False)
-    has_tensors: bool = False
-    """Whether `tensors` is there: it is not compared."""
     awaited: str = ""
     """What an empty map waits for."""
 
@@ -141,5 +138,3 @@ class LayersView:
     def about(self) -> Quantity:
         """The quantity that is shown."""
         return QUANTITY[self.quantity]
-
-

@@ -7,16 +7,16 @@ import math
 import numpy as np
 
 from tuimon.diagnosis.figures import number
-from tuimon.viewer.arrange import ascii_of
 from tuimon.viewer.charts.chart import ChartSpec, Level, VMark
 from tuimon.viewer.charts.series import Series
-from tuimon.viewer.glyphs import GlyphSet, State
+from tuimon.viewer.glyphs import State
+from tuimon.viewer.layers import WORDS
 from tuimon.viewer.places.layers.model import LayersView, Page
+from tuimon.viewer.text import squeeze
 
 
-def history_spec(view: LayersView, page: Page, marks: tuple[VMark, ...], glyphs: GlyphSet) -> ChartSpec:
+def history_spec(view: LayersView, page: Page, marks: tuple[VMark, ...]) -> ChartSpec:
     """The chosen quantity of one layer, with what is usual for it, or with the limit that a rule has for it."""
-    words = ascii_of if glyphs.name == "ascii" else str
     about, history = view.about, page.history
     usual = float(view.usual[page.index]) if page.index < len(view.usual) else math.nan
     levels: tuple[Level, ...] = ()
@@ -30,9 +30,9 @@ def history_spec(view: LayersView, page: Page, marks: tuple[VMark, ...], glyphs:
     if len(history) and history.bad[-1]:
         value = "not finite"
     return ChartSpec(
-        words(f"{page.layer} · {about.title}" + (" · log" if log else "")), value, _state(view, page),
+        f"{squeeze(page.layer, WORDS)} · {about.title}" + (" · log" if log else ""), value, _state(view, page),
         (Series.thin(history),), log, marks=marks, levels=levels, robust=not log,
-        waiting=f"no {about.title} of {page.layer} in these steps")
+        waiting=f"no {about.title} of {squeeze(page.layer, WORDS)} in these steps")
 
 
 def _state(view: LayersView, page: Page) -> State | None:

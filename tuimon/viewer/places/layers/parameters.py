@@ -42,15 +42,14 @@ class Parameters:
         end = len(rows) if at is None else int(np.searchsorted(rows.steps, at, side="right"))
         if rows.grad.shape[1] != len(self._raw):
             end = 0   # of another table
-        pick = slice(None) if layer is None else which
         unknown = np.full(len(which), np.nan, np.float32)
         return Tensors(
             _some(self._names, which, layer), _some(self._shapes, which, layer), _some(self._dtypes, which, layer),
             self._elements[which], self._trained[which],
-            rows.grad[end - 1, pick] if end else unknown,
-            rows.grad_seen[end - 1, pick] if end else np.zeros(len(which), np.bool_),
+            rows.grad[end - 1, which] if end else unknown,   # copies: the log goes on while the screen draws them
+            rows.grad_seen[end - 1, which] if end else np.zeros(len(which), np.bool_),
             self._usual_of(rows, end, layer, before, which) if end else unknown,
-            _newest(rows.update[max(0, end - RECENT):end, pick]) if end else unknown,
+            _newest(rows.update[max(0, end - RECENT):end, slice(None) if layer is None else which]) if end else unknown,
             int(rows.steps[end - 1]) if end else 0)
 
     def _inside(self, layer: str) -> Ints:
@@ -78,8 +77,6 @@ def _some(words: tuple[str, ...], which: Ints, layer: str | None) -> tuple[str, 
 
 
 def _newest(updates: Vectors) -> Vectors:
-    """(m, P) -> (P,) the last value that is there."""
-    if not len(updates):
-        return np.full(updates.shape[1], np.nan, np.float32)
+    """(m, P), m > 0 -> (P,) the last value that is there."""
     last = np.where(~np.isnan(updates), np.arange(len(updates))[:, None], 0).max(0)
     return np.asarray(updates[last, np.arange(updates.shape[1])])

@@ -13,6 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from tuimon.viewer.arrange import paint
+from tuimon.viewer.layers import WORDS
 from tuimon.viewer.lines import say
 from tuimon.viewer.places.layers import draw, look, table
 from tuimon.viewer.places.layers.look import Look
@@ -22,12 +23,13 @@ from tuimon.viewer.places.layers.quantities import turned
 from tuimon.viewer.plots import marks
 from tuimon.viewer.screens.keys import bindings
 from tuimon.viewer.screens.place import PlaceScreen
+from tuimon.viewer.text import squeeze
 from tuimon.viewer.wanted import Place
 from tuimon.viewer.widgets.chart import ChartPanel
 from tuimon.viewer.widgets.picture import PictureView
 from tuimon.viewer.widgets.prompt import Prompt
 
-_BY = (-1, 1, -1, 1)
+_BY = (-1, 1)
 
 
 class LayersScreen(PlaceScreen):
@@ -47,6 +49,8 @@ class LayersScreen(PlaceScreen):
     _ask = Ask()
     _look = Look()
     _read = table.Reading()
+    _before = ""
+    """The filter that was there when another one began to be typed."""
 
     def compose_body(self) -> ComposeResult:
         """Menu, map, readout and legend; in their place chart and table of what is open."""
@@ -90,8 +94,8 @@ class LayersScreen(PlaceScreen):
     def _show_open(self, view: LayersView, tensors: Tensors) -> None:
         read, title = self._read, "all parameters"
         if view.page is not None and not self._ask.tensors:
-            title = f"parameters of {view.page.layer}"
-            spec = history_spec(view, view.page, marks(self.frame), self.glyphs)
+            title = f"parameters of {squeeze(view.page.layer, WORDS)}"
+            spec = history_spec(view, view.page, marks(self.frame))
             self.query_one(ChartPanel).plot(spec, draw.x_of(view))
         self._picture("tensors").draw_with(lambda w, h: table.draw_table(tensors, read, title, w, h, self.glyphs))
 
@@ -156,7 +160,7 @@ class LayersScreen(PlaceScreen):
         if view is None or self._open(view) is not None:
             return
         size = self._picture("map").size
-        width = draw.map_width(view, self._look, size.width, size.height, self.glyphs.dash)
+        width = draw.map_width(view, self._look, size.width, size.height, self.glyphs)
         by = _BY[which % 2] * (1 if which < 2 else 10 if which < 4 else 1 << 20)
         self._look = look.timed(view, self._at(), by, draw.x_of(view), width)
         self.show()
@@ -207,15 +211,23 @@ class LayersScreen(PlaceScreen):
         """Only what is called so."""
         view = self.view
         is_open = view is not None and self._open(view) is not None
-        self.query_one(Prompt).open("filter", "filter", self._read.filter if is_open else self._look.filter)
+        self._before = self._read.filter if is_open else self._look.filter
+        self.query_one(Prompt).open("filter", "filter", self._before)
 
     def on_prompt_changed(self, event: Prompt.Changed) -> None:
         """Filter while it is typed."""
+        self._filter(event.text)
+
+    def on_prompt_closed(self) -> None:
+        """As it was before."""
+        self._filter(self._before)
+
+    def _filter(self, words: str) -> None:
         view = self.view
         if view is not None and self._open(view) is not None:
-            self._read = replace(self._read, filter=event.text, top=0)
+            self._read = replace(self._read, filter=words, top=0)
         else:
-            self._look = self._look.filtered(event.text)
+            self._look = self._look.filtered(words)
         self.show()
 
     def on_click(self, event: events.Click) -> None:
@@ -224,5 +236,5 @@ class LayersScreen(PlaceScreen):
         if view is None or event.widget is not self._picture("map"):
             return
         size = self._picture("map").size
-        self._look = draw.clicked(view, self._look, (event.x, event.y), (size.width, size.height), self.glyphs.dash)
+        self._look = draw.clicked(view, self._look, (event.x, event.y), (size.width, size.height), self.glyphs)
         self.show()

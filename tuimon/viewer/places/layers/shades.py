@@ -44,13 +44,6 @@ def medians(values: Vectors) -> Vectors:
     return np.asarray(heat.medians(np.where(np.isfinite(kept), kept, np.nan)), np.float32)
 
 
-def learned(grid: Grid, before: int | None) -> Vectors:
-    """(L,) what each layer usually is: its median before a step (an onset), or over all where too few are before."""
-    rows = len(grid) if before is None else int(np.searchsorted(grid.steps, before))
-    rows = rows if rows >= 3 else len(grid)
-    return medians(np.where(grid.seen[:rows], grid.last[:rows], np.nan))
-
-
 def centres(usual: Vectors) -> Floats:
     """(L,) decades that colours are counted from: the own usual, within `APART` of the median layer's.
 

@@ -11,12 +11,11 @@ import numpy as np
 from tuimon.record.chunk import Bools, Ints, ProbeRows, TensorRows, Vectors
 from tuimon.record.history import History
 from tuimon.record.layered import LayerGroups
+from tuimon.viewer.layers import NAME
 from tuimon.viewer.places.layers.quantities import Name
 from tuimon.viewer.places.layers.thinning import Read, Which
 from tuimon.viewer.text import clean
 
-NAME = 60
-"""Longest name of a layer in cells; the rest is cut."""
 PROBED: Final[tuple[Name, ...]] = ("activation_rms", "attention_logit", "attention_entropy", "dead_units")
 """What activation probes measure layer by layer."""
 MODEL = "the whole model"

@@ -12,16 +12,16 @@ from typing import Final, NamedTuple
 import numpy as np
 from rich.cells import cell_len
 
-from tuimon.diagnosis.figures import UNKNOWN, number
+from tuimon.diagnosis.figures import UNKNOWN, many, number, short
 from tuimon.diagnosis.figures import step as steps
 from tuimon.record.chunk import Floats, Ints
-from tuimon.viewer.arrange import ascii_of, put_lines
+from tuimon.viewer.arrange import put_lines
 from tuimon.viewer.charts.chart import draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, Tone, dim
 from tuimon.viewer.places.layers.model import Tensors
-from tuimon.viewer.text import pad
+from tuimon.viewer.text import pad, squeeze
 
 STRANGE: Final = 10.0
 WILD: Final = 30.0
@@ -76,13 +76,8 @@ def ordered(tensors: Tensors, reading: Reading) -> Ints:
 
 
 def amount(count: int) -> str:
-    """Elements: 812, 4,096, 38.6 M, 1.2 G."""
-    if count < 100_000:
-        return f"{count:,}"
-    for size, unit in ((1e6, "k"), (1e9, "M"), (1e12, "G")):
-        if count < 0.9995 * size:
-            return f"{count / size * 1e3:.3g} {unit}"
-    return f"{count / 1e12:,.3g} T"
+    """Elements: 812, 4,096, 38.6M, 1.2B."""
+    return f"{count:,}" if count < 100_000 else many(count)
 
 
 def totals(tensors: Tensors, order: Ints, *, wide: bool) -> str:
@@ -93,10 +88,11 @@ def totals(tensors: Tensors, order: Ints, *, wide: bool) -> str:
     return said if moving == whole or not wide else f"{said}, {amount(moving)} of them trained"
 
 
-def _times(ratio: float) -> str:
-    if math.isnan(ratio):
-        return ""
-    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x" if ratio >= 0.095 else f"{ratio:.0e}x"
+def times(ratio: float) -> str:
+    """How many times something is: 3e6x, 12,260x, 1.4x, 2e-3x."""
+    if not 0.095 <= ratio < 1e6:
+        return f"{short(ratio)}x"
+    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x"
 
 
 def _tone(ratio: float) -> Tone:
@@ -112,7 +108,7 @@ def _cells(tensors: Tensors, i: int, ratio: float) -> tuple[tuple[str, Tone], ..
     return (
         (tensors.shapes[i], "dim"), (tensors.dtypes[i], "dim"), (amount(int(tensors.elements[i])), "dim"),
         (number(grad) if seen else UNKNOWN, tone), (_known(float(tensors.usual[i])), "dim"),
-        (_times(ratio) if math.isfinite(ratio) else "", tone), (_known(update), "plain"),
+        (times(ratio) if math.isfinite(ratio) else "", tone), (_known(update), "plain"),
         ("" if trained else "frozen", "dim"),
     )
 
@@ -135,17 +131,9 @@ def lines(tensors: Tensors, order: Ints, first: int, width: int, rows: int) -> l
     for i in order[first:first + rows].tolist():
         cells = _cells(tensors, i, float(ratio[i]))
         trained = bool(tensors.trained[i])
-        found.append((Span(_cut(tensors.names[i], name), "plain" if trained else "dim"), *(
+        found.append((Span(pad(squeeze(tensors.names[i], name), name), "plain" if trained else "dim"), *(
             Span(f" {pad(cells[k][0], _COLUMNS[k].width, right=True)}", cells[k][1]) for k in shown)))
     return found
-
-
-def _cut(name: str, width: int) -> str:
-    """Where a name is too long its middle goes: which layer it is, and which tensor of it, stand at its ends."""
-    if cell_len(name) <= width:
-        return pad(name, width)
-    head = (width - 1) * 2 // 5
-    return pad(f"{name[:head]}…{name[len(name) - (width - 1 - head):]}", width)
 
 
 def rows_for(width: int, height: int) -> int:
@@ -163,7 +151,6 @@ def draw_table(
 ) -> Picture:
     """The table in exactly `width` x `height` cells."""
     canvas = Canvas(width, height)
-    say = ascii_of if glyphs.name == "ascii" else str
     framed = is_framed(width, height)
     rows = rows_for(width, height)
     order = ordered(tensors, reading)
@@ -179,7 +166,7 @@ def draw_table(
     value = totals(tensors, order, wide=wide)
     if tensors.step and wide:
         value += f" · at step {steps(tensors.step)}"
-    draw_heading(canvas, say(" · ".join(parts)), say(value), None, glyphs, framed=framed, focused=False)
+    draw_heading(canvas, " · ".join(parts), value, None, glyphs, framed=framed, focused=False)
     inner = width - 4 if framed else width - 2
     put_lines(canvas, lines(tensors, order, top, inner, rows), 2 if framed else 1, 1, inner,
               height - (2 if framed else 1), glyphs)

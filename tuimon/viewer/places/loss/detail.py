@@ -110,13 +110,14 @@ class LossDetail:
         columns, validation = (history.thin(name, a, b, COLUMNS) for name in ("loss", "val_loss"))
         read = self._read
         judged = None if read is None else read.judged
+        newest = history.value("loss") if wanted.at is None else history.value_at("loss", upto)
         if judged is not None and ask.target is not None and judged.reading.outlook is not None:
             judged = replace(judged, reach=reach(judged.reading.outlook, ask.target))
         return LossView(
             revision=self._view.revision + 1, as_of=0 if read is None else int(read.judged.reading.last)
             if read.judged.reading.points else read.upto,
             step=int(loss.steps[-1]) if len(loss) else 0, first=first, last=last,
-            is_whole=wanted.window == type(wanted.window)(), log=is_wide(columns.low, columns.high),
-            current=number(float(loss.values[-1])) if len(loss) else "", target=ask.target,
+            is_whole=wanted.window.is_whole, log=is_wide(columns.low, columns.high),
+            current="" if newest is None else number(newest), target=ask.target,
             awaited="" if len(loss) else "waiting for the first loss", judged=judged,
             pattern=None if judged is None else pattern_of(judged.reading), loss=columns, validation=validation)

@@ -15,8 +15,9 @@ from tuimon.diagnosis.curve.report import LABEL, Judged, facts
 from tuimon.diagnosis.curve.words import NOTEBOOK_MOODS, agreement, said, steps
 from tuimon.diagnosis.figures import UNKNOWN
 from tuimon.diagnosis.notebook_curves import EXPLODED, OSCILLATIONS, TRENDS, VANISHED, VOLATILITIES
+from tuimon.diagnosis.tone import BADGES
 from tuimon.diagnosis.wording import number
-from tuimon.viewer.arrange import ascii_of, put_lines, wrap
+from tuimon.viewer.arrange import put_lines, wrap
 from tuimon.viewer.charts.chart import ChartSpec, Fan, Level, VMark, draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
@@ -34,7 +35,6 @@ PROSE: Final = 96
 """Longest line of prose in cells."""
 _STATES: Final[dict[str, State]] = {"good": "good", "watch": "warning", "bad": "critical", "unknown": "unknown"}
 _TONES: Final[dict[str, Tone]] = {"good": "ok", "watch": "warning", "bad": "critical", "unknown": "dim"}
-_GLYPHS: Final[dict[str, str]] = {"good": "●", "watch": "▲", "bad": "✖", "unknown": "◌"}
 _LAWS: Final = {"exponential": "exponential law", "power": "power law"}
 
 
@@ -48,13 +48,12 @@ def x_of(view: LossView) -> XAxis:
     return XAxis(view.first, view.last)
 
 
-def curve_spec(view: LossView, marks: tuple[VMark, ...], glyphs: GlyphSet, *, log: bool, cursor: int | None = None,
+def curve_spec(view: LossView, marks: tuple[VMark, ...], *, log: bool, cursor: int | None = None,
                readout: float | None = None) -> ChartSpec:
     """Losses, evaluations, the law through them, the forecast with its band, changes, the best evaluation, the target.
 
     `readout` is the loss at the crosshair, which stands at step `cursor`.
     """
-    words = ascii_of if glyphs.name == "ascii" else str
     series: list[Series] = []
     fans: tuple[Fan, ...] = ()
     levels: list[Level] = []
@@ -79,7 +78,7 @@ def curve_spec(view: LossView, marks: tuple[VMark, ...], glyphs: GlyphSet, *, lo
     value = view.current
     if cursor is not None:
         value, state = f"at step {steps(cursor)}: {UNKNOWN if readout is None else number(readout)}", None
-    return ChartSpec(words(title), words(value), state, tuple(series), log, marks=marks, levels=tuple(levels),
+    return ChartSpec(title, value, state, tuple(series), log, marks=marks, levels=tuple(levels),
                      fans=fans, since=since, waiting=view.awaited or "waiting for the first loss")
 
 
@@ -174,11 +173,9 @@ def boxes(view: LossView, width: int) -> tuple[Box, Box]:
 
 def _verdicts(view: LossView, judged: Judged, width: int) -> list[Line]:
     reading, mood = judged.reading, judged.reading.mood
-    found = _hung("tuimon", (Span(f"{_GLYPHS[mood]} ", _TONES[mood]), Span(reading.verdict)), width)
-    theirs = _notebook_mood(judged)
+    found = _hung("tuimon", (_sign(mood), Span(reading.verdict)), width)
     words = said(judged.notebook)
-    found += [(), *_hung("notebook", (Span(f"{_GLYPHS[theirs]} ", _TONES[theirs]),
-                                      Span(f"{words[:1].upper()}{words[1:]}.")), width)]
+    found += [(), *_hung("notebook", (_sign(_notebook_mood(judged)), Span(f"{words[:1].upper()}{words[1:]}.")), width)]
     found += [(), *_hung("together", (Span(agreement(reading, judged.notebook)),), width)]
     pattern = view.pattern
     if pattern is not None:
@@ -186,6 +183,11 @@ def _verdicts(view: LossView, judged: Judged, width: int) -> list[Line]:
         found += [(), *_hung("pattern", (strong(name), Span(f": {pattern.why}.")), width)]
     found += [(), *_hung("target", _target(judged), width)]
     return found
+
+
+def _sign(mood: str) -> Span:
+    tone = _TONES[mood]
+    return Span(f"{BADGES.get(tone, '◌')} ", tone)
 
 
 def _notebook_mood(judged: Judged) -> Literal["good", "watch", "bad", "unknown"]:
@@ -255,14 +257,13 @@ def is_framed(width: int, height: int) -> bool:
 def draw_box(box: Box, top: int, width: int, height: int, glyphs: GlyphSet) -> Picture:
     """One box, its lines from `top` on; at its right end which of how many are shown, where not all are."""
     canvas = Canvas(width, height)
-    words = ascii_of if glyphs.name == "ascii" else str
     columns, rows = inside(width, height)
     first = max(0, min(top, len(box.lines) - rows))
     value = box.value
     if len(box.lines) > rows:
         value = f"{first + 1}–{min(len(box.lines), first + rows)} of {len(box.lines)} lines"
     framed = is_framed(width, height)
-    draw_heading(canvas, words(box.title), words(value), box.state, glyphs, framed=framed, focused=False)
+    draw_heading(canvas, box.title, value, box.state, glyphs, framed=framed, focused=False)
     put_lines(canvas, box.lines[first:first + rows], 2 if framed else 1, 1, columns, rows, glyphs)
     return canvas.picture()
 

@@ -85,7 +85,7 @@ class LossScreen(PlaceScreen):
         log = view.log if self._log is None else self._log
         readout = dict(self.frame.readout).get("loss")
         self.query_one(ChartPanel).plot(
-            draw.curve_spec(view, marks(self.frame), glyphs, log=log, cursor=self.frame.wanted.cursor, readout=readout),
+            draw.curve_spec(view, marks(self.frame), log=log, cursor=self.frame.wanted.cursor, readout=readout),
             draw.x_of(view))
         self._picture("legend").draw_with(lambda w, h: draw.draw_legend(view, w, h, glyphs))
         one = self.has_class("-one")

@@ -33,7 +33,7 @@ COLUMNS: Final = (
     Column("val", "best val", 8, 8, right=True, from_width=72),
     Column("spark", "curve", 8, 24, 1, from_width=88),
     Column("lr", "lr", 7, 7, right=True, from_width=104),
-    Column("size", "size", 6, 6, right=True, from_width=124),
+    Column("size", "size", 9, 9, right=True, from_width=124),
     Column("model", "model", 12, 24, 1, from_width=150),
     Column("note", "note", 12, 60, 3, from_width=170),
 )

@@ -45,7 +45,7 @@ class RunsDetail:
             for order in wanted.ask.orders:
                 if order.serial > self._done:
                     self._done = order.serial
-                    self._outcomes = (*self._outcomes, self._carry_out(order))[-KEPT:]
+                    self._outcomes = (*self._outcomes, self._carry_out(order, binary=wanted.units.binary))[-KEPT:]
         found = self._catalogue.poll(now, FIRST if self._unread else BUDGET)
         self._unread = found.unread
         if found is not self._found:
@@ -55,12 +55,12 @@ class RunsDetail:
         watched = reading.run.path
         here = watched.name if watched.parent == self._catalogue.root else ""
         return RunsView(self._listed, found.unread, clean(str(self._catalogue.root), 200), here,
-                        _rounded(now, found.entries), is_read_only(), self._outcomes)
+                        _rounded(now, found.entries), is_read_only(), self._outcomes, wanted.units.binary)
 
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _carry_out(self, order: Order) -> Outcome:
+    def _carry_out(self, order: Order, *, binary: bool) -> Outcome:
         run = RunDir(self._catalogue.root / order.key)
         name = clean(order.key, 60)
         row = next((row for row in self._rows.values() if row.key == order.key), None)
@@ -69,7 +69,7 @@ class RunsDetail:
         try:
             if order.kind == "delete":
                 remove(run, self._catalogue.root)
-                words = f"deleted {name}: {size(row.entry.size)} freed"
+                words = f"deleted {name}: {size(row.entry.size, binary=binary)} freed"
             elif is_read_only():
                 return Outcome(order.serial, "this is a read-only view: nothing was written", done=False)
             else:

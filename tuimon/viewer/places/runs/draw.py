@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuimon.diagnosis.axes import XAxis
-from tuimon.diagnosis.figures import number, size
+from tuimon.diagnosis.figures import many, number, size
 from tuimon.diagnosis.figures import step as steps
-from tuimon.viewer.arrange import ROLES, ascii_of, put_lines
+from tuimon.diagnosis.tone import BADGES
+from tuimon.viewer.arrange import ROLES, put_lines
 from tuimon.viewer.charts.chart import ChartSpec, draw_heading
 from tuimon.viewer.charts.picture import ROLES as ROLES_OF_CELLS
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
@@ -21,15 +22,14 @@ from tuimon.viewer.charts.spark import BAD, NONE, SparkSpec, levels
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, Tone, dim, lapse, rate, strong
 from tuimon.viewer.places.runs.columns import LEAD, divide
-from tuimon.viewer.places.runs.model import Look, Row, RunsView
-from tuimon.viewer.text import fit, pad
+from tuimon.viewer.places.runs.model import Look, Row, RunsView, marked
+from tuimon.viewer.text import clean, fit, pad
 
 STATES: Final[dict[str, tuple[str, Tone]]] = {
     "running": ("●", "ok"), "starting": ("◌", "dim"), "paused": ("‖", "info"), "held": ("◼", "warning"),
     "stopping": ("◼", "warning"), "finished": ("✓", "dim"), "stopped": ("◼", "dim"), "crashed": ("✖", "critical"),
     "died": ("✝", "critical"), "unreadable": ("▲", "warning"), "": ("◌", "dim"),
 }
-BADGES: Final[dict[Tone, str]] = {"ok": "●", "info": "◆", "warning": "▲", "critical": "✖"}
 KEYS: Final = 9
 """Cells of the words at the left of what is said of the chosen run."""
 
@@ -43,13 +43,12 @@ def draw_table(view: RunsView, rows: Sequence[Row], look: Look, width: int, heig
                framed: bool) -> Picture:
     """The list; `rows` is what the filter lets through, in order."""
     canvas = Canvas(width, height)
-    say = ascii_of if glyphs.name == "ascii" else str
-    draw_heading(canvas, say(_title(view, rows, look)), say(_counts(view)), None, glyphs, framed=framed, focused=False)
+    draw_heading(canvas, _title(view, rows, look), _counts(view), None, glyphs, framed=framed, focused=False)
     columns, count = inside(canvas.width, canvas.height, framed=framed)
     left, top = (2, 1) if framed else (1, 1)
     x = left + LEAD
     for column, cells in divide(columns):
-        canvas.put(x, top, say(pad(column.head, cells, right=column.right)), "label")
+        canvas.put(x, top, pad(column.head, cells, right=column.right), "label")
         x += cells + 1
     if not rows:
         put_lines(canvas, _empty(view, look), left + LEAD, top + 2, columns - LEAD, max(0, count - 1), glyphs)
@@ -64,13 +63,14 @@ def _title(view: RunsView, rows: Sequence[Row], look: Look) -> str:
     words = "runs" if look.sort == "age" else f"runs by {look.sort}"
     if look.filter:
         words += f" · {len(rows)} of {len(view.rows)} match"
-    return words + (f" · {len(look.marked)} marked" if look.marked else "")
+    count = len(marked(view, look))
+    return words + (f" · {count} marked" if count else "")
 
 
 def _counts(view: RunsView) -> str:
     if not view.root:
         return ""
-    parts = [f"{view.live} live", f"{len(view.rows)} in all", size(view.size)]
+    parts = [f"{view.live} live", f"{len(view.rows)} in all", size(view.size, binary=view.binary)]
     if view.unread:
         parts = [f"reading {view.unread} more", *parts[1:]]
     return " · ".join(parts)
@@ -97,9 +97,8 @@ def _put_position(canvas: Canvas, count: int, look: Look, shown: int, glyphs: Gl
 def _put_row(canvas: Canvas, view: RunsView, look: Look, row: Row, left: int, y: int, width: int,
              glyphs: GlyphSet) -> None:
     chosen = row.key == look.key
-    say = ascii_of if glyphs.name == "ascii" else str
-    canvas.put(left, y, say("▸") if chosen else " ", "value")
-    canvas.put(left + 1, y, say("✓") if row.key in look.marked else " ", "info")
+    canvas.put(left, y, glyphs.say("▸") if chosen else " ", "value")
+    canvas.put(left + 1, y, glyphs.say("✓") if row.key in look.marked else " ", "info")
     x = left + LEAD
     for column, cells in divide(width):
         if column.name == "spark":
@@ -108,7 +107,7 @@ def _put_row(canvas: Canvas, view: RunsView, look: Look, row: Row, left: int, y:
             at = x
             for text, role in _cell(column.name, row, view, chosen=chosen, cells=cells):
                 room = x + cells - at
-                words = say(fit(text, room, glyphs.ellipsis))
+                words = glyphs.say(fit(text, room, glyphs.ellipsis))
                 at = canvas.put(x + cells - len(words) if column.right else at, y, words, role)
         x += cells + 1
     if chosen:
@@ -133,13 +132,13 @@ def _cell(name: str, row: Row, view: RunsView, *, chosen: bool, cells: int) -> l
         return [(f"{glyph} " if glyph else "", colour), (text, colour if loud else quiet)]
     if name == "loss" and found.loss is not None:
         return [(number(found.loss), plain if np.isfinite(found.loss) else "critical")]
-    return [(_text(name, row, view.now, cells), quiet)]
+    return [(_text(name, row, view, cells), quiet)]
 
 
-def _text(name: str, row: Row, now: float, cells: int) -> str:
+def _text(name: str, row: Row, view: RunsView, cells: int) -> str:
     entry, found = row.entry, row.entry.status
     if name == "age":
-        return lapse(now - entry.started) if entry.started else ""
+        return lapse(view.now - entry.started) if entry.started else ""
     if name == "steps":
         return _steps(found.step, found.total_steps, cells)
     if name == "val":
@@ -147,7 +146,7 @@ def _text(name: str, row: Row, now: float, cells: int) -> str:
     if name == "lr":
         return "" if found.lr is None else rate(found.lr)
     if name == "size":
-        return size(entry.size) if entry.is_read else ""
+        return size(entry.size, binary=view.binary) if entry.is_read else ""
     return {"model": row.model, "note": row.note}.get(name, "")
 
 
@@ -193,7 +192,7 @@ def detail_lines(row: Row | None, view: RunsView) -> list[Line]:
     if entry.best_val is not None:
         losses.append(f"best validation {number(entry.best_val)} at step {steps(entry.best_val_step or 0)}")
     lr = "" if found.lr is None else f"lr {rate(found.lr)}"
-    model = ", ".join(part for part in (row.model, f"{_many(entry.parameters)} trained" if entry.parameters else "")
+    model = ", ".join(part for part in (row.model, f"{many(entry.parameters)} trained" if entry.parameters else "")
                       if part)
     kept = f", {entry.checkpoints} checkpoint{'s' * (entry.checkpoints != 1)}" if entry.checkpoints else ""
     process = f"process {entry.pid}" if entry.pid else ""
@@ -203,16 +202,9 @@ def detail_lines(row: Row | None, view: RunsView) -> list[Line]:
         ("model", (Span(model),)), ("optimizer", (Span(", ".join(p for p in (row.optimizer, lr) if p)),)),
         ("command", (Span(row.command),)),
         ("where", (Span(", ".join(p for p in (row.device, row.host, process) if p)),)),
-        ("disk", (Span(f"{size(entry.size)}{kept}"), dim(f"  {fit(entry.key, 60)}"))),
+        ("disk", (Span(f"{size(entry.size, binary=view.binary)}{kept}"), dim(f"  {clean(entry.key, 60)}"))),
     ]
     return [(dim(f"{name:<{KEYS}} "), *line) for name, line in facts if any(span.text.strip() for span in line)]
-
-
-def _many(count: int) -> str:
-    for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= limit:
-            return f"{count / limit:.3g}{unit}"
-    return str(count)
 
 
 def _problem(look: Look) -> list[Line]:
@@ -226,26 +218,24 @@ def _in_force(look: Look) -> str:
 def draw_details(row: Row | None, view: RunsView, look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
     """The chosen run in its box; in its place what is wrong with the filter, while it is typed."""
     canvas = Canvas(width, height)
-    say = ascii_of if glyphs.name == "ascii" else str
     title = "filter" if look.problem else row.name if row is not None else "no run is chosen"
-    draw_heading(canvas, say(title), "", None, glyphs, framed=True, focused=False)
+    draw_heading(canvas, title, "", None, glyphs, framed=True, focused=False)
     lines = _problem(look) or detail_lines(row, view)
     put_lines(canvas, lines, 2, 1, width - 4, height - 2, glyphs)
     return canvas.picture()
 
 
-def curve_spec(row: Row | None, glyphs: GlyphSet) -> tuple[ChartSpec, XAxis]:
+def curve_spec(row: Row | None) -> tuple[ChartSpec, XAxis]:
     """The chosen run's loss, from the few values that the list has of it."""
-    say = ascii_of if glyphs.name == "ascii" else str
     losses = row.entry.losses if row is not None else ()
     step = max(1, row.entry.status.step) if row is not None else 1
     at = np.linspace(0, step, len(losses)) if len(losses) > 1 else np.full(len(losses), step)
     last = "" if row is None or row.entry.status.loss is None else number(row.entry.status.loss)
-    spec = ChartSpec(say(f"loss of {row.name}") if row is not None else "loss", last, None, (Series.of(at, losses),))
+    spec = ChartSpec(f"loss of {row.name}" if row is not None else "loss", last, None, (Series.of(at, losses),))
     return spec, XAxis(0, 1).grown(step)
 
 
-def brief_lines(row: Row | None, look: Look, width: int) -> list[Line]:
+def brief_lines(row: Row | None, view: RunsView, look: Look, width: int) -> list[Line]:
     """The chosen run in two lines, where there is room for no more."""
     if look.problem:
         return [(Span(" "), *line) for line in _problem(look)]
@@ -254,15 +244,15 @@ def brief_lines(row: Row | None, look: Look, width: int) -> list[Line]:
     entry = row.entry
     found = entry.status
     parts = [row.model, row.optimizer, "" if found.lr is None else f"lr {rate(found.lr)}", row.device,
-             size(entry.size)]
+             size(entry.size, binary=view.binary)]
     verdict = row.verdict if row.tone in ("warning", "critical") else ""
     words = " · ".join(part for part in (row.note, verdict, row.why) if part) or row.command
     return [(strong(f" {fit(row.name, width // 2)}  "), dim(" · ".join(part for part in parts if part))),
             (Span(f" {words}", "plain" if row.note else "dim"),)]
 
 
-def draw_brief(row: Row | None, look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
+def draw_brief(row: Row | None, view: RunsView, look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
     """The same as a picture."""
     canvas = Canvas(width, height)
-    put_lines(canvas, brief_lines(row, look, width), 0, 0, width, height, glyphs)
+    put_lines(canvas, brief_lines(row, view, look, width), 0, 0, width, height, glyphs)
     return canvas.picture()

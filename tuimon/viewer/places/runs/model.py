@@ -111,6 +111,8 @@ class RunsView:
     """Wall clock, rounded down: ages change no more often than can be seen."""
     read_only: bool = False
     outcomes: tuple[Outcome, ...] = ()
+    binary: bool = False
+    """Sizes by powers of 1,024."""
 
     @property
     def size(self) -> int:
@@ -214,8 +216,14 @@ def listed(view: RunsView, look: Look) -> tuple[Row, ...]:
     return tuple(rows) if order is None else tuple(sorted(rows, key=order))  # type: ignore[arg-type]  # each orders one kind of value
 
 
+def marked(view: RunsView, look: Look) -> tuple[str, ...]:
+    """The marked runs that are still there."""
+    there = {row.key for row in view.rows}
+    return tuple(key for key in look.marked if key in there)
+
+
 def paths(view: RunsView, look: Look) -> tuple[Path, ...]:
-    """What is to be compared: the marked runs that are still there; without any, the chosen one and the watched one."""
+    """What is to be compared: the marked runs; without any, the chosen one and the watched one."""
     known = {row.key: row.entry.path for row in view.rows}
-    keys = look.marked or tuple(dict.fromkeys(key for key in (look.key, view.here) if key))
+    keys = marked(view, look) or tuple(dict.fromkeys(key for key in (look.key, view.here) if key))
     return tuple(known[key] for key in keys if key in known)

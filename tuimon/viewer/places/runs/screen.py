@@ -93,9 +93,9 @@ class RunsScreen(PlaceScreen):
         words = self.query_one("#runs-words", PictureView)
         if framed:
             words.draw_with(lambda w, h: draw.draw_details(chosen, view, look, w, h, glyphs))
-            self.query_one("#runs-curve", ChartPanel).plot(*draw.curve_spec(chosen, glyphs))
+            self.query_one("#runs-curve", ChartPanel).plot(*draw.curve_spec(chosen))
         else:
-            words.draw_with(lambda w, h: draw.draw_brief(chosen, look, w, h, glyphs))
+            words.draw_with(lambda w, h: draw.draw_brief(chosen, view, look, w, h, glyphs))
 
     def _listen(self, view: RunsView) -> None:
         """What has become of orders, once."""
@@ -205,7 +205,7 @@ class RunsScreen(PlaceScreen):
 
     def on_prompt_changed(self, message: Prompt.Changed) -> None:
         """A filter shows what it does while it is typed."""
-        if message.purpose == "filter" and not isinstance(message, Prompt.Submitted):
+        if message.purpose == "filter":
             self._turn(self._look.filtered(message.text))
 
     def on_prompt_submitted(self, message: Prompt.Submitted) -> None:

@@ -27,7 +27,7 @@ def ask_delete(row: Row, view: RunsView) -> Question:
     kept = entry.checkpoints
     parts = [f"its log of {steps(entry.status.step)} steps" if entry.status.step else "its log", "events, console"]
     lines = [
-        say(f"{row.name}, {size(entry.size)}"),
+        say(f"{row.name}, {size(entry.size, binary=view.binary)}"),
         say(f"Gone for good: {', '.join(parts)}" + (", and your note." if row.note else ".")),
     ]
     if kept:

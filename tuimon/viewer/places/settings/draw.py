@@ -10,8 +10,8 @@ import numpy as np
 from rich.cells import cell_len
 
 from tuimon.diagnosis.axes import XAxis
-from tuimon.viewer.arrange import ascii_of, put_lines
-from tuimon.viewer.charts.chart import Band, ChartSpec, VMark, draw_heading
+from tuimon.viewer.arrange import put_lines
+from tuimon.viewer.charts.chart import Band, ChartSpec, VMark, draw_heading, state_role
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
@@ -59,10 +59,9 @@ def draw_themes(view: SettingsView, width: int, height: int, glyphs: GlyphSet) -
     at = names.index(view.worn) if view.worn in names else 0
     first = min(max(0, at - room // 2), max(0, len(names) - room))
     wide = max(map(len, names)) + 2
-    marker = ascii_of("▸") if glyphs.name == "ascii" else "▸"
     for y, name in enumerate(names[first:first + room], 1):
         worn = name == view.worn
-        canvas.put(2, y, f"{marker} " if worn else "  ", "value")
+        canvas.put(2, y, glyphs.say("▸ ") if worn else "  ", "value")
         canvas.put(4, y, name, "value" if worn else "text")
         canvas.put(4 + wide, y, fit(THEMES[name], max(0, canvas.width - 6 - wide), glyphs.ellipsis), "note")
     return canvas.picture()
@@ -79,8 +78,7 @@ def _about(view: SettingsView, width: int) -> list[Line]:
 
 def _put_row(canvas: Canvas, x: int, y: int, width: int, row: RowView, glyphs: GlyphSet, *, chosen: bool) -> None:
     """Marker, name, value between arrows that say where there is more, origin at the right."""
-    marker = ascii_of("▸") if glyphs.name == "ascii" else "▸"
-    canvas.put(x, y, marker if chosen else " ", "value")
+    canvas.put(x, y, glyphs.say("▸") if chosen else " ", "value")
     at = x + 2
     title = min(TITLE, max(8, width * 9 // 20))
     canvas.put(at, y, fit(row.title, title - 1, glyphs.ellipsis), "value" if chosen else "text")
@@ -103,10 +101,9 @@ def draw_signs(width: int, height: int, glyphs: GlyphSet) -> Picture:
         ("good", "healthy"), ("info", "to know"), ("warning", "warning"), ("critical", "critical"))
     at = 2
     for state, words in states:
-        role: Role = "text" if state == "busy" else state
         after = at + 2 + len(words)
         if after <= canvas.width:
-            canvas.put(canvas.put(at, 0, f"{glyphs.badges[state]} ", role), 0, words, role)
+            canvas.put(canvas.put(at, 0, f"{glyphs.badges[state]} ", state_role(state)), 0, words, state_role(state))
             at = after + 3
     kinds: tuple[tuple[str, Role], ...] = (
         ("value 0.0545", "value"), ("text", "text"), ("title", "title"), ("label", "label"), ("note", "note"))

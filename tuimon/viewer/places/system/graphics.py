@@ -24,8 +24,12 @@ def gpu(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
     value = f"not answering, {gpus.waited} s" if late else _gpu_value(gpus.gpus)
     state: State | None = "warning" if late or any(one.lost or one.slowed for one in gpus.gpus) else None
     if len(gpus.gpus) > 1:
-        inside = Inside.of(f"4 GPUs · {gpus.gpus[0].name}", value, state, *size, style)
-        rows: list[Line] = [gpu_head(width), *(gpu_row(one, own, width, style) for one in gpus.gpus)]
+        names = [one.name for one in gpus.gpus if not one.lost] or [gpus.gpus[0].name]
+        inside = Inside.of(f"4 GPU · {len(gpus.gpus)} x {names[0]}", value, state, *size, style)
+        told = _told(gpus.gpus, own, inside.height - 1)
+        rows: list[Line] = [gpu_head(width), *(gpu_row(one, own, width, style) for one in told)]
+        if len(told) < len(gpus.gpus):
+            rows.append((dim(f"     {len(gpus.gpus) - len(told)} more"),))
         if late:
             rows = [tuple(dim(span.text) for span in row) for row in rows]
         put_lines(inside.canvas, rows, inside.left, 1, inside.width, inside.height, style.glyphs)
@@ -37,6 +41,14 @@ def gpu(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
     named: list[tuple[str, Role, float]] = [(f"gpu {one.index}", "spark", 1.0)]
     return charted(title, value, state, lines,
                    traced(view, named, 1.0, ("100 %", "0 %"), style), size, style)
+
+
+def _told(gpus: tuple[Gpu, ...], own: set[int], rows: int) -> list[Gpu]:
+    """All, or where there is too little room those that matter most: what is lost or slowed, and what is used."""
+    if len(gpus) <= rows:
+        return [*gpus]
+    weighty = sorted(gpus, key=lambda one: not (one.lost or one.slowed or any(pid in own for pid, _ in one.processes)))
+    return sorted(weighty[:max(0, rows - 1)], key=lambda one: one.index)
 
 
 def _gpu_value(gpus: Sequence[Gpu]) -> str:

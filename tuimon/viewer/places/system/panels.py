@@ -11,7 +11,7 @@ import numpy as np
 
 from tuimon.diagnosis.axes import fit
 from tuimon.diagnosis.figures import UNKNOWN
-from tuimon.viewer.arrange import ascii_of, put_lines
+from tuimon.viewer.arrange import put_lines
 from tuimon.viewer.charts import chart
 from tuimon.viewer.charts.chart import ChartSpec, VMark, draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
@@ -50,7 +50,7 @@ class Style:
 
     def say(self, text: str) -> str:
         """Text that this terminal can draw."""
-        return ascii_of(text) if self.glyphs.name == "ascii" else text
+        return self.glyphs.say(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Inside:
     def of(title: str, value: str, state: State | None, width: int, height: int, style: Style) -> Inside:
         """An empty panel; its upper row inside is 1."""
         canvas = Canvas(width, height)
-        draw_heading(canvas, style.say(title), style.say(value), state, style.glyphs,
+        draw_heading(canvas, title, value, state, style.glyphs,
                      framed=height >= 3 and width >= 12, focused=False)
         return Inside(canvas, 2, max(1, width - 4), max(0, height - 2))
 
@@ -249,7 +249,7 @@ def growth(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
         series = Series(thin.steps, thin.low / unit, thin.high / unit, thin.last / unit, thin.bad)
     title = f"6 memory by step · {named}" if len(series) else "6 memory by step"
     marks = (VMark(view.scrubbed, "cursor", "cursor"),) if view.scrubbed is not None else ()
-    spec = ChartSpec(style.say(title), style.say(said), None, (series,), marks=marks,
+    spec = ChartSpec(title, said, None, (series,), marks=marks,
                      waiting="no memory logged so far", robust=False)
     y = fit(None, spec.extent, view.x, log=False, robust=False)
     return chart.draw(spec, *size, view.x, y, style.glyphs)

@@ -41,7 +41,7 @@ class SystemScreen(PlaceScreen):
 
     def show(self) -> None:
         """Draw what is known, and until then what is awaited; nothing where only the step in the header is new."""
-        view, choice, style = self.view, self.choice, Style(self.glyphs)
+        view, choice, style = self.view, self.choice, Style(self.glyphs, self.frame.wanted.units.binary)
         if self._drawn == (view, choice, style):
             return
         self._drawn = view, choice, style

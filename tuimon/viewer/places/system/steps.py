@@ -33,7 +33,7 @@ PartName = Literal["data", "optimizer", "rest", "tuimon"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One share of a step. NaN throughout: not measured."""
+    """One share of a step."""
 
     name: PartName
     half: float
@@ -42,11 +42,6 @@ class Part:
     """95th percentile, seconds."""
     share: float
     """Of all the time of those steps, 0 to 1."""
-
-    @property
-    def is_measured(self) -> bool:
-        """Whether anything is known."""
-        return math.isfinite(self.share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +97,13 @@ def step_times(history: History, at: int | None = None) -> StepTimes:
     tokens = _beside(history, "tokens", steps)
     parts = _parts(took, waits, work, own)
     known = np.isfinite(tokens)
-    slow, _, ranks = (_until(history, name, at)[1][-RECENT:]
-                      for name in ("slowest_step_time", "median_step_time", "slowest_rank"))
-    middle = _until(history, "median_step_time", at)[1][-RECENT:]
+    slow, middle, ranks = (_until(history, name, at)[1][-RECENT:]
+                           for name in ("slowest_step_time", "median_step_time", "slowest_rank"))
     return StepTimes(
         len(took), int(steps[0]), int(steps[-1]), float(np.median(took)), float(np.quantile(took, 0.95)), parts,
         float(tokens[known].sum() / took[known].sum()) if known.any() else math.nan, len(took) / float(took.sum()),
         float(np.median(slow)) if len(slow) else math.nan, float(np.median(middle)) if len(middle) else math.nan,
-        int(np.bincount(ranks.astype(np.int64).clip(0, 1 << 16)).argmax()) if len(ranks) else None)
+        int(np.bincount(ranks.clip(0, 1 << 16).astype(np.int64)).argmax()) if len(ranks) else None)
 
 
 def _parts(took: Floats, waits: Floats, work: Floats, own: Floats) -> tuple[Part, ...]:
