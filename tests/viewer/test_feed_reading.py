@@ -12,6 +12,7 @@ import synthetic
 
 from tuimon.control.commands import Who
 from tuimon.diagnosis.model import Diagnosis
+from tuimon.diagnosis.story import KEPT_REQUESTS
 from tuimon.viewer.feed import Feed
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.reading import Reading
@@ -128,6 +129,54 @@ def test_run_json_that_is_not_ours_is_a_problem_to_show():
     assert frame.header.step == 240
 
 
+def test_a_problem_that_is_over_is_not_shown_any_longer():
+    run = synthetic.healthy()
+    whole = run.dir.run_json.read_bytes()
+    run.dir.run_json.write_bytes(whole[:40])   # still being copied here
+    reading, frame = read(run)
+    assert "run.json" in frame.problem
+    run.dir.run_json.write_bytes(whole)
+    assert reading.poll(time.time(), 1001.0).problem == ""
+
+
+def test_a_run_that_cannot_be_read_from_the_start_says_why(monkeypatch):
+    monkeypatch.setattr(Reading, "poll", lambda *_: 1 / 0)
+    feed = Feed(synthetic.healthy().dir, lambda: None, period=60.0)
+    feed.start()
+    deadline, frame = time.monotonic() + 10, None
+    while frame is None:
+        frame = feed.take()
+        assert time.monotonic() < deadline
+        os.sched_yield()
+    feed.close()
+    assert "cannot read on: ZeroDivisionError" in frame.problem
+    assert "cannot read on: ZeroDivisionError" in said(frame)
+
+
+def test_a_reader_that_fails_while_there_is_more_to_read_waits_before_it_tries_again(monkeypatch):
+    feed = Feed(synthetic.healthy().dir, lambda: None)
+    polls = []
+
+    class Wake:
+        def wait(self, period):
+            feed._stopped.set()
+
+        def clear(self):
+            pass
+
+    def poll(reading, *_):
+        reading.is_behind = True
+        polls.append(1)
+        if len(polls) == 3:
+            feed._stopped.set()
+        raise ValueError("odd")
+
+    monkeypatch.setattr(Reading, "poll", poll)
+    feed._wake = Wake()
+    feed._loop()
+    assert len(polls) == 1
+
+
 def test_a_judge_that_fails_takes_only_the_verdict_away():
     class Broken:
         diagnosis = Diagnosis.nothing()
@@ -171,6 +220,21 @@ def test_asking_is_shown_as_requested_until_the_log_answers():
     assert "◌ rescue received by the run" in said(reading.poll(time.time(), 1002.0))
     run.event("command", id=command.id, verb="rescue", args={}, who={}, outcome="applied", why="")
     assert "◌" not in said(reading.poll(time.time(), 1003.0))
+
+
+def test_what_the_run_has_answered_is_never_shown_as_requested_again():
+    run = synthetic.healthy()
+    reading, _ = read(run)
+    reading.ask("pause", {}, time.time(), Who())
+    assert "pause requested" in said(reading.poll(time.time(), 1001.0))
+    (command,) = run.commands()
+    run.event("command", id=command.id, verb="pause", outcome="applied", why="")
+    for i in range(KEPT_REQUESTS):   # the story remembers only so many
+        run.event("command", id=f"later-{i}", verb="checkpoint", outcome="applied", why="")
+    assert "requested" not in said(reading.poll(time.time(), 1002.0))
+    run.event("attempt", number=2, from_step=200)   # and of an attempt before none
+    run.event("state", state="running", why="")
+    assert "requested" not in said(reading.poll(time.time(), 1003.0))
 
 
 def test_a_refusal_is_told_for_a_moment_also_while_the_run_stands_still():

@@ -87,13 +87,13 @@ class Feed:
                 verb, args = self._asked.popleft()
                 reading.ask(verb, args, self._clock(), who)
             try:
-                frame = reading.poll(self._clock(), self._mono(), self._wanted)
+                frame, is_behind = reading.poll(self._clock(), self._mono(), self._wanted), reading.is_behind
             except Exception as error:
                 # The outermost frame of the reader: what was read stays on the screen, with the reason beside it.
-                frame = reading.broken(repr(error))
+                frame, is_behind = reading.broken(repr(error)), False
             if frame is not None:
                 self._offer(frame)
-            if not reading.is_behind:
+            if not is_behind:
                 self._wake.wait(self._period)
                 self._wake.clear()
         reading.close()

@@ -31,6 +31,7 @@ from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.viewer.details import Details
 from tuimon.viewer.diary import Diary
+from tuimon.viewer.first import empty_frame
 from tuimon.viewer.following import Followed
 from tuimon.viewer.frame import build_frame
 from tuimon.viewer.judging import Judge, Later
@@ -85,6 +86,7 @@ class Reading:
         self._proofs = Proofs()
         self._diagnosis = Diagnosis.nothing()
         self._asked: dict[str, Request] = {}
+        """What was asked from here and the run has not yet heard of."""
         self._x = XAxis(0, 1)
         self._columns: dict[str, Thin] = {}
         self._shown: tuple[object, ...] = ()
@@ -109,6 +111,8 @@ class Reading:
         self._read_who()
         changed = self._read_log(now, mono)
         for event in self._events.poll():
+            if event.kind == "command":
+                self._asked.pop(event.text("id"), None)   # the run tells it from here on
             self._diary.take(event)
             self._story = self._diary.now
             changed = True
@@ -124,11 +128,12 @@ class Reading:
         return frame
 
     def broken(self, error: str) -> Frame | None:
-        """The last picture, saying that reading failed; None where there is none or it says so already."""
+        """The last picture, or an empty one, saying that reading failed; None where it says so already."""
         problem = f"this viewer cannot read on: {clean(error, 160)}"
-        if self._last is None or self._last.problem == problem:
+        last = empty_frame(clean(self.run.name, 60), problem) if self._last is None else self._last
+        if last.problem == problem:
             return None
-        self._last = replace(self._last, problem=problem)
+        self._last = replace(last, problem=problem)
         return self._last
 
     def close(self) -> None:
@@ -196,6 +201,7 @@ class Reading:
         try:
             if self._standing.read(self._story.attempt):
                 self._log = None   # rows were read before their tables were known: read them again
+            self._fault = ""
         except LogError as error:
             self._fault = str(error)
 
@@ -266,8 +272,6 @@ class Reading:
         info, launch = standing.info, standing.launch
         name = info.name if info else launch.name if launch else self.run.name
         total = info.total_steps if info else launch.total_steps if launch else None
-        in_log = {request.id for request in self._story.requests}
-        asked = tuple(request for key, request in self._asked.items() if key not in in_log)
         diagnosis = self._diagnosis
         span = wanted.window.ends(self._x.last, history.last_step)
         self._thin(*span)
@@ -275,7 +279,7 @@ class Reading:
         values = {n: value for n in names if (value := history.value(n)) is not None}
         found = Sources(
             name=clean(name, 60), story=standing.settled(self._story), diagnosis=diagnosis,
-            requests=(*self._story.requests, *asked),
+            requests=(*self._story.requests, *self._asked.values()),
             model=clean(info.model, 60) if info else "", device=clean(info.device, 30) if info else "", total=total,
             clips=info.clips if info else None, statement=standing.statement(begun=history.last_step > 0),
             awaited=standing.awaited(mono) if not history.last_step else "", alive=standing.alive,
