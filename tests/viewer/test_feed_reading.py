@@ -186,6 +186,7 @@ def test_a_judge_that_fails_takes_only_the_verdict_away():
 
     _, frame = read(synthetic.exploding(), judge=lambda *_: Broken())
     assert "diagnosis switched itself off" in frame.problem
+    assert said(frame).startswith("◌ Not judged to its end   judged up to step 0 only")
     assert frame.charts[0].columns is not None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 
 import pytest
@@ -17,6 +18,7 @@ from tuimon.record.reader import LogReader, Place
 from tuimon.viewer import following, judging
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.reading import Reading
+from tuimon.viewer.wanted import Wanted
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +78,7 @@ def test_charts_come_first_and_the_verdict_says_how_far_it_has_come(tmp_path):
     frame = watcher.look()
     assert frame.charts[0].columns.steps[-1] == 1500
     assert frame.header.step == 1500
-    assert "Not judged to its end yet" in said(frame)
+    assert "Not judged to its end" in said(frame)
     assert "of 1,500 steps" in said(frame)
     assert "Healthy" not in said(frame)
     assert watcher.until_judged() > 3
@@ -110,7 +112,7 @@ def test_what_is_open_where_the_judge_stands_is_not_said_of_a_present_that_is_fa
     watcher, heard = Watcher(run, Cache(tmp_path)), set()
     while watcher.look() and watcher.reading.is_behind:
         heard.add(said(watcher.frame).split("   ")[0])
-    assert "◌ Not judged to its end yet" in heard
+    assert "◌ Not judged to its end" in heard
     assert (len(heard) > 1) is is_told
 
 
@@ -179,6 +181,32 @@ def test_a_judge_that_fails_in_the_middle_takes_only_the_verdict_away(tmp_path):
         frame = reading.poll(time.time(), 1000.0) or frame
     assert "diagnosis switched itself off" in frame.problem
     assert frame.charts[0].columns.steps[-1] == 1500
+
+
+def test_what_a_judge_had_found_before_it_failed_stands_with_the_step_it_had_come_to(tmp_path):
+    class Failing(Engine):
+        def feed(self, chunk):
+            if chunk.steps[-1] > 2000:
+                raise ZeroDivisionError
+            return super().feed(chunk)
+
+    reading = Reading(long_run(3000).dir, judge=lambda _, info: Failing(context_of(info)), cache=Cache(tmp_path))
+    frame = reading.poll(time.time(), 1000.0)
+    while reading.is_behind:
+        frame = reading.poll(time.time(), 1000.0) or frame
+    assert "Exploding gradients" in said(frame)
+    assert re.search(r"judged up to step 1,\d{3} only", said(frame))
+
+
+def test_of_a_moment_that_the_judge_has_passed_is_told_what_it_found_while_it_lags(tmp_path):
+    run, past = long_run(3000), Wanted(at=1200)
+    reading, told = Reading(run.dir, cache=Cache(tmp_path)), []
+    while not told or reading.is_behind:
+        frame = reading.poll(time.time(), 1000.0, past)
+        if frame is not None and reading.is_behind and reading._log._judging._found.steps >= 1200:
+            told.append(said(frame).splitlines()[0])
+    assert len(told) > 1
+    assert all("Exploding gradients" in line for line in told), set(told)
 
 
 def test_the_judge_never_reads_on_beyond_what_was_drawn(tmp_path):

@@ -84,7 +84,8 @@ class Reading:
         self._history = History()
         self._layers = LayerStrip(None)
         self._proofs = Proofs()
-        self._diagnosis = Diagnosis.nothing()
+        self._diagnosis = self._judged = Diagnosis.nothing()
+        """What is said of the present, and what is known as of the step where the judge stands."""
         self._asked: dict[str, Request] = {}
         """What was asked from here and the run has not yet heard of."""
         self._x = XAxis(0, 1)
@@ -215,7 +216,7 @@ class Reading:
         log = self._log
         more, is_wiser = log.poll(mono)
         rows += more
-        self.is_behind, self._diagnosis = log.is_behind, log.diagnosis
+        self.is_behind, self._diagnosis, self._judged = log.is_behind, log.diagnosis, log.judged
         if log.beat is not None and log.beat.mono != self._beat:
             self._beat = log.beat.mono
             self._sign = mono - (max(0.0, now - log.beat.wall) if first else 0.0)
@@ -301,11 +302,11 @@ class Reading:
         """The same run as it was at a step: what was not yet measured, found or done by then is left out."""
         values = {n: value for n in present.values if (value := self._history.value_at(n, at)) is not None}
         unmeasured: tuple[Category, ...] = () if "val_loss" in values else ("generalisation",)
-        diagnosis = self._diagnosis.as_of(at, unmeasured)
+        diagnosis = self._judged.as_of(at, unmeasured)
         return replace(
             present, story=self._diary.as_of(at), diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0,
             values=values, trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="",
-            alive=True, judging=present.judging if at > self._diagnosis.steps else "",
+            alive=True, judging=present.judging if at > self._judged.steps else "",
             present=Present(present.story, present.values, present.alive))
 
     @property
