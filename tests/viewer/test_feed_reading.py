@@ -190,6 +190,17 @@ def test_a_judge_that_fails_takes_only_the_verdict_away():
     assert frame.charts[0].columns is not None
 
 
+def test_an_event_of_a_step_that_cannot_be_is_damage_and_what_comes_after_it_is_told():
+    run = synthetic.healthy()
+    run.step, step = 10**400, run.step
+    run.note("from nowhere")
+    run.step = step
+    run.hold()
+    _, frame = read(run)
+    assert frame.state == "held"
+    assert not frame.moments
+
+
 def test_an_empty_and_a_one_step_run_have_frames():
     run = synthetic.Run()
     reading, frame = read(run)

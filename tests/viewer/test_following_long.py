@@ -16,6 +16,8 @@ from tuimon.diagnosis.stored import recalled, stored
 from tuimon.record.cache import Cache
 from tuimon.record.reader import LogReader, Place
 from tuimon.viewer import following, judging
+from tuimon.viewer.dressing import begins
+from tuimon.viewer.first import empty_frame
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.wanted import Wanted
@@ -85,6 +87,18 @@ def test_charts_come_first_and_the_verdict_says_how_far_it_has_come(tmp_path):
     assert "Exploding gradients" in said(watcher.frame)
     assert "judged" not in said(watcher.frame)
     assert watcher.reading._diagnosis == judged(run)
+
+
+def test_no_bell_rings_for_what_was_there_when_a_long_run_was_opened(tmp_path):
+    run = long_run()
+    watcher, before, rung = Watcher(run, Cache(tmp_path)), empty_frame("run", ""), []
+    watcher.look()
+    while watcher.reading.is_behind:
+        watcher.look()
+        rung.append(begins(before, watcher.frame))
+        before = watcher.frame
+    assert before.tone == "critical"
+    assert not any(rung)
 
 
 def test_what_comes_while_the_judge_lags_is_judged_once_and_in_order(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tuimon.control.states import STATES
 from tuimon.diagnosis.model import Diagnosis, Incident
-from tuimon.diagnosis.story import EventLine, Story, tell
+from tuimon.diagnosis.story import TICKS, EventLine, Story, tell
 from tuimon.record.events import KINDS, Event
 from tuimon.viewer.arrange import badges as badge_lines
 from tuimon.viewer.arrange import events as event_lines
@@ -53,6 +53,18 @@ def test_any_events_make_a_story_and_any_story_a_frame(events, alive):
     for width in (1, 40, 80, 120):
         for line in verdict_lines(frame, width, 4):
             assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in text_of(line))
+
+
+@pytest.mark.parametrize("value", [10**400, -10**400, math.inf, -math.inf, math.nan, 1e300],
+                         ids=["huge", "-huge", "inf", "-inf", "nan", "1e300"])
+def test_a_number_that_nobody_counted_is_no_number(value):
+    ticks = [event("rescue", id="a", tick=name, **dict.fromkeys(("to_step", "loss", "scale", "after", "max_norm", "steps"), value))
+             for name in TICKS]
+    others = [event(kind, **dict.fromkeys(("snapshot_step", "bytes", "lr_scale", "clip", "from_step", "onset_step"), value))
+              for kind in ("override", "checkpoint", "snapshot-healthy", "attempt")]
+    frame = build_frame(Sources("r", story(*others, *ticks), Diagnosis.nothing(), step=3, values={"loss": 2.0}))
+    assert "restored" in text_of(frame.verdict[0])
+    assert all(len(text_of(line)) < 200 for line in (*frame.verdict, *frame.narrow))
 
 
 @pytest.mark.parametrize("state", STATES)

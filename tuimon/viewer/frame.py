@@ -227,9 +227,9 @@ def build_frame(sources: Sources) -> Frame:
         charts=_charts(sources, state), heat=sources.heat, marks=_marks(sources.story, sources.diagnosis),
         events=_diary(sources), about=about(leading), state=live, is_live=live in LIVE, facts=facts,
         incidents=sources.incidents, unlooked=sources.diagnosis.not_evaluated,
-        revision=sources.revision, problem=sources.problem, last=sources.last, span=sources.span,
-        newest=sources.newest, wanted=sources.wanted, readout=tuple(sources.readout.items()),
-        moments=_moments(sources, story))
+        is_judged=sources.revision > 0 and not sources.judging, revision=sources.revision, problem=sources.problem,
+        last=sources.last, span=sources.span, newest=sources.newest, wanted=sources.wanted,
+        readout=tuple(sources.readout.items()), moments=_moments(sources, story))
 
 
 def is_rescuing(rescue: Rescue | None, state: State) -> bool:

@@ -229,9 +229,9 @@ def ticks(rescue: Rescue, step: int) -> tuple[tuple[bool, str, str], ...]:
     """The five ticks of a rescue: (done, words, words where there is little room)."""
     held, restored, lr, clip, warmup = (rescue.tick(name) for name in TICKS)
     at = steps(held.step) if held else ""
-    back = restored.number("to_step") if restored else None
+    back = restored.whole("to_step") if restored else None
     target = "initial weights" if restored and restored.fields.get("proven") is False else (
-        steps(int(back)) if back is not None else "")
+        steps(back) if back is not None else "")
     scale = plain_factor((lr.number("scale") if lr else None) or 0.1)
     after = lr.number("after") if lr else None
     limit = clip.number("max_norm") if clip else None
@@ -241,16 +241,16 @@ def ticks(rescue: Rescue, step: int) -> tuple[tuple[bool, str, str], ...]:
         (restored is not None, f"restored {target}".rstrip(), f"back to {target}" if target else "restore"),
         (lr is not None, f"lr x{scale}" + (f" = {rate(after)}" if after is not None else ""), f"lr x{scale}"),
         (clip is not None, clipped, clipped),
-        _warmup(rescue, warmup.number("steps") if warmup else None, warmup.step if warmup else step, step),
+        _warmup(rescue, warmup.whole("steps") if warmup else None, warmup.step if warmup else step, step),
     )
 
 
-def _warmup(rescue: Rescue, total: float | None, begun: int, step: int) -> tuple[bool, str, str]:
+def _warmup(rescue: Rescue, total: int | None, begun: int, step: int) -> tuple[bool, str, str]:
     if rescue.done_step is not None:
         return True, f"warmed up at {steps(rescue.done_step)}", f"warm at {steps(rescue.done_step)}"
-    if not total or not math.isfinite(total):
+    if total is None or total <= 0:
         return False, "warm-up", "warm-up"
-    count = f"{max(0, min(step - begun, int(total)))}/{int(total)}"
+    count = f"{max(0, min(step - begun, total))}/{total}"
     return False, f"warming up {count}", f"warm-up {count}"
 
 

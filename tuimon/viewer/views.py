@@ -179,6 +179,8 @@ class Frame:
     """Steps at which something happened, those after the shown moment too: where a person stops on the way."""
     detail: object = None
     """What the place in front shows beyond this; None until its producer has answered."""
+    is_judged: bool = False
+    """Whether the verdict is about all that was read: of a long run the charts come first."""
     revision: int = 0
     """Grows with every row read."""
     problem: str = ""
