@@ -55,6 +55,16 @@ def test_a_run_that_goes_wrong_and_is_rescued_is_a_story():
     assert not told.goes_on
 
 
+def test_what_was_not_measured_is_said_in_words():
+    run = synthetic.Run(name="silent").values(lr=1e-3).values(lr=1e-3)
+    told = Told(run)
+    assert "Step 2 of 600, no loss measured." in told.look()
+    run.end()
+    assert "Neither loss nor gradient norm was measured." in told.look()
+    half = synthetic.Run().values(grad_norm=1.0).end()
+    assert "Last gradient norm 1.00." in Told(half).look()
+
+
 def test_waiting_training_and_snapshots_are_no_news_and_the_first_step_is():
     run = synthetic.Run(info=False, name="later")
     told = Told(run)

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuimon.control.states import State
+from tuimon.diagnosis.figures import number
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.story import EventLine, lowered
-from tuimon.viewer.lines import measured, text_of
+from tuimon.viewer.lines import text_of
 from tuimon.viewer.text import clean
 from tuimon.viewer.views import Frame, IncidentView
 
@@ -44,8 +45,9 @@ def progress(frame: Frame) -> str:
     """Where a run stands, in one sentence."""
     header = frame.header
     total = f" of {steps(header.total)}" if header.total else ""
+    loss = "no loss measured" if frame.facts.loss is None else f"loss {number(frame.facts.loss)}"
     left = f", {header.eta} to go" if header.eta else ""
-    return f"Step {steps(frame.facts.step)}{total}, loss {measured(frame.facts.loss).translate(_WORDS)}{left}."
+    return f"Step {steps(frame.facts.step)}{total}, {loss}{left}."
 
 
 def _beginning(frame: Frame) -> Iterator[str]:

@@ -329,8 +329,9 @@ def _stopping(sources: Sources) -> Verdict:
 def _last(sources: Sources) -> str:
     incident = sources.diagnosis.leading
     tail = f" {incident.headline} since step {steps(incident.onset_step)}." if incident else ""
-    loss, norm = measured(sources.values.get("loss")), measured(sources.values.get("grad_norm"))
-    return f"Last loss {loss}, gradient norm {norm}.{tail}"
+    known = ", ".join(f"{word} {number(sources.values[name])}" for word, name in
+                      (("loss", "loss"), ("gradient norm", "grad_norm")) if name in sources.values)
+    return f"{f'Last {known}' if known else 'Neither loss nor gradient norm was measured'}.{tail}"
 
 
 def _kept(sources: Sources) -> Line:
