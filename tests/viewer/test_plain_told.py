@@ -55,6 +55,14 @@ def test_a_run_that_goes_wrong_and_is_rescued_is_a_story():
     assert not told.goes_on
 
 
+@pytest.mark.parametrize("alive", [True, False])
+def test_what_is_wrong_with_a_run_that_is_over_is_said_once(alive):
+    run = synthetic.exploding(alive=alive)
+    text = Told(run.end() if alive else run).look()
+    assert "Last loss 10.9, gradient norm 352.\n" in text
+    assert text.lower().count("exploding gradients since step") == 1
+
+
 def test_what_was_not_measured_is_said_in_words():
     run = synthetic.Run(name="silent").values(lr=1e-3).values(lr=1e-3)
     told = Told(run)

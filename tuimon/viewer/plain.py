@@ -15,6 +15,7 @@ from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.story import EventLine, lowered
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.text import clean
+from tuimon.viewer.verdict import since
 from tuimon.viewer.views import Frame, IncidentView
 
 LONGEST: Final = 600
@@ -85,10 +86,15 @@ def _changes(before: Frame, frame: Frame) -> Iterator[str]:
 
 
 def _standing(frame: Frame) -> Iterator[str]:
-    """Its state; of a run that is over also its last numbers and what is left of it."""
+    """Its state; of a run that is over also its last numbers and what is left of it. Incidents are told by themselves."""
     yield _state(frame)
-    if not frame.is_live:
-        yield from (_sentence(text_of(line)) for line in frame.verdict[1:3])
+    if frame.is_live:
+        return
+    for line in frame.verdict[1:3]:
+        words = text_of(line)
+        for view in frame.incidents:
+            words = words.removesuffix(f" {since(view.incident)}")
+        yield _sentence(words)
 
 
 def _state(frame: Frame) -> str:

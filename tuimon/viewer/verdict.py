@@ -293,12 +293,17 @@ def _again(sources: Sources, rescue: Rescue) -> Verdict:
                    (first, say(f"{_loss(sources)}; {count}."), third), "ok")
 
 
+def since(incident: Incident) -> str:
+    """What and since when, as a sentence."""
+    return f"{incident.headline} since step {steps(incident.onset_step)}."
+
+
 def _still(sources: Sources) -> str:
     incident = sources.diagnosis.leading
     loss = f"Loss {measured(sources.values.get('loss'))}."
     if incident is None:
         return f"Everything stays in memory; nothing is lost. {loss}"
-    return f"{incident.headline} since step {steps(incident.onset_step)}. {loss} Everything stays in memory."
+    return f"{since(incident)} {loss} Everything stays in memory."
 
 
 def _held(sources: Sources) -> Verdict:
@@ -328,7 +333,7 @@ def _stopping(sources: Sources) -> Verdict:
 
 def _last(sources: Sources) -> str:
     incident = sources.diagnosis.leading
-    tail = f" {incident.headline} since step {steps(incident.onset_step)}." if incident else ""
+    tail = f" {since(incident)}" if incident else ""
     known = ", ".join(f"{word} {number(sources.values[name])}" for word, name in
                       (("loss", "loss"), ("gradient norm", "grad_norm")) if name in sources.values)
     return f"{f'Last {known}' if known else 'Neither loss nor gradient norm was measured'}.{tail}"
