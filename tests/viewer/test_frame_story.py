@@ -24,6 +24,7 @@ from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.lines import Span, text_of
 from tuimon.viewer.plots import chart_spec
 from tuimon.viewer.sources import Sources
+from tuimon.viewer.verdict import WATCHED
 
 
 def event(kind: str, step: int = 10, **fields: Any) -> Event:
@@ -143,6 +144,8 @@ def test_while_a_rescue_is_the_news_its_incident_is_not_told_again_but_a_later_o
     told = story(event("state", 260, state="running"), event("rescue", 260, id="a", tick="held"), event("rescue", 280, id="a", tick="done"))
     old = Diagnosis(281, (incident(),), (), (), {})
     assert "Rescue" in text_of(build_frame(Sources("r", told, old, step=281, alive=True)).verdict[0])
+    outlived = build_frame(Sources("r", told, old, step=281 + WATCHED, alive=True))
+    assert "Exploding" in text_of(outlived.verdict[0])   # what no rescue has ended
     new = Diagnosis(300, (incident(onset_step=290, detected_step=292),), (), (), {})
     assert "Exploding" in text_of(build_frame(Sources("r", told, new, step=300, alive=True)).verdict[0])
 

@@ -36,6 +36,8 @@ from tuimon.viewer.sources import Sources
 GAP: Final = "   "
 JUST_NOW: Final = 15.0
 """Seconds for which a refusal stays in the verdict block."""
+WATCHED: Final = 100
+"""Steps after a rescue for which an incident from before it is given time to close."""
 
 
 class Verdict(NamedTuple):
@@ -147,7 +149,7 @@ def _running(sources: Sources) -> Verdict:
     if not sources.step:
         return _waiting(sources)
     incident, rescue = sources.diagnosis.leading, sources.story.rescue
-    if rescue is not None and rescue.failed is None and _belongs_to(rescue, incident):
+    if rescue is not None and rescue.failed is None and _is_the_news(rescue, incident, sources.step):
         return _rescuing(sources, rescue)
     if incident is not None:
         return _incident(sources, incident)
@@ -156,11 +158,11 @@ def _running(sources: Sources) -> Verdict:
     return _healthy(sources)
 
 
-def _belongs_to(rescue: Rescue, incident: Incident | None) -> bool:
-    """Whether the rescue is still the news: under way, or its incident has not closed yet."""
+def _is_the_news(rescue: Rescue, incident: Incident | None, step: int) -> bool:
+    """Whether a rescue is under way, or what was open before it may still be about to close."""
     if rescue.done_step is None:
         return True
-    return incident is not None and incident.detected_step <= rescue.held_step
+    return incident is not None and incident.detected_step <= rescue.held_step and step - rescue.done_step <= WATCHED
 
 
 def _healthy(sources: Sources) -> Verdict:
