@@ -13,9 +13,11 @@ import synthetic
 from textual.pilot import Pilot
 
 from tuimon.control.commands import Command
+from tuimon.record.rundir import RunDir
 from tuimon.viewer.app import Tuimon
 from tuimon.viewer.feed import Feed
 from tuimon.viewer.glyphs import ASCII, BRAILLE, GlyphSet
+from tuimon.viewer.messages import OpenRun
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 
@@ -369,6 +371,28 @@ async def test_q_in_a_demo_asks_what_becomes_of_it(key, answer, result):
         await p.pilot.press(answer)
         await p.pilot.pause()
         assert p.app.return_value == result
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+async def test_q_over_another_run_asks_about_the_one_that_was_started_here(is_live):
+    own, other = synthetic.healthy(), synthetic.exploding() if is_live else synthetic.exploding().end()
+
+    def opened(path):
+        return path.name, lambda ready: Feed(RunDir(path), ready, period=0.1)
+
+    app = Tuimon(*opened(own.dir.path), glyphs=BRAILLE, owner=True, opener=opened)
+    async with app.run_test(size=(120, 40)) as pilot:
+        p = Panel(app, pilot, own)
+        await p.until("Healthy")
+        app.post_message(OpenRun(other.dir.path))
+        await p.until("Exploding gradients")
+        await pilot.press("q")
+        assert "healthy was started with this screen" in await p.until("Leave this run?")
+        await pilot.press("escape")
+        app.post_message(OpenRun(own.dir.path))
+        await p.until("Healthy")
+        await pilot.press("q")
+        assert "healthy is at step 240" in await p.until("Leave this run?")
 
 
 async def test_a_demo_that_has_ended_is_left_without_a_question():

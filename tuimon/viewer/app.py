@@ -73,7 +73,10 @@ class Tuimon(Looking, Dressed):
         self.dress(settled or Settled(), Around(
             depth_of(self.console.color_system, os.environ), glyphs, None if background is None else background.dark,
             bool(os.environ.get("SSH_CONNECTION"))), keeper)
-        self._owner = owner if callable(owner) else lambda: owner and self._frame.is_live
+        self._owner = owner if callable(owner) else lambda: owner and (self._own or self._frame).is_live
+        self._name = name
+        self._own: Frame | None = None
+        """The run that the panel was opened on, as it was when another took its place."""
         self._guards_terminal, self._opener = guards_terminal, opener
         self._frame = empty_frame(name, "waiting for the run to be read")
         self._overview = Overview(self._frame, self._ink, self._glyphs)
@@ -221,6 +224,7 @@ class Tuimon(Looking, Dressed):
         if self._opener is None:
             return
         name, feed = self._opener(message.path)
+        self._own = None if name == self._name else self._own or self._frame
         self._source.close()
         self._forget()
         self._asks = {place: ask for place, ask in self._asks.items() if place == self._home}
@@ -302,7 +306,8 @@ class Tuimon(Looking, Dressed):
             self.exit(LEAVE)
         elif not isinstance(self.screen, Confirm):
             runs = len(getattr(self._asks.get("gallery"), "runs", ())) or 1
-            self.push_screen(ask_to_quit(self._frame, self._ink, self._glyphs, runs), self._left)
+            self.push_screen(ask_to_quit(self._own or self._frame, self._ink, self._glyphs, runs,
+                                         is_aside=self._own is not None), self._left)
 
     def _left(self, answer: str | None) -> None:
         if answer in (LEAVE, END):

@@ -86,7 +86,7 @@ def _changes(before: Frame, frame: Frame) -> Iterator[str]:
 
 
 def _standing(frame: Frame) -> Iterator[str]:
-    """Its state; of a run that is over also its last numbers and what is left of it. Incidents are told by themselves."""
+    """Its state; of a run that is over also its last numbers and what is left of it. Incidents are told apart."""
     yield _state(frame)
     if frame.is_live:
         return
