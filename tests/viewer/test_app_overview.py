@@ -17,7 +17,7 @@ from tuimon.record.rundir import RunDir
 from tuimon.viewer.app import Tuimon
 from tuimon.viewer.feed import Feed
 from tuimon.viewer.glyphs import ASCII, BRAILLE, GlyphSet
-from tuimon.viewer.messages import OpenRun
+from tuimon.viewer.messages import OpenRun, ScrubTo
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 
@@ -502,6 +502,30 @@ async def test_a_picture_of_the_screen_is_saved_beside_the_last_one_and_its_plac
     first = (tmp_path / "exploding-step-260.svg").read_text()
     assert first.startswith("<svg") and "Exploding" in first
     assert len(list(tmp_path.iterdir())) == 2
+
+
+async def test_a_picture_of_the_past_has_the_step_that_it_shows_in_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    async with panel(synthetic.exploding()) as p:
+        await p.until("Exploding gradients")
+        p.app.post_message(ScrubTo(100))
+        await p.until("As it was at step 100")
+        await p.pilot.press("ctrl+s")
+        await p.until("saved as exploding-step-100.svg in")
+
+
+async def test_a_moment_that_a_resumed_run_has_not_reached_again_is_left_for_the_present():
+    async with panel(synthetic.healthy()) as p:
+        await p.until("Healthy")
+        p.app.post_message(ScrubTo(200))
+        await p.until("As it was at step 200")
+        p.run.resume(100).go(20)
+        await p.until("step 120/600")
+        await p.until(lambda text: "As it was" not in text and "● LIVE" in text)
+        p.run.go(100)
+        await p.until("step 220/600")
+        assert "As it was" not in p.text
 
 
 async def test_a_picture_that_cannot_be_saved_is_said_and_harms_nothing(tmp_path, monkeypatch):

@@ -150,6 +150,7 @@ class Tuimon(Looking, Dressed):
         frame = self._source.take()
         if frame is not None and self.is_running:
             before, self._frame = self._frame, frame
+            self._stay_in_time()
             if self.settled.settings.bell and begins(before, frame):
                 self.bell()
             self._front.show_frame(frame)
@@ -231,8 +232,7 @@ class Tuimon(Looking, Dressed):
         self._want(Wanted(place=message.place, ask=self._asks.get(message.place), units=self._wanted.units))
         self._frame = empty_frame(name, "waiting for the run to be read")
         self._source = self._fed(feed)
-        if self.settled.origin("fps") != "default":
-            self.paced(self.settled.settings.period(remote=self.around.remote))
+        self.paced(self.settled.settings.period(remote=self.around.remote))
         self._source.start()
         self.call_later(self._go, message.place)
 
@@ -288,9 +288,9 @@ class Tuimon(Looking, Dressed):
         """Save what is on the screen, and say where; drawn beside the screen, which goes on."""
         from tuimon.viewer.export import save
 
-        facts, svg = self._frame.facts, self.export_screenshot(title="tuimon")
+        frame, svg = self._frame, self.export_screenshot(title="tuimon")
         try:
-            saved = await asyncio.to_thread(save, svg, facts.name, facts.step, Path.cwd())
+            saved = await asyncio.to_thread(save, svg, frame.facts.name, frame.header.step, Path.cwd())
         except OSError as error:
             self._front.flash(f"picture: it could not be saved here: {error.strerror or error}")
         else:

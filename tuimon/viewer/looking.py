@@ -73,6 +73,12 @@ class Looking(App[str]):
             self._replay.stop()
             self._replay = None
 
+    def _stay_in_time(self) -> None:
+        """Back to now from a step that is no longer there: the run was resumed from before it."""
+        at = self._wanted.at
+        if at is not None and at > self._frame.newest:
+            self._want(replace(self._wanted, at=None, speed=None))
+
     def _play_on(self) -> None:
         wanted, pace = self._wanted, self._frame.facts.step_time
         if wanted.speed is not None and wanted.at is not None:

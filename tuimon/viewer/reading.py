@@ -291,7 +291,7 @@ class Reading:
             revision=self._revision, problem=self._problem(), now=now, console=clean(str(self.run.console), 200),
             judging=self._log.judging if self._log is not None else "", span=span, newest=history.last_step,
             wanted=wanted, readout=self._readout(wanted))
-        return found if wanted.at is None else self._past(found, wanted.at)
+        return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)
 
     def _readout(self, wanted: Wanted) -> dict[str, float | None]:
         """What every chart says at the crosshair."""
