@@ -190,6 +190,12 @@ def test_a_judge_that_fails_takes_only_the_verdict_away():
     assert frame.charts[0].columns is not None
 
 
+def test_the_learning_rate_that_the_script_asks_for_is_known_beside_the_one_in_force():
+    run = synthetic.healthy().values(loss=2.0, lr=3e-4, lr_scheduled=3e-3)
+    _, frame = read(run)
+    assert (frame.facts.lr, frame.facts.lr_scheduled) == (3e-4, 3e-3)
+
+
 def test_an_event_of_a_step_that_cannot_be_is_damage_and_what_comes_after_it_is_told():
     run = synthetic.healthy()
     run.step, step = 10**400, run.step

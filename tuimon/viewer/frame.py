@@ -219,8 +219,9 @@ def build_frame(sources: Sources) -> Frame:
     badges = tuple(_badge(b, begun=sources.step > 0) for b in sources.diagnosis.badges
                    if b.category not in OPTIONAL or b.severity is not None)
     facts = Facts(
-        name=sources.name, step=sources.newest or sources.step, lr=values.get("lr"), loss=values.get("loss"),
-        target=story.rescue_target, clips=sources.clips, overrides=story.overrides, checkpoint=story.checkpoint,
+        name=sources.name, step=sources.newest or sources.step, lr=values.get("lr"),
+        lr_scheduled=values.get("lr_scheduled"), loss=values.get("loss"), target=story.rescue_target,
+        clips=sources.clips, overrides=story.overrides, checkpoint=story.checkpoint,
         rescuing=is_rescuing(story.rescue, live), step_time=sources.step_time)
     return Frame(
         header=_header(sources, state), badges=badges, verdict=told.wide, narrow=told.narrow, tone=told.tone,

@@ -50,6 +50,8 @@ RECENT: Final = 50
 SHOWN: Final = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr", "throughput", "step_time",
                 "memory")
 """Metrics that the common charts draw."""
+TOLD: Final = ("overhead", "lr_scheduled")
+"""Metrics whose last value is told."""
 
 
 def judge_for(rules: Rules, info: RunInfo | None) -> Judge:
@@ -276,8 +278,7 @@ class Reading:
         diagnosis = self._diagnosis
         span = wanted.window.ends(self._x.last, history.last_step)
         self._thin(*span)
-        names = (*SHOWN, "overhead")
-        values = {n: value for n in names if (value := history.value(n)) is not None}
+        values = {n: value for n in (*SHOWN, *TOLD) if (value := history.value(n)) is not None}
         found = Sources(
             name=clean(name, 60), story=standing.settled(self._story), diagnosis=diagnosis,
             requests=(*self._story.requests, *self._asked.values()),

@@ -196,6 +196,8 @@ class Facts:
     name: str = "run"
     step: int = 0
     lr: float | None = field(default=None, compare=False)
+    lr_scheduled: float | None = field(default=None, compare=False)
+    """The learning rate that the script asks for, overrides apart."""
     loss: float | None = field(default=None, compare=False)
     """Not compared, as NaN is never equal to itself: a change comes with a new `revision`."""
     target: int | None = None
