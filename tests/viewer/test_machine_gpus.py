@@ -149,6 +149,15 @@ def test_a_driver_that_takes_its_caller_along_is_started_again(watching):
     assert watch.starts == 2
 
 
+def test_a_driver_that_cannot_count_for_once_has_not_lost_its_gpus_for_good(watching):
+    watch = watching(count="asked.append(1); return 1 if len(asked) < 2 else no()")
+    until(watch, 0.0, lambda found: found.state == "ok")
+    late = until(watch, 1.0, lambda found: found.state != "ok")
+    assert (late.state, late.gpus) == ("silent", (WHOLE,))
+    watch.poll(2.5)
+    assert until(watch, 2.5, lambda found: found.state == "ok").gpus == (WHOLE,)
+
+
 def test_a_driver_that_refuses_says_why_and_is_left_alone(watching):
     watch = watching(init='raise NVMLError("Driver/library version mismatch")')
     found = until(watch, 0.0, lambda found: found.state != "starting")
