@@ -9,10 +9,11 @@ import unicodedata
 import pytest
 import synthetic
 
+from tuimon.record.rundir import RunDir
 from tuimon.viewer.plain import progress, sentences
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.run import why_plain
-from tuimon.viewer.telling import Teller
+from tuimon.viewer.telling import Teller, tell
 
 
 class Told:
@@ -61,6 +62,15 @@ def test_what_is_wrong_with_a_run_that_is_over_is_said_once(alive):
     text = Told(run.end() if alive else run).look()
     assert "Last loss 10.9, gradient norm 352.\n" in text
     assert text.lower().count("exploding gradients since step") == 1
+
+
+def test_the_name_of_a_directory_is_text_from_outside(tmp_path):
+    run, err = synthetic.healthy().end(), io.StringIO()
+    odd = tmp_path / "a\x1b]0;b\x07run\n"
+    run.dir.path.rename(odd)
+    assert tell(RunDir(odd), "as asked", out=io.StringIO(), err=err) == 0
+    assert err.getvalue().splitlines()[0].rstrip().endswith("tuimon watch arun")
+    assert err.getvalue().replace("\n", "").isprintable()
 
 
 def test_what_was_not_measured_is_said_in_words():
