@@ -121,6 +121,15 @@ def test_where_a_rescue_is_no_treatment_the_verdict_gives_advice_and_does_not_of
     assert "roll back" not in words
 
 
+def test_a_layer_of_an_incident_is_text_from_outside():
+    odd = "blocks\x1b[31m\ud800\u202e.3"
+    found = incident(layer=odd, why=f"It is {odd}.", next=(f"look at {odd}",))
+    frame = build_frame(Sources("r", story(event("state", state="running")), Diagnosis(9, (found,), (), (), {}), step=9))
+    told = "".join(text_of(line) for line in (*frame.verdict, *frame.narrow))
+    assert "worst in blocks.3" in told
+    assert told.isprintable()
+
+
 def test_a_second_rescue_is_not_the_first():
     told = story(event("rescue", id="a", tick="held"), event("rescue", id="a", tick="done"), event("rescue", id="b", tick="held", step=50))
     assert (told.rescues, told.rescue.id, told.rescue.done_step) == (2, "b", None)

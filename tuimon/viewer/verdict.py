@@ -14,6 +14,7 @@ from tuimon.control.states import LIVE, State
 from tuimon.diagnosis.figures import number, span
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.model import Incident, Usual
+from tuimon.diagnosis.proof import cleaned
 from tuimon.diagnosis.story import TICKS, WAITING, Rescue
 from tuimon.viewer.bygone import past_lines
 from tuimon.viewer.first import HARMLESS, nothing_yet
@@ -183,6 +184,7 @@ def _healthy(sources: Sources) -> Verdict:
 
 
 def _incident(sources: Sources, incident: Incident) -> Verdict:
+    incident = cleaned(incident)   # it names a layer, as somebody's script does
     tone = tone_of(incident.severity)
     glyph = {"info": "◆", "warning": "▲"}.get(tone, "✖")
     since = f"since step {steps(incident.onset_step)}"
