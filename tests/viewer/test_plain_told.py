@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
+import sys
 import unicodedata
+from dataclasses import replace
 
 import pytest
 import synthetic
 
+from tuimon.record.liveness import identity
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.plain import progress, sentences
 from tuimon.viewer.reading import Reading
@@ -62,6 +66,38 @@ def test_what_is_wrong_with_a_run_that_is_over_is_said_once(alive):
     text = Told(run.end() if alive else run).look()
     assert "Last loss 10.9, gradient norm 352.\n" in text
     assert text.lower().count("exploding gradients since step") == 1
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_how_a_script_ended_is_told_by_whoever_started_it(is_late):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    run = synthetic.Run(info=False, name="script")
+    launch = replace(run.dir.read_launch(), script="python script.py", statement="", process=identity(process.pid))
+    run.dir.write_launch(launch)
+    told = Told(run)
+    assert "has not trained yet" in told.look()
+    process.communicate(b"\n")
+    if not is_late:
+        run.dir.write_launch(replace(launch, status=7))
+    said = told.look(2.0)
+    run.dir.write_launch(replace(launch, status=7))
+    said += told.look() if told.goes_on else ""
+    assert not told.goes_on
+    assert "The run has crashed before any training step.\nThe script ended with status 7." in said
+    assert "died" not in said
+
+
+def test_a_run_that_has_died_is_told_to_have_died_at_the_next_look():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    run = synthetic.Run(info=False)
+    run.process = identity(process.pid)
+    run.attach()
+    told = Told(run.go(20))
+    told.look()
+    process.communicate(b"\n")
+    assert told.look(2.0) == ""
+    assert told.look().startswith("The run has died at step 20.")
+    assert not told.goes_on
 
 
 def test_the_name_of_a_directory_is_text_from_outside(tmp_path):

@@ -121,7 +121,8 @@ class Reading:
             changed = True
         if changed:
             self._revision += 1
-        self._standing.look(mono, ended=self._story.ended)
+        if self._standing.look(mono, ended=self._story.ended):
+            self._read_who()   # its starter may have said how it ended
         detail = self._details.of(self, wanted, now, mono)
         self.is_behind = self.is_behind or self._details.is_behind
         frame = replace(build_frame(self._sources(now, mono, wanted)), detail=detail)

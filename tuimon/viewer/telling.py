@@ -67,6 +67,8 @@ class Teller:
         """`every`: seconds between two sentences about progress; None: none."""
         self.reading, self._out, self._every = reading, out, every
         self._before: Frame | None = None
+        self._gone: Frame | None = None
+        """Of a run that seems to have died, not yet told."""
         self._spoken: float | None = None
         self._step = 0
 
@@ -75,6 +77,11 @@ class Teller:
         frame = self.reading.poll(now, mono)
         while self.reading.is_behind:   # the past of a long run is read, not told
             frame = self.reading.poll(now, mono) or frame
+        gone, self._gone = self._gone, None
+        if frame is not None and frame.state == "died" and self._before is not None and gone is None:
+            self._gone = frame   # whoever started it may be about to say how it ended: the next look tells
+            return True
+        frame = frame or gone
         if frame is not None:
             for sentence in sentences(self._before, frame):
                 self._say(sentence, mono)
