@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import synthetic
@@ -13,6 +14,7 @@ import synthetic
 from tuimon.control.commands import Who
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.diagnosis.story import KEPT_REQUESTS
+from tuimon.record.liveness import identity
 from tuimon.viewer.feed import Feed
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.reading import Reading
@@ -95,6 +97,36 @@ def test_progress_and_eta_come_from_the_usual_step_time():
     _, frame = read(synthetic.healthy(240))
     assert (frame.header.step, frame.header.total, frame.header.fraction) == (240, 600, 0.4)
     assert frame.header.eta == "0:18"
+
+
+def test_another_attempt_is_measured_by_its_own_plan_and_its_own_process():
+    run = synthetic.healthy(alive=False)
+    reading, frame = read(run)
+    assert (frame.state, frame.header.total) == ("died", 600)
+    run.process, run.total = identity(), 900
+    run.dir.write_info(replace(run.dir.read_info(), attempt=2, total_steps=900, process=run.process))
+    run.resume(100).go(20)
+    reading.poll(time.time(), 1001.0)
+    frame = reading.poll(time.time(), 1002.5) or reading._last
+    assert (frame.state, frame.header.total, frame.header.step) == ("running", 900, 120)
+
+
+def test_after_a_rollback_no_trend_is_made_of_what_was_before_it():
+    run = synthetic.exploding()
+    assert read(run)[0]._trend > 0
+    run.rescue(warm=False).go(10)
+    reading, _ = read(run)
+    assert reading._trend is None
+    run.go(60)
+    reading.poll(time.time(), 1001.0)
+    assert reading._trend < 0
+
+
+def test_a_run_on_another_machine_that_gives_no_sign_of_life_is_called_silent():
+    run = synthetic.Run(began=time.time() - 20, root=None, name="far").go(40)
+    reading, _ = read(run)
+    assert reading.poll(time.time(), 1005.0).header.status.startswith("◌ stale")
+    assert reading.poll(time.time(), 1090.0).header.status.startswith("◌ silent")
 
 
 def test_damage_is_reported_and_the_rest_is_shown():

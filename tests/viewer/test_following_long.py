@@ -239,6 +239,41 @@ def test_the_judge_never_reads_on_beyond_what_was_drawn(tmp_path):
     assert judge.diagnosis == whole
 
 
+def test_a_log_that_goes_away_while_the_judge_lags_ends_its_lag():
+    run = long_run()
+    judge, log = judging.Judging(run.dir.metrics, Engine(context_of(run.dir.read_info()))), LogReader(run.dir.metrics)
+    while log.poll():
+        pass
+    judge.take(Place(), log.place, 1500, None)
+    assert judge.is_behind
+    for path in run.dir.metrics.iterdir():
+        path.unlink()
+    for _ in range(3):
+        judge.take(log.place, log.place, 1500, [])
+    assert not judge.is_behind
+
+
+def test_what_is_remembered_is_not_written_at_every_look(tmp_path):
+    stores = []
+
+    class Full(Cache):
+        def store(self, *args, **options):
+            stores.append(args[0])
+            return False
+
+    run = long_run()
+    watcher = Watcher(run, Full(tmp_path))
+    watcher.mono = itertools.count(1000.0, 1.0)
+    watcher.look()
+    watcher.until_judged()
+    written = len(stores)
+    assert written
+    for _ in range(5):
+        run.go(20, snapshots=False)
+        watcher.look()
+    assert len(stores) == written
+
+
 def test_a_diagnosis_comes_back_as_it_was():
     found = judged(long_run())
     assert found.incidents

@@ -12,12 +12,15 @@ from dataclasses import replace
 import pytest
 import synthetic
 
+from tuimon.diagnosis.model import Incident
 from tuimon.record.liveness import identity
 from tuimon.record.rundir import RunDir
+from tuimon.viewer import judging
 from tuimon.viewer.plain import progress, sentences
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.run import why_plain
 from tuimon.viewer.telling import Teller, tell
+from tuimon.viewer.views import IncidentView
 
 
 class Told:
@@ -98,6 +101,33 @@ def test_a_run_that_has_died_is_told_to_have_died_at_the_next_look():
     assert told.look(2.0) == ""
     assert told.look().startswith("The run has died at step 20.")
     assert not told.goes_on
+
+
+def test_what_happens_twice_is_said_twice_and_what_gets_worse_is_said_again():
+    run = synthetic.healthy()
+    reading = Reading(run.dir)
+    before = reading.poll(0.0, 0.0)
+    run.note("saved")
+    once = reading.poll(0.0, 1.0)
+    run.note("saved")
+    twice = reading.poll(0.0, 2.0)
+    assert sentences(before, once) == sentences(once, twice) == ("At step 240: saved.",)
+    mild = Incident("loss-spike", "T103", "loss", "warning", "open", 230, 231, None, None, "high", "Loss spike", "It is 3.", (), (), "spike")
+    view = IncidentView(("loss-spike", 231, 0), mild, 0, None)
+    worse = replace(view, incident=replace(mild, severity="critical"))
+    assert sentences(replace(twice, incidents=(view,)), replace(twice, incidents=(worse,))) == ("Critical now: loss spike. It is 3.",)
+
+
+def test_of_a_long_run_nothing_is_said_before_all_of_it_is_judged(monkeypatch):
+    monkeypatch.setattr(judging, "SLICE", 0.0)
+    monkeypatch.setattr(judging, "PORTION", 1)
+    run = synthetic.Run(total=20_000)
+    run.explodes_at = 1_100
+    for _ in range(60):
+        run.go(20, snapshots=False)
+    told = Told(run).look()
+    assert re.search(r"Critical: exploding gradients since step 1,1\d\d", told)
+    assert "Nothing is wrong" not in told
 
 
 def test_the_name_of_a_directory_is_text_from_outside(tmp_path):
