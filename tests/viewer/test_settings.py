@@ -168,7 +168,7 @@ def test_no_home_a_pipe_and_a_folder_without_rights_hinder_nothing(tmp_path):
 def test_two_viewers_at_once_keep_what_the_other_has_chosen(tmp_path):
     path = tmp_path / "config.toml"
     one, other = Keeper(str(path)), Keeper(str(path))
-    for keeper, key, value in ((one, "theme", "nord"), (other, "theme", "latte"), (one, "fps", 2), (other, "bell", True)):
+    for keeper, key, value in ((one, "theme", "nord"), (other, "theme", "latte"), (other, "bell", True), (one, "fps", 2)):
         keeper.want({(key,): value})
         assert keeper.flush() == ""
     assert toml.loads(path.read_text()) == {"theme": "latte", "fps": 2, "bell": True}
