@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import threading
@@ -109,6 +110,18 @@ def test_another_attempt_is_measured_by_its_own_plan_and_its_own_process():
     reading.poll(time.time(), 1001.0)
     frame = reading.poll(time.time(), 1002.5) or reading._last
     assert (frame.state, frame.header.total, frame.header.step) == ("running", 900, 120)
+
+
+def test_layers_of_steps_that_a_resumed_run_did_again_are_those_of_the_second_time():
+    run = synthetic.exploding()
+    reading, before = read(run)
+    run.explodes_at = math.inf
+    run.resume(100).go(20)
+    after = reading.poll(time.time(), 1001.0).heat
+    afresh = read(run)[1].heat
+    assert before.heat.steps[-1] == 260
+    assert after.steps.tolist() == afresh.steps.tolist() == list(range(1, 121))
+    assert after.rms.tolist() == afresh.rms.tolist()
 
 
 def test_after_a_rollback_no_trend_is_made_of_what_was_before_it():
