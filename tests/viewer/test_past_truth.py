@@ -55,6 +55,13 @@ def diary(frame: Frame) -> list[tuple[int, str]]:
     return [(line.step, line.text) for line in frame.events if not line.is_incident]
 
 
+def test_what_was_in_force_then_stands_below_the_way_back(life):
+    lines = [text_of(line) for line in life.at(300).verdict]
+    assert lines[2].startswith("As it was at step 300")
+    assert lines[3].startswith("Overrides in force: lr x0.1, clip 1.0.")
+    assert not any("undo" in line for line in lines)
+
+
 def test_a_range_of_the_past_knows_no_value_that_came_later(life):
     sparks = {spec.label: spec for spec in spark_specs(life.at(100), BRAILLE)}
     assert sparks["lr"].note.endswith("3e-4")   # at 200 it runs away to 3e-2
