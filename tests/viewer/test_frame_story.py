@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuimon.control.states import STATES
-from tuimon.diagnosis.model import Diagnosis, Incident
+from tuimon.diagnosis.model import Diagnosis, Evidence, Incident
 from tuimon.diagnosis.story import TICKS, EventLine, Story, tell
 from tuimon.record.events import KINDS, Event
 from tuimon.viewer.arrange import badges as badge_lines
@@ -119,6 +119,16 @@ def test_where_a_rescue_is_no_treatment_the_verdict_gives_advice_and_does_not_of
     assert "Add residual connections. Normalise before each block." in words
     assert "hold the run" in words
     assert "roll back" not in words
+
+
+@pytest.mark.parametrize(("category", "metrics", "chart"), [
+    ("updates", ("lr",), "lr"), ("throughput", ("data_time",), "step_time"), ("throughput", ("memory",), "memory"),
+    ("throughput", ("data_time", "step_time"), "step_time"), ("layers", ("update_ratio",), "update_ratio"),
+    ("gradients", ("layer_grad_rms",), "grad_norm"), ("generalisation", ("val_loss",), "loss"), ("activations", (), "loss")])
+def test_the_chart_of_the_verdict_is_the_one_that_convicts(category, metrics, chart):
+    found = incident(category=category, evidence=tuple(Evidence(metric, 1.0, 2.0) for metric in metrics))
+    frame = build_frame(Sources("r", Story(), Diagnosis(9, (found,), (), (), {}), step=9))
+    assert frame.charts[frame.about].name == chart
 
 
 def test_a_layer_of_an_incident_is_text_from_outside():

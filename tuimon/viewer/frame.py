@@ -174,6 +174,11 @@ def _marks(story: Story, diagnosis: Diagnosis) -> tuple[MarkView, ...]:
     return onsets + back + events
 
 
+_DRAWN: Final = {"loss": 0, "val_loss": 0, "grad_norm": 1, "update_ratio": 2, "grad_param_ratio": 2, "lr": 3,
+                 "throughput": 4, "step_time": 4, "memory": 5}
+"""Metric -> index of the chart that it is drawn in."""
+
+
 def _moments(sources: Sources, story: Story) -> tuple[int, ...]:
     """Where an incident was found or was over, and what the run's own diary marks."""
     found = {e.step for e in story.lines if e.mark in ("event", "rollback")}
@@ -184,10 +189,11 @@ def _moments(sources: Sources, story: Story) -> tuple[int, ...]:
 
 
 def about(incident: Incident | None) -> int:
-    """Index of the chart that tells most about an incident."""
+    """Index of the chart that tells most about an incident: what convicts it, or else what its category is about."""
     if incident is None:
         return 0
-    return {"gradients": 1, "layers": 1, "updates": 2}.get(incident.category, 0)
+    drawn = (_DRAWN[e.metric] for e in incident.evidence if e.metric in _DRAWN)
+    return next(drawn, {"gradients": 1, "layers": 1, "updates": 2, "throughput": 4}.get(incident.category, 0))
 
 
 def _diary(sources: Sources) -> tuple[EventLine, ...]:
