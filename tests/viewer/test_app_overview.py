@@ -186,7 +186,8 @@ async def test_undo_is_refused_in_words_while_nothing_is_overridden():
 
 
 async def test_undo_says_what_the_learning_rate_becomes():
-    async with panel(synthetic.rescued()) as p:
+    run = synthetic.rescued().values(loss=2.0, grad_norm=1.0, update_ratio=1.2e-3, lr=3e-5, lr_scheduled=3e-4)
+    async with panel(run) as p:
         await p.until("Healthy again")
         await p.pilot.press("u")
         await p.until("3.0e-5 → 3.0e-4")
