@@ -141,6 +141,15 @@ class Run:
         self.log.append([Row(self.step, self.now, values)])
         return self
 
+    def resume(self, step: int) -> Run:
+        """Once more, from an earlier step."""
+        self.step = step
+        self.log = LogWriter(self.dir.metrics, attempt=2, from_step=step, tensors=len(TENSORS), probes=len(self.probes))
+        self.events = EventWriter(self.dir.events, 2)
+        self.event("attempt", number=2, from_step=step)
+        self.event("state", state="running", why="")
+        return self
+
     def hold(self, why: str = "emergency stop") -> Run:
         self.event("state", state="held", why=why)
         return self

@@ -64,9 +64,12 @@ def test_without_a_healthy_snapshot_a_rescue_says_that_it_goes_to_the_start():
 
 
 def test_undo_says_the_learning_rate_that_comes_back():
-    said = words(find("undo").question(frame(lr=3e-3, overrides=Overrides(0.1, 1.0))))
+    said = words(find("undo").question(frame(lr=3e-3, lr_scheduled=3e-2, overrides=Overrides(0.1, 1.0))))
     assert "3.0e-3 → 3.0e-2" in said
     assert "not clipped at 1.0" in said
+    warming_up = frame(lr=1.5e-4, lr_scheduled=3e-2, overrides=Overrides(0.1, 1.0, 260, 20), rescuing=True)
+    assert "1.5e-4 → 3.0e-2" in words(find("undo").question(warming_up))
+    assert "→" not in words(find("undo").question(frame(lr=1.5e-4, overrides=Overrides(0.1))))   # an old log
 
 
 def test_a_rescue_under_way_is_not_asked_for_again():

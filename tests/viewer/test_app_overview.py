@@ -13,9 +13,11 @@ import synthetic
 from textual.pilot import Pilot
 
 from tuimon.control.commands import Command
+from tuimon.record.rundir import RunDir
 from tuimon.viewer.app import Tuimon
 from tuimon.viewer.feed import Feed
 from tuimon.viewer.glyphs import ASCII, BRAILLE, GlyphSet
+from tuimon.viewer.messages import OpenRun, ScrubTo
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 
@@ -184,7 +186,8 @@ async def test_undo_is_refused_in_words_while_nothing_is_overridden():
 
 
 async def test_undo_says_what_the_learning_rate_becomes():
-    async with panel(synthetic.rescued()) as p:
+    run = synthetic.rescued().values(loss=2.0, grad_norm=1.0, update_ratio=1.2e-3, lr=3e-5, lr_scheduled=3e-4)
+    async with panel(run) as p:
         await p.until("Healthy again")
         await p.pilot.press("u")
         await p.until("3.0e-5 → 3.0e-4")
@@ -371,6 +374,28 @@ async def test_q_in_a_demo_asks_what_becomes_of_it(key, answer, result):
         assert p.app.return_value == result
 
 
+@pytest.mark.parametrize("is_live", [True, False])
+async def test_q_over_another_run_asks_about_the_one_that_was_started_here(is_live):
+    own, other = synthetic.healthy(), synthetic.exploding() if is_live else synthetic.exploding().end()
+
+    def opened(path):
+        return path.name, lambda ready: Feed(RunDir(path), ready, period=0.1)
+
+    app = Tuimon(*opened(own.dir.path), glyphs=BRAILLE, owner=True, opener=opened)
+    async with app.run_test(size=(120, 40)) as pilot:
+        p = Panel(app, pilot, own)
+        await p.until("Healthy")
+        app.post_message(OpenRun(other.dir.path))
+        await p.until("Exploding gradients")
+        await pilot.press("q")
+        assert "healthy was started with this screen" in await p.until("Leave this run?")
+        await pilot.press("escape")
+        app.post_message(OpenRun(own.dir.path))
+        await p.until("Healthy")
+        await pilot.press("q")
+        assert "healthy is at step 240" in await p.until("Leave this run?")
+
+
 async def test_a_demo_that_has_ended_is_left_without_a_question():
     async with panel(synthetic.healthy().end(), owner=True) as p:
         await p.until("Finished")
@@ -478,6 +503,30 @@ async def test_a_picture_of_the_screen_is_saved_beside_the_last_one_and_its_plac
     first = (tmp_path / "exploding-step-260.svg").read_text()
     assert first.startswith("<svg") and "Exploding" in first
     assert len(list(tmp_path.iterdir())) == 2
+
+
+async def test_a_picture_of_the_past_has_the_step_that_it_shows_in_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    async with panel(synthetic.exploding()) as p:
+        await p.until("Exploding gradients")
+        p.app.post_message(ScrubTo(100))
+        await p.until("As it was at step 100")
+        await p.pilot.press("ctrl+s")
+        await p.until("saved as exploding-step-100.svg in")
+
+
+async def test_a_moment_that_a_resumed_run_has_not_reached_again_is_left_for_the_present():
+    async with panel(synthetic.healthy()) as p:
+        await p.until("Healthy")
+        p.app.post_message(ScrubTo(200))
+        await p.until("As it was at step 200")
+        p.run.resume(100).go(20)
+        await p.until("step 120/600")
+        await p.until(lambda text: "As it was" not in text and "● LIVE" in text)
+        p.run.go(100)
+        await p.until("step 220/600")
+        assert "As it was" not in p.text
 
 
 async def test_a_picture_that_cannot_be_saved_is_said_and_harms_nothing(tmp_path, monkeypatch):

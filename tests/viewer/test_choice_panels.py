@@ -42,6 +42,13 @@ def test_a_digit_pressed_twice_leaves_the_panels_as_they_were(kind, digit):
     assert twice.visible(kind) == Choice().visible(kind)
 
 
+def test_turning_one_axis_or_smoothing_one_chart_leaves_the_others_as_they_were():
+    loss, norm = empty_frame("run", "").charts[:2]
+    both = Choice().turned(loss).turned(norm).smoothed(loss, 1).smoothed(norm, 2)
+    assert both.log == {"loss": True, "grad_norm": False}
+    assert both.smooth == {"loss": 1, "grad_norm": 2}
+
+
 def test_the_chart_that_was_chosen_is_let_go_when_it_is_hidden():
     chosen = replace(Choice(), chart=1)
     hidden = chosen.pressed(1, "full")

@@ -8,6 +8,26 @@ from tuimon.viewer import details
 from tuimon.viewer.wanted import Wanted
 
 
+def test_a_place_that_cannot_end_does_not_keep_the_others(monkeypatch):
+    ended = []
+
+    class Ending:
+        def update(self, *_):
+            return None
+
+        def close(self):
+            ended.append(1)
+            raise ValueError("no end")
+
+    monkeypatch.setattr(details, "PLACES", {name: SimpleNamespace(detail=name, title=name) for name in ("console", "layers")})
+    monkeypatch.setattr(details, "loaded", lambda _: Ending)
+    producers = details.Details()
+    for place in ("console", "layers"):
+        producers.of(None, Wanted(place=place), 0.0, 0.0)
+    producers.close()
+    assert ended == [1, 1]
+
+
 def test_a_place_that_fails_does_not_keep_the_feed_awake_for_the_one_before(monkeypatch):
     class Behind:
         is_behind = True

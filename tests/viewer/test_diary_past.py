@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest import mock
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tuimon.diagnosis.story import Story, tell
@@ -24,6 +24,7 @@ def filled(told: list[Event]) -> Diary:
     return book
 
 
+@example([40] * 8 + [1] * 8, [5])
 @given(st.lists(st.integers(0, 40), max_size=60), st.lists(st.integers(-1, 45), max_size=6))
 def test_it_is_the_fold_of_the_events_up_to_that_step(steps, asked):
     with mock.patch.object(diary, "MILE", 8):

@@ -33,6 +33,14 @@ def test_a_picture_is_never_written_over_another_and_its_name_is_harmless(tmp_pa
     assert names == ["a-run-1-step-12.svg", "a-run-1-step-12-2.svg"]
 
 
+def test_a_png_that_lost_its_svg_is_left_as_it_is(tmp_path):
+    lonely = tmp_path / "run-step-1.png"
+    lonely.write_bytes(b"mine")
+    saved = export.save(svg("loss"), "run", 1, tmp_path)
+    assert saved[0].name == "run-step-1-2.svg"
+    assert lonely.read_bytes() == b"mine"
+
+
 def test_without_the_extra_there_is_the_svg_alone(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "resvg_py", None)
     assert [path.suffix for path in export.save(svg("loss"), "run", 1, tmp_path)] == [".svg"]

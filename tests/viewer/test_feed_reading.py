@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import synthetic
 
 from tuimon.control.commands import Who
 from tuimon.diagnosis.model import Diagnosis
+from tuimon.diagnosis.story import KEPT_REQUESTS
+from tuimon.record.liveness import identity
 from tuimon.viewer.feed import Feed
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.reading import Reading
@@ -96,6 +100,48 @@ def test_progress_and_eta_come_from_the_usual_step_time():
     assert frame.header.eta == "0:18"
 
 
+def test_another_attempt_is_measured_by_its_own_plan_and_its_own_process():
+    run = synthetic.healthy(alive=False)
+    reading, frame = read(run)
+    assert (frame.state, frame.header.total) == ("died", 600)
+    run.process, run.total = identity(), 900
+    run.dir.write_info(replace(run.dir.read_info(), attempt=2, total_steps=900, process=run.process))
+    run.resume(100).go(20)
+    reading.poll(time.time(), 1001.0)
+    frame = reading.poll(time.time(), 1002.5) or reading._last
+    assert (frame.state, frame.header.total, frame.header.step) == ("running", 900, 120)
+
+
+def test_layers_of_steps_that_a_resumed_run_did_again_are_those_of_the_second_time():
+    run = synthetic.exploding()
+    reading, before = read(run)
+    run.explodes_at = math.inf
+    run.resume(100).go(20)
+    after = reading.poll(time.time(), 1001.0).heat
+    afresh = read(run)[1].heat
+    assert before.heat.steps[-1] == 260
+    assert after.steps.tolist() == afresh.steps.tolist() == list(range(1, 121))
+    assert after.rms.tolist() == afresh.rms.tolist()
+
+
+def test_after_a_rollback_no_trend_is_made_of_what_was_before_it():
+    run = synthetic.exploding()
+    assert read(run)[0]._trend > 0
+    run.rescue(warm=False).go(10)
+    reading, _ = read(run)
+    assert reading._trend is None
+    run.go(60)
+    reading.poll(time.time(), 1001.0)
+    assert reading._trend < 0
+
+
+def test_a_run_on_another_machine_that_gives_no_sign_of_life_is_called_silent():
+    run = synthetic.Run(began=time.time() - 20, root=None, name="far").go(40)
+    reading, _ = read(run)
+    assert reading.poll(time.time(), 1005.0).header.status.startswith("◌ stale")
+    assert reading.poll(time.time(), 1090.0).header.status.startswith("◌ silent")
+
+
 def test_damage_is_reported_and_the_rest_is_shown():
     run = synthetic.healthy()
     run.go(50)
@@ -128,6 +174,54 @@ def test_run_json_that_is_not_ours_is_a_problem_to_show():
     assert frame.header.step == 240
 
 
+def test_a_problem_that_is_over_is_not_shown_any_longer():
+    run = synthetic.healthy()
+    whole = run.dir.run_json.read_bytes()
+    run.dir.run_json.write_bytes(whole[:40])   # still being copied here
+    reading, frame = read(run)
+    assert "run.json" in frame.problem
+    run.dir.run_json.write_bytes(whole)
+    assert reading.poll(time.time(), 1001.0).problem == ""
+
+
+def test_a_run_that_cannot_be_read_from_the_start_says_why(monkeypatch):
+    monkeypatch.setattr(Reading, "poll", lambda *_: 1 / 0)
+    feed = Feed(synthetic.healthy().dir, lambda: None, period=60.0)
+    feed.start()
+    deadline, frame = time.monotonic() + 10, None
+    while frame is None:
+        frame = feed.take()
+        assert time.monotonic() < deadline
+        os.sched_yield()
+    feed.close()
+    assert "cannot read on: ZeroDivisionError" in frame.problem
+    assert "cannot read on: ZeroDivisionError" in said(frame)
+
+
+def test_a_reader_that_fails_while_there_is_more_to_read_waits_before_it_tries_again(monkeypatch):
+    feed = Feed(synthetic.healthy().dir, lambda: None)
+    polls = []
+
+    class Wake:
+        def wait(self, period):
+            feed._stopped.set()
+
+        def clear(self):
+            pass
+
+    def poll(reading, *_):
+        reading.is_behind = True
+        polls.append(1)
+        if len(polls) == 3:
+            feed._stopped.set()
+        raise ValueError("odd")
+
+    monkeypatch.setattr(Reading, "poll", poll)
+    feed._wake = Wake()
+    feed._loop()
+    assert len(polls) == 1
+
+
 def test_a_judge_that_fails_takes_only_the_verdict_away():
     class Broken:
         diagnosis = Diagnosis.nothing()
@@ -137,7 +231,25 @@ def test_a_judge_that_fails_takes_only_the_verdict_away():
 
     _, frame = read(synthetic.exploding(), judge=lambda *_: Broken())
     assert "diagnosis switched itself off" in frame.problem
+    assert said(frame).startswith("◌ Not judged to its end   judged up to step 0 only")
     assert frame.charts[0].columns is not None
+
+
+def test_the_learning_rate_that_the_script_asks_for_is_known_beside_the_one_in_force():
+    run = synthetic.healthy().values(loss=2.0, lr=3e-4, lr_scheduled=3e-3)
+    _, frame = read(run)
+    assert (frame.facts.lr, frame.facts.lr_scheduled) == (3e-4, 3e-3)
+
+
+def test_an_event_of_a_step_that_cannot_be_is_damage_and_what_comes_after_it_is_told():
+    run = synthetic.healthy()
+    run.step, step = 10**400, run.step
+    run.note("from nowhere")
+    run.step = step
+    run.hold()
+    _, frame = read(run)
+    assert frame.state == "held"
+    assert not frame.moments
 
 
 def test_an_empty_and_a_one_step_run_have_frames():
@@ -171,6 +283,21 @@ def test_asking_is_shown_as_requested_until_the_log_answers():
     assert "◌ rescue received by the run" in said(reading.poll(time.time(), 1002.0))
     run.event("command", id=command.id, verb="rescue", args={}, who={}, outcome="applied", why="")
     assert "◌" not in said(reading.poll(time.time(), 1003.0))
+
+
+def test_what_the_run_has_answered_is_never_shown_as_requested_again():
+    run = synthetic.healthy()
+    reading, _ = read(run)
+    reading.ask("pause", {}, time.time(), Who())
+    assert "pause requested" in said(reading.poll(time.time(), 1001.0))
+    (command,) = run.commands()
+    run.event("command", id=command.id, verb="pause", outcome="applied", why="")
+    for i in range(KEPT_REQUESTS):   # the story remembers only so many
+        run.event("command", id=f"later-{i}", verb="checkpoint", outcome="applied", why="")
+    assert "requested" not in said(reading.poll(time.time(), 1002.0))
+    run.event("attempt", number=2, from_step=200)   # and of an attempt before none
+    run.event("state", state="running", why="")
+    assert "requested" not in said(reading.poll(time.time(), 1003.0))
 
 
 def test_a_refusal_is_told_for_a_moment_also_while_the_run_stands_still():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 
 import pytest
@@ -15,8 +16,11 @@ from tuimon.diagnosis.stored import recalled, stored
 from tuimon.record.cache import Cache
 from tuimon.record.reader import LogReader, Place
 from tuimon.viewer import following, judging
+from tuimon.viewer.dressing import begins
+from tuimon.viewer.first import empty_frame
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.reading import Reading
+from tuimon.viewer.wanted import Wanted
 
 
 @pytest.fixture(autouse=True)
@@ -76,13 +80,25 @@ def test_charts_come_first_and_the_verdict_says_how_far_it_has_come(tmp_path):
     frame = watcher.look()
     assert frame.charts[0].columns.steps[-1] == 1500
     assert frame.header.step == 1500
-    assert "Not judged to its end yet" in said(frame)
+    assert "Not judged to its end" in said(frame)
     assert "of 1,500 steps" in said(frame)
     assert "Healthy" not in said(frame)
     assert watcher.until_judged() > 3
     assert "Exploding gradients" in said(watcher.frame)
     assert "judged" not in said(watcher.frame)
     assert watcher.reading._diagnosis == judged(run)
+
+
+def test_no_bell_rings_for_what_was_there_when_a_long_run_was_opened(tmp_path):
+    run = long_run()
+    watcher, before, rung = Watcher(run, Cache(tmp_path)), empty_frame("run", ""), []
+    watcher.look()
+    while watcher.reading.is_behind:
+        watcher.look()
+        rung.append(begins(before, watcher.frame))
+        before = watcher.frame
+    assert before.tone == "critical"
+    assert not any(rung)
 
 
 def test_what_comes_while_the_judge_lags_is_judged_once_and_in_order(tmp_path):
@@ -110,7 +126,7 @@ def test_what_is_open_where_the_judge_stands_is_not_said_of_a_present_that_is_fa
     watcher, heard = Watcher(run, Cache(tmp_path)), set()
     while watcher.look() and watcher.reading.is_behind:
         heard.add(said(watcher.frame).split("   ")[0])
-    assert "◌ Not judged to its end yet" in heard
+    assert "◌ Not judged to its end" in heard
     assert (len(heard) > 1) is is_told
 
 
@@ -181,6 +197,32 @@ def test_a_judge_that_fails_in_the_middle_takes_only_the_verdict_away(tmp_path):
     assert frame.charts[0].columns.steps[-1] == 1500
 
 
+def test_what_a_judge_had_found_before_it_failed_stands_with_the_step_it_had_come_to(tmp_path):
+    class Failing(Engine):
+        def feed(self, chunk):
+            if chunk.steps[-1] > 2000:
+                raise ZeroDivisionError
+            return super().feed(chunk)
+
+    reading = Reading(long_run(3000).dir, judge=lambda _, info: Failing(context_of(info)), cache=Cache(tmp_path))
+    frame = reading.poll(time.time(), 1000.0)
+    while reading.is_behind:
+        frame = reading.poll(time.time(), 1000.0) or frame
+    assert "Exploding gradients" in said(frame)
+    assert re.search(r"judged up to step 1,\d{3} only", said(frame))
+
+
+def test_of_a_moment_that_the_judge_has_passed_is_told_what_it_found_while_it_lags(tmp_path):
+    run, past = long_run(3000), Wanted(at=1200)
+    reading, told = Reading(run.dir, cache=Cache(tmp_path)), []
+    while not told or reading.is_behind:
+        frame = reading.poll(time.time(), 1000.0, past)
+        if frame is not None and reading.is_behind and reading._log._judging._found.steps >= 1200:
+            told.append(said(frame).splitlines()[0])
+    assert len(told) > 1
+    assert all("Exploding gradients" in line for line in told), set(told)
+
+
 def test_the_judge_never_reads_on_beyond_what_was_drawn(tmp_path):
     run = long_run()
     whole, log = judged(run), LogReader(run.dir.metrics)
@@ -195,6 +237,43 @@ def test_the_judge_never_reads_on_beyond_what_was_drawn(tmp_path):
     assert log.poll() == []
     assert judge.diagnosis.steps == 1500
     assert judge.diagnosis == whole
+
+
+def test_a_log_that_goes_away_while_the_judge_lags_ends_its_lag():
+    run = long_run()
+    judge, log = judging.Judging(run.dir.metrics, Engine(context_of(run.dir.read_info()))), LogReader(run.dir.metrics)
+    while log.poll():
+        pass
+    judge.take(Place(), log.place, 1500, None)
+    assert judge.is_behind
+    for path in run.dir.metrics.iterdir():
+        path.unlink()
+    for _ in range(3):
+        judge.take(log.place, log.place, 1500, [])
+    assert not judge.is_behind
+
+
+def test_what_is_remembered_is_not_written_at_every_look(tmp_path):
+    stores = []
+
+    class Full(Cache):
+        def store(self, *args, **options):
+            stores.append(args[0])
+            return False
+
+    run = long_run()
+    watcher = Watcher(run, Full(tmp_path))
+    watcher.mono = itertools.count(1000.0, 1.0)
+    watcher.look()
+    watcher.until_judged()
+    assert len(stores) == 2   # what was read, once, and in the end what was judged
+    for _ in range(50):
+        run.go(20, snapshots=False)
+        watcher.look()
+    assert len(stores) == 2
+    watcher.mono = itertools.count(1000.0 + following.AGAIN + 100)
+    watcher.look()
+    assert len(stores) == 4
 
 
 def test_a_diagnosis_comes_back_as_it_was():

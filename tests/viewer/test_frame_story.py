@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuimon.control.states import STATES
-from tuimon.diagnosis.model import Diagnosis, Incident
-from tuimon.diagnosis.story import EventLine, Story, tell
+from tuimon.diagnosis.model import Diagnosis, Evidence, Incident
+from tuimon.diagnosis.story import TICKS, EventLine, Story, tell
 from tuimon.record.events import KINDS, Event
 from tuimon.viewer.arrange import badges as badge_lines
 from tuimon.viewer.arrange import events as event_lines
@@ -23,6 +23,7 @@ from tuimon.viewer.frame import build_frame, empty_frame
 from tuimon.viewer.lines import Span, text_of
 from tuimon.viewer.plots import chart_spec
 from tuimon.viewer.sources import Sources
+from tuimon.viewer.verdict import WATCHED
 
 
 def event(kind: str, step: int = 10, **fields: Any) -> Event:
@@ -52,6 +53,18 @@ def test_any_events_make_a_story_and_any_story_a_frame(events, alive):
     for width in (1, 40, 80, 120):
         for line in verdict_lines(frame, width, 4):
             assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in text_of(line))
+
+
+@pytest.mark.parametrize("value", [10**400, -10**400, math.inf, -math.inf, math.nan, 1e300],
+                         ids=["huge", "-huge", "inf", "-inf", "nan", "1e300"])
+def test_a_number_that_nobody_counted_is_no_number(value):
+    ticks = [event("rescue", id="a", tick=name, **dict.fromkeys(("to_step", "loss", "scale", "after", "max_norm", "steps"), value))
+             for name in TICKS]
+    others = [event(kind, **dict.fromkeys(("snapshot_step", "bytes", "lr_scale", "clip", "from_step", "onset_step"), value))
+              for kind in ("override", "checkpoint", "snapshot-healthy", "attempt")]
+    frame = build_frame(Sources("r", story(*others, *ticks), Diagnosis.nothing(), step=3, values={"loss": 2.0}))
+    assert "restored" in text_of(frame.verdict[0])
+    assert all(len(text_of(line)) < 200 for line in (*frame.verdict, *frame.narrow))
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -107,6 +120,25 @@ def test_where_a_rescue_is_no_treatment_the_verdict_gives_advice_and_does_not_of
     assert "roll back" not in words
 
 
+@pytest.mark.parametrize(("category", "metrics", "chart"), [
+    ("updates", ("lr",), "lr"), ("throughput", ("data_time",), "step_time"), ("throughput", ("memory",), "memory"),
+    ("throughput", ("data_time", "step_time"), "step_time"), ("layers", ("update_ratio",), "update_ratio"),
+    ("gradients", ("layer_grad_rms",), "grad_norm"), ("generalisation", ("val_loss",), "loss"), ("activations", (), "loss")])
+def test_the_chart_of_the_verdict_is_the_one_that_convicts(category, metrics, chart):
+    found = incident(category=category, evidence=tuple(Evidence(metric, 1.0, 2.0) for metric in metrics))
+    frame = build_frame(Sources("r", Story(), Diagnosis(9, (found,), (), (), {}), step=9))
+    assert frame.charts[frame.about].name == chart
+
+
+def test_a_layer_of_an_incident_is_text_from_outside():
+    odd = "blocks\x1b[31m\ud800\u202e.3"
+    found = incident(layer=odd, why=f"It is {odd}.", next=(f"look at {odd}",))
+    frame = build_frame(Sources("r", story(event("state", state="running")), Diagnosis(9, (found,), (), (), {}), step=9))
+    told = "".join(text_of(line) for line in (*frame.verdict, *frame.narrow))
+    assert "worst in blocks.3" in told
+    assert told.isprintable()
+
+
 def test_a_second_rescue_is_not_the_first():
     told = story(event("rescue", id="a", tick="held"), event("rescue", id="a", tick="done"), event("rescue", id="b", tick="held", step=50))
     assert (told.rescues, told.rescue.id, told.rescue.done_step) == (2, "b", None)
@@ -130,6 +162,8 @@ def test_while_a_rescue_is_the_news_its_incident_is_not_told_again_but_a_later_o
     told = story(event("state", 260, state="running"), event("rescue", 260, id="a", tick="held"), event("rescue", 280, id="a", tick="done"))
     old = Diagnosis(281, (incident(),), (), (), {})
     assert "Rescue" in text_of(build_frame(Sources("r", told, old, step=281, alive=True)).verdict[0])
+    outlived = build_frame(Sources("r", told, old, step=281 + WATCHED, alive=True))
+    assert "Exploding" in text_of(outlived.verdict[0])   # what no rescue has ended
     new = Diagnosis(300, (incident(onset_step=290, detected_step=292),), (), (), {})
     assert "Exploding" in text_of(build_frame(Sources("r", told, new, step=300, alive=True)).verdict[0])
 

@@ -149,6 +149,23 @@ def test_a_driver_that_takes_its_caller_along_is_started_again(watching):
     assert watch.starts == 2
 
 
+def test_a_driver_that_cannot_count_for_once_has_not_lost_its_gpus_for_good(watching):
+    watch = watching(count="asked.append(1); return 1 if len(asked) < 2 else no()")
+    until(watch, 0.0, lambda found: found.state == "ok")
+    late = until(watch, 1.0, lambda found: found.state != "ok")
+    assert (late.state, late.gpus) == ("silent", (WHOLE,))
+    watch.poll(2.5)
+    assert until(watch, 2.5, lambda found: found.state == "ok").gpus == (WHOLE,)
+
+
+def test_an_answer_without_end_is_not_listened_to_for_ever():
+    flood = "import sys\nwhile True: sys.stdout.write('x' * 65536)"
+    watch = GpuWatch(present=lambda: True, package=lambda: True, command=[sys.executable, "-c", flood])
+    until(watch, 0.0, lambda found: found.state == "silent")
+    assert watch._child is None
+    watch.close()
+
+
 def test_a_driver_that_refuses_says_why_and_is_left_alone(watching):
     watch = watching(init='raise NVMLError("Driver/library version mismatch")')
     found = until(watch, 0.0, lambda found: found.state != "starting")

@@ -245,6 +245,9 @@ def test_the_thread_looks_at_whom_it_is_told_and_ends_when_it_is_closed(training
     seen(watch, Target(), lambda look: look.sample.where == "unknown" and len(look.traces.times) >= 2)
     look = seen(watch, Target(training.identity), lambda look: look.sample.where == "here" and len(look.traces.times) >= 2)
     assert look.traces.of("resident")[-1] > 0
+    began = time.monotonic()   # another attempt is another process: its curves begin anew
+    look = seen(watch, Target(identity()), lambda look: look.sample.pid == os.getpid())
+    assert look.traces.times[0] >= began
     watch.close()
     assert not watch._thread.is_alive() and closed
 

@@ -8,7 +8,9 @@ import pytest
 import synthetic
 
 from tuimon.diagnosis.model import Diagnosis
+from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.lines import text_of
+from tuimon.viewer.plots import spark_specs
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Wanted
@@ -51,6 +53,18 @@ def trouble(frame: Frame) -> list[tuple[str, str, str]]:
 
 def diary(frame: Frame) -> list[tuple[int, str]]:
     return [(line.step, line.text) for line in frame.events if not line.is_incident]
+
+
+def test_what_was_in_force_then_stands_below_the_way_back(life):
+    lines = [text_of(line) for line in life.at(300).verdict]
+    assert lines[2].startswith("As it was at step 300")
+    assert lines[3].startswith("Overrides in force: lr x0.1, clip 1.0.")
+    assert not any("undo" in line for line in lines)
+
+
+def test_a_range_of_the_past_knows_no_value_that_came_later(life):
+    sparks = {spec.label: spec for spec in spark_specs(life.at(100), BRAILLE)}
+    assert sparks["lr"].note.endswith("3e-4")   # at 200 it runs away to 3e-2
 
 
 def test_at_every_step_of_the_past_stands_the_verdict_of_then(life):

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
+import sys
 import unicodedata
+from dataclasses import replace
 
 import pytest
 import synthetic
 
+from tuimon.diagnosis.model import Incident
+from tuimon.record.liveness import identity
+from tuimon.record.rundir import RunDir
+from tuimon.viewer import judging
 from tuimon.viewer.plain import progress, sentences
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.run import why_plain
-from tuimon.viewer.telling import Teller
+from tuimon.viewer.telling import Teller, tell
+from tuimon.viewer.views import IncidentView
 
 
 class Told:
@@ -53,6 +61,92 @@ def test_a_run_that_goes_wrong_and_is_rescued_is_a_story():
     run.end("crashed", "RuntimeError: out of [memory]")
     assert told.look().startswith("The run has crashed at step 340.\nRuntimeError: out of [memory].\nNewest checkpoint on disk: step 330.")
     assert not told.goes_on
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_what_is_wrong_with_a_run_that_is_over_is_said_once(alive):
+    run = synthetic.exploding(alive=alive)
+    text = Told(run.end() if alive else run).look()
+    assert "Last loss 10.9, gradient norm 352.\n" in text
+    assert text.lower().count("exploding gradients since step") == 1
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_how_a_script_ended_is_told_by_whoever_started_it(is_late):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    run = synthetic.Run(info=False, name="script")
+    launch = replace(run.dir.read_launch(), script="python script.py", statement="", process=identity(process.pid))
+    run.dir.write_launch(launch)
+    told = Told(run)
+    assert "has not trained yet" in told.look()
+    process.communicate(b"\n")
+    if not is_late:
+        run.dir.write_launch(replace(launch, status=7))
+    said = told.look(2.0)
+    run.dir.write_launch(replace(launch, status=7))
+    said += told.look() if told.goes_on else ""
+    assert not told.goes_on
+    assert "The run has crashed before any training step.\nThe script ended with status 7." in said
+    assert "died" not in said
+
+
+def test_a_run_that_has_died_is_told_to_have_died_at_the_next_look():
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    run = synthetic.Run(info=False)
+    run.process = identity(process.pid)
+    run.attach()
+    told = Told(run.go(20))
+    told.look()
+    process.communicate(b"\n")
+    assert told.look(2.0) == ""
+    assert told.look().startswith("The run has died at step 20.")
+    assert not told.goes_on
+
+
+def test_what_happens_twice_is_said_twice_and_what_gets_worse_is_said_again():
+    run = synthetic.healthy()
+    reading = Reading(run.dir)
+    before = reading.poll(0.0, 0.0)
+    run.note("saved")
+    once = reading.poll(0.0, 1.0)
+    run.note("saved")
+    twice = reading.poll(0.0, 2.0)
+    assert sentences(before, once) == sentences(once, twice) == ("At step 240: saved.",)
+    mild = Incident("loss-spike", "T103", "loss", "warning", "open", 230, 231, None, None, "high", "Loss spike", "It is 3.", (), (), "spike")
+    view = IncidentView(("loss-spike", 231, 0), mild, 0, None)
+    worse = replace(view, incident=replace(mild, severity="critical"))
+    assert sentences(replace(twice, incidents=(view,)), replace(twice, incidents=(worse,))) == ("Critical now: loss spike. It is 3.",)
+
+
+def test_of_a_long_run_nothing_is_said_before_all_of_it_is_judged(monkeypatch):
+    monkeypatch.setattr(judging, "SLICE", 0.0)
+    monkeypatch.setattr(judging, "PORTION", 1)
+    run = synthetic.Run(total=20_000)
+    run.explodes_at = 1_100
+    for _ in range(60):
+        run.go(20, snapshots=False)
+    told = Told(run).look()
+    assert re.search(r"Critical: exploding gradients since step 1,1\d\d", told)
+    assert "Nothing is wrong" not in told
+
+
+def test_the_name_of_a_directory_is_text_from_outside(tmp_path):
+    run, err = synthetic.healthy().end(), io.StringIO()
+    odd = tmp_path / "a\x1b]0;b\x07run\n"
+    run.dir.path.rename(odd)
+    assert tell(RunDir(odd), "as asked", out=io.StringIO(), err=err) == 0
+    assert err.getvalue().splitlines()[0].rstrip().endswith("tuimon watch arun")
+    assert err.getvalue().replace("\n", "").isprintable()
+
+
+def test_what_was_not_measured_is_said_in_words():
+    run = synthetic.Run(name="silent").values(lr=1e-3).values(lr=1e-3)
+    told = Told(run)
+    assert "Step 2 of 600, no loss measured." in told.look()
+    run.end()
+    assert "Neither loss nor gradient norm was measured." in told.look()
+    half = synthetic.Run().values(grad_norm=1.0).end()
+    assert "Last gradient norm 1.00." in Told(half).look()
 
 
 def test_waiting_training_and_snapshots_are_no_news_and_the_first_step_is():

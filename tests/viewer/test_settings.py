@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tuimon.viewer import settings as s
 from tuimon.viewer import toml
-from tuimon.viewer.settings_file import Keeper, config_path, load, save
+from tuimon.viewer.settings_file import MOST, Keeper, config_path, load, save
 
 CHOSEN = st.fixed_dictionaries({}, optional={row.key: st.sampled_from(row.values) for row in s.SETTINGS})
 JUNK = st.one_of(st.text(max_size=5), st.integers(), st.floats(), st.booleans(), st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2))
@@ -163,6 +163,21 @@ def test_no_home_a_pipe_and_a_folder_without_rights_hinder_nothing(tmp_path):
     keeper = Keeper(str(blocked))
     keeper.want({("theme",): "nord"})
     assert keeper.flush() == "not kept: Not a directory"
+
+
+def test_two_viewers_at_once_keep_what_the_other_has_chosen(tmp_path):
+    path = tmp_path / "config.toml"
+    one, other = Keeper(str(path)), Keeper(str(path))
+    for keeper, key, value in ((one, "theme", "nord"), (other, "theme", "latte"), (other, "bell", True), (one, "fps", 2)):
+        keeper.want({(key,): value})
+        assert keeper.flush() == ""
+    assert toml.loads(path.read_text()) == {"theme": "latte", "fps": 2, "bell": True}
+
+
+def test_a_file_of_any_length_is_not_read_to_its_end(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("# as long as you like\n" * (MOST // 20))
+    assert load(str(path)) == ({}, ("config.toml is not valid: it is too long; defaults are used",))
 
 
 def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):

@@ -157,7 +157,7 @@ def test_the_readme_has_the_table_of_the_program(name, table):
 
 
 def test_the_bell_rings_when_something_critical_begins_and_only_then():
-    calm = replace(empty_frame("run", ""), revision=5, tone="ok")
+    calm = replace(empty_frame("run", ""), revision=5, tone="ok", is_judged=True)
     alarm = replace(calm, revision=6, tone="critical")
     assert begins(calm, alarm)
     assert not begins(alarm, replace(alarm, revision=7))

@@ -11,10 +11,11 @@ from dataclasses import replace
 import synthetic
 from textual.pilot import Pilot
 
+from tuimon.record.rundir import RunDir
 from tuimon.viewer.app import Tuimon
 from tuimon.viewer.feed import Feed
 from tuimon.viewer.glyphs import BRAILLE
-from tuimon.viewer.messages import Prefers
+from tuimon.viewer.messages import OpenRun, Prefers
 from tuimon.viewer.palettes import PALETTES
 from tuimon.viewer.settings import Settled, settle
 from tuimon.viewer.settings_file import Keeper, load
@@ -47,6 +48,24 @@ class Panel:
             assert time.monotonic() < deadline, self.text
             await self.pilot.pause(0.01)
         return self.text
+
+
+async def test_another_run_comes_at_the_pace_that_holds_now_and_not_at_that_of_the_start():
+    run, other, paces = synthetic.healthy(12), synthetic.healthy(24), []
+
+    class Paced(Feed):
+        def pace(self, period):
+            paces.append(period)
+
+    app = Tuimon("run", lambda ready: Paced(run.dir, ready), glyphs=BRAILLE, settled=settle({"fps": 8.0}, {}, {}),
+                 opener=lambda path: (path.name, lambda ready: Paced(RunDir(path), ready, period=0.125)))
+    async with app.run_test() as pilot:
+        found = Panel(app, pilot)
+        await found.until(lambda text: "12/600" in text)
+        app.post_message(Prefers("fps", None))
+        app.post_message(OpenRun(other.dir.path))
+        await found.until(lambda text: "24/600" in text)
+    assert paces == [0.25, 0.25]
 
 
 @contextlib.asynccontextmanager

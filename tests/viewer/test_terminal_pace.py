@@ -101,6 +101,15 @@ def test_new_data_waits_for_one_answer_and_a_key_only_for_the_second_last():
     assert gate.lets_pass()
 
 
+def test_what_is_held_is_let_go_by_time_alone_where_no_answer_and_no_data_come():
+    app, gate, _ = gated()
+    gate.drawn()
+    gate.drawn()
+    while app.held and app.now < 10:
+        app.wait(0.25)
+    assert FIRST < app.now < FIRST + 0.6
+
+
 def test_a_layout_that_was_left_out_while_all_was_held_is_drawn_as_a_whole():
     app, gate, _ = gated()
     gate.drawn()

@@ -43,6 +43,17 @@ def test_a_document_comes_back_as_it_was_written(data):
     assert toml.loads(toml.dumps(data)) == data
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_end_as_they_did_and_only_where_toml_ends_them(end):
+    text = f"# a line\u2028of two\x85halves{end}theme = 'dark'  # why{end}{end}[layout]{end}"
+    assert toml.edited(text, {("theme",): "nord"}) == text.replace("'dark'", '"nord"')
+
+
+def test_what_is_nested_too_deeply_is_no_document():
+    with pytest.raises(ValueError, match="nested"):
+        toml.loads("a = " + "[" * 100_000)
+
+
 @settings(max_examples=50)
 @given(DOCUMENTS, st.dictionaries(PATHS, st.one_of(st.none(), SCALARS), max_size=3))
 def test_an_edited_document_says_what_was_wanted(data, changes):

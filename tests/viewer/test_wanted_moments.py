@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tuimon.viewer.looking import POINTS
 from tuimon.viewer.wanted import NOW, SPEEDS, Wanted, Window
 
 newest = st.integers(1, 5_000_000)
@@ -48,6 +49,13 @@ def test_escape_leads_back_to_the_present_and_every_step(at, presses):
         wanted = wanted.back() or wanted
     assert (wanted.cursor, wanted.at, wanted.window.is_whole) == (None, None, True)
     assert wanted.back() is None
+
+
+def test_home_and_end_take_the_crosshair_to_the_first_step_and_the_newest_from_anywhere():
+    near = replace(NOW, window=Window(40_000, 40_020))
+    home = near.pointed(POINTS[4], (40_000, 40_020), 80_000)
+    assert (home.cursor, home.window.ends(0, 0)[0]) == (1, 1)
+    assert home.pointed(POINTS[5], (1, 21), 80_000).cursor == 80_000
 
 
 @given(st.integers(1000, 100_000), st.integers(2, 999))

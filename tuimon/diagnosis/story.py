@@ -59,6 +59,10 @@ class Tick:
         """A numeric field; None where it is absent or no number."""
         return Event(0, 0.0, 0, self.step, "rescue", self.fields).number(field)
 
+    def whole(self, field: str) -> int | None:
+        """A whole-number field; None where it is absent or something else."""
+        return Event(0, 0.0, 0, self.step, "rescue", self.fields).whole(field)
+
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
@@ -197,9 +201,9 @@ def _rescue(story: Story, event: Event) -> Story:
     ticks = (*(t for t in rescue.ticks if t.name != name), tick)
     story = replace(story, rescue=replace(rescue, ticks=ticks))
     if name == "restored":
-        back = tick.number("to_step")
+        back = tick.whole("to_step")
         words = "rescued: initial weights restored" if tick.fields.get("proven") is False else (
-            f"rescued: back to the weights of step {steps(int(back))}" if back is not None else "rescued")
+            f"rescued: back to the weights of step {steps(back)}" if back is not None else "rescued")
         return _line(story, event.step, "◐", words, "info", mark="rollback")
     return story
 

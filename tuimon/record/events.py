@@ -20,6 +20,8 @@ from tuimon.record.plain import finite
 
 MAX_LINE: Final = 1 << 20
 READ_BYTES: Final = 8 << 20
+MOST: Final = 2**53
+"""Whole numbers beyond this were counted by nobody: JSON lets them have any length, a float does not."""
 _OPEN: Final = os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _WORDS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -47,9 +49,10 @@ class Event:
         value = self.fields.get(name)
         if isinstance(value, str):
             return _WORDS.get(value)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        return float(value)
+        if isinstance(value, float):
+            return value
+        whole = self.whole(name)
+        return None if whole is None else float(whole)
 
     def text(self, name: str) -> str:
         """A text field; "" where it is absent."""
@@ -59,7 +62,7 @@ class Event:
     def whole(self, name: str) -> int | None:
         """A whole-number field; None where it is absent or something else."""
         value = self.fields.get(name)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
+        return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST else None
 
 
 class EventWriter:
@@ -154,4 +157,4 @@ def _parse(line: bytes) -> Event | None:
         time, kind = float(body.pop("time")), body.pop("kind")
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return Event(seq, time, attempt, step, kind, body) if isinstance(kind, str) else None
+    return Event(seq, time, attempt, step, kind, body) if isinstance(kind, str) and abs(step) <= MOST else None

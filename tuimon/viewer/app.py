@@ -73,7 +73,10 @@ class Tuimon(Looking, Dressed):
         self.dress(settled or Settled(), Around(
             depth_of(self.console.color_system, os.environ), glyphs, None if background is None else background.dark,
             bool(os.environ.get("SSH_CONNECTION"))), keeper)
-        self._owner = owner if callable(owner) else lambda: owner and self._frame.is_live
+        self._owner = owner if callable(owner) else lambda: owner and (self._own or self._frame).is_live
+        self._name = name
+        self._own: Frame | None = None
+        """The run that the panel was opened on, as it was when another took its place."""
         self._guards_terminal, self._opener = guards_terminal, opener
         self._frame = empty_frame(name, "waiting for the run to be read")
         self._overview = Overview(self._frame, self._ink, self._glyphs)
@@ -147,6 +150,7 @@ class Tuimon(Looking, Dressed):
         frame = self._source.take()
         if frame is not None and self.is_running:
             before, self._frame = self._frame, frame
+            self._stay_in_time()
             if self.settled.settings.bell and begins(before, frame):
                 self.bell()
             self._front.show_frame(frame)
@@ -221,14 +225,14 @@ class Tuimon(Looking, Dressed):
         if self._opener is None:
             return
         name, feed = self._opener(message.path)
+        self._own = None if name == self._name else self._own or self._frame
         self._source.close()
         self._forget()
         self._asks = {place: ask for place, ask in self._asks.items() if place == self._home}
         self._want(Wanted(place=message.place, ask=self._asks.get(message.place), units=self._wanted.units))
         self._frame = empty_frame(name, "waiting for the run to be read")
         self._source = self._fed(feed)
-        if self.settled.origin("fps") != "default":
-            self.paced(self.settled.settings.period(remote=self.around.remote))
+        self.paced(self.settled.settings.period(remote=self.around.remote))
         self._source.start()
         self.call_later(self._go, message.place)
 
@@ -285,9 +289,9 @@ class Tuimon(Looking, Dressed):
         """Save what is on the screen, and say where; drawn beside the screen, which goes on."""
         from tuimon.viewer.export import save
 
-        facts, svg = self._frame.facts, self.export_screenshot(title="tuimon")
+        frame, svg = self._frame, self.export_screenshot(title="tuimon")
         try:
-            saved = await asyncio.to_thread(save, svg, facts.name, facts.step, Path.cwd())
+            saved = await asyncio.to_thread(save, svg, frame.facts.name, frame.header.step, Path.cwd())
         except OSError as error:
             self._front.flash(f"picture: it could not be saved here: {error.strerror or error}")
         else:
@@ -303,7 +307,8 @@ class Tuimon(Looking, Dressed):
             self.exit(LEAVE)
         elif not isinstance(self.screen, Confirm):
             runs = len(getattr(self._asks.get("gallery"), "runs", ())) or 1
-            self.push_screen(ask_to_quit(self._frame, self._ink, self._glyphs, runs), self._left)
+            self.push_screen(ask_to_quit(self._own or self._frame, self._ink, self._glyphs, runs,
+                                         is_aside=self._own is not None), self._left)
 
     def _left(self, answer: str | None) -> None:
         if answer in (LEAVE, END):

@@ -40,7 +40,7 @@ class Wearer(Protocol):
 def begins(before: Frame, after: Frame) -> bool:
     """Whether something critical has just begun: not what was there at the start, nor what is looked back at."""
     both_now = before.wanted.is_now and after.wanted.is_now
-    return before.revision > 0 and both_now and after.tone == "critical" != before.tone
+    return before.is_judged and both_now and after.tone == "critical" != before.tone
 
 
 class Dressed(App[str]):

@@ -21,6 +21,9 @@ def save(svg: str, name: str, step: int, folder: Path) -> tuple[Path, ...]:
     stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('.-') or 'run'}-step-{step}"
     for i in range(1, 1000):
         path = folder / (f"{stem}.svg" if i == 1 else f"{stem}-{i}.svg")
+        beside = path.with_suffix(".png")
+        if beside.exists():
+            continue
         try:
             with open(path, "x", encoding="utf-8") as file:
                 file.write(svg)
@@ -29,7 +32,6 @@ def save(svg: str, name: str, step: int, folder: Path) -> tuple[Path, ...]:
         drawn = png(svg)
         if drawn is None:
             return (path,)
-        beside = path.with_suffix(".png")
         beside.write_bytes(drawn)
         return path, beside
     raise FileExistsError(17, "a thousand pictures of this step are enough")

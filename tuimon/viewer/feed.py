@@ -88,13 +88,13 @@ class Feed:
         while not self._stopped.is_set():
             self._submit(reading, who)
             try:
-                frame = reading.poll(self._clock(), self._mono(), self._wanted)
+                frame, is_behind = reading.poll(self._clock(), self._mono(), self._wanted), reading.is_behind
             except Exception as error:
                 # The outermost frame of the reader: what was read stays on the screen, with the reason beside it.
-                frame = reading.broken(repr(error))
+                frame, is_behind = reading.broken(repr(error)), False
             if frame is not None:
                 self._offer(frame)
-            if not reading.is_behind:
+            if not is_behind:
                 self._wake.wait(self._period)
                 self._wake.clear()
         self._submit(reading, who)   # what was asked last, before leaving

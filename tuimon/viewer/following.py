@@ -96,8 +96,13 @@ class Followed:
         return self._judging.diagnosis
 
     @property
+    def judged(self) -> Diagnosis:
+        """The same as of the step where the judge stands, however far behind that is."""
+        return self._judging.judged
+
+    @property
     def judging(self) -> str:
-        """How far reading and the judge have come, in words, while they lag."""
+        """How far reading and the judge have come, in words, while they lag, or where the judge has failed."""
         return "still being read" if self.is_reading else self._judging.words
 
     @property

@@ -174,6 +174,11 @@ def _marks(story: Story, diagnosis: Diagnosis) -> tuple[MarkView, ...]:
     return onsets + back + events
 
 
+_DRAWN: Final = {"loss": 0, "val_loss": 0, "grad_norm": 1, "update_ratio": 2, "grad_param_ratio": 2, "lr": 3,
+                 "throughput": 4, "step_time": 4, "memory": 5}
+"""Metric -> index of the chart that it is drawn in."""
+
+
 def _moments(sources: Sources, story: Story) -> tuple[int, ...]:
     """Where an incident was found or was over, and what the run's own diary marks."""
     found = {e.step for e in story.lines if e.mark in ("event", "rollback")}
@@ -184,10 +189,11 @@ def _moments(sources: Sources, story: Story) -> tuple[int, ...]:
 
 
 def about(incident: Incident | None) -> int:
-    """Index of the chart that tells most about an incident."""
+    """Index of the chart that tells most about an incident: what convicts it, or else what its category is about."""
     if incident is None:
         return 0
-    return {"gradients": 1, "layers": 1, "updates": 2}.get(incident.category, 0)
+    drawn = (_DRAWN[e.metric] for e in incident.evidence if e.metric in _DRAWN)
+    return next(drawn, {"gradients": 1, "layers": 1, "updates": 2, "throughput": 4}.get(incident.category, 0))
 
 
 def _diary(sources: Sources) -> tuple[EventLine, ...]:
@@ -218,17 +224,18 @@ def build_frame(sources: Sources) -> Frame:
     badges = tuple(_badge(b, begun=sources.step > 0) for b in sources.diagnosis.badges
                    if b.category not in OPTIONAL or b.severity is not None)
     facts = Facts(
-        name=sources.name, step=sources.newest or sources.step, lr=values.get("lr"), loss=values.get("loss"),
-        target=story.rescue_target, clips=sources.clips, overrides=story.overrides, checkpoint=story.checkpoint,
+        name=sources.name, step=sources.newest or sources.step, lr=values.get("lr"),
+        lr_scheduled=values.get("lr_scheduled"), loss=values.get("loss"), target=story.rescue_target,
+        clips=sources.clips, overrides=story.overrides, checkpoint=story.checkpoint,
         rescuing=is_rescuing(story.rescue, live), step_time=sources.step_time)
     return Frame(
         header=_header(sources, state), badges=badges, verdict=told.wide, narrow=told.narrow, tone=told.tone,
         charts=_charts(sources, state), heat=sources.heat, marks=_marks(sources.story, sources.diagnosis),
         events=_diary(sources), about=about(leading), state=live, is_live=live in LIVE, facts=facts,
         incidents=sources.incidents, unlooked=sources.diagnosis.not_evaluated,
-        revision=sources.revision, problem=sources.problem, last=sources.last, span=sources.span,
-        newest=sources.newest, wanted=sources.wanted, readout=tuple(sources.readout.items()),
-        moments=_moments(sources, story))
+        is_judged=sources.revision > 0 and not sources.judging, revision=sources.revision, problem=sources.problem,
+        last=sources.last, span=sources.span, newest=sources.newest, wanted=sources.wanted,
+        readout=tuple(sources.readout.items()), moments=_moments(sources, story))
 
 
 def is_rescuing(rescue: Rescue | None, state: State) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -56,10 +56,12 @@ class Later:
         return Diagnosis.nothing() if self._judge is None else self._judge.diagnosis
 
 
+@dataclass(frozen=True, slots=True)
 class Silent:
     """Takes the judge's place when it had to be switched off."""
 
-    diagnosis = Diagnosis.nothing()
+    diagnosis: Diagnosis
+    """What the judge had found by then."""
 
     def feed(self, chunk: Chunk) -> None:
         """Judge nothing."""
@@ -90,15 +92,20 @@ class Judging:
         return replace(found, incidents=past, badges=Diagnosis.nothing().badges)
 
     @property
+    def judged(self) -> Diagnosis:
+        """What is known as of the step where the judge stands: of what was before that, it may be told."""
+        return self._found
+
+    @property
     def is_behind(self) -> bool:
         """Whether there is more to judge at once."""
         return self._reader is not None
 
     @property
     def words(self) -> str:
-        """How far it has come, while it lags; else ""."""
+        """How far it has come, while it lags or where it has failed; else ""."""
         if self._reader is None:
-            return ""
+            return f"judged up to step {self._found.steps:,} only" if self.fault else ""
         at = max(0, self._reader.place.last_step)
         far = f"judged {_about(at)} of {_about(self._last_step)} steps"
         return f"as of step {self._found.steps:,}, {far} again" if self._known is not None else far
@@ -156,7 +163,7 @@ class Judging:
 
     def _switch_off(self, error: Exception) -> None:
         # A faulty rule must not take the charts away.
-        self._judge, self.fault = Silent(), f"diagnosis switched itself off: {clean(repr(error), 120)}"
+        self._judge, self.fault = Silent(self._found), f"diagnosis switched itself off: {clean(repr(error), 120)}"
 
 
 def _same(one: Place, other: Place) -> bool:

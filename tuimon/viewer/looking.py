@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 TICK: Final = 0.25
 """Seconds between two steps of a replay."""
-POINTS: Final = (-1, 1, -10, 10, -1000, 1000)
-"""How far the keys of the crosshair take it: hundredths of a window; the last two to its ends."""
+POINTS: Final = (-1.0, 1.0, -10.0, 10.0, -math.inf, math.inf)
+"""How far the keys of the crosshair take it: hundredths of a window; the last two to the first step and the newest."""
 
 
 class Source(Protocol):
@@ -72,6 +73,12 @@ class Looking(App[str]):
         elif wanted.speed is None and self._replay is not None:
             self._replay.stop()
             self._replay = None
+
+    def _stay_in_time(self) -> None:
+        """Back to now from a step that is no longer there: the run was resumed from before it."""
+        at = self._wanted.at
+        if at is not None and at > self._frame.newest:
+            self._want(replace(self._wanted, at=None, speed=None))
 
     def _play_on(self) -> None:
         wanted, pace = self._wanted, self._frame.facts.step_time

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuimon.control.states import State
+from tuimon.diagnosis.figures import number
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.story import EventLine, lowered
-from tuimon.viewer.lines import measured, text_of
+from tuimon.viewer.lines import text_of
 from tuimon.viewer.text import clean
+from tuimon.viewer.verdict import since
 from tuimon.viewer.views import Frame, IncidentView
 
 LONGEST: Final = 600
@@ -44,8 +46,9 @@ def progress(frame: Frame) -> str:
     """Where a run stands, in one sentence."""
     header = frame.header
     total = f" of {steps(header.total)}" if header.total else ""
+    loss = "no loss measured" if frame.facts.loss is None else f"loss {number(frame.facts.loss)}"
     left = f", {header.eta} to go" if header.eta else ""
-    return f"Step {steps(frame.facts.step)}{total}, loss {measured(frame.facts.loss).translate(_WORDS)}{left}."
+    return f"Step {steps(frame.facts.step)}{total}, {loss}{left}."
 
 
 def _beginning(frame: Frame) -> Iterator[str]:
@@ -83,10 +86,15 @@ def _changes(before: Frame, frame: Frame) -> Iterator[str]:
 
 
 def _standing(frame: Frame) -> Iterator[str]:
-    """Its state; of a run that is over also its last numbers and what is left of it."""
+    """Its state; of a run that is over also its last numbers and what is left of it. Incidents are told apart."""
     yield _state(frame)
-    if not frame.is_live:
-        yield from (_sentence(text_of(line)) for line in frame.verdict[1:3])
+    if frame.is_live:
+        return
+    for line in frame.verdict[1:3]:
+        words = text_of(line)
+        for view in frame.incidents:
+            words = words.removesuffix(f" {since(view.incident)}")
+        yield _sentence(words)
 
 
 def _state(frame: Frame) -> str:

@@ -116,13 +116,11 @@ def spark_specs(frame: Frame) -> tuple[SparkSpec, ...]:
             series = series.between(-math.inf, frame.wanted.at)
         value, state = (view.current, view.severity) if frame.wanted.cursor is None else (view.pointed, None)
         specs.append(SparkSpec("lr" if view.name == "lr" else view.title, value, state, series,
-                               view.note or _range(view), view.log, marks=pointed))
+                               view.note or _range(series), view.log, marks=pointed))
     return tuple(specs)
 
 
-def _range(view: ChartView) -> str:
-    columns = view.columns
-    if columns is None or not np.isfinite(columns.low).any():
+def _range(series: Series) -> str:
+    if not np.isfinite(series.low).any():
         return ""
-    low, high = float(np.nanmin(columns.low)), float(np.nanmax(columns.high))
-    return f"{short(low)} – {short(high)}"
+    return f"{short(float(np.nanmin(series.low)))} – {short(float(np.nanmax(series.high)))}"

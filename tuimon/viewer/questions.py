@@ -102,8 +102,9 @@ def ask_undo(frame: Frame) -> Question:
     """Before the overrides are undone."""
     overrides, lr = frame.facts.overrides, frame.facts.lr
     rows = []
-    if overrides.lr_scale != 1.0 and overrides.lr_scale > 0:
-        back = "" if lr is None else f": {rate(lr)} → {rate(lr / overrides.lr_scale)}"
+    if overrides.lr_scale != 1.0:
+        own = frame.facts.lr_scheduled   # not lr through its factor: a warm-up takes more of it away
+        back = "" if lr is None or own is None else f": {rate(lr)} → {rate(own)}"
         rows.append(f"the learning rate is the script's own again{back}")
     if overrides.clip is not None:
         rows.append(f"gradients are not clipped at {plain_factor(overrides.clip)} any more")

@@ -31,6 +31,7 @@ from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.viewer.details import Details
 from tuimon.viewer.diary import Diary
+from tuimon.viewer.first import empty_frame
 from tuimon.viewer.following import Followed
 from tuimon.viewer.frame import build_frame
 from tuimon.viewer.judging import Judge, Later
@@ -49,6 +50,8 @@ RECENT: Final = 50
 SHOWN: Final = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr", "throughput", "step_time",
                 "memory")
 """Metrics that the common charts draw."""
+TOLD: Final = ("overhead", "lr_scheduled")
+"""Metrics whose last value is told."""
 
 
 def judge_for(rules: Rules, info: RunInfo | None) -> Judge:
@@ -83,8 +86,10 @@ class Reading:
         self._history = History()
         self._layers = LayerStrip(None)
         self._proofs = Proofs()
-        self._diagnosis = Diagnosis.nothing()
+        self._diagnosis = self._judged = Diagnosis.nothing()
+        """What is said of the present, and what is known as of the step where the judge stands."""
         self._asked: dict[str, Request] = {}
+        """What was asked from here and the run has not yet heard of."""
         self._x = XAxis(0, 1)
         self._columns: dict[str, Thin] = {}
         self._shown: tuple[object, ...] = ()
@@ -111,12 +116,15 @@ class Reading:
         self._read_who()
         changed = self._read_log(now, mono)
         for event in self._events.poll():
+            if event.kind == "command":
+                self._asked.pop(event.text("id"), None)   # the run tells it from here on
             self._diary.take(event)
             self._story = self._diary.now
             changed = True
         if changed:
             self._revision += 1
-        self._standing.look(mono, ended=self._story.ended)
+        if self._standing.look(mono, ended=self._story.ended):
+            self._read_who()   # its starter may have said how it ended
         detail = self._details.of(self, wanted, now, mono)
         self.is_behind = self.is_behind or self._details.is_behind
         frame = replace(build_frame(self._sources(now, mono, wanted)), detail=detail)
@@ -126,11 +134,12 @@ class Reading:
         return frame
 
     def broken(self, error: str) -> Frame | None:
-        """The last picture, saying that reading failed; None where there is none or it says so already."""
+        """The last picture, or an empty one, saying that reading failed; None where it says so already."""
         problem = f"this viewer cannot read on: {clean(error, 160)}"
-        if self._last is None or self._last.problem == problem:
+        last = empty_frame(clean(self.run.name, 60), problem) if self._last is None else self._last
+        if last.problem == problem:
             return None
-        self._last = replace(self._last, problem=problem)
+        self._last = replace(last, problem=problem)
         return self._last
 
     def close(self) -> None:
@@ -198,6 +207,7 @@ class Reading:
         try:
             if self._standing.read(self._story.attempt):
                 self._log = None   # rows were read before their tables were known: read them again
+            self._fault = ""
         except LogError as error:
             self._fault = str(error)
 
@@ -211,7 +221,7 @@ class Reading:
         log = self._log
         more, is_wiser = log.poll(mono)
         rows += more
-        self.is_behind, self._diagnosis = log.is_behind, log.diagnosis
+        self.is_behind, self._diagnosis, self._judged = log.is_behind, log.diagnosis, log.judged
         if log.beat is not None and log.beat.mono != self._beat:
             self._beat = log.beat.mono
             self._sign = mono - (max(0.0, now - log.beat.wall) if first else 0.0)
@@ -272,16 +282,13 @@ class Reading:
         info, launch = standing.info, standing.launch
         name = info.name if info else launch.name if launch else self.run.name
         total = info.total_steps if info else launch.total_steps if launch else None
-        in_log = {request.id for request in self._story.requests}
-        asked = tuple(request for key, request in self._asked.items() if key not in in_log)
         diagnosis = self._diagnosis
         span = wanted.window.ends(self._x.last, history.last_step)
         self._thin(*span)
-        names = (*SHOWN, "overhead")
-        values = {n: value for n in names if (value := history.value(n)) is not None}
+        values = {n: value for n in (*SHOWN, *TOLD) if (value := history.value(n)) is not None}
         found = Sources(
             name=clean(name, 60), story=standing.settled(self._story), diagnosis=diagnosis,
-            requests=(*self._story.requests, *asked),
+            requests=(*self._story.requests, *self._asked.values()),
             model=clean(info.model, 60) if info else "", device=clean(info.device, 30) if info else "", total=total,
             clips=info.clips if info else None, statement=standing.statement(begun=history.last_step > 0),
             awaited=standing.awaited(mono) if not history.last_step else "", alive=standing.alive,
@@ -292,7 +299,7 @@ class Reading:
             revision=self._revision, problem=self._problem(), now=now, console=clean(str(self.run.console), 200),
             judging=self._log.judging if self._log is not None else "", span=span, newest=history.last_step,
             wanted=wanted, readout=self._readout(wanted))
-        return found if wanted.at is None else self._past(found, wanted.at)
+        return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)
 
     def _readout(self, wanted: Wanted) -> dict[str, float | None]:
         """What every chart says at the crosshair."""
@@ -303,11 +310,11 @@ class Reading:
         """The same run as it was at a step: what was not yet measured, found or done by then is left out."""
         values = {n: value for n in present.values if (value := self._history.value_at(n, at)) is not None}
         unmeasured: tuple[Category, ...] = () if "val_loss" in values else ("generalisation",)
-        diagnosis = self._diagnosis.as_of(at, unmeasured)
+        diagnosis = self._judged.as_of(at, unmeasured)
         return replace(
             present, story=self._diary.as_of(at), diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0,
             values=values, trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="",
-            alive=True, judging=present.judging if at > self._diagnosis.steps else "",
+            alive=True, judging=present.judging if at > self._judged.steps else "",
             present=Present(present.story, present.values, present.alive))
 
     @property

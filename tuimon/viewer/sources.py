@@ -73,7 +73,7 @@ class Sources:
     heat: HeatView = field(default_factory=HeatView)
     incidents: tuple[IncidentView, ...] = ()
     judging: str = ""
-    """How far the judge has come, while it lags behind what is drawn; else ""."""
+    """How far the judge has come, while it lags behind what is drawn or where it has failed; else ""."""
     rules: Rules = "tuimon"
     revision: int = 0
     problem: str = ""

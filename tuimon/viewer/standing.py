@@ -50,13 +50,14 @@ class Standing:
         self.info = info
         return others
 
-    def look(self, mono: float, *, ended: bool) -> None:
-        """Ask the process table, now and then."""
+    def look(self, mono: float, *, ended: bool) -> bool:
+        """Ask the process table, now and then; whether the process has ended since the look before."""
         if mono - self._looked < ALIVE_EVERY or ended:
-            return
+            return False
         self._looked = mono
-        process = self.process
+        process, before = self.process, self.alive
         self.alive = None if process is None else is_alive(process)
+        return self.alive is False and before is not False
 
     @property
     def process(self) -> ProcessIdentity | None:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TextIO
 
-from tuimon.viewer.plain import progress, sentences
+from tuimon.viewer.plain import LONGEST, progress, sentences
+from tuimon.viewer.text import clean
 
 if TYPE_CHECKING:
     from tuimon.record.rundir import RunDir
@@ -31,8 +32,9 @@ def tell(run: RunDir, why: str, *, rules: Rules = "tuimon", end: Callable[[], ob
     from tuimon.viewer.reading import Reading
 
     out, err = out or sys.stdout, err or sys.stderr
+    name = clean(run.name, LONGEST)
     print(f"tuimon: no screen, {why}: changes are told in sentences. Keys and commands need a terminal: "
-          f"ssh -t HOST tuimon watch {run.name}", file=err, flush=True)
+          f"ssh -t HOST tuimon watch {name}", file=err, flush=True)
     teller = Teller(Reading(run, rules=rules), out, every=None if out.isatty() else EVERY)
     try:
         while teller.step(time.time(), time.monotonic()):
@@ -40,16 +42,16 @@ def tell(run: RunDir, why: str, *, rules: Rules = "tuimon", end: Callable[[], ob
     except KeyboardInterrupt:
         if end is None:
             raise
-        _left(run, end, err)
+        _left(name, end, err)
         return 130
     finally:
         teller.reading.close()
     return 0
 
 
-def _left(run: RunDir, end: Callable[[], object], err: TextIO) -> None:
+def _left(name: str, end: Callable[[], object], err: TextIO) -> None:
     """Leaving is not ending: that takes a second word."""
-    print(f"tuimon: left; the run goes on, and tuimon watch {run.name} shows it. "
+    print(f"tuimon: left; the run goes on, and tuimon watch {name} shows it. "
           f"Ctrl+C again within {AGAIN:.0f} s ends it.", file=err, flush=True)
     try:
         time.sleep(AGAIN)
@@ -65,6 +67,8 @@ class Teller:
         """`every`: seconds between two sentences about progress; None: none."""
         self.reading, self._out, self._every = reading, out, every
         self._before: Frame | None = None
+        self._gone: Frame | None = None
+        """Of a run that seems to have died, not yet told."""
         self._spoken: float | None = None
         self._step = 0
 
@@ -73,6 +77,11 @@ class Teller:
         frame = self.reading.poll(now, mono)
         while self.reading.is_behind:   # the past of a long run is read, not told
             frame = self.reading.poll(now, mono) or frame
+        gone, self._gone = self._gone, None
+        if frame is not None and frame.state == "died" and self._before is not None and gone is None:
+            self._gone = frame   # whoever started it may be about to say how it ended: the next look tells
+            return True
+        frame = frame or gone
         if frame is not None:
             for sentence in sentences(self._before, frame):
                 self._say(sentence, mono)

@@ -28,7 +28,10 @@ _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\
 
 def loads(text: str) -> dict[str, Any]:
     """What a document says; ValueError with the line where it is none."""
-    found: dict[str, Any] = tomllib.loads(text)
+    try:
+        found: dict[str, Any] = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     return found
 
 
@@ -106,7 +109,7 @@ def edited(text: str, changes: Mapping[Path, object]) -> str:
     written anew: it says the same then, without comments. ValueError where `text` is no TOML.
     """
     wanted = changed(loads(text), changes)
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n") if text else []   # TOML knows no other ends of lines
     for path, value in changes.items():
         lines = _edited(lines, path, value)
     found = "\n".join(lines) + "\n" if lines else ""

@@ -14,6 +14,7 @@ from tuimon.control.states import LIVE, State
 from tuimon.diagnosis.figures import number, span
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.model import Incident, Usual
+from tuimon.diagnosis.proof import cleaned
 from tuimon.diagnosis.story import TICKS, WAITING, Rescue
 from tuimon.diagnosis.tone import BADGES
 from tuimon.viewer.bygone import past_lines
@@ -37,6 +38,8 @@ from tuimon.viewer.sources import Sources
 GAP: Final = "   "
 JUST_NOW: Final = 15.0
 """Seconds for which a refusal stays in the verdict block."""
+WATCHED: Final = 100
+"""Steps after a rescue for which an incident from before it is given time to close."""
 
 
 class Verdict(NamedTuple):
@@ -148,7 +151,7 @@ def _running(sources: Sources) -> Verdict:
     if not sources.step:
         return _waiting(sources)
     incident, rescue = sources.diagnosis.leading, sources.story.rescue
-    if rescue is not None and rescue.failed is None and _belongs_to(rescue, incident):
+    if rescue is not None and rescue.failed is None and _is_the_news(rescue, incident, sources.step):
         return _rescuing(sources, rescue)
     if incident is not None:
         return _incident(sources, incident)
@@ -157,11 +160,11 @@ def _running(sources: Sources) -> Verdict:
     return _healthy(sources)
 
 
-def _belongs_to(rescue: Rescue, incident: Incident | None) -> bool:
-    """Whether the rescue is still the news: under way, or its incident has not closed yet."""
+def _is_the_news(rescue: Rescue, incident: Incident | None, step: int) -> bool:
+    """Whether a rescue is under way, or what was open before it may still be about to close."""
     if rescue.done_step is None:
         return True
-    return incident is not None and incident.detected_step <= rescue.held_step
+    return incident is not None and incident.detected_step <= rescue.held_step and step - rescue.done_step <= WATCHED
 
 
 def _healthy(sources: Sources) -> Verdict:
@@ -176,12 +179,13 @@ def _healthy(sources: Sources) -> Verdict:
         f"{fits}{last}" if fits else last[:1].upper() + last[1:], "plain"))
     tone: Tone = "ok"
     if sources.judging:   # what nobody has looked at is not called healthy
-        first, tone = _title("◌", "Not judged to its end yet", "info", sources.judging), "info"
+        first, tone = _title("◌", "Not judged to its end", "info", sources.judging), "info"
     wide = (first, say(f"{_loss(sources)}. {_gradient(sources)}"), third)
     return Verdict(wide, (first, say(f"{_loss(sources)}."), third), tone)
 
 
 def _incident(sources: Sources, incident: Incident) -> Verdict:
+    incident = cleaned(incident)   # it names a layer, as somebody's script does
     tone = tone_of(incident.severity)
     glyph = BADGES[tone]
     since = f"since step {steps(incident.onset_step)}"
@@ -230,9 +234,9 @@ def ticks(rescue: Rescue, step: int) -> tuple[tuple[bool, str, str], ...]:
     """The five ticks of a rescue: (done, words, words where there is little room)."""
     held, restored, lr, clip, warmup = (rescue.tick(name) for name in TICKS)
     at = steps(held.step) if held else ""
-    back = restored.number("to_step") if restored else None
+    back = restored.whole("to_step") if restored else None
     target = "initial weights" if restored and restored.fields.get("proven") is False else (
-        steps(int(back)) if back is not None else "")
+        steps(back) if back is not None else "")
     scale = plain_factor((lr.number("scale") if lr else None) or 0.1)
     after = lr.number("after") if lr else None
     limit = clip.number("max_norm") if clip else None
@@ -242,16 +246,16 @@ def ticks(rescue: Rescue, step: int) -> tuple[tuple[bool, str, str], ...]:
         (restored is not None, f"restored {target}".rstrip(), f"back to {target}" if target else "restore"),
         (lr is not None, f"lr x{scale}" + (f" = {rate(after)}" if after is not None else ""), f"lr x{scale}"),
         (clip is not None, clipped, clipped),
-        _warmup(rescue, warmup.number("steps") if warmup else None, warmup.step if warmup else step, step),
+        _warmup(rescue, warmup.whole("steps") if warmup else None, warmup.step if warmup else step, step),
     )
 
 
-def _warmup(rescue: Rescue, total: float | None, begun: int, step: int) -> tuple[bool, str, str]:
+def _warmup(rescue: Rescue, total: int | None, begun: int, step: int) -> tuple[bool, str, str]:
     if rescue.done_step is not None:
         return True, f"warmed up at {steps(rescue.done_step)}", f"warm at {steps(rescue.done_step)}"
-    if not total or not math.isfinite(total):
+    if total is None or total <= 0:
         return False, "warm-up", "warm-up"
-    count = f"{max(0, min(step - begun, int(total)))}/{int(total)}"
+    count = f"{max(0, min(step - begun, total))}/{total}"
     return False, f"warming up {count}", f"warm-up {count}"
 
 
@@ -294,12 +298,17 @@ def _again(sources: Sources, rescue: Rescue) -> Verdict:
                    (first, say(f"{_loss(sources)}; {count}."), third), "ok")
 
 
+def since(incident: Incident) -> str:
+    """What and since when, as a sentence."""
+    return f"{incident.headline} since step {steps(incident.onset_step)}."
+
+
 def _still(sources: Sources) -> str:
     incident = sources.diagnosis.leading
     loss = f"Loss {measured(sources.values.get('loss'))}."
     if incident is None:
         return f"Everything stays in memory; nothing is lost. {loss}"
-    return f"{incident.headline} since step {steps(incident.onset_step)}. {loss} Everything stays in memory."
+    return f"{since(incident)} {loss} Everything stays in memory."
 
 
 def _held(sources: Sources) -> Verdict:
@@ -329,9 +338,10 @@ def _stopping(sources: Sources) -> Verdict:
 
 def _last(sources: Sources) -> str:
     incident = sources.diagnosis.leading
-    tail = f" {incident.headline} since step {steps(incident.onset_step)}." if incident else ""
-    loss, norm = measured(sources.values.get("loss")), measured(sources.values.get("grad_norm"))
-    return f"Last loss {loss}, gradient norm {norm}.{tail}"
+    tail = f" {since(incident)}" if incident else ""
+    known = ", ".join(f"{word} {number(sources.values[name])}" for word, name in
+                      (("loss", "loss"), ("gradient norm", "grad_norm")) if name in sources.values)
+    return f"{f'Last {known}' if known else 'Neither loss nor gradient norm was measured'}.{tail}"
 
 
 def _kept(sources: Sources) -> Line:

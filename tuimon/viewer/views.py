@@ -179,6 +179,8 @@ class Frame:
     """Steps at which something happened, those after the shown moment too: where a person stops on the way."""
     detail: object = None
     """What the place in front shows beyond this; None until its producer has answered."""
+    is_judged: bool = False
+    """Whether the verdict is about all that was read: of a long run the charts come first."""
     revision: int = 0
     """Grows with every row read."""
     problem: str = ""
@@ -194,6 +196,8 @@ class Facts:
     name: str = "run"
     step: int = 0
     lr: float | None = field(default=None, compare=False)
+    lr_scheduled: float | None = field(default=None, compare=False)
+    """The learning rate that the script asks for, overrides apart."""
     loss: float | None = field(default=None, compare=False)
     """Not compared, as NaN is never equal to itself: a change comes with a new `revision`."""
     target: int | None = None

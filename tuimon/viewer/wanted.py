@@ -91,12 +91,16 @@ class Wanted:
 
     # ------------------------------------------------------------------ charts; `span` is the axis shown now
 
-    def pointed(self, by: int, span: tuple[float, float], newest: int) -> Wanted:
-        """The crosshair so many hundredths of the window further; the window goes with it."""
+    def pointed(self, by: float, span: tuple[float, float], newest: int) -> Wanted:
+        """The crosshair so many hundredths of the window further, at most to the ends; the window goes with it.
+
+        Where there is none yet it appears at the moment that is shown.
+        """
         first, last = span
         here = self.cursor if self.cursor is not None else min(newest, int(last)) if self.at is None else self.at
-        to = here + by * max(1, round((last - first) / MOVES)) if self.cursor is not None else here
-        to = max(1, min(newest, to))
+        if self.cursor is None and math.isfinite(by):
+            by = 0
+        to = int(max(1, min(newest, here + by * max(1, round((last - first) / MOVES)))))
         moved = replace(self, cursor=to)
         if to < first:
             return moved.shifted(first - to, span, newest, -1)

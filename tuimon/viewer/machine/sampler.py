@@ -148,9 +148,9 @@ class Watch:
         sampler = self._make()
         target = self._target
         while not self._closed:
-            if self._target.process != target.process:
+            before, target = target, self._target
+            if target.process != before.process:
                 ring = Ring()
-            target = self._target
             mono = self._clock()
             sample = self._sampled(sampler, target, mono)
             ring.add(mono, columns(sample))

@@ -11,8 +11,11 @@ from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import Frame
 
 
-def ask_to_quit(frame: Frame, ink: Ink, glyphs: GlyphSet, runs: int = 1) -> Confirm:
-    """Stay, leave it running, or end it; the same for several runs that were started together."""
+def ask_to_quit(frame: Frame, ink: Ink, glyphs: GlyphSet, runs: int = 1, *, is_aside: bool = False) -> Confirm:
+    """Stay, leave it running, or end it; the same for several runs that were started together.
+
+    `is_aside`: another run is on the screen, and `frame` is as old as that.
+    """
     if runs > 1:
         return Confirm("Leave these runs?", (
             say(f"All {runs} were started together. Left running, they go on without a screen;"),
@@ -20,10 +23,12 @@ def ask_to_quit(frame: Frame, ink: Ink, glyphs: GlyphSet, runs: int = 1) -> Conf
             say("Ended, each loop leaves at its next step boundary; logs, checkpoints stay.")), (
             Answer("s", "stay", None), Answer("l", "leave them running", LEAVE), Answer("e", f"end all {runs}", END)),
             ink, glyphs)
-    stands = frame.state in ("paused", "held")
+    stands = frame.state in ("paused", "held") and not is_aside
     left = f"Left {frame.state}, it waits in memory" if stands else "Left running, it goes on without a screen"
     has_begun = frame.facts.step > 0
     at = f"is at {loss_line(frame)}" if has_begun else "has not trained yet"
+    if is_aside:
+        at = "was started with this screen; it is not the run shown"
     lines = (
         say(f"{frame.facts.name} {at}."),
         say(f"{left}; come back with:"),
