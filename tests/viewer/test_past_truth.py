@@ -8,7 +8,6 @@ import pytest
 import synthetic
 
 from tuimon.diagnosis.model import Diagnosis
-from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.plots import spark_specs
 from tuimon.viewer.reading import Reading
@@ -63,7 +62,7 @@ def test_what_was_in_force_then_stands_below_the_way_back(life):
 
 
 def test_a_range_of_the_past_knows_no_value_that_came_later(life):
-    sparks = {spec.label: spec for spec in spark_specs(life.at(100), BRAILLE)}
+    sparks = {spec.label: spec for spec in spark_specs(life.at(100))}
     assert sparks["lr"].note.endswith("3e-4")   # at 200 it runs away to 3e-2
 
 
