@@ -19,6 +19,7 @@ from typing import Final
 from tuimon.errors import LogError
 from tuimon.record.label import FILE as LABEL
 from tuimon.record.label import NO_LABEL, Label, read_label
+from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import Launch, RunDir, RunInfo, list_runs, runs_root
 from tuimon.record.sketch import Validation, losses_of
 from tuimon.record.status import RunStatus, status_of
@@ -136,7 +137,7 @@ class _Known:
     def read(self, now: float, mono: float) -> None:
         """Read it anew. Never raises for a damaged run."""
         self.read_at = mono
-        before, self._newest = self._seen, _newest(self._files[4])
+        before, self._newest = self._seen, str(next(reversed(segment_paths(self.run.metrics)), ""))
         self._seen = seen = self._look()   # before reading: what is written meanwhile is read next time
         why = ""
         if not before or before[:2] != seen[:2]:
@@ -179,14 +180,6 @@ class _Known:
             size, checkpoints)
         if entry != self.entry:
             self.entry = entry
-
-
-def _newest(metrics: str) -> str:
-    try:
-        names = [name for name in os.listdir(metrics) if name.startswith("r0-") and name.endswith(".tlog")]
-    except OSError:
-        return ""
-    return os.path.join(metrics, max(names)) if names else ""
 
 
 def _used(path: str) -> tuple[int, int]:

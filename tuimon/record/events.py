@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuimon.record.files import OS, Files, open_to_read, write_fully
-from tuimon.record.plain import finite
+from tuimon.record.plain import finite, is_whole
 
 MAX_LINE: Final = 1 << 20
 READ_BYTES: Final = 8 << 20
@@ -49,7 +49,10 @@ class Event:
             return _WORDS.get(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
 
     def text(self, name: str) -> str:
         """A text field; "" where it is absent."""
@@ -154,4 +157,5 @@ def _parse(line: bytes) -> Event | None:
         time, kind = float(body.pop("time")), body.pop("kind")
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return Event(seq, time, attempt, step, kind, body) if isinstance(kind, str) else None
+    sound = isinstance(kind, str) and math.isfinite(time) and all(map(is_whole, (seq, step, attempt)))
+    return Event(seq, time, attempt, step, kind, body) if sound else None

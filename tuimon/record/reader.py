@@ -17,6 +17,7 @@ from tuimon.record.chains import Chain, chains
 from tuimon.record.chunk import Bools, Chunk, Ints, Mark, ProbeRows, TensorRows
 from tuimon.record.files import open_to_read
 from tuimon.record.places import Places
+from tuimon.record.plain import built, is_whole
 
 READ_BYTES: Final = 8 << 20
 """Read in one poll, so that opening a long run shows progress; what is decoded of it still fits a processor's cache."""
@@ -200,7 +201,7 @@ class LogReader:
                 at = i
             try:
                 self._take(kind, view[chain.starts[i]:chain.ends[i]], done, stretch)
-            except ValueError:
+            except (ValueError, TypeError):
                 self.damaged += 1
         stretch.waiting.append(chain.where(rows, at, len(rows)))
 
@@ -247,8 +248,7 @@ class LogReader:
             if mark.kind != "attempt":  # taken from the segment's head, which stands in every segment
                 stretch.marks.append(mark)
         elif kind == log.BEAT:
-            body = log.decode_json(payload)
-            self.beat = Beat(float(body["wall"]), float(body["mono"]), str(body["state"]))
+            self.beat = built(Beat, log.decode_json(payload))
         elif kind == log.GAP:
             self.gaps.append(log.decode_json(payload))
         elif kind == log.HEAD:
@@ -257,13 +257,14 @@ class LogReader:
     def _begin(self, head: dict[str, object], done: list[Chunk], stretch: _Stretch) -> None:
         attempt, from_step, tensors = head.get("attempt"), head.get("from_step"), head.get("tensors")
         probes = head.get("probes", 0)  # logs of before there were any do not say
-        if not (isinstance(attempt, int) and isinstance(from_step, int) and isinstance(tensors, int)
-                and isinstance(probes, int)):
-            raise ValueError("a segment's head has attempt, from_step, tensors and probes")  # noqa: TRY004
+        if not (is_whole(attempt) and is_whole(from_step) and is_whole(tensors) and is_whole(probes)):
+            raise ValueError("a segment's head has attempt, from_step, tensors and probes")
+        if attempt == self.attempt and (tensors, probes) == (self._tensors, self._probes):
+            return
+        self._finish(done, stretch)   # what was measured of other tensors is no part of the same chunk
         self._tensors, self._probes = tensors, probes
         if attempt == self.attempt:
             return
-        self._finish(done, stretch)
         self.attempt, self._last_step = attempt, from_step
         if self._places is not None:
             self._places.supersede(from_step)
