@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 
 import numpy as np
@@ -11,11 +12,13 @@ import pytest
 
 from tuimon.errors import LogError
 from tuimon.record import log
+from tuimon.record.cache import Cache
 from tuimon.record.catalogue import Catalogue
 from tuimon.record.events import Event, EventReader
 from tuimon.record.history import History
 from tuimon.record.liveness import ProcessIdentity, identity, is_alive
 from tuimon.record.query import NUMBERS, TEXTS, parse
+from tuimon.record.recall import Recall, read_anew
 from tuimon.record.removal import refusal
 from tuimon.record.rundir import Launch, RunDir, RunInfo, prepare_run
 from tuimon.record.runs import find_run
@@ -172,3 +175,52 @@ def test_a_number_of_steps_is_read_as_one_however_it_was_given(tmp_path, total):
     run.write_info(RunInfo("run", identity(), total_steps=total))
     found = run.read_info().total_steps
     assert (type(found), found) == (int, 1000)
+
+
+def _written(metrics, rows, loss):
+    metrics.mkdir(exist_ok=True)
+    writer = LogWriter(metrics, attempt=1, from_step=0, tensors=0)
+    writer.append([Row(i, loss + i, {"loss": loss}) for i in range(1, rows + 1)])
+    writer.close()
+
+
+@pytest.mark.parametrize("rows", [50, 100, 300])
+def test_a_run_that_took_the_directory_of_another_is_not_read_on_as_if_it_were_that_one(tmp_path, rows):
+    metrics = tmp_path / "metrics"
+    _written(metrics, 100, 1.0)
+    read = read_anew(metrics, None, ())
+    assert [len(chunk) for chunk in read.log.poll()] == [100]
+    shutil.rmtree(metrics)
+    assert read.log.poll() == []
+    assert not read.log.is_replaced
+    _written(metrics, rows, 2.0)
+    assert read.log.poll() == []
+    assert read.log.is_replaced
+    recall = Recall(Cache(tmp_path / "cache"), metrics)
+    assert not recall.save(read)
+    assert recall.load(None, ()) is None
+
+
+def test_a_run_out_of_the_cache_is_told_from_one_that_took_its_directory_meanwhile(tmp_path):
+    metrics = tmp_path / "metrics"
+    _written(metrics, 100, 1.0)
+    recall, read = Recall(Cache(tmp_path / "cache"), metrics), read_anew(metrics, None, ())
+    for chunk in read.log.poll():
+        read.history.extend(chunk)
+    assert recall.save(read)
+    found = recall.load(None, ())
+    assert found.log.poll() == []
+    shutil.rmtree(metrics)
+    _written(metrics, 300, 2.0)
+    assert found.log.poll() == []
+    assert found.log.is_replaced
+
+
+def test_a_run_with_fewer_segments_is_another_one(tmp_path):
+    _written(tmp_path, 10, 1.0)
+    _written(tmp_path, 10, 1.0)
+    reader = LogReader(tmp_path)
+    reader.poll()
+    (tmp_path / "r0-001.tlog").unlink()
+    assert reader.poll() == []
+    assert reader.is_replaced

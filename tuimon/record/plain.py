@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def finite(value: Any) -> Any:
-    """`value` with non-finite floats as "NaN", "Infinity", "-Infinity"; numpy's numbers as ours, the rest as its text."""
+    """`value` with non-finite floats as "NaN", "Infinity", "-Infinity"; numpy's as ours, the rest as its text."""
     if isinstance(value, float):
         if math.isfinite(value):
             return value

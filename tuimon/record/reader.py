@@ -22,6 +22,8 @@ from tuimon.record.plain import built, is_whole
 READ_BYTES: Final = 8 << 20
 """Read in one poll, so that opening a long run shows progress; what is decoded of it still fits a processor's cache."""
 _NONE: Final = np.zeros(0, np.int64)
+_BEFORE: Final = 64
+"""Bytes at the end of what was read by which the log is known again: rows hold the time at which they were written."""
 _NAME: Final = re.compile(r"^r(\d+)-(\d{3,})\.tlog$")
 
 
@@ -116,6 +118,9 @@ class LogReader:
         self._offset = start.offset
         self._last_step = start.last_step
         self._tensors, self._probes = start.tensors, start.probes
+        self._before = b""
+        self.is_replaced = False
+        """Whether what was read does not stand there any more, as another run took the directory: nothing follows."""
         self.attempt = start.attempt
         self.consumed = 0
         """Bytes taken in so far, of all segments."""
@@ -139,6 +144,8 @@ class LogReader:
         A new attempt begins a new chunk, headed by its mark. `upto`: as far as another reader of the log has come.
         """
         paths = segment_paths(self._metrics, self._rank)
+        if not self._stands_in(paths):
+            return []
         if upto is not None:
             paths = [p for p in paths if upto.segment and _order(p) <= segment_number(upto.segment)]
         if not paths:
@@ -155,9 +162,34 @@ class LogReader:
             if read == 0:
                 if not newer:
                     break
-                self._current, self._offset = newer[0], 0
+                self._current, self._offset, self._before = newer[0], 0, b""
         self._finish(done, stretch)
         return done
+
+    def stands(self) -> bool:
+        """Whether the log is still the one that was read, or gone as a whole."""
+        return self._stands_in(segment_paths(self._metrics, self._rank))
+
+    def _stands_in(self, paths: list[Path]) -> bool:
+        if self._current is not None and paths and not self.is_replaced:
+            self.is_replaced = self._current not in paths or not self._is_known(self._current)
+        return not self.is_replaced
+
+    def _is_known(self, path: Path) -> bool:
+        """Whether the bytes before the place where reading goes on are those that were read."""
+        size = len(self._before) or min(_BEFORE, self._offset)
+        try:
+            fd = open_to_read(path)
+        except OSError:
+            return True   # gone since it was listed
+        try:
+            there = os.pread(fd, size, self._offset - size)
+        except OSError:
+            return True
+        finally:
+            os.close(fd)
+        self._before = self._before or there
+        return there == self._before
 
     def _finish(self, done: list[Chunk], stretch: _Stretch) -> None:
         if stretch.blocks or stretch.tensors or stretch.probes or stretch.marks:
@@ -185,6 +217,7 @@ class LogReader:
         self._decode(data, stretch)
         if consumed == 0 and data and not is_last:
             self.damaged += 1  # the torn end of a closed segment
+        self._before = data[max(0, consumed - _BEFORE):consumed] or self._before
         self._offset += consumed
         self.consumed += consumed
         return consumed
