@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()   # at the end of the interpreter nobody could say what is wrong
         return status  # noqa: TRY300  # what is wrong with the flush is said below
     except TuimonError as error:
-        from tuimon.viewer.text import clean
+        from tuimon.record.text import clean
 
         print(f"tuimon: {clean(str(error), 1000)}", file=sys.stderr)  # it may name a file that somebody else has named
         return 2
@@ -69,7 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         if os.environ.get("TUIMON_DEBUG"):
             raise
-        print(f"tuimon: a fault of ours: {type(error).__name__}: {error} (TUIMON_DEBUG=1 shows where)", file=sys.stderr)
+        from tuimon.record.text import clean
+
+        words = f"{type(error).__name__}: {clean(str(error), 1000)}"
+        print(f"tuimon: a fault of ours: {words} (TUIMON_DEBUG=1 shows where)", file=sys.stderr)
         return 1
 
 
@@ -78,7 +81,9 @@ class Arguments(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
-        self.exit(2, f"tuimon: {message.replace('argument ', '', 1)}; see {self.prog} --help\n")
+        from tuimon.record.text import clean
+
+        self.exit(2, f"tuimon: {clean(message.replace('argument ', '', 1), 1000)}; see {self.prog} --help\n")
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:

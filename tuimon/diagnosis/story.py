@@ -57,7 +57,15 @@ class Tick:
 
     def number(self, field: str) -> float | None:
         """A numeric field; None where it is absent or no number."""
-        return Event(0, 0.0, 0, self.step, "rescue", self.fields).number(field)
+        return self._event.number(field)
+
+    def whole(self, field: str) -> int | None:
+        """A whole-number field; None where it is absent or something else."""
+        return self._event.whole(field)
+
+    @property
+    def _event(self) -> Event:
+        return Event(0, 0.0, 0, self.step, "rescue", self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,8 @@ class Story:
     """Step of the newest checkpoint on disk."""
     requests: tuple[Request, ...] = ()
     lines: tuple[EventLine, ...] = ()
+    keeps: int = KEPT_LINES
+    """Lines that are kept, the newest."""
     faults: tuple[str, ...] = ()
     labels: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Per metric that means something else than its name says: a few words for its title, and a sentence."""
@@ -139,12 +149,12 @@ def _word(fields: Mapping[str, Any], name: str) -> str:
 
 def _line(story: Story, step: int, glyph: str, text: str, tone: Tone = "plain", *,
           mark: Literal["event", "rollback", "snapshot"] | None = None, is_incident: bool = False) -> Story:
-    return replace(story, lines=(*story.lines, EventLine(step, glyph, text, tone, mark, is_incident))[-KEPT_LINES:])
+    return replace(story, lines=(*story.lines, EventLine(step, glyph, text, tone, mark, is_incident))[-story.keeps:])
 
 
 def _attempt(story: Story, event: Event) -> Story:
     fresh = Story(
-        attempt=event.attempt, lines=story.lines, rescues=story.rescues,
+        attempt=event.attempt, lines=story.lines, keeps=story.keeps, rescues=story.rescues,
         checkpoint=story.checkpoint, last_step=event.whole("from_step") or 0,
     )
     from_step = event.whole("from_step") or 0
@@ -197,9 +207,9 @@ def _rescue(story: Story, event: Event) -> Story:
     ticks = (*(t for t in rescue.ticks if t.name != name), tick)
     story = replace(story, rescue=replace(rescue, ticks=ticks))
     if name == "restored":
-        back = tick.number("to_step")
+        back = tick.whole("to_step")
         words = "rescued: initial weights restored" if tick.fields.get("proven") is False else (
-            f"rescued: back to the weights of step {steps(int(back))}" if back is not None else "rescued")
+            f"rescued: back to the weights of step {steps(back)}" if back is not None else "rescued")
         return _line(story, event.step, "◐", words, "info", mark="rollback")
     return story
 

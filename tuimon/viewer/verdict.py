@@ -229,9 +229,9 @@ def ticks(rescue: Rescue, step: int) -> tuple[tuple[bool, str, str], ...]:
     """The five ticks of a rescue: (done, words, words where there is little room)."""
     held, restored, lr, clip, warmup = (rescue.tick(name) for name in TICKS)
     at = steps(held.step) if held else ""
-    back = restored.number("to_step") if restored else None
+    back = restored.whole("to_step") if restored else None
     target = "initial weights" if restored and restored.fields.get("proven") is False else (
-        steps(int(back)) if back is not None else "")
+        steps(back) if back is not None else "")
     scale = plain_factor((lr.number("scale") if lr else None) or 0.1)
     after = lr.number("after") if lr else None
     limit = clip.number("max_norm") if clip else None

@@ -1,4 +1,4 @@
-"""Where an export goes: a file that is there whole or not at all, or standard output. Touches the disk."""
+"""Where what was asked for goes: a file that is there whole or not at all. Touches the disk."""
 
 from __future__ import annotations
 
