@@ -57,15 +57,11 @@ class Tick:
 
     def number(self, field: str) -> float | None:
         """A numeric field; None where it is absent or no number."""
-        return self._event.number(field)
+        return Event(0, 0.0, 0, self.step, "rescue", self.fields).number(field)
 
     def whole(self, field: str) -> int | None:
         """A whole-number field; None where it is absent or something else."""
-        return self._event.whole(field)
-
-    @property
-    def _event(self) -> Event:
-        return Event(0, 0.0, 0, self.step, "rescue", self.fields)
+        return Event(0, 0.0, 0, self.step, "rescue", self.fields).whole(field)
 
 
 @dataclass(frozen=True, slots=True)
