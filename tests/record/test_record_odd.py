@@ -223,3 +223,17 @@ def test_a_run_with_fewer_segments_is_another_one(tmp_path):
     (tmp_path / "r0-001.tlog").unlink()
     assert reader.poll() == []
     assert reader.is_replaced
+
+
+def test_a_run_that_cannot_be_read_stays_one_while_its_log_grows(tmp_path):
+    run, now = _described(tmp_path), 0.0
+    run.run_json.write_text("{")
+    catalogue = Catalogue(tmp_path, clock=lambda: now)
+    for rows in (1, 2):
+        (entry,) = catalogue.poll(0.0, math.inf).entries
+        assert (entry.status.state, entry.status.why) == ("unreadable", "run.json of run is not JSON")
+        LogWriter(run.metrics, attempt=1, from_step=0, tensors=1).append([Row(rows + 1, time.time(), {"loss": 1.0})])
+        now += 100
+    run.write_info(RunInfo("run", identity()))
+    now += 100
+    assert catalogue.poll(0.0, math.inf).entries[0].status.state != "unreadable"

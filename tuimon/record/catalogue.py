@@ -122,6 +122,8 @@ class _Known:
         self._validation = Validation(run.metrics)
         self._info: RunInfo | None = None
         self._launch: Launch | None = None
+        self._why = ""
+        """Why these cannot be read."""
         self.read_at = -math.inf
         self.is_searched = False
         """Whether the best validation loss is that of the whole log."""
@@ -139,13 +141,14 @@ class _Known:
         self.read_at = mono
         before, self._newest = self._seen, str(next(reversed(segment_paths(self.run.metrics)), ""))
         self._seen = seen = self._look()   # before reading: what is written meanwhile is read next time
-        why = ""
         if not before or before[:2] != seen[:2]:
+            self._why = ""
             try:
                 self._info, self._launch = self.run.read_info(), self.run.read_launch()
             except LogError as error:
-                why = str(error)
-        found = RunStatus("unreadable", why=why) if why else status_of(self.run, self._info, self._launch, now)
+                self._why = str(error)
+        found = RunStatus("unreadable", why=self._why) if self._why else status_of(
+            self.run, self._info, self._launch, now)
         moved = not before or before[4:] != seen[4:]
         old = self.entry
         size, checkpoints = _used(str(self.run.path))

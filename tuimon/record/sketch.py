@@ -17,7 +17,7 @@ from tuimon.record import log
 from tuimon.record.chunk import Floats, Ints
 from tuimon.record.files import open_to_read
 from tuimon.record.plain import is_whole
-from tuimon.record.reader import segment_number, segment_paths
+from tuimon.record.reader import segment_number, segment_paths, size_of
 
 POINTS: Final = 32
 """Most losses in a sketch."""
@@ -38,7 +38,7 @@ def losses_of(metrics: Path, rank: int = 0) -> tuple[float, ...]:
     """At most POINTS losses, evenly over the steps; NaN where one of a stretch was not finite. Never raises."""
     found: list[log.RowBlock] = []
     attempt = 0
-    sizes = [(path, _size(path)) for path in segment_paths(metrics, rank)]
+    sizes = [(path, size_of(path)) for path in segment_paths(metrics, rank)]
     total = sum(size for _, size in sizes)
     places = [total * i // PLACES for i in range(PLACES)]
     start = 0
@@ -80,13 +80,6 @@ def _begun(fd: int) -> tuple[int, int] | None:
 def _start(head: dict[str, object]) -> tuple[int, int] | None:
     attempt, after = head.get("attempt"), head.get("from_step")
     return (attempt, after) if is_whole(attempt) and is_whole(after) else None
-
-
-def _size(path: Path) -> int:
-    try:
-        return os.stat(path, follow_symlinks=False).st_size
-    except OSError:
-        return 0
 
 
 def _decoded(data: bytes) -> list[log.RowBlock]:

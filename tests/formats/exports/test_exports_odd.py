@@ -8,14 +8,18 @@ import shutil
 import sqlite3
 from contextlib import closing
 
+import numpy as np
 import pytest
-from exported import STARTED, Run, logged
+from exported import STARTED, TENSORS, Run, logged
 
 from tuimon.errors import UsageError
 from tuimon.formats.exports.export import FORMATS, Wish, export
 from tuimon.formats.exports.mirror import Mirror
 from tuimon.formats.sources import only
-from tuimon.record.segments import Row
+from tuimon.record.chunk import TensorRows
+from tuimon.record.layered import LayerGroups
+from tuimon.record.segments import Row, TensorRow
+from tuimon.record.tensors import TensorTable
 
 
 def lines(run, tmp_path):
@@ -105,3 +109,16 @@ def test_a_mirror_that_is_started_again_knows_its_run(tmp_path):
     with pytest.raises(UsageError, match="mirrors another run of that name; name another directory"):
         second.turn()
     second.close()
+
+
+def test_a_layers_update_ratio_is_the_one_on_the_screen(tmp_path):
+    run = Run(tmp_path)
+    run.steps(1, 3)
+    updates = np.array([0.1, 0.4, math.nan], np.float32)
+    run.log.append([TensorRow(2, np.ones(3, np.float32), np.ones(3, np.bool_), updates)])
+    run.steps(4, 4)
+    export(only(str(run.dir.path)), Wish("jsonl", str(tmp_path / "x.jsonl"), layers=True))
+    (told,) = [one["layer_update_ratio"] for line in (tmp_path / "x.jsonl").read_text().splitlines() if "layer_update_ratio" in (one := json.loads(line))]
+    shown, there = LayerGroups.of(TensorTable(TENSORS)).update_ratio(TensorRows(np.array([2]), updates[None], updates[None], np.ones((1, 3), np.bool_)))
+    assert told == pytest.approx({"blocks.0": 0.2})
+    assert (shown[there].tolist(), there.tolist()) == (pytest.approx(list(told.values())), [[True, False]])
