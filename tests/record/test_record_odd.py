@@ -237,3 +237,20 @@ def test_a_run_that_cannot_be_read_stays_one_while_its_log_grows(tmp_path):
     run.write_info(RunInfo("run", identity()))
     now += 100
     assert catalogue.poll(0.0, math.inf).entries[0].status.state != "unreadable"
+
+
+@pytest.mark.parametrize("budget", [1, 5000])
+def test_a_run_that_was_held_for_days_is_read_to_its_end(tmp_path, budget):
+    writer = LogWriter(tmp_path, attempt=1, from_step=0, tensors=0)
+    writer.append([Row(1, 1.0, {"loss": 1.0})])
+    for second in range(4000):
+        writer.beat(float(second), float(second), "held")
+    writer.close()
+    for attempt in (2, 3):
+        writer = LogWriter(tmp_path, attempt=attempt, from_step=attempt - 1, tensors=0)
+        writer.append([Row(attempt, 1.0, {"loss": 1.0})])
+        writer.close()
+    reader, steps = LogReader(tmp_path), []
+    while chunks := reader.poll(budget):
+        steps += [step for chunk in chunks for step in chunk.steps.tolist()]
+    assert steps == [1, 2, 3]

@@ -99,6 +99,11 @@ class _Stretch:
     waiting: list[Chain] = field(default_factory=list)
     """Frames of rows that are still to be decoded."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was put into it yet."""
+        return not (self.blocks or self.tensors or self.probes or self.marks)
+
     def chunk(self) -> Chunk:
         whole = self.blocks[0] if len(self.blocks) == 1 else _joined(self.blocks)
         return Chunk(
@@ -167,7 +172,7 @@ class LogReader:
             self._current = paths[0]
         done: list[Chunk] = []
         stretch = _Stretch()
-        while budget > 0:
+        while budget > 0 or (not done and stretch.is_empty):   # a run that is held says so for days
             newer = [p for p in paths if _order(p) > _order(self._current)]
             room = None if upto is None or newer else upto.offset - self._offset
             read = self._read(self._current, budget, done, stretch, is_last=not newer, room=room)
@@ -205,7 +210,7 @@ class LogReader:
         return there == self._before
 
     def _finish(self, done: list[Chunk], stretch: _Stretch) -> None:
-        if stretch.blocks or stretch.tensors or stretch.probes or stretch.marks:
+        if not stretch.is_empty:
             done.append(stretch.chunk())
             stretch.blocks, stretch.tensors, stretch.probes, stretch.marks = [], [], [], []
 
