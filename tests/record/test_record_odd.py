@@ -254,3 +254,11 @@ def test_a_run_that_was_held_for_days_is_read_to_its_end(tmp_path, budget):
     while chunks := reader.poll(budget):
         steps += [step for chunk in chunks for step in chunk.steps.tolist()]
     assert steps == [1, 2, 3]
+
+
+def test_what_follows_a_line_without_end_is_told_at_once(tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"x" * (9 << 20) + b"\n" + b'{"seq": 0, "time": 1, "attempt": 1, "step": 1, "kind": "note"}\n')
+    reader = EventReader(path)
+    assert [event.kind for event in reader.poll()] == ["note"]
+    assert reader.poll() == []

@@ -106,7 +106,14 @@ class EventReader:
         self.damaged = 0
 
     def poll(self) -> list[Event]:
-        """Complete lines added since the last poll."""
+        """Complete lines added since the last poll, a few MB of them; [] where nothing is new."""
+        while True:
+            before = self._offset
+            found = self._read()
+            if found or self._offset == before:
+                return found
+
+    def _read(self) -> list[Event]:
         try:
             fd = open_to_read(self._path)
         except OSError:
