@@ -262,3 +262,18 @@ def test_what_follows_a_line_without_end_is_told_at_once(tmp_path):
     reader = EventReader(path)
     assert [event.kind for event in reader.poll()] == ["note"]
     assert reader.poll() == []
+
+
+def test_a_run_that_was_held_overnight_still_says_how_far_it_came(tmp_path):
+    run = _described(tmp_path)
+    writer = LogWriter(run.metrics, attempt=1, from_step=0, tensors=0)
+    writer.append([Row(i, 1.0, {"loss": 2.0, "lr": 1e-3}) for i in range(1, 8)])
+    for second in range(4000):
+        writer.beat(float(second), float(second), "held")
+    found = status(run)
+    assert (found.step, found.loss, found.lr, found.last_sign) == (7, 2.0, 1e-3, 3999.0)
+    LogWriter(run.metrics, attempt=1, from_step=0, tensors=0).beat(5000.0, 5000.0, "held")   # a segment is full at some time
+    found = status(run)
+    assert (found.step, found.loss, found.lr, found.last_sign) == (7, 2.0, 1e-3, 5000.0)
+    LogWriter(run.metrics, attempt=2, from_step=5, tensors=0).beat(6000.0, 6000.0, "running")
+    assert (status(run).step, status(run).loss) == (5, None)

@@ -30,6 +30,8 @@ _HOPS: Final = 8
 """Frames that are passed over in search of one with rows."""
 _LARGEST: Final = 1 << 20
 _WINDOW: Final = 1 << 16
+_ROWS: Final = log.MAGIC + bytes((log.ROWS,))
+"""How a frame of rows begins."""
 _BESTS: Final = 4096
 """Most best values that are remembered, for when an attempt takes the latest back."""
 
@@ -49,7 +51,7 @@ def losses_of(metrics: Path, rank: int = 0) -> tuple[float, ...]:
         except OSError:
             continue
         try:
-            begun = _begun(fd)
+            begun = beginning(fd)
             if begun is not None and begun[0] != attempt:
                 attempt, after = begun
                 found = [block.where(block.steps <= after) for block in found]   # the rest is done again
@@ -66,7 +68,7 @@ def losses_of(metrics: Path, rank: int = 0) -> tuple[float, ...]:
     return _thinned(found)
 
 
-def _begun(fd: int) -> tuple[int, int] | None:
+def beginning(fd: int) -> tuple[int, int] | None:
     """Attempt and first step of a segment; None where its head does not tell."""
     head = next(iter(log.frames(os.pread(fd, _LOOK, 0))), None)
     if not isinstance(head, log.Frame) or head.kind != log.HEAD:
@@ -80,6 +82,24 @@ def _begun(fd: int) -> tuple[int, int] | None:
 def _start(head: dict[str, object]) -> tuple[int, int] | None:
     attempt, after = head.get("attempt"), head.get("from_step")
     return (attempt, after) if is_whole(attempt) and is_whole(after) else None
+
+
+def last_rows(fd: int) -> log.Frame | None:
+    """The last frame of rows in a segment, however far back it stands: a run that is held says so for days."""
+    end = os.fstat(fd).st_size
+    while end > 0:
+        start = max(0, end - _LARGEST)
+        data = os.pread(fd, end - start, start)
+        at = data.rfind(_ROWS)
+        if at < 0:
+            end = start + len(_ROWS) - 1 if start else 0   # it may stand across the edge
+            continue
+        size = log.frame_bytes(os.pread(fd, log.HEADER_BYTES, start + at))
+        frame = next(iter(log.frames(os.pread(fd, size, start + at))), None)
+        if isinstance(frame, log.Frame):
+            return frame
+        end = start + at + len(_ROWS) - 1   # it only looked like one
+    return None
 
 
 def _decoded(data: bytes) -> list[log.RowBlock]:
