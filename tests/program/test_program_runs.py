@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -133,3 +136,10 @@ def test_a_fault_of_ours_is_told_without_commands_for_the_terminal(capsys, monke
     monkeypatch.setattr("tuimon.cli.runs.run", fails)
     assert main(["runs"]) == 1
     assert capsys.readouterr().err == "tuimon: a fault of ours: RuntimeError: red (TUIMON_DEBUG=1 shows where)\n"
+
+
+def test_an_output_that_knows_fewer_letters_gets_those_it_knows():
+    write_label(a_run("plain", [1.0, 2.0]), Label("学 one", ""))
+    done = subprocess.run([sys.executable, "-m", "tuimon", "runs"], capture_output=True, text=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "(? one)" in done.stdout
