@@ -44,13 +44,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; never a traceback for anything a person can cause (TUIMON_DEBUG=1 shows it)."""
     argv = sys.argv[1:] if argv is None else argv
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")   # not every terminal knows every letter of a run's name
     args = _parser(argv).parse_args(argv)
     command: Callable[[argparse.Namespace], int] | None = getattr(args, "command", None)
     if command is None:
         _parser(()).print_help()
         return 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")   # not every terminal knows every letter of a run's name
     try:
         status = command(args)
         sys.stdout.flush()   # at the end of the interpreter nobody could say what is wrong
