@@ -44,6 +44,8 @@ def test_a_run_without_a_step_is_not_called_healthy(capsys):
     row = capsys.readouterr().out.splitlines()[1]
     assert "died" in row
     assert row.endswith("nothing measured")
+    assert main(["diagnose", run.name]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "nothing measured (died)"
 
 
 def test_a_demo_without_a_screen_that_is_told_to_go_takes_its_training_along():

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 import time
 
 import pytest
 
 from tuimon.cli import main
+from tuimon.cli.tables import print_table
 from tuimon.record.events import EventWriter
 from tuimon.record.label import Label, write_label
-from tuimon.record.liveness import ProcessIdentity, boot_id
+from tuimon.record.liveness import ProcessIdentity, boot_id, identity
 from tuimon.record.rundir import RunInfo, create_run
 from tuimon.record.segments import LogWriter, Row
 
@@ -92,3 +96,50 @@ def test_what_cannot_be_compared_is_said_in_one_line(names, says, capsys):
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
+
+
+def test_what_a_run_says_of_itself_does_not_reach_the_terminal_as_commands(capsys):
+    run = create_run("odd")
+    LogWriter(run.metrics, attempt=1, from_step=0, tensors=0).append([Row(1, time.time(), {"loss": 1.0})])
+    run.write_info(RunInfo("odd", identity(), started=time.time()))
+    events, evil = EventWriter(run.events, 1), "\x1b]0;mine\x07\x1b[31mred"
+    events.append("attempt", 0, 1.0, {})
+    events.append("state", 0, 1.0, {"state": evil})
+    events.append("incident", 1, 1.0, {"rule": "x", "severity": evil, "headline": evil})
+    assert main(["runs", "odd"]) == 0
+    out = capsys.readouterr().out
+    assert "red: red" in out
+    assert out.replace("\n", "").isprintable()
+
+
+def test_columns_of_wide_characters_stand_under_each_other(capsys):
+    print_table([("name", "n"), ("学校", "1"), ("ab", "2")])
+    assert capsys.readouterr().out == "name  n\n学校  1\nab    2\n"
+
+
+@pytest.mark.parametrize(("line", "says"), [
+    (["curve", "--total-steps", "many"], "--total-steps: many: a number of at least 1 is wanted"),
+    (["curve", "--target", "low"], "--target: low: a finite number is wanted"),
+    (["plot", "--width", "\x1b[31mwide"], "--width: wide: 6 to 1000 is wanted"),
+])
+def test_an_argument_that_is_none_is_said_in_words(line, says, capsys):
+    with pytest.raises(SystemExit):
+        main(line)
+    assert capsys.readouterr().err == f"tuimon: {says}; see tuimon {line[0]} --help\n"
+
+
+def test_a_fault_of_ours_is_told_without_commands_for_the_terminal(capsys, monkeypatch):
+    def fails(_):
+        raise RuntimeError("\x1b[31mred")
+
+    monkeypatch.delenv("TUIMON_DEBUG", raising=False)
+    monkeypatch.setattr("tuimon.cli.runs.run", fails)
+    assert main(["runs"]) == 1
+    assert capsys.readouterr().err == "tuimon: a fault of ours: RuntimeError: red (TUIMON_DEBUG=1 shows where)\n"
+
+
+def test_an_output_that_knows_fewer_letters_gets_those_it_knows():
+    write_label(a_run("plain", [1.0, 2.0]), Label("学 one", ""))
+    done = subprocess.run([sys.executable, "-m", "tuimon", "runs"], capture_output=True, text=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "(? one)" in done.stdout

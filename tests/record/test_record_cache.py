@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -212,3 +214,14 @@ def test_a_store_that_is_sound_and_not_ours_is_none(tmp_path, cache):
         assert recall.load(None, ()) is None
     assert cache.store(name, stored.meta, stored.arrays)
     assert recall.load(None, ()) is not None
+
+
+def _stores(root, viewer):
+    cache = Cache(root)
+    return all(cache.store("all" if n % 2 else f"{viewer}", {"n": n}, ARRAYS) and cache.load("all") for n in range(300))
+
+
+def test_several_viewers_may_store_at_once(cache):
+    assert cache.store("all", {}, ARRAYS)
+    with ProcessPoolExecutor(3, get_context("spawn")) as viewers:
+        assert all(viewers.map(_stores, [cache.root] * 3, range(3)))

@@ -130,7 +130,7 @@ def test_history_keeps_what_still_holds_after_a_resume_and_follows_a_new_probe_t
 def test_the_probe_table_stands_in_run_json_and_may_be_absent_there(tmp_path):
     run = create_run("probed", tmp_path)
     table = (ProbeEntry("blocks.0.attn", "attention_logit"), ProbeEntry("", "logit_scale"))
-    run.write_info(RunInfo("probed", ProcessIdentity("h", 1, 2.0, "b"), probes=table))
+    run.write_info(RunInfo("probed", ProcessIdentity(1, 2.0, "b", "h"), probes=table))
     found = run.read_info()
     assert found is not None
     assert found.probes == table

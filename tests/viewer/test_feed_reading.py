@@ -166,6 +166,18 @@ def test_a_directory_that_vanishes_leaves_what_was_read_on_the_screen():
     assert "✖ hold refused" in said(frame)
 
 
+def test_a_run_that_takes_the_directory_of_another_is_said_not_shown_as_that_one():
+    run = synthetic.healthy()
+    reading, before = read(run)
+    shutil.rmtree(run.dir.metrics)
+    run.dir.metrics.mkdir()
+    run.attach()
+    run.go(5)
+    frame = reading.poll(time.time(), 1001.0)
+    assert frame.problem == "another run took this directory: open it again to see that one"
+    assert frame.header.step == before.header.step
+
+
 def test_run_json_that_is_not_ours_is_a_problem_to_show():
     run = synthetic.healthy()
     run.dir.run_json.write_text("{[")

@@ -225,3 +225,10 @@ def test_what_tuimon_itself_takes_is_on_the_screen_where_there_is_room(values, w
     assert len(text) <= width
     assert ("tuimon takes" in text) == (says is not None)
     assert says is None or text.rstrip().endswith(says)
+
+
+@pytest.mark.parametrize("back", ["NaN", "Infinity", math.nan, math.inf, 1.5, 10**400, None])
+def test_a_rescue_that_does_not_say_where_it_went_back_to_is_told_without(back):
+    told = story(event("rescue", id="a", tick="held"), event("rescue", id="a", tick="restored", to_step=back))
+    assert told.lines[-1].text == "rescued"
+    assert build_frame(Sources("r", told, Diagnosis.nothing(), step=20, alive=True)).verdict

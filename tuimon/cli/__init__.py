@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -48,12 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command is None:
         _parser(()).print_help()
         return 0
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")   # not every terminal knows every letter of a run's name
     try:
         status = command(args)
         sys.stdout.flush()   # at the end of the interpreter nobody could say what is wrong
         return status  # noqa: TRY300  # what is wrong with the flush is said below
     except TuimonError as error:
-        from tuimon.viewer.text import clean
+        from tuimon.record.text import clean
 
         print(f"tuimon: {clean(str(error), 1000)}", file=sys.stderr)  # it may name a file that somebody else has named
         return 2
@@ -69,7 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         if os.environ.get("TUIMON_DEBUG"):
             raise
-        print(f"tuimon: a fault of ours: {type(error).__name__}: {error} (TUIMON_DEBUG=1 shows where)", file=sys.stderr)
+        from tuimon.record.text import clean
+
+        words = f"{type(error).__name__}: {clean(str(error), 1000)}"
+        print(f"tuimon: a fault of ours: {words} (TUIMON_DEBUG=1 shows where)", file=sys.stderr)
         return 1
 
 
@@ -78,7 +84,9 @@ class Arguments(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
-        self.exit(2, f"tuimon: {message.replace('argument ', '', 1)}; see {self.prog} --help\n")
+        from tuimon.record.text import clean
+
+        self.exit(2, f"tuimon: {clean(message.replace('argument ', '', 1), 1000)}; see {self.prog} --help\n")
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:

@@ -68,4 +68,4 @@ def _row(one: Judged) -> tuple[str, ...]:
 
     leading = one.diagnosis.leading
     since, headline = (str(leading.onset_step), leading.headline) if leading else ("", "")
-    return clean(one.reading.name), one.diagnosis.verdict, str(one.diagnosis.steps), since, clean(headline)
+    return clean(one.reading.name), one.verdict, str(one.diagnosis.steps), since, clean(headline)

@@ -7,6 +7,9 @@ import os
 
 from tuimon.errors import UsageError
 
+FARTHEST = 1 << 50
+"""No picture begins or ends so far away: steps are multiplied by the width of it."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to draw, which part of it, and how large."""
@@ -16,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument("--log", action="store_true", default=None, help="logarithmic axes")
     scale.add_argument("--linear", action="store_false", dest="log", help="linear axes")
-    parser.add_argument("--first", type=int, metavar="STEP", help="from this step on")
-    parser.add_argument("--last", type=int, metavar="STEP", help="up to this step")
+    parser.add_argument("--first", type=_step, metavar="STEP", help="from this step on")
+    parser.add_argument("--last", type=_step, metavar="STEP", help="up to this step")
     parser.add_argument("--width", type=_size, metavar="COLUMNS", help="as wide as the terminal by default")
     parser.add_argument("--height", type=_size, metavar="ROWS", help="of each picture")
     parser.add_argument("--ascii", action="store_true", help="nothing but ASCII characters")
@@ -48,6 +51,16 @@ def run(args: argparse.Namespace) -> int:
     for lines in plotted(one, metrics, look):
         print(lines)
     return 0
+
+
+def _step(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = FARTHEST
+    if abs(value) >= FARTHEST:
+        raise argparse.ArgumentTypeError(f"{text}: a step is wanted, below 2^50")
+    return value
 
 
 def _size(text: str) -> int:

@@ -22,18 +22,19 @@ def run(args: argparse.Namespace) -> int:
     import time
 
     from tuimon.formats.judged import find
+    from tuimon.formats.place import check
     from tuimon.formats.progress import Bar
     from tuimon.formats.report.gather import gather
     from tuimon.formats.report.page import page
-    from tuimon.formats.report.write import default_name, refuse_existing, write
+    from tuimon.formats.report.write import default_name, write
     from tuimon.record.text import clean
 
     sources, _ = find([args.run] if args.run else [])
     if len(sources) > 1:
         raise UsageError(f"{args.run} holds {len(sources)} runs: name one of them, as {sources[0].path}")
     path = args.output or default_name(sources[0].path)
-    if path != "-" and not args.force:
-        refuse_existing(path)
+    if path != "-":
+        check(path, force=args.force)   # before the work is done rather than after it
     with Bar() as watch:
         words = page(gather(sources[0], args.rules, now=time.time(), watch=watch), __version__)
     if path == "-":

@@ -55,7 +55,7 @@ def _row(entry: Entry, now: float) -> tuple[str, ...]:
     since = found.started is not None and found.started > 0
     label = " · ".join(part for part in (entry.label.name, entry.label.note) if part)
     return (
-        clean(entry.key), found.state, age(now - entry.started) if since else "?", step(found.step),
+        clean(entry.key), clean(found.state, 20), age(now - entry.started) if since else "?", step(found.step),
         "" if found.loss is None else number(found.loss), "" if entry.best_val is None else number(entry.best_val),
         _verdict(found) + (f"  ({clean(label, 120)})" if label else ""),
     )
@@ -68,7 +68,8 @@ def _verdict(found: RunStatus) -> str:
         return clean(found.why)
     if not found.step:
         return "nothing measured"
-    return f"{found.verdict}: {clean(found.headline)}" if found.headline else found.verdict
+    verdict = clean(found.verdict, 20)
+    return f"{verdict}: {clean(found.headline)}" if found.headline else verdict
 
 
 def as_json(entry: Entry) -> dict[str, Any]:

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:
     """The rows, the first of them as heading, in columns two spaces apart."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    from rich.cells import cell_len
+
+    from tuimon.viewer.text import pad
+
+    widths = [max(cell_len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print("  ".join(pad(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip())

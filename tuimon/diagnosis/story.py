@@ -126,6 +126,8 @@ class Story:
     """Step of the newest checkpoint on disk."""
     requests: tuple[Request, ...] = ()
     lines: tuple[EventLine, ...] = ()
+    keeps: int = KEPT_LINES
+    """Lines that are kept, the newest."""
     faults: tuple[str, ...] = ()
     labels: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Per metric that means something else than its name says: a few words for its title, and a sentence."""
@@ -143,12 +145,12 @@ def _word(fields: Mapping[str, Any], name: str) -> str:
 
 def _line(story: Story, step: int, glyph: str, text: str, tone: Tone = "plain", *,
           mark: Literal["event", "rollback", "snapshot"] | None = None, is_incident: bool = False) -> Story:
-    return replace(story, lines=(*story.lines, EventLine(step, glyph, text, tone, mark, is_incident))[-KEPT_LINES:])
+    return replace(story, lines=(*story.lines, EventLine(step, glyph, text, tone, mark, is_incident))[-story.keeps:])
 
 
 def _attempt(story: Story, event: Event) -> Story:
     fresh = Story(
-        attempt=event.attempt, lines=story.lines, rescues=story.rescues,
+        attempt=event.attempt, lines=story.lines, keeps=story.keeps, rescues=story.rescues,
         checkpoint=story.checkpoint, last_step=event.whole("from_step") or 0,
     )
     from_step = event.whole("from_step") or 0

@@ -29,6 +29,11 @@ class Judged:
     diagnosis: Diagnosis
 
     @property
+    def verdict(self) -> str:
+        """In a word; of what holds nothing there is none."""
+        return self.diagnosis.verdict if any(map(len, self.reading.chunks)) else "nothing measured"
+
+    @property
     def badness(self) -> tuple[int, int]:
         """The greater the worse: severity of the verdict, then how many incidents are open."""
         verdict = self.diagnosis.verdict

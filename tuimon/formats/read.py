@@ -21,8 +21,8 @@ from tuimon.formats.table import Table
 from tuimon.formats.tfevents import read_events
 from tuimon.formats.wandb_log import HEAD, read_wandb
 from tuimon.record.chunk import Chunk
+from tuimon.record.reader import LogReader, bytes_in
 from tuimon.record.rundir import RunDir
-from tuimon.record.segments import LogReader, segment_paths
 from tuimon.record.status import status, told
 
 
@@ -51,8 +51,7 @@ def read_source(source: Source, watch: Watch = unwatched) -> Reading:
 def read_run(run: RunDir, watch: Watch = unwatched) -> Reading:
     """A run of ours, as far as it has been written. LogError where it cannot be read."""
     info = run.read_info()
-    reader = LogReader(run.metrics)
-    size = sum(path.stat().st_size for path in segment_paths(run.metrics) if path.exists())
+    reader, size = LogReader(run.metrics), bytes_in(run.metrics)
     chunks: list[Chunk] = []
     while more := reader.poll():
         chunks += more

@@ -15,7 +15,8 @@ def told(one: Judged) -> Iterator[str]:
     """Verdict, how the log was understood, each event with its signs and what to do, what could not be judged."""
     steps = one.diagnosis.steps
     state = "" if one.reading.state == "unknown" else f" ({one.reading.state})"
-    yield f"{one.diagnosis.verdict} after {steps} {'step' if steps == 1 else 'steps'}{state}"
+    after = f" after {steps} {'step' if steps == 1 else 'steps'}" if one.verdict == one.diagnosis.verdict else ""
+    yield f"{one.verdict}{after}{state}"
     for note in one.reading.notes:
         yield f"note: {note}"
     yield from _events(as_events(one.diagnosis.incidents))

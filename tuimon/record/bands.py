@@ -84,10 +84,10 @@ class Bands(Generic[T]):
 
     def cut(self, after: int) -> None:
         """Forget what lies after a step, and a group that reaches over it."""
-        if self._parts is None:
+        size = int(np.searchsorted(self._parts[0].view, after, "right")) if self._parts else 0
+        if self._parts is None or size == len(self):
             return
         self.revision += 1
-        size = int(np.searchsorted(self._parts[0].view, after, "right"))
         for column in (*self._parts, self._sizes):
             column.cut(min(size, column.size))
         self._old = min(size, self._old)

@@ -16,6 +16,7 @@ import stat
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -71,10 +72,11 @@ class Cache:
                 for piece in _pieces(meta, arrays):
                     file.write(piece)
             os.replace(aside, name + SUFFIX, src_dir_fd=folder, dst_dir_fd=folder)
-            self._prune(folder)
         except OSError:
             _forget(folder, aside)
             return False
+        else:
+            self._prune(folder)
         finally:
             os.close(folder)
         return True
@@ -91,7 +93,8 @@ class Cache:
                 if not _is_private(found) or not stat.S_ISREG(found.st_mode):
                     return None
                 stored = _read(file, min(found.st_size, self._most))
-                os.utime(name + SUFFIX, dir_fd=folder, follow_symlinks=False)   # used now: others go first
+                with suppress(OSError):   # on a disk that is read-only
+                    os.utime(fd)   # used now: others go first
         except (OSError, ValueError, KeyError, TypeError, RecursionError, MemoryError):
             return None
         finally:
@@ -124,8 +127,9 @@ class Cache:
         for name in os.listdir(folder):
             if SUFFIX not in name:
                 continue
-            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            stores.append((found.st_mtime, found.st_size, name))
+            with suppress(FileNotFoundError):   # another viewer was quicker
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                stores.append((found.st_mtime, found.st_size, name))
         total, newest = 0, max(stores)[0] if stores else 0.0
         for written, size, name in sorted(stores, reverse=True):
             total += size

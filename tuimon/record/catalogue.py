@@ -19,6 +19,7 @@ from typing import Final
 from tuimon.errors import LogError
 from tuimon.record.label import FILE as LABEL
 from tuimon.record.label import NO_LABEL, Label, read_label
+from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import Launch, RunDir, RunInfo, list_runs, runs_root
 from tuimon.record.sketch import Validation, losses_of
 from tuimon.record.status import RunStatus, status_of
@@ -121,6 +122,8 @@ class _Known:
         self._validation = Validation(run.metrics)
         self._info: RunInfo | None = None
         self._launch: Launch | None = None
+        self._why = ""
+        """Why these cannot be read."""
         self.read_at = -math.inf
         self.is_searched = False
         """Whether the best validation loss is that of the whole log."""
@@ -136,15 +139,16 @@ class _Known:
     def read(self, now: float, mono: float) -> None:
         """Read it anew. Never raises for a damaged run."""
         self.read_at = mono
-        before, self._newest = self._seen, _newest(self._files[4])
+        before, self._newest = self._seen, str(next(reversed(segment_paths(self.run.metrics)), ""))
         self._seen = seen = self._look()   # before reading: what is written meanwhile is read next time
-        why = ""
         if not before or before[:2] != seen[:2]:
+            self._why = ""
             try:
                 self._info, self._launch = self.run.read_info(), self.run.read_launch()
             except LogError as error:
-                why = str(error)
-        found = RunStatus("unreadable", why=why) if why else status_of(self.run, self._info, self._launch, now)
+                self._why = str(error)
+        found = RunStatus("unreadable", why=self._why) if self._why else status_of(
+            self.run, self._info, self._launch, now)
         moved = not before or before[4:] != seen[4:]
         old = self.entry
         size, checkpoints = _used(str(self.run.path))
@@ -179,14 +183,6 @@ class _Known:
             size, checkpoints)
         if entry != self.entry:
             self.entry = entry
-
-
-def _newest(metrics: str) -> str:
-    try:
-        names = [name for name in os.listdir(metrics) if name.startswith("r0-") and name.endswith(".tlog")]
-    except OSError:
-        return ""
-    return os.path.join(metrics, max(names)) if names else ""
 
 
 def _used(path: str) -> tuple[int, int]:

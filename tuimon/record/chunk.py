@@ -167,7 +167,7 @@ class Chunk:
         )
 
     def pieces(self, cuts: list[int]) -> Iterator[Chunk]:
-        """The same stretch cut at row indices: what the fold laws are tested with."""
+        """The same stretch cut at row indices; vectors and marks stay with the rows that they stand before."""
         far = 1 << 62
         edges = [0, *sorted(cuts), len(self)]
         for i, (a, b) in enumerate(pairwise(edges)):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Column:
-    """A growing array: amortised doubling, views without copies. The first axis grows."""
+    """A growing array: room for half as many again, views without copies. The first axis grows."""
 
     __slots__ = ("_data", "size")
 

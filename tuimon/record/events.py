@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuimon.record.files import OS, Files, open_to_read, write_fully
-from tuimon.record.plain import finite
+from tuimon.record.plain import finite, is_whole
 
 MAX_LINE: Final = 1 << 20
 READ_BYTES: Final = 8 << 20
@@ -106,7 +106,14 @@ class EventReader:
         self.damaged = 0
 
     def poll(self) -> list[Event]:
-        """Complete lines added since the last poll."""
+        """Complete lines added since the last poll, a few MB of them; [] where nothing is new."""
+        while True:
+            before = self._offset
+            found = self._read()
+            if found or self._offset == before:
+                return found
+
+    def _read(self) -> list[Event]:
         try:
             fd = open_to_read(self._path)
         except OSError:
@@ -155,6 +162,8 @@ def _parse(line: bytes) -> Event | None:
     try:
         seq, step, attempt = int(body.pop("seq")), int(body.pop("step")), int(body.pop("attempt"))
         time, kind = float(body.pop("time")), body.pop("kind")
+        if not (math.isfinite(time) and is_whole(seq) and is_whole(attempt)):
+            return None
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return Event(seq, time, attempt, step, kind, body) if isinstance(kind, str) and abs(step) <= MOST else None

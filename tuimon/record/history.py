@@ -106,14 +106,14 @@ class History:
             np.array(worst, np.str_) == "smallest" if len(worst) == width else np.zeros(width, np.bool_))
 
     def _supersede(self, after: int) -> None:
+        for bands in (self._tensors, self._sampled):
+            if bands is not None:
+                bands.cut(after)   # vectors may be there of a step whose row was torn off
         if after >= self.last_step:
             return
         self.cuts += 1
         for name, track in self.tracks.items():
             track.cut(after, self._fetch(name), self._most)
-        for bands in (self._tensors, self._sampled):
-            if bands is not None:
-                bands.cut(after)
         self._marks = [m for m in self._marks if m.step <= after]
         self.last_step = after
 

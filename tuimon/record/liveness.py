@@ -60,7 +60,7 @@ def is_alive(process: ProcessIdentity) -> bool | None:
         if abs(found.create_time() - process.started) > START_SLACK:
             return False
         return bool(found.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, ValueError):   # or no number that a process can have
         return False
     except psutil.Error:
         return True

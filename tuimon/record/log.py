@@ -28,7 +28,7 @@ import numpy as np
 
 from tuimon.record.chunk import Bools, Floats, Ints, Mark, ProbeRows, TensorRows, Vectors
 from tuimon.record.metrics import METRICS
-from tuimon.record.plain import finite
+from tuimon.record.plain import finite, is_whole
 from tuimon.record.probes import ProbeRow
 
 MAGIC: Final = b"\xf5TM1"
@@ -357,6 +357,6 @@ def decode_mark(payload: memoryview) -> Mark:
     """The mark in a MARK payload; ValueError if it is none."""
     body = decode_json(payload)
     step, kind, fields = body.get("step"), body.get("kind"), body.get("fields")
-    if not isinstance(step, int) or not isinstance(kind, str) or not isinstance(fields, dict):
-        raise ValueError("a mark has step, kind and fields")  # noqa: TRY004  # damage
+    if not is_whole(step) or not isinstance(kind, str) or not isinstance(fields, dict):
+        raise ValueError("a mark has step, kind and fields")  # damage
     return Mark(step, kind, fields)

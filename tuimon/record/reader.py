@@ -17,10 +17,13 @@ from tuimon.record.chains import Chain, chains
 from tuimon.record.chunk import Bools, Chunk, Ints, Mark, ProbeRows, TensorRows
 from tuimon.record.files import open_to_read
 from tuimon.record.places import Places
+from tuimon.record.plain import built, is_whole
 
 READ_BYTES: Final = 8 << 20
 """Read in one poll, so that opening a long run shows progress; what is decoded of it still fits a processor's cache."""
 _NONE: Final = np.zeros(0, np.int64)
+_BEFORE: Final = 64
+"""Bytes at the end of what was read by which the log is known again: rows hold the time at which they were written."""
 _NAME: Final = re.compile(r"^r(\d+)-(\d{3,})\.tlog$")
 
 
@@ -32,6 +35,19 @@ def segment_paths(metrics: Path, rank: int = 0) -> list[Path]:
         return []
     found = [(int(m.group(2)), n) for n in names if (m := _NAME.match(n)) and int(m.group(1)) == rank]
     return [metrics / name for _, name in sorted(found)]
+
+
+def bytes_in(metrics: Path, rank: int = 0) -> int:
+    """Bytes of all segments of one rank."""
+    return sum(map(size_of, segment_paths(metrics, rank)))
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 where it is gone."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_size
+    except OSError:
+        return 0
 
 
 def segment_number(name: str) -> int:
@@ -83,6 +99,11 @@ class _Stretch:
     waiting: list[Chain] = field(default_factory=list)
     """Frames of rows that are still to be decoded."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was put into it yet."""
+        return not (self.blocks or self.tensors or self.probes or self.marks)
+
     def chunk(self) -> Chunk:
         whole = self.blocks[0] if len(self.blocks) == 1 else _joined(self.blocks)
         return Chunk(
@@ -115,6 +136,9 @@ class LogReader:
         self._offset = start.offset
         self._last_step = start.last_step
         self._tensors, self._probes = start.tensors, start.probes
+        self._before = b""
+        self.is_replaced = False
+        """Whether what was read does not stand there any more, as another run took the directory: nothing follows."""
         self.attempt = start.attempt
         self.consumed = 0
         """Bytes taken in so far, of all segments."""
@@ -138,6 +162,8 @@ class LogReader:
         A new attempt begins a new chunk, headed by its mark. `upto`: as far as another reader of the log has come.
         """
         paths = segment_paths(self._metrics, self._rank)
+        if not self._stands_in(paths):
+            return []
         if upto is not None:
             paths = [p for p in paths if upto.segment and _order(p) <= segment_number(upto.segment)]
         if not paths:
@@ -146,7 +172,7 @@ class LogReader:
             self._current = paths[0]
         done: list[Chunk] = []
         stretch = _Stretch()
-        while budget > 0:
+        while budget > 0 or (not done and stretch.is_empty):   # a run that is held says so for days
             newer = [p for p in paths if _order(p) > _order(self._current)]
             room = None if upto is None or newer else upto.offset - self._offset
             read = self._read(self._current, budget, done, stretch, is_last=not newer, room=room)
@@ -154,12 +180,37 @@ class LogReader:
             if read == 0:
                 if not newer:
                     break
-                self._current, self._offset = newer[0], 0
+                self._current, self._offset, self._before = newer[0], 0, b""
         self._finish(done, stretch)
         return done
 
+    def stands(self) -> bool:
+        """Whether the log is still the one that was read, or gone as a whole."""
+        return self._stands_in(segment_paths(self._metrics, self._rank))
+
+    def _stands_in(self, paths: list[Path]) -> bool:
+        if self._current is not None and paths and not self.is_replaced:
+            self.is_replaced = self._current not in paths or not self._is_known(self._current)
+        return not self.is_replaced
+
+    def _is_known(self, path: Path) -> bool:
+        """Whether the bytes before the place where reading goes on are those that were read."""
+        size = len(self._before) or min(_BEFORE, self._offset)
+        try:
+            fd = open_to_read(path)
+        except OSError:
+            return True   # gone since it was listed
+        try:
+            there = os.pread(fd, size, self._offset - size)
+        except OSError:
+            return True
+        finally:
+            os.close(fd)
+        self._before = self._before or there
+        return there == self._before
+
     def _finish(self, done: list[Chunk], stretch: _Stretch) -> None:
-        if stretch.blocks or stretch.tensors or stretch.probes or stretch.marks:
+        if not stretch.is_empty:
             done.append(stretch.chunk())
             stretch.blocks, stretch.tensors, stretch.probes, stretch.marks = [], [], [], []
 
@@ -184,6 +235,7 @@ class LogReader:
         self._decode(data, stretch)
         if consumed == 0 and data and not is_last:
             self.damaged += 1  # the torn end of a closed segment
+        self._before = data[max(0, consumed - _BEFORE):consumed] or self._before
         self._offset += consumed
         self.consumed += consumed
         return consumed
@@ -200,7 +252,7 @@ class LogReader:
                 at = i
             try:
                 self._take(kind, view[chain.starts[i]:chain.ends[i]], done, stretch)
-            except ValueError:
+            except (ValueError, TypeError):
                 self.damaged += 1
         stretch.waiting.append(chain.where(rows, at, len(rows)))
 
@@ -247,8 +299,7 @@ class LogReader:
             if mark.kind != "attempt":  # taken from the segment's head, which stands in every segment
                 stretch.marks.append(mark)
         elif kind == log.BEAT:
-            body = log.decode_json(payload)
-            self.beat = Beat(float(body["wall"]), float(body["mono"]), str(body["state"]))
+            self.beat = built(Beat, log.decode_json(payload))
         elif kind == log.GAP:
             self.gaps.append(log.decode_json(payload))
         elif kind == log.HEAD:
@@ -257,13 +308,14 @@ class LogReader:
     def _begin(self, head: dict[str, object], done: list[Chunk], stretch: _Stretch) -> None:
         attempt, from_step, tensors = head.get("attempt"), head.get("from_step"), head.get("tensors")
         probes = head.get("probes", 0)  # logs of before there were any do not say
-        if not (isinstance(attempt, int) and isinstance(from_step, int) and isinstance(tensors, int)
-                and isinstance(probes, int)):
-            raise ValueError("a segment's head has attempt, from_step, tensors and probes")  # noqa: TRY004
+        if not (is_whole(attempt) and is_whole(from_step) and is_whole(tensors) and is_whole(probes)):
+            raise ValueError("a segment's head has attempt, from_step, tensors and probes")
+        if attempt == self.attempt and (tensors, probes) == (self._tensors, self._probes):
+            return
+        self._finish(done, stretch)   # what was measured of other tensors is no part of the same chunk
         self._tensors, self._probes = tensors, probes
         if attempt == self.attempt:
             return
-        self._finish(done, stretch)
         self.attempt, self._last_step = attempt, from_step
         if self._places is not None:
             self._places.supersede(from_step)

@@ -91,7 +91,7 @@ class Recall:
         """Remember how far a log was read, and what was in it."""
         place = read.log.place
         log = identity_of(self._metrics, place)
-        if log is None:
+        if log is None or not read.log.stands():   # asked last: what is told apart above is what was read
             return False
         meta, arrays = told(read.history, place, read.places)
         return self._cache.store(self._name, {**meta, "log": log}, arrays)

@@ -26,7 +26,7 @@ from tuimon.errors import LogError
 from tuimon.record.entries import ProbeEntry, TensorEntry
 from tuimon.record.files import open_to_read, write_atomically
 from tuimon.record.liveness import ProcessIdentity
-from tuimon.record.plain import finite
+from tuimon.record.plain import built, finite
 from tuimon.record.tensors import TensorTable
 
 SCHEMA: Final = 1
@@ -159,7 +159,7 @@ class RunDir:
         if body is None:
             return None
         try:
-            process = ProcessIdentity(**body.pop("process"))
+            process = built(ProcessIdentity, body.pop("process"))
             tensors = tuple(
                 TensorEntry(str(t["name"]), tuple(int(n) for n in t["shape"]), str(t["dtype"]), bool(t["trained"]))
                 for t in body.pop("tensors")
@@ -167,8 +167,8 @@ class RunDir:
             probes = tuple(ProbeEntry(str(p["module"]), str(p["quantity"])) for p in body.pop("probes", ()))
             body.pop("schema")
             body["argv"] = tuple(body["argv"])
-            return RunInfo(process=process, tensors=tensors, probes=probes, **body)
-        except (KeyError, TypeError, ValueError) as error:
+            return built(RunInfo, {"process": process, "tensors": tensors, "probes": probes, **body})
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise LogError(f"{self.run_json.name} of {self.name} is not one of ours: {error}") from None
 
     def write_info(self, info: RunInfo) -> None:
@@ -183,8 +183,8 @@ class RunDir:
         try:
             body.pop("schema")
             process = body.pop("process")
-            return Launch(process=ProcessIdentity(**process) if process else None, **body)
-        except (KeyError, TypeError) as error:
+            return built(Launch, {"process": built(ProcessIdentity, process) if process else None, **body})
+        except (KeyError, TypeError, AttributeError) as error:
             raise LogError(f"{self.launch_json.name} of {self.name} is not one of ours: {error}") from None
 
     def write_launch(self, launch: Launch) -> None:

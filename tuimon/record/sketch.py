@@ -16,7 +16,8 @@ import numpy as np
 from tuimon.record import log
 from tuimon.record.chunk import Floats, Ints
 from tuimon.record.files import open_to_read
-from tuimon.record.segments import segment_paths
+from tuimon.record.plain import is_whole
+from tuimon.record.reader import segment_number, segment_paths, size_of
 
 POINTS: Final = 32
 """Most losses in a sketch."""
@@ -29,6 +30,8 @@ _HOPS: Final = 8
 """Frames that are passed over in search of one with rows."""
 _LARGEST: Final = 1 << 20
 _WINDOW: Final = 1 << 16
+_ROWS: Final = log.MAGIC + bytes((log.ROWS,))
+"""How a frame of rows begins."""
 _BESTS: Final = 4096
 """Most best values that are remembered, for when an attempt takes the latest back."""
 
@@ -36,7 +39,8 @@ _BESTS: Final = 4096
 def losses_of(metrics: Path, rank: int = 0) -> tuple[float, ...]:
     """At most POINTS losses, evenly over the steps; NaN where one of a stretch was not finite. Never raises."""
     found: list[log.RowBlock] = []
-    sizes = [(path, _size(path)) for path in segment_paths(metrics, rank)]
+    attempt = 0
+    sizes = [(path, size_of(path)) for path in segment_paths(metrics, rank)]
     total = sum(size for _, size in sizes)
     places = [total * i // PLACES for i in range(PLACES)]
     start = 0
@@ -47,6 +51,10 @@ def losses_of(metrics: Path, rank: int = 0) -> tuple[float, ...]:
         except OSError:
             continue
         try:
+            begun = beginning(fd)
+            if begun is not None and begun[0] != attempt:
+                attempt, after = begun
+                found = [block.where(block.steps <= after) for block in found]   # the rest is done again
             if total <= WHOLE:
                 found += _decoded(os.pread(fd, size, 0))
             else:
@@ -60,11 +68,38 @@ def losses_of(metrics: Path, rank: int = 0) -> tuple[float, ...]:
     return _thinned(found)
 
 
-def _size(path: Path) -> int:
+def beginning(fd: int) -> tuple[int, int] | None:
+    """Attempt and first step of a segment; None where its head does not tell."""
+    head = next(iter(log.frames(os.pread(fd, _LOOK, 0))), None)
+    if not isinstance(head, log.Frame) or head.kind != log.HEAD:
+        return None
     try:
-        return os.stat(path, follow_symlinks=False).st_size
-    except OSError:
-        return 0
+        return _start(log.decode_json(head.payload))
+    except ValueError:
+        return None
+
+
+def _start(head: dict[str, object]) -> tuple[int, int] | None:
+    attempt, after = head.get("attempt"), head.get("from_step")
+    return (attempt, after) if is_whole(attempt) and is_whole(after) else None
+
+
+def last_rows(fd: int) -> log.Frame | None:
+    """The last frame of rows in a segment, however far back it stands: a run that is held says so for days."""
+    end = os.fstat(fd).st_size
+    while end > 0:
+        start = max(0, end - _LARGEST)
+        data = os.pread(fd, end - start, start)
+        at = data.rfind(_ROWS)
+        if at < 0:
+            end = start + len(_ROWS) - 1 if start else 0   # it may stand across the edge
+            continue
+        size = log.frame_bytes(os.pread(fd, log.HEADER_BYTES, start + at))
+        frame = next(iter(log.frames(os.pread(fd, size, start + at))), None)
+        if isinstance(frame, log.Frame):
+            return frame
+        end = start + at + len(_ROWS) - 1   # it only looked like one
+    return None
 
 
 def _decoded(data: bytes) -> list[log.RowBlock]:
@@ -143,7 +178,7 @@ class Validation:
                 self._current = paths[0]
             if not self._walk(self._current, is_over):
                 return False
-            newer = [path for path in paths if path.name > self._current.name]
+            newer = [path for path in paths if segment_number(path.name) > segment_number(self._current.name)]
             if not newer:
                 return True
             self._current, self._offset = newer[0], 0
@@ -182,16 +217,15 @@ class Validation:
             kind, length = head
             whole = log.HEADER_BYTES + length
             if self._offset + at + whole > size:
-                return self._stop(fd, at, data)
+                return self._stop(at, data)
             if kind in (log.ROWS, log.HEAD) and whole <= _LARGEST:
                 self._take(data[at:at + whole] if at + whole <= end else os.pread(fd, whole, self._offset + at))
             at += whole
         self._offset += at
         return at > 0
 
-    def _stop(self, fd: int, at: int, data: bytes) -> bool:
+    def _stop(self, at: int, data: bytes) -> bool:
         """At a header whose frame ends beyond the file: a torn tail, unless a whole frame stands behind it."""
-        del fd
         behind = data.find(log.MAGIC, at + 1)
         if behind < 0:
             self._offset += at
@@ -215,10 +249,10 @@ class Validation:
                 continue
 
     def _begin(self, head: dict[str, object]) -> None:
-        attempt, start = head.get("attempt"), head.get("from_step")
-        if isinstance(attempt, int) and isinstance(start, int) and attempt != self._attempt:
-            self._attempt = attempt
-            self._bests = [one for one in self._bests if one[0] <= start]
+        begun = _start(head)
+        if begun is not None and begun[0] != self._attempt:
+            self._attempt, after = begun
+            self._bests = [one for one in self._bests if one[0] <= after]
 
     def _add(self, block: log.RowBlock) -> None:
         there = block.present["val_loss"] & np.isfinite(block.columns["val_loss"])

@@ -241,8 +241,8 @@ def _tail(run: RunDir) -> _Tail:
     """The end of the newest segment that has anything in it."""
     from tuimon.record.segments import segment_paths
 
-    found = _Tail()
-    for path in reversed(segment_paths(run.metrics)):
+    found, paths = _Tail(), segment_paths(run.metrics)
+    for i, path in reversed(list(enumerate(paths, 1))):
         for size in (NEAR_BYTES, TAIL_BYTES):
             try:
                 found, is_all = _tail_of(path, size)
@@ -250,9 +250,34 @@ def _tail(run: RunDir) -> _Tail:
                 break
             if is_all or found.is_enough:
                 break
+        if found.step is None and found.sign is not None:
+            _look_back(paths[:i], found)
         if found.step is not None or found.sign is not None:
             break
     return found
+
+
+def _look_back(paths: list[Path], found: _Tail) -> None:
+    """The last rows of the attempt that the newest segment is of, or else the step from which it goes on."""
+    from tuimon.record.sketch import beginning, last_rows
+
+    attempt, start = None, None
+    for path in reversed(paths):
+        try:
+            with os.fdopen(open_to_read(path), "rb") as file:
+                begun, rows = beginning(file.fileno()), last_rows(file.fileno())
+        except OSError:
+            continue
+        if begun is not None and attempt not in (None, begun[0]):
+            break
+        attempt, start = begun or (attempt, start)
+        try:
+            if rows is not None:
+                found.take(rows)
+                return
+        except (ValueError, IndexError):
+            continue
+    found.step = start
 
 
 def _tail_of(path: Path, size: int) -> tuple[_Tail, bool]:

@@ -116,6 +116,11 @@ class Followed:
         return self._read.log.damaged
 
     @property
+    def is_replaced(self) -> bool:
+        """Whether another run took its directory."""
+        return self._read.log.is_replaced
+
+    @property
     def beat(self) -> Beat | None:
         """The last sign of life in the log."""
         return self._read.log.beat

@@ -273,6 +273,8 @@ class Reading:
     def _problem(self) -> str:
         if not os.path.isdir(self.run.path):
             return "the run directory is gone; what was read stays on the screen"
+        if self._log is not None and self._log.is_replaced:
+            return "another run took this directory: open it again to see that one"
         damaged, fault = (0, "") if self._log is None else (self._log.damaged, self._log.fault)
         return self._fault or fault or self._details.problem or (
             f"the log is damaged in {damaged} places; the rest was read" if damaged else "")

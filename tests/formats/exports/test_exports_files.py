@@ -18,8 +18,8 @@ from tuimon.cli.export import told_to_go
 from tuimon.errors import LogError, UsageError
 from tuimon.formats import read
 from tuimon.formats.exports.export import FORMATS, Wish, export
-from tuimon.formats.exports.place import placed
 from tuimon.formats.exports.titles import titles
+from tuimon.formats.place import placed
 from tuimon.formats.sources import only
 
 ROWS = [{"step": 1, "loss": 2.5}, {"step": 2, "loss": float("nan"), "grad_norm": 1.0}, {"step": 4, "loss": float("-inf")}]

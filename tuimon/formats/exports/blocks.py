@@ -22,8 +22,8 @@ from tuimon.formats.sources import Source
 from tuimon.record.chunk import Bools, Chunk, Floats, Ints, ProbeRows, TensorRows
 from tuimon.record.events import Event, EventReader
 from tuimon.record.metrics import METRICS
+from tuimon.record.reader import LogReader, bytes_in
 from tuimon.record.rundir import RunDir, RunInfo
-from tuimon.record.segments import LogReader, segment_paths
 
 ROWS: Final = 1 << 15
 """Rows of a block at most."""
@@ -104,8 +104,7 @@ class Origin:
         if self._run is None:
             yield from self._chunks
             return
-        size = sum(path.stat().st_size for path in segment_paths(self._run.metrics) if path.exists())
-        reader = LogReader(self._run.metrics)
+        reader, size = LogReader(self._run.metrics), bytes_in(self._run.metrics)
         while more := reader.poll(READ):
             self.share = reader.consumed / max(size, reader.consumed, 1)
             yield from more
@@ -132,7 +131,7 @@ def survey(
         watch("reading", origin.share)
         attempts = max(attempts, attempt)
         rows += len(chunk)
-        first = first or float(chunk.times[chunk.times > 0][:1].sum())
+        first = first or float(_known(chunk.times)[chunk.times > 0][:1].sum())
         names |= dict.fromkeys(name for name, present in chunk.present.items() if present.any())
         inside = inside or len(chunk.tensors) + len(chunk.probes) > 0
         if layerwise is not None:
@@ -209,12 +208,17 @@ class Cutter:
         keep = np.zeros(len(chunk), np.bool_)
         for name in names:
             keep |= chunk.present[name]
-        steps, times = chunk.steps[keep], chunk.times[keep]
+        steps, times = chunk.steps[keep], _known(chunk.times)[keep]
         columns = {name: (chunk.columns[name][keep], chunk.present[name][keep]) for name in names}
         if series:
             steps, times, columns = _widened(chunk, steps, columns, series)
         layers = {key: (np.searchsorted(steps, at), values.astype(np.float64)) for key, (at, values) in series.items()}
         return Block(self._attempt, steps, times, columns, layers)
+
+
+def _known(times: Floats) -> Floats:
+    """Times (n,), 0 where a clock told none."""
+    return np.where(np.isfinite(times), times, 0.0)
 
 
 def _widened(
@@ -224,7 +228,7 @@ def _widened(
     union = np.unique(np.concatenate([steps, *(at for at, _ in series.values())]))
     times = np.zeros(len(union))
     known = np.isin(union, chunk.steps)
-    times[known] = chunk.times[np.searchsorted(chunk.steps, union[known])]
+    times[known] = _known(chunk.times)[np.searchsorted(chunk.steps, union[known])]
     where = np.searchsorted(union, steps)
     wide: dict[str, Column] = {}
     for name, (values, present) in columns.items():

@@ -81,7 +81,7 @@ class SqliteSink:
                 for step, value in zip(block.steps[odd].tolist(), values[odd].tolist(), strict=True)])
         for (measured, layer), (at, values) in block.layers.items():
             self._base.executemany("INSERT OR IGNORE INTO tensors VALUES (?, ?, ?, ?, ?)", [
-                (block.attempt, step, measured, layer, value)
+                (block.attempt, step, measured, _text(layer), value)
                 for step, value in zip(block.steps[at].tolist(), values.tolist(), strict=True)])
         self._tell(events)
 
@@ -97,7 +97,8 @@ class SqliteSink:
 
     def _tell(self, events: Sequence[Event]) -> None:
         self._base.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", [
-            (e.seq, e.time, e.attempt, e.step, e.kind, json.dumps(finite(e.fields), allow_nan=False)) for e in events])
+            (e.seq, e.time, e.attempt, e.step, _text(e.kind), json.dumps(finite(e.fields), allow_nan=False))
+            for e in events])
 
 
 def _nullable(column: Column, rows: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> list[float]:
@@ -105,6 +106,11 @@ def _nullable(column: Column, rows: np.ndarray[tuple[int, ...], np.dtype[np.bool
     values, present = column
     found: list[float] = np.where(present, values, np.nan)[rows].tolist()
     return found
+
+
+def _text(words: str) -> str:
+    """As UTF-8 can hold it: what is half a character is spelled out."""
+    return words.encode("utf-8", "backslashreplace").decode()
 
 
 def _quoted(name: str) -> str:

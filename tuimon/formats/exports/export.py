@@ -14,8 +14,8 @@ from typing import BinaryIO, Final, cast
 
 from tuimon.errors import UsageError
 from tuimon.formats.exports.blocks import Block, Cutter, Origin, Survey, numbered, survey
-from tuimon.formats.exports.place import check, placed
 from tuimon.formats.exports.sinks import Opener, Sink
+from tuimon.formats.place import check, placed
 from tuimon.formats.progress import Watch, unwatched
 from tuimon.formats.sources import Source
 from tuimon.record.chunk import Chunk

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from tuimon.diagnosis.model import RunContext
-from tuimon.record.chunk import Chunk, Ints, TensorRows, Vectors
+from tuimon.record.chunk import Bools, Chunk, Floats, Ints, TensorRows, Vectors
 from tuimon.record.metrics import METRICS
 from tuimon.record.probes import ProbeLayers
 from tuimon.record.tensors import layer_of
@@ -29,6 +29,7 @@ class Layerwise:
     def __init__(self, context: RunContext) -> None:
         self._layers = {name: list(where) for name, where in context.layers.items() if where}
         self._width = len(context.tensor_names)
+        self._sizes = np.array(context.tensor_sizes or (1,) * self._width, np.float64)
         self._probes = ProbeLayers(context.probes)
         probed = [(probe.quantity, layer_of(probe.module) if probe.module else "") for probe in context.probes
                   if probe.quantity in self._probes.quantities]
@@ -38,8 +39,8 @@ class Layerwise:
     def of(self, chunk: Chunk) -> dict[LayerName, Series]:
         """What was measured of each layer in one stretch; only layers of which something was.
 
-        The norm of a layer is that of all its gradients together; its update ratio is the root mean square of its
-        tensors' ratios. Of its probes the worst speaks for it, as on the screen.
+        The norm of a layer is that of all its gradients together; its update ratio is as `LayerGroups.update_ratio`
+        has it. Of its probes the worst speaks for it. So it stands on the screen.
         """
         found: dict[LayerName, Series] = {}
         if len(chunk.tensors) and chunk.tensors.grad.shape[1] == self._width:
@@ -58,19 +59,27 @@ class Layerwise:
             there = seen.any(1)
             if there.any():
                 grad = rows.grad[there][:, where]
-                yield (GRAD, name), (rows.steps[there], _together(grad, seen[there], mean=False))
+                yield (GRAD, name), (rows.steps[there], _norm(grad, seen[there]))
         for name, where in self._layers.items():
             seen = measured[:, where]
             there = seen.any(1)
             if there.any():
                 update = rows.update[there][:, where]
-                yield (UPDATE, name), (rows.steps[there], _together(update, seen[there], mean=True))
+                yield (UPDATE, name), (rows.steps[there], _mean(update, seen[there], self._sizes[where]))
 
 
-def _together(values: Vectors, seen: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], *, mean: bool) -> Vectors:
-    """Root of the sum, or of the mean, of squares (m,) of what was seen of values (m, k)."""
+def _norm(values: Vectors, seen: Bools) -> Vectors:
+    """Root of the sum of squares (m,) of what was seen of values (m, k)."""
     if values.shape[1] == 1:
         return values[:, 0]
     with np.errstate(all="ignore"):
-        squares = np.where(seen, values.astype(np.float64) ** 2, 0.0).sum(1)
-        return np.asarray(np.sqrt(squares / seen.sum(1) if mean else squares), np.float32)
+        return np.asarray(np.sqrt(np.where(seen, values.astype(np.float64) ** 2, 0.0).sum(1)), np.float32)
+
+
+def _mean(values: Vectors, seen: Bools, sizes: Floats) -> Vectors:
+    """Mean by sizes (k,) of what was seen of values (m, k); (m,)."""
+    if values.shape[1] == 1:
+        return values[:, 0]
+    with np.errstate(all="ignore"):
+        total = np.where(seen, values.astype(np.float64) * sizes, 0.0).sum(1)
+        return np.asarray(total / (seen * sizes).sum(1), np.float32)

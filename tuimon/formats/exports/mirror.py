@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +27,7 @@ from tuimon.formats.sources import Source
 from tuimon.record.chunk import Chunk
 from tuimon.record.events import EventReader
 from tuimon.record.files import OS, write_atomically, write_fully
+from tuimon.record.plain import built
 from tuimon.record.rundir import RunDir
 from tuimon.record.segments import LogReader
 
@@ -49,6 +51,8 @@ class Place:
     """Attempt and step of the last row in it; None before there is one."""
     events: int = 0
     """Events of the run that were looked at."""
+    begun: float | None = None
+    """Wall clock of the run's first row, by which it is told from another of its name; None where it has none yet."""
 
 
 class Mirror:
@@ -68,7 +72,7 @@ class Mirror:
             self._open()
         self._board = Board(self.place.attempt, self.place.step)
         self._log, self._news = LogReader(run.metrics), EventReader(run.events)
-        self._attempt = 1
+        self._attempt, self._is_known = 1, False
         self._cutter: Cutter | None = None
         self._names: dict[str, str] = {}
         self._seen = 0
@@ -87,6 +91,8 @@ class Mirror:
                 for block in self._blocks(more, self._cutter):
                     self._put(self._written(block))
                     rows += len(block)
+            if self._log.is_replaced:
+                raise UsageError(f"{self._run.name}: another run took the place of the one that is mirrored")
             self._tell()
             self._save()
         return rows
@@ -101,10 +107,20 @@ class Mirror:
         """Those rows that are not in the file yet."""
         for attempt, chunk in numbered(iter(chunks), self._attempt):
             self._attempt = attempt
+            if not self._is_known and len(chunk):
+                self._know(float(chunk.times[0]))
             for block in cutter.cut(attempt, chunk):
                 newer = block.after(self.place.attempt, self.place.step)
                 if len(newer):
                     yield newer
+
+    def _know(self, begun: float) -> None:
+        """Tell the run from another that had its name, by when its first row was written."""
+        if not math.isfinite(begun):
+            begun = 0.0
+        if self.place.begun not in (None, begun):
+            raise UsageError(f"{self.folder}: mirrors another run of that name; name another directory")
+        self.place, self._is_known = replace(self.place, begun=begun), True
 
     def _written(self, block: Block) -> bytes:
         first = self.place.step is None or block.attempt != self.place.attempt
@@ -196,12 +212,12 @@ def _read(raw: bytes) -> Place | None:
         body = json.loads(raw)
         if body.pop("schema") != SCHEMA:
             return None
-        place = Place(**body)
+        place = built(Place, body)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     numbers = (place.size, place.attempt, place.events, 0 if place.step is None else place.step)
-    named = isinstance(place.file, str) and place.file == os.path.basename(place.file) and "tfevents" in place.file
-    return place if named and all(type(n) is int and n >= 0 for n in numbers) else None
+    named = place.file == os.path.basename(place.file) and "tfevents" in place.file
+    return place if named and min(numbers) >= 0 else None
 
 
 @contextlib.contextmanager

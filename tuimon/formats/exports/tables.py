@@ -83,9 +83,10 @@ class JsonLinesSink:
             return f"{{{said}}}\n"
 
         lines = lines_of(_columns(block, self._survey), template)
-        places = np.searchsorted(block.steps, [event.step for event in events], side="right").tolist()
-        for at, event in sorted(zip(places, events, strict=True), key=lambda pair: -pair[0]):
-            lines.insert(at, _event(event))
+        after = np.searchsorted(block.steps, [event.step for event in events], side="right").tolist()
+        places = [at if event.attempt == block.attempt else 0 for at, event in zip(after, events, strict=True)]
+        for at, i in sorted(zip(places, range(len(events)), strict=True), reverse=True):
+            lines.insert(at, _event(events[i]))
         self._stream.write("".join(lines).encode())
 
     def end(self, events: Sequence[Event]) -> None:

@@ -49,6 +49,8 @@ COLUMNS: Final = 600
 """Columns that a graph is thinned to: about one to a pixel of a wide page."""
 MOST_CURVES: Final = 24
 """Incidents that get a curve of their own; those after are told in words."""
+MOST_LINES: Final = 10_000
+"""Lines of the run's diary: a page can be longer than a screen."""
 MOST_MOMENTS: Final = 12
 """Lines through the graphs: more would hide what they point at."""
 
@@ -62,7 +64,7 @@ def gather(
     info = run.read_info() if run else None
     launch = run.read_launch() if run else None
     events = _events(run) if run else []
-    story = Story()
+    story = Story(keeps=MOST_LINES)
     for event in events:
         if event.kind != "incident":  # they are judged here anew, and have their own place
             story = tell(story, event)
@@ -127,12 +129,16 @@ def _graph(name: str, diagnosis: Diagnosis, history: History, first: int, last: 
     metric, line = METRICS[name], history.thin(name, first, last, COLUMNS)
     other, other_last = None, math.nan
     if name == "loss" and len(history.series("val_loss")):
-        other, other_last = history.thin("val_loss", first, last, COLUMNS), history.value("val_loss") or math.nan
-    value = history.value(name)
+        other, other_last = history.thin("val_loss", first, last, COLUMNS), _last(history, "val_loss")
     return Graph(
         name, metric.label, metric.log_axis or (name == "loss" and is_wide(line.low, line.high)),
-        math.nan if value is None else value, line, _ranges(name, diagnosis), other, other_last,
+        _last(history, name), line, _ranges(name, diagnosis), other, other_last,
     )
+
+
+def _last(history: History, name: str) -> float:
+    value = history.value(name)
+    return math.nan if value is None else value
 
 
 def _ranges(name: str, diagnosis: Diagnosis) -> tuple[Range, ...]:
@@ -174,7 +180,9 @@ def _layers(one: Judged, history: History) -> tuple[LayerTable, Depth]:
         return LayerTable((), None, None), Depth()
     names = tuple(clean(name, 60) for name in layers.names)
     before = min((i.onset_step for i in one.diagnosis.incidents), default=None)
-    return LayerTable(names, rows.steps, found.rms), Depth(names, rows.steps.astype(np.float64), found.rms, before)
+    seen = np.stack([rows.grad_seen[:, where].any(1) for where in layers.tensors], 1)
+    return (LayerTable(names, rows.steps, found.rms),
+            Depth(names, rows.steps.astype(np.float64), found.rms, before, seen))
 
 
 def _autopsies(reading: Reading, events: list[Event], *, is_ours: bool) -> tuple[Autopsy, ...]:

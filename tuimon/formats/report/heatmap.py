@@ -56,8 +56,7 @@ def _end(name: str) -> str:
 def _last(depth: Depth, groups: list[tuple[int, int]]) -> Iterator[str]:
     """The newest value of each row; of several layers the greatest."""
     for a, b in groups:
-        row = depth.values[-1, a:b]
-        seen = row[~np.isnan(row)]
+        seen = depth.values[-1, a:b][depth.seen[-1, a:b]]
         yield number(float(seen.max())) if len(seen) else "–"
 
 

@@ -106,7 +106,8 @@ class Depth:
     values: Floats = field(default_factory=lambda: np.zeros((0, 0)))
     """(m, L); NaN where a layer had no gradient."""
     before: float | None = None
-    seen: Bools | None = None
+    seen: Bools = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
+    """(m, L) whether it had one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Where an export goes: a file that is there whole or not at all, or standard output. Touches the disk."""
+"""Where what was asked for goes: a file that is there whole or not at all. Touches the disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def placed(path: str, *, force: bool) -> Iterator[str]:
     """
     check(path, force=force)
     folder, name = os.path.split(path)
-    aside = os.path.join(folder, f".{name[:200]}.tmp.{os.getpid()}")
+    aside = os.path.join(folder, f".{name[:40]}.tmp.{os.getpid()}")
     try:
         os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
         try:
