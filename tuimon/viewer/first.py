@@ -16,6 +16,10 @@ from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, He
 LABELS: Final = {"loss": "LOSS", "gradients": "GRADIENTS", "updates": "UPDATES", "numerics": "NUMERICS",
                  "layers": "LAYERS", "generalisation": "VALIDATION", "throughput": "SPEED",
                  "activations": "ACTIVATIONS"}
+SHORT: Final = {"GRADIENTS": ("GRADS", "GRAD"), "UPDATES": ("UPDATES", "UPD"), "NUMERICS": ("NUMERICS", "NUM"),
+                "LAYERS": ("LAYERS", "LAY"), "VALIDATION": ("VALID", "VAL"), "SPEED": ("SPEED", "SPD"),
+                "ACTIVATIONS": ("ACTIVE", "ACT")}
+"""Labels where there is little room, and where there is less."""
 OPTIONAL: Final = {"activations"}
 """Shown only when there is something to say."""
 NOTEBOOK_GRADIENT: Final = BandView(0.1, 10, healthy=True, word="healthy 0.1–10",

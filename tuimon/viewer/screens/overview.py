@@ -161,6 +161,8 @@ class Overview(Screen[None]):
         self.query_one("#events").styles.height = division.events
         grid = self.query_one("#charts")
         grid.styles.visibility = "visible" if division.charts else "hidden"
+        spare = division.kind in ("full", "wide") and not division.heat   # it fills what nobody else does
+        grid.display = division.charts > 0 or spare   # of no rows it would still take one: that of the keys
         for panel, rows in ((self._sparks, division.sparks), (self._heat, division.heat)):
             if panel is not None:
                 panel.styles.height = rows
