@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tuimon.control.states import LIVE, State
-from tuimon.diagnosis.figures import UNKNOWN, duration, size, span
-from tuimon.diagnosis.figures import step as steps
+from tuimon.diagnosis.figures import UNKNOWN, counted, duration, size, span
 from tuimon.diagnosis.model import SEVERITIES, Badge, Diagnosis, Incident, Severity
 from tuimon.diagnosis.story import EventLine, Rescue, Story, lowered
 from tuimon.record.metrics import METRICS
@@ -53,7 +52,7 @@ def effective_state(story: Story, alive: bool | None) -> State:
 def _status(sources: Sources, state: State) -> tuple[str, Tone]:
     if sources.present is not None:
         speed = sources.wanted.speed
-        return f"{f'▸ {speed}x ·' if speed else '◂'} {steps(sources.newest - sources.step)} steps ago", "info"
+        return f"{f'▸ {speed}x ·' if speed else '◂'} {counted(sources.newest - sources.step, 'step')} ago", "info"
     ended: dict[str, tuple[str, Tone]] = {
         "finished": ("✓ finished", "ok"), "stopped": ("◼ stopped", "dim"), "crashed": ("✖ crashed", "critical"),
         "died": ("✝ died", "critical"), "held": ("◼ HELD", "warning"), "paused": ("‖ PAUSED", "info"),

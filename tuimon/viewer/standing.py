@@ -78,11 +78,11 @@ class Standing:
                 return said
             return f"The script ended with status {launch.status}. {said}"
         if self.info is not None:
-            return f"waiting for the first step: the training process has attached, {waited}"
+            return f"the training process has attached, {waited}"
         if launch is not None and launch.script:
             return f"the script is running, {waited}; it has not trained yet"
         if launch is not None:
-            return f"waiting for the first step: torch is loading, {waited}"
+            return f"torch is loading, {waited}"
         return f"waiting for a training process, {waited}"
 
     def statement(self, *, begun: bool) -> str:

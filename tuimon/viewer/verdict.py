@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from tuimon.control.states import LIVE, State
-from tuimon.diagnosis.figures import number, span
+from tuimon.diagnosis.figures import counted, number, span
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.model import Incident, Usual
 from tuimon.diagnosis.story import TICKS, WAITING, Rescue
@@ -119,7 +119,9 @@ def _loss(sources: Sources) -> str:
         return f"Loss {number(loss)}"
     if abs(trend) < 0.001:
         return f"Loss {number(loss)}, level"
-    return f"Loss {number(loss)}, {'falling' if trend < 0 else 'rising'} {abs(trend) * 100:.1f} % per 100 steps"
+    change = abs(trend) * 100
+    said = f"{change:.1f}" if change < 99.95 else f"{change:,.0f}"
+    return f"Loss {number(loss)}, {'falling' if trend < 0 else 'rising'} {said} % per 100 steps"
 
 
 def _gradient(sources: Sources) -> str:
@@ -165,8 +167,8 @@ def _belongs_to(rescue: Rescue, incident: Incident | None) -> bool:
 
 def _healthy(sources: Sources) -> Verdict:
     found = [i for i in sources.diagnosis.incidents if i.state == "resolved" and i.severity != "info"]
-    past = f"{len(found)} incident{'s' if len(found) > 1 else ''} so far, all over" if found else "nothing open"
-    first = _title("●", "Healthy", "ok", f"{steps(sources.step)} steps, {past}")
+    past = f"{counted(len(found), 'incident')} so far, all over" if found else "nothing open"
+    first = _title("●", "Healthy", "ok", f"{counted(sources.step, 'step')}, {past}")
     ratio, target = sources.values.get("update_ratio"), sources.story.rescue_target
     fits = f"Update ratio {number(ratio)}{_range(sources.diagnosis.usual.get('update_ratio'))}; " if ratio else ""
     last = f"last healthy snapshot {steps(target)}." if target is not None else (
@@ -208,7 +210,7 @@ def _incident(sources: Sources, incident: Incident) -> Verdict:
     narrow = _offer(("r", f"back to {near}, lr x0.1, clip 1.0"), ("x", "hold the run"))
     signs = len(sources.diagnosis.event(incident)) - 1
     others = len(sources.diagnosis.open_incidents) - 1 - signs
-    more = [f"{signs} more sign{'' if signs == 1 else 's'} of it"] * bool(signs)
+    more = [f"{counted(signs, 'more sign')} of it"] * bool(signs)
     more += [f"{others} more open"] * bool(others)
     if more:
         first = (*first, dim(f" · {', '.join(more)}"))
@@ -275,7 +277,7 @@ def _rescuing(sources: Sources, rescue: Rescue) -> Verdict:
     third = _overrides(sources) or say("The other parts follow within a step.", "dim")
     if rescue.done_step is not None:
         clean = max(0, sources.step - rescue.done_step)
-        now += f" Watching: {clean} step{'' if clean == 1 else 's'} since the warm-up."
+        now += f" Watching: {counted(clean, 'step')} since the warm-up."
     return Verdict((_tick_line(rescue, sources.step, narrow=False), say(now), third),
                    (_tick_line(rescue, sources.step, narrow=True), say(now), third), "info")
 
@@ -287,7 +289,7 @@ def _again(sources: Sources, rescue: Rescue) -> Verdict:
     first = _title("●", "Healthy again", "ok",
                    f"since step {steps(since)}", f"the rescue at {steps(rescue.held_step)} worked")
     clean = max(0, sources.step - since)
-    count = f"{steps(clean)} clean step{'' if clean == 1 else 's'}"
+    count = counted(clean, "clean step")
     third = _overrides(sources) or say("No override is in force.", "dim")
     return Verdict((first, say(f"{_loss(sources)}. {_gradient(sources)}{_ratio(sources)} {count}."), third),
                    (first, say(f"{_loss(sources)}; {count}."), third), "ok")
@@ -351,7 +353,7 @@ def _untrained(sources: Sources) -> Verdict:
 
 def _finished(sources: Sources) -> Verdict:
     tone = tone_of(sources.diagnosis.leading.severity) if sources.diagnosis.leading else "ok"
-    return _both(tone, _title("✓", "Finished", "ok", f"{steps(sources.step)} steps"), say(_last(sources)),
+    return _both(tone, _title("✓", "Finished", "ok", counted(sources.step, "step")), say(_last(sources)),
                  _kept(sources))
 
 

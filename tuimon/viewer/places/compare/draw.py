@@ -11,7 +11,7 @@ import numpy as np
 from rich.cells import cell_len
 
 from tuimon.diagnosis.axes import is_wide
-from tuimon.diagnosis.figures import number
+from tuimon.diagnosis.figures import counted, number
 from tuimon.diagnosis.figures import step as steps
 from tuimon.record.metrics import METRICS as VOCABULARY
 from tuimon.viewer.arrange import ROLES, ascii_of, put_lines
@@ -275,7 +275,7 @@ def draw_differences(view: CompareView, width: int, height: int, glyphs: GlyphSe
     canvas = Canvas(width, height)
     say = ascii_of if glyphs.name == "ascii" else str
     count = len(view.differences)
-    said = f"{count} fact{'s' * (count != 1)} · d back to the charts"
+    said = f"{counted(count, 'fact')} · d back to the charts"
     draw_heading(canvas, "what differs", say(said), None, glyphs, framed=True, focused=False)
     put_lines(canvas, difference_lines(view, width - 4), 2, 1, width - 4, height - 2, glyphs)
     return canvas.picture()

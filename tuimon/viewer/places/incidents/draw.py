@@ -15,7 +15,7 @@ from typing import Final
 from rich.cells import cell_len
 
 from tuimon.diagnosis.axes import XAxis
-from tuimon.diagnosis.figures import number
+from tuimon.diagnosis.figures import counted, number
 from tuimon.diagnosis.figures import size as amount
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.manual import PARTS, Page, page
@@ -153,7 +153,7 @@ def list_lines(frame: Frame, look: Look, width: int, height: int) -> list[Line]:
     head: list[Line] = []
     if not frame.incidents:
         step = frame.facts.step
-        head = [(Span("  ● ", "ok"), Span(f"Nothing found in {steps(step)} steps.")) if step else
+        head = [(Span("  ● ", "ok"), Span(f"Nothing found in {counted(step, 'step')}.")) if step else
                 (Span("  ◌ ", "dim"), Span("Nothing judged yet."))]
     size = _page(frame, height)
     first = look.row // size * size

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from rich.cells import cell_len
 
-from tuimon.diagnosis.figures import UNKNOWN, number
+from tuimon.diagnosis.figures import UNKNOWN, counted, number
 from tuimon.diagnosis.figures import step as steps
 from tuimon.record.chunk import Floats, Ints
 from tuimon.viewer.arrange import ascii_of, put_lines
@@ -89,7 +89,7 @@ def totals(tensors: Tensors, order: Ints, *, wide: bool) -> str:
     """What is shown, in numbers."""
     elements, trained = tensors.elements[order], tensors.trained[order]
     whole, moving = int(elements.sum()), int(elements[trained].sum())
-    said = f"{len(order):,} tensor{'s' * (len(order) != 1)}, {amount(whole)} elements"
+    said = f"{counted(len(order), 'tensor')}, {amount(whole)} elements"
     return said if moving == whole or not wide else f"{said}, {amount(moving)} of them trained"
 
 
