@@ -23,11 +23,12 @@ def _way_back(sources: Sources, *, narrow: bool) -> Line:
     when = f"As it was at step {steps(sources.step)}"
     if not narrow:
         when += f": {counted(apart, 'step')} ago{took}."
+    pointed = sources.wanted.cursor is not None
+    back = (key("esc "), Span("no crosshair   " if pointed else "back to now   "))
     if sources.wanted.speed is None:
-        return (dim(f"{when}   "), key("esc "), Span("back to now   "), key("[ ] "), Span("earlier, later"))
+        return (dim(f"{when}   "), *back, key("[ ] "), Span("earlier, later"))
     told = () if narrow else (dim(f"{when}   "),)
-    return (*told, key("esc "), Span("back to now   "), key("p "), Span("stand   "), key("< > "),
-            Span("slower, faster"))
+    return (*told, *back, key("p "), Span("stand   "), key("< > "), Span("slower, faster"))
 
 
 def past_lines(lines: Sequence[Line], sources: Sources, *, narrow: bool) -> tuple[Line, ...]:

@@ -136,4 +136,4 @@ class Looking(App[str]):
 
     def on_scrub_to(self, message: ScrubTo) -> None:
         """The whole panel as it was then."""
-        self._want(self._wanted.moved_to(message.step, self._span, self._frame.newest))
+        self._want(self._wanted.visited(message.step, self._span, self._frame.newest))
