@@ -49,6 +49,17 @@ class Thin:
     def __len__(self) -> int:
         return len(self.steps)
 
+    def between(self, first: float, last: float) -> Thin:
+        """The columns with first <= step <= last."""
+        a, b = np.searchsorted(self.steps, first), np.searchsorted(self.steps, last, "right")
+        return Thin(self.steps[a:b], self.low[a:b], self.high[a:b], self.last[a:b], self.bad[a:b])
+
+    @staticmethod
+    def join(parts: list[Thin]) -> Thin:
+        """The columns of all parts, in order."""
+        return Thin(*(np.concatenate([getattr(part, name) for part in parts])
+                      for name in ("steps", "low", "high", "last", "bad")))
+
 
 @dataclass(frozen=True, slots=True)
 class Blocks:

@@ -72,7 +72,7 @@ def _series(view: ChartView, past: float, at: int | None) -> tuple[Series, ...]:
 def _parted(series: Series, at: int | None, later: Role) -> list[Series]:
     if at is None:
         return [series]
-    return [replace(series.between(at, math.inf), role=later), series.between(-math.inf, at)]
+    return [replace(series.since(at), role=later), series.between(-math.inf, at)]
 
 
 def chart_spec(frame: Frame, index: int, choice: Choice, glyphs: GlyphSet, *, focused: bool) -> ChartSpec:
@@ -125,12 +125,12 @@ def spark_specs(frame: Frame, glyphs: GlyphSet) -> tuple[SparkSpec, ...]:
             series = series.between(-math.inf, frame.wanted.at)
         value, state = (view.current, view.severity) if frame.wanted.cursor is None else (view.pointed, None)
         specs.append(SparkSpec("lr" if view.name == "lr" else view.title, say(value), state, series,
-                               say(view.note or _range(view)), view.log, marks=pointed))
+                               say(view.note or _range(view, frame.span)), view.log, marks=pointed))
     return tuple(specs)
 
 
-def _range(view: ChartView) -> str:
-    columns = view.columns
+def _range(view: ChartView, span: tuple[float, float]) -> str:
+    columns = None if view.columns is None else view.columns.between(*span)
     if columns is None or not np.isfinite(columns.low).any():
         return ""
     low, high = float(np.nanmin(columns.low)), float(np.nanmax(columns.high))

@@ -44,6 +44,9 @@ from tuimon.viewer.wanted import NOW, Wanted
 
 COLUMNS: Final = 1024
 """Columns that metrics are thinned to: about four to a dot of the widest chart, few enough to draw 4 times a second."""
+LEAD_STEPS: Final = 200
+LEAD_SHARE: Final = 0.2
+"""What is read before a window of steps, in steps at least and as a share of it: a smooth line does not begin there."""
 RECENT: Final = 50
 """Steps whose median is the usual step time."""
 SHOWN: Final = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr", "throughput", "step_time",
@@ -250,9 +253,11 @@ class Reading:
             return
         self._shown = shown
         history = self._history
-        self._columns = {name: history.thin(name, math.floor(first), math.ceil(last), COLUMNS)
+        lead = math.ceil(max(LEAD_STEPS, LEAD_SHARE * (last - first)))
+        self._columns = {name: history.around(name, math.floor(first), math.ceil(last), COLUMNS, lead)
                          for name in SHOWN if name in history.names}
-        self._wide = frozenset(name for name, thin in self._columns.items() if is_wide(thin.low, thin.high))
+        seen = {name: thin.between(first, last) for name, thin in self._columns.items()}
+        self._wide = frozenset(name for name, thin in seen.items() if is_wide(thin.low, thin.high))
 
     def _problem(self) -> str:
         if not os.path.isdir(self.run.path):

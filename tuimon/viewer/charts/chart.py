@@ -24,6 +24,9 @@ __all__ = ["Area", "Band", "ChartSpec", "Fan", "Level", "Tag", "VMark", "area", 
            "draw_waiting", "draw_words", "draw_x_axis", "pointed_labels", "state_role"]
 
 
+ELSEWHERE: Final = "nothing measured in these steps"
+
+
 @dataclass(frozen=True, slots=True)
 class Area:
     """Where the data go inside a picture, and what else has room."""
@@ -65,19 +68,19 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
     place = area(canvas.width, canvas.height)
     draw_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=place.framed, focused=spec.focused)
     visible = [s for s in (whole.between(x.first, x.last) for whole in spec.series) if not s.is_empty]
-    if not visible:
-        draw_waiting(canvas, spec.waiting, glyphs)
+    if not visible and not any(s.spans(x.first, x.last) for s in spec.series):
+        draw_waiting(canvas, spec.waiting if all(s.is_empty for s in spec.series) else ELSEWHERE, glyphs)
         return canvas.picture()
     in_band = _draw_bands(canvas, place, spec.bands, y)
     _draw_fans(canvas, place, spec.fans, x, y)
-    labels = _labels(place, y, spec) if any(np.isfinite(s.low).any() for s in visible) else {}
+    labels = _labels(place, y, spec) if not visible or any(np.isfinite(s.low).any() for s in visible) else {}
     _draw_y_axis(canvas, place, in_band, labels, glyphs)
     pointed = pointed_labels(place, spec.marks, x)   # the steps need the room of the words
     word = "" if pointed else " · ".join(b.word for b in spec.bands if b.word)
     draw_x_axis(canvas, place, x, glyphs, word, pointed)
     draw_marks(canvas, place, spec.marks, x, glyphs)
     _draw_levels(canvas, place, spec.levels, visible, spec.marks, x, y, glyphs)
-    _draw_lines(canvas, place, visible, x, y, glyphs)
+    _draw_lines(canvas, place, spec.series, x, y, glyphs)
     _draw_tags(canvas, place, spec.tags, x, y)
     draw_words(canvas, place, spec.marks, x)
     return canvas.picture()
@@ -302,7 +305,7 @@ def _draw_y_axis(canvas: Canvas, place: Area, in_band: list[Ground], labels: dic
             canvas.put(column - 1 - len(label), at, label, "label")
 
 
-def _draw_lines(canvas: Canvas, place: Area, series: list[Series], x: XAxis, y: YAxis, glyphs: GlyphSet) -> None:
+def _draw_lines(canvas: Canvas, place: Area, series: tuple[Series, ...], x: XAxis, y: YAxis, glyphs: GlyphSet) -> None:
     flags: list[Raster] = []
     for one in series:
         low = y.units(one.low)
