@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from tuimon.diagnosis import heat
-from tuimon.diagnosis.axes import XAxis, columns_of
+from tuimon.diagnosis.axes import XAxis
 from tuimon.diagnosis.figures import short
 from tuimon.diagnosis.heat import BAD, ORDER, Ranks
 from tuimon.record.chunk import Floats, Vectors
@@ -92,15 +92,13 @@ def _log(values: Vectors) -> Floats:
 
 def cells(steps: Floats, ranks: Ranks, x: XAxis, width: int) -> Ranks:
     """(g, K) ranks -> (width, K): the worst that falls into a cell; between measured cells the earlier one stands."""
-    found = np.full((width, ranks.shape[1]), -1, np.int8)
-    at = columns_of(np.asarray(steps, np.float64), x.first, x.last, width)
-    inside = (at >= 0) & (at < width)
+    found = np.full((width + 2, ranks.shape[1]), -1, np.int8)
+    at, inside = heat.columns_around(np.asarray(steps, np.float64), x, width)
     if not inside.any() or not ranks.shape[1]:
-        return found
-    at = at[inside]
+        return found[1:-1]
     starts = np.flatnonzero(np.concatenate(([True], at[1:] != at[:-1])))
     found[at[starts]] = np.maximum.reduceat(ranks[inside], starts, axis=0)
-    return np.asarray(heat.carried(found.T, at[starts]).T)
+    return np.asarray(heat.carried(found.T, at[starts]).T)[1:-1]
 
 
 def paint(canvas: Canvas, left: int, top: int, ranks: Ranks, glyphs: GlyphSet) -> None:

@@ -85,7 +85,7 @@ def curve_spec(view: LossView, marks: tuple[VMark, ...], glyphs: GlyphSet, *, lo
 
 def _since(view: LossView) -> float:
     """Step from which the y axis is fitted: where the first descent would flatten all that follows, a little later."""
-    loss = view.loss
+    loss = None if view.loss is None else view.loss.between(view.first, view.last)
     if loss is None or len(loss) < 8:
         return -math.inf
     start = float(loss.steps[0]) + START * float(loss.steps[-1] - loss.steps[0])
