@@ -208,3 +208,10 @@ def test_worst_of_several_is_the_one_that_is_off_at_that_step():
     members = np.arange(5)
     assert look.worst_of(what, members, 11) == 1
     assert look.worst_of(what, members, 31) == 3
+
+
+@pytest.mark.parametrize(("factor", "says"), [(17.2, "17x above its usual"), (1 / 54, "54x below its usual"), (1.0, "1.0x its usual")])
+def test_the_readout_says_how_far_from_the_usual_in_the_words_of_the_legend(factor, says):
+    values = np.full((40, 2), 1e-3, np.float32)
+    values[-1, 0] *= factor
+    assert says in text_of(draw.readout(view(values, before=21), Look(layer="blocks.0"), 10))

@@ -99,6 +99,10 @@ class Tuimon(Looking, Dressed):
         """The one that is looked at."""
         return self._front
 
+    def pointed(self) -> int | None:
+        """Where the place in front has a cursor of its own."""
+        return self._front.pointed
+
     def redraw(self) -> None:
         """Show the moment again, as it is preferred."""
         self._want(replace(self._wanted, units=self.settled.settings.units))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -120,9 +121,13 @@ def draw_heading(
 
 
 def draw_waiting(canvas: Canvas, message: str, glyphs: GlyphSet) -> None:
-    """What is awaited, in the middle."""
-    words = fit(message, canvas.width - 4, glyphs.ellipsis)
-    canvas.put((canvas.width - cell_len(words)) // 2, canvas.height // 2, words, "note")
+    """What is awaited, in the middle; on several lines where it is long."""
+    room = canvas.width - 4
+    lines = textwrap.wrap(message, max(1, room))[:max(1, canvas.height - 2)]
+    top = (canvas.height - len(lines) + 1) // 2
+    for y, line in enumerate(lines, top):
+        words = fit(line, room, glyphs.ellipsis)
+        canvas.put((canvas.width - cell_len(words)) // 2, y, words, "note")
 
 
 Label = tuple[int, str, Role]

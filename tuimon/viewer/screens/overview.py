@@ -134,6 +134,11 @@ class Overview(Screen[None]):
                 view.wear(ink, glyphs)
             self.show_frame(self._frame)
 
+    @property
+    def pointed(self) -> int | None:
+        """None: its cursor is the panel's crosshair."""
+        return None
+
     def flash(self, text: str, seconds: float = 3.0) -> None:
         """Say something in the footer's place for a moment."""
         self.query_one(Footer).flash(text, seconds)

@@ -230,9 +230,9 @@ def value_words(view: LayersView, layer: int, at: int | None) -> Line:
     tone: Tone = "plain" if rank < 4 else "warning" if rank < 8 else "critical"
     spans = [dim(" · step "), Span(steps(int(column.steps[here]))), dim(" · "),
              Span(number(value), tone if tone != "plain" else "strong")]
-    if view.about.scale == "usual" and usual > 0 and math.isfinite(value):
+    if view.about.scale == "usual" and usual > 0 and 0 < value < math.inf:
         spans.append(dim(f" · {_times(value / usual)} its usual {number(usual)}"))
-    elif view.about.scale != "usual" and math.isfinite(usual):
+    elif math.isfinite(usual) and (view.about.scale != "usual" or value == 0):
         spans.append(dim(f" · usually {number(usual)}"))
     low, high = float(column.low[here]), float(column.high[here])
     if low < high:
@@ -246,7 +246,10 @@ def _rank_at(view: LayersView, layer: int, step: int) -> int:
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x" if ratio >= 0.095 else f"{number(ratio)}x"
+    """How far from the usual, in the words of the legend: 17x above, 59x below; 1.0x where it is what it is."""
+    factor, word = (ratio, " above") if ratio >= 1 else (1 / ratio, " below")
+    said = f"{factor:.1f}x" if factor < 9.95 else f"{factor:,.0f}x" if factor < 99_500 else f"{number(factor)}x"
+    return said if said == "1.0x" else said + word
 
 
 def draw_head(view: LayersView, width: int, height: int, glyphs: GlyphSet) -> Picture:

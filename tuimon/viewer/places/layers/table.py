@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from rich.cells import cell_len
 
-from tuimon.diagnosis.figures import UNKNOWN, counted, number
+from tuimon.diagnosis.figures import UNKNOWN, counted, number, short
 from tuimon.diagnosis.figures import step as steps
 from tuimon.record.chunk import Floats, Ints
 from tuimon.viewer.arrange import ascii_of, put_lines
@@ -94,9 +94,10 @@ def totals(tensors: Tensors, order: Ints, *, wide: bool) -> str:
 
 
 def _times(ratio: float) -> str:
-    if math.isnan(ratio):
-        return ""
-    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x" if ratio >= 0.095 else f"{ratio:.0e}x"
+    """How many times the usual: 17x, 1.4x, 0.3x, 1/59."""
+    if not 0 < ratio < math.inf:
+        return "0x" if ratio == 0 else ""
+    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x" if ratio >= 0.095 else f"1/{short(1 / ratio)}"
 
 
 def _tone(ratio: float) -> Tone:
@@ -112,7 +113,7 @@ def _cells(tensors: Tensors, i: int, ratio: float) -> tuple[tuple[str, Tone], ..
     return (
         (tensors.shapes[i], "dim"), (tensors.dtypes[i], "dim"), (amount(int(tensors.elements[i])), "dim"),
         (number(grad) if seen else UNKNOWN, tone), (_known(float(tensors.usual[i])), "dim"),
-        (_times(ratio) if math.isfinite(ratio) else "", tone), (_known(update), "plain"),
+        (_times(ratio), tone), (_known(update), "plain"),
         ("" if trained else "frozen", "dim"),
     )
 
