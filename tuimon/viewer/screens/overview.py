@@ -239,17 +239,17 @@ class Overview(Screen[None]):
     def action_log_axis(self) -> None:
         """Turn the chosen chart's axis."""
         if self._choice is not None:
-            self._choose(self._choice.turned(self._chosen))
+            self._choose(self._choice.acted(self._frame, self._kind).turned(self._chosen))
 
     def action_smoother(self) -> None:
         """Smooth the chosen chart more."""
         if self._choice is not None:
-            self._choose(self._choice.smoothed(self._chosen, 1))
+            self._choose(self._choice.acted(self._frame, self._kind).smoothed(self._chosen, 1))
 
     def action_rougher(self) -> None:
         """Smooth the chosen chart less."""
         if self._choice is not None:
-            self._choose(self._choice.smoothed(self._chosen, -1))
+            self._choose(self._choice.acted(self._frame, self._kind).smoothed(self._chosen, -1))
 
     def action_zones(self) -> None:
         """Other bands behind the data."""
