@@ -289,7 +289,7 @@ def _weight(action: Action, frame: Frame) -> int:
     """What matters now: in the past the way through time, of a run that has ended nothing that would act on it."""
     wanted = frame.wanted
     if action.order is not None:
-        if not frame.is_live and frame.newest:
+        if not frame.is_live:
             return 0
         return 3 if action.name == "end" and is_waiting(frame) else min(action.weight, 2 if wanted.is_now else 1)
     if not wanted.is_now and (action.name in _TRAVEL or (action.name == "speed" and wanted.speed is not None)):

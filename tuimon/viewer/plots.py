@@ -110,7 +110,7 @@ def heat_spec(frame: Frame, glyphs: GlyphSet, *, framed: bool, columns: int) -> 
     values = np.zeros((0, len(heat.layers))) if heat.rms is None else heat.rms.astype(np.float64)
     title = _words(glyphs)("layers · gradient RMS")
     return HeatSpec(
-        title, heat.layers, steps, values, before=heat.before, value=heat.worst, state=heat.severity,
+        title, heat.layers, steps, values, heat.seen, before=heat.before, value=heat.worst, state=heat.severity,
         marks=marks(frame), framed=framed, columns=columns)
 
 

@@ -283,15 +283,19 @@ class Reading:
             requests=(*self._story.requests, *asked),
             model=clean(info.model, 60) if info else "", device=clean(info.device, 30) if info else "", total=total,
             clips=info.clips if info else None, statement=standing.statement(begun=history.last_step > 0),
-            awaited=standing.awaited(mono) if not history.last_step else "", alive=standing.alive,
+            awaited="" if history.last_step else standing.awaited(mono, ended=self._story.ended), alive=standing.alive,
             step=history.last_step, age=mono - self._fresh if self._fresh is not None else 0.0,
             silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,
             trend=self._trend, columns=self._columns, wide=self._wide, last=int(self._x.last),
             heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
-            revision=self._revision, problem=self._problem(), now=now, console=clean(str(self.run.console), 200),
+            revision=self._revision, problem=self._problem(), now=now, console=self._console(),
             judging=self._log.judging if self._log is not None else "", span=span, newest=history.last_step,
             wanted=wanted, readout=self._readout(wanted))
         return found if wanted.at is None else self._past(found, wanted.at)
+
+    def _console(self) -> str:
+        """Where all is that an untrained run printed; "" where it was not kept."""
+        return clean(str(self.run.console), 200) if not self._history.last_step and self.run.console.exists() else ""
 
     def _readout(self, wanted: Wanted) -> dict[str, float | None]:
         """What every chart says at the crosshair."""

@@ -342,13 +342,16 @@ def _kept(sources: Sources) -> Line:
     return say(f"{on_disk} The log is complete up to step {steps(sources.step)}.", "dim")
 
 
+def _printed(sources: Sources) -> Line:
+    return say(f"All that it printed: {sources.console}", "dim") if sources.console else say("The log is empty.", "dim")
+
+
 def _untrained(sources: Sources) -> Verdict:
     """A script that ended before its first step: what it said is all there is."""
     went_wrong = sources.story.state in ("crashed", "died")
     tone: Tone = "critical" if went_wrong else "dim"
     glyph = "✖" if went_wrong else "◼"
-    return _both(tone, _title(glyph, "Ended before any training step", tone), say(sources.awaited),
-                 say(f"All that it printed: {sources.console}", "dim"))
+    return _both(tone, _title(glyph, "Ended before any training step", tone), say(sources.awaited), _printed(sources))
 
 
 def _finished(sources: Sources) -> Verdict:
@@ -371,7 +374,7 @@ def _crashed(sources: Sources) -> Verdict:
 def _died(sources: Sources) -> Verdict:
     if not sources.step:
         return _both("critical", _title("✝", "Died before its first step", "critical"), say(sources.awaited),
-                     say(f"All that it printed: {sources.console}", "dim"))
+                     _printed(sources))
     return _both("critical", _title("✝", f"Died at step {steps(sources.step)}", "critical",
                                     f"{lapse(sources.age)} ago"),
                  (strong("Its process is gone without a word: killed, out of memory, or a lost machine. "),
