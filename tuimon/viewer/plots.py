@@ -133,5 +133,5 @@ def _range(view: ChartView, span: tuple[float, float]) -> str:
     columns = None if view.columns is None else view.columns.between(*span)
     if columns is None or not np.isfinite(columns.low).any():
         return ""
-    low, high = float(np.nanmin(columns.low)), float(np.nanmax(columns.high))
-    return f"{short(low)} – {short(high)}"
+    low, high = short(float(np.nanmin(columns.low))), short(float(np.nanmax(columns.high)))
+    return low if low == high else f"{low} – {high}"
