@@ -15,7 +15,7 @@ from textual.message import Message
 from tuimon.viewer import terminal
 from tuimon.viewer.actions import CHARTED, STEERING, Order, find
 from tuimon.viewer.dressing import Dressed, begins
-from tuimon.viewer.first import empty_frame
+from tuimon.viewer.first import OPENING, empty_frame
 from tuimon.viewer.gate import Gate
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.looking import Looking, Source
@@ -75,7 +75,7 @@ class Tuimon(Looking, Dressed):
             bool(os.environ.get("SSH_CONNECTION"))), keeper)
         self._owner = owner if callable(owner) else lambda: owner and self._frame.is_live
         self._guards_terminal, self._opener = guards_terminal, opener
-        self._frame = empty_frame(name, "waiting for the run to be read")
+        self._frame = empty_frame(name, OPENING)
         self._overview = Overview(self._frame, self._ink, self._glyphs)
         self._overview.suit(self.settled, self.around)
         self._front: Overview | PlaceScreen = self._overview
@@ -229,7 +229,7 @@ class Tuimon(Looking, Dressed):
         self._forget()
         self._asks = {place: ask for place, ask in self._asks.items() if place == self._home}
         self._want(Wanted(place=message.place, ask=self._asks.get(message.place), units=self._wanted.units))
-        self._frame = empty_frame(name, "waiting for the run to be read")
+        self._frame = empty_frame(name, OPENING)
         self._source = self._fed(feed)
         if self.settled.origin("fps") != "default":
             self.paced(self.settled.settings.period(remote=self.around.remote))

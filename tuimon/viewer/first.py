@@ -37,8 +37,14 @@ WAITING: Final = {"loss": "waiting for the first loss", "grad_norm": "waiting fo
 HARMLESS: Final = "Training runs in a process of its own: leaving this screen never harms it."
 
 
+OPENING: Final = "what it has written so far is being read"
+"""What is awaited until something has been read: whether there has been a first step is not known."""
+
+
 def nothing_yet(awaited: str, third: Line) -> tuple[Line, ...]:
     """The verdict before the first step."""
+    if awaited == OPENING:
+        return ((Span("◌ Opening the run", "dim"),), say(f"{awaited[:1].upper()}{awaited[1:]}."), third)
     return ((Span("◌ Waiting for the first step", "dim"),), say(awaited[:1].upper() + awaited[1:]), third)
 
 
