@@ -14,6 +14,7 @@ from textual.message import Message
 
 from tuimon.viewer import terminal
 from tuimon.viewer.actions import CHARTED, STEERING, Order, find
+from tuimon.viewer.charts.picture import NOTHING
 from tuimon.viewer.dressing import Dressed, begins
 from tuimon.viewer.first import OPENING, empty_frame
 from tuimon.viewer.gate import Gate
@@ -29,8 +30,10 @@ from tuimon.viewer.screens.place import PlaceScreen
 from tuimon.viewer.settings import Settled
 from tuimon.viewer.settings_file import Keeper
 from tuimon.viewer.theme import depth_of
+from tuimon.viewer.turning import Turning
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place, Wanted
+from tuimon.viewer.widgets.picture import PictureView
 
 if TYPE_CHECKING:
     from tuimon.viewer.background import Background
@@ -70,6 +73,7 @@ class Tuimon(Looking, Dressed):
         super().__init__(driver_class=terminal.steady_driver(driver, pace),
                          ansi_color=True if os.environ.get("NO_COLOR") else None)
         self._gate = Gate(self, pace, self.on_tuimon_frame_ready)
+        self._turning = Turning(self, self._is_drawn)
         self.dress(settled or Settled(), Around(
             depth_of(self.console.color_system, os.environ), glyphs, None if background is None else background.dark,
             bool(os.environ.get("SSH_CONNECTION"))), keeper)
@@ -192,13 +196,24 @@ class Tuimon(Looking, Dressed):
             return
         while isinstance(self.screen, Over):
             self.screen.dismiss(None)   # it was about where one was
-        if self._front is not self._overview:
-            self.pop_screen()
-        self._front = screen = self._screen_of(place)
-        self._want(self._wanted.visits(place, self._asks.get(place)))
-        if screen is not self._overview:
-            await self.push_screen(screen)
-        screen.show_frame(self._frame)
+        self._turning.begin()
+        try:
+            if self._front is not self._overview:
+                self.pop_screen()
+            self._front = screen = self._screen_of(place)
+            self._want(self._wanted.visits(place, self._asks.get(place)))
+            if screen is not self._overview:
+                await self.push_screen(screen)
+            screen.show_frame(self._frame)
+        finally:
+            self._turning.built()
+
+    def _is_drawn(self) -> bool:
+        """Whether the place in front shows what it is there for."""
+        if self._front is not self._overview and self._frame.wanted.place != self._front.PLACE:
+            return False
+        drawn = [view.picture is not NOTHING for view in self._front.query(PictureView) if view.is_on_screen]
+        return bool(drawn) and all(drawn)
 
     def _screen_of(self, place: Place) -> Overview | PlaceScreen:
         if place == "overview":

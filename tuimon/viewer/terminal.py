@@ -77,6 +77,14 @@ def release(app: Any, *, whole: bool) -> None:
         app.screen.check_idle()
 
 
+def lay_out(screen: Any) -> None:
+    """Give the widgets their places also while nothing is drawn; else they learn their sizes in front of everybody."""
+    with contextlib.suppress(AttributeError):
+        if screen._layout_required:  # noqa: SLF001 - guarded
+            screen._layout_required = False  # noqa: SLF001 - guarded
+            screen._refresh_layout()  # noqa: SLF001 - guarded
+
+
 def is_lost(fd: int = 0) -> bool:
     """Whether the terminal is gone: a viewer on a dead one would burn 39 % of a core for ever."""
     try:
