@@ -8,7 +8,7 @@ import synthetic
 from pty_terminal import Terminal
 
 from tuimon.record.rundir import runs_root
-from tuimon.viewer.turning import PATIENCE, Turning
+from tuimon.viewer.turning import LATEST, PATIENCE, Turning
 
 PLACES = {"l": "worst", "a": "what both say", "i": "evidence", "o": "console", "m": "step time", "v": "grad norm · log"}
 
@@ -57,8 +57,8 @@ class Screenless:
 
 
 def test_a_place_is_shown_when_it_is_drawn_and_at_the_latest_when_patience_ends():
-    app, now, drawn = Screenless(), [10.0], [False]
-    turning = Turning(app, lambda: drawn[0], lambda: now[0])
+    app, now, drawn, told = Screenless(), [10.0], [False], [True]
+    turning = Turning(app, lambda: drawn[0], lambda: told[0], lambda: now[0])
     turning.begin()
     turning.begin()   # another key before it was there
     turning.built()
@@ -71,9 +71,12 @@ def test_a_place_is_shown_when_it_is_drawn_and_at_the_latest_when_patience_ends(
     drawn[0] = True
     turning.look()
     assert (app.batches, app.refreshed, app.stopped) == (0, 1, 1)
-    turning.begin()
-    drawn[0] = False
-    turning.built()
-    now[0] += PATIENCE + 0.01
-    turning.look()
-    assert app.batches == 0
+    for drawn[0], told[0], patience in ((True, False, PATIENCE), (False, True, LATEST), (False, False, LATEST)):
+        turning.begin()
+        turning.built()
+        now[0] += patience - 0.01
+        turning.look()
+        assert app.batches == 1
+        now[0] += 0.02
+        turning.look()
+        assert app.batches == 0

@@ -73,7 +73,7 @@ class Tuimon(Looking, Dressed):
         super().__init__(driver_class=terminal.steady_driver(driver, pace),
                          ansi_color=True if os.environ.get("NO_COLOR") else None)
         self._gate = Gate(self, pace, self.on_tuimon_frame_ready)
-        self._turning = Turning(self, self._is_drawn)
+        self._turning = Turning(self, self._is_drawn, self._is_told)
         self.dress(settled or Settled(), Around(
             depth_of(self.console.color_system, os.environ), glyphs, None if background is None else background.dark,
             bool(os.environ.get("SSH_CONNECTION"))), keeper)
@@ -209,11 +209,13 @@ class Tuimon(Looking, Dressed):
             self._turning.built()
 
     def _is_drawn(self) -> bool:
-        """Whether the place in front shows what it is there for."""
-        if self._front is not self._overview and self._frame.wanted.place != self._front.PLACE:
-            return False
+        """Whether the place in front has a picture everywhere."""
         drawn = [view.picture is not NOTHING for view in self._front.query(PictureView) if view.is_on_screen]
         return bool(drawn) and all(drawn)
+
+    def _is_told(self) -> bool:
+        """Whether it has got what it is there to show."""
+        return self._front is self._overview or self._frame.wanted.place == self._front.PLACE
 
     def _screen_of(self, place: Place) -> Overview | PlaceScreen:
         if place == "overview":

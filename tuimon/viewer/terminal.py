@@ -77,8 +77,11 @@ def release(app: Any, *, whole: bool) -> None:
         app.screen.check_idle()
 
 
-def lay_out(screen: Any) -> None:
+def lay_out(app: Any) -> None:
     """Give the widgets their places also while nothing is drawn; else they learn their sizes in front of everybody."""
+    if not app.screen_stack:   # it is ending
+        return
+    screen = app.screen
     with contextlib.suppress(AttributeError):
         if screen._layout_required:  # noqa: SLF001 - guarded
             screen._layout_required = False  # noqa: SLF001 - guarded
