@@ -22,7 +22,7 @@ def test_no_key_that_leads_somewhere_shows_a_blank_screen_on_the_way():
         for key, words in (*PLACES.items(), *PLACES.items()):
             terminal.press(key)
             terminal.wait_for(lambda text, words=words: seen.append(text) or words in text)
-        bare = [text for text in seen if not text.splitlines()[0].strip() or "quit" not in text.splitlines()[-1]]
+        bare = [text for text in seen if not text.splitlines()[0].strip()]   # a frame comes in pieces, from the top
         assert not bare, bare[0]
         terminal.press("q")
         assert terminal.wait_for_exit() == 0
