@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -65,3 +66,13 @@ def test_what_is_too_small_says_how_much_is_needed(width):
     text = " ".join(text_of(line).strip() for line in too_small(eight(), width, 8))
     assert "40x10 is needed" in text
     assert all(len(text_of(line)) <= width for line in too_small(eight(), width, 8))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (100, 30), (60, 22)])
+async def test_the_chart_of_a_small_screen_reaches_from_edge_to_edge(size):
+    async with panel(synthetic.exploding(), size) as p:
+        await p.until("blocks.3")
+        (top,) = [line for line in (await p.until("grad norm · log")).splitlines() if "╭─ grad norm" in line]
+        assert top.startswith("╭") and top.endswith("╮")
+        assert len(top) == size[0]
+        assert re.search(r"^ (embed|blocks)", p.text, re.MULTILINE)   # the strip keeps its margin

@@ -111,7 +111,8 @@ def heat_spec(frame: Frame, glyphs: GlyphSet, *, framed: bool, columns: int) -> 
     title = _words(glyphs)("layers · gradient RMS")
     return HeatSpec(
         title, heat.layers, steps, values, heat.seen, before=heat.before, value=heat.worst, state=heat.severity,
-        marks=marks(frame), framed=framed, columns=columns)
+        marks=marks(frame), framed=framed, columns=columns,
+        indent=1)
 
 
 def spark_specs(frame: Frame, glyphs: GlyphSet) -> tuple[SparkSpec, ...]:

@@ -172,7 +172,6 @@ class Overview(Screen[None]):
             if panel is not None:
                 panel.styles.height = rows
                 panel.display = rows > 0 and division.kind != "tiny"
-                panel.styles.margin = (0, 0, 0, 1 if division.kind == "compact" and panel is self._heat else 0)
         self._arrange_charts()
 
     def _arrange_charts(self) -> None:
