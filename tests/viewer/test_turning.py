@@ -80,3 +80,15 @@ def test_a_place_is_shown_when_it_is_drawn_and_at_the_latest_when_patience_ends(
         now[0] += 0.02
         turning.look()
         assert app.batches == 0
+
+
+def test_the_screen_is_empty_when_the_terminal_is_given_back():
+    run = synthetic.healthy(alive=False)
+    argv = [sys.executable, "-m", "tuimon", "watch", run.dir.name]
+    with Terminal(argv, 80, 24, {"TUIMON_RUNS": str(runs_root())}) as terminal:
+        terminal.wait_for("quit")
+        terminal.press("q")
+        assert terminal.wait_for_exit() == 0
+        after = bytes(terminal.raw).rpartition(b"\x1b[2J")[2]   # a tmux that was resized takes rows along into the shell
+        assert b"\x1b[?1049l" in after
+        assert "─".encode() not in after

@@ -114,6 +114,11 @@ def terse_driver(env: Mapping[str, str], background: Background | None = None,
             """Hand on what differs."""
             super().write(terse(data))
 
+        def stop_application_mode(self) -> None:
+            """Give the terminal back, our own screen empty: a tmux that was resized takes its last rows along."""
+            self.write("\x1b[0m\x1b[2J\x1b[H")
+            super().stop_application_mode()
+
         def run_input_thread(self) -> None:
             """Read through the sieve, where something is to be kept out or put first."""
             names = vars(linux_driver)   # the loop finds its parser there
