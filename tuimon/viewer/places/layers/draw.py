@@ -116,7 +116,7 @@ def draw_map(
     x = x_of(view)
     ranks = _ranks(view, now, x, place.width)
     _draw_names(canvas, names, now, place, glyphs)
-    shades.paint(canvas, place.left, place.top, ranks, glyphs)
+    shades.paint(canvas, place.left, place.top, ranks, glyphs, now.tall)
     draw_x_axis(canvas, place, x, glyphs, pointed=pointed_labels(place, marks, x))
     _draw_marks(canvas, place, ranks, marks, x, glyphs)
     _draw_cursor(canvas, place, ranks, look, x, glyphs)
