@@ -321,3 +321,17 @@ def test_every_point_of_a_window_is_in_one_column(tmp_path_factory, count, windo
             assert (thinned.low[1:] == thinned.high[:-1] + 1).all()
             assert thinned.low[0] == first if got.tracks["loss"].holds(first) else thinned.low[0] <= first
             assert thinned.high[-1] == last if got.tracks["loss"].holds(last) else thinned.high[-1] >= last
+
+
+def test_the_next_measurement_is_found_also_where_points_are_not_kept(tmp_path):
+    with small() as places:
+        run = Told(tmp_path / "run", places)
+        run.resume(0)
+        run.go([float(i) if i % 7 == 0 else None for i in range(3000)], 50)
+        got = run.read(100_000)
+        steps = np.array(sorted(run.points))
+        for step in range(0, 2990, 13):
+            after = got.tracks["loss"].step_after(step)
+            following = steps[steps > step]
+            assert after in following[:track.FINEST * 4].tolist()
+        assert got.tracks["loss"].step_after(int(steps[-1])) is None

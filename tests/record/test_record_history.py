@@ -147,3 +147,22 @@ def test_tensor_rows_that_an_attempt_does_again_are_the_new_ones_and_whoever_hel
     history.extend(Chunk.of([33], loss=[1.0], tensors=TensorRows(
         np.array([33]), *[np.ones((1, 3), np.float32)] * 2, np.ones((1, 3), bool))))
     assert history.tensor_rows().grad.shape == (1, 3)   # of another table: the rows before cannot be read with it
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=60, unique=True), st.integers(1, 300), st.integers(0, 60), st.integers(0, 50))
+@settings(deadline=None)
+def test_a_window_comes_with_what_leads_into_it_and_out_of_it(at, first, length, lead):
+    steps, last = sorted(at), first + length
+    found = History()
+    found.extend(Chunk.of(np.array(steps), loss=[float(s) for s in steps]))
+    got = found.around("loss", first, last, 1000, lead).steps.tolist()
+    inside = [s for s in steps if first <= s <= last]
+    before, after = [s for s in steps if s < first], [s for s in steps if s > last]
+    assert [s for s in got if first <= s <= last] == inside
+    assert [s for s in got if s > last] == after[:1]
+    assert got[:1] <= before[-1:] or not before   # at least the nearest
+    assert set(before) >= {s for s in got if s < first} >= {s for s in before if s >= first - lead}
+
+
+def test_of_what_was_never_measured_there_is_nothing_around():
+    assert len(History().around("loss", 5, 10, 100, 20)) == 0

@@ -123,3 +123,10 @@ def test_a_question_says_when_its_command_takes_hold(name):
     assert "at its next step boundary (now at step 260)" in asks("running", 260)
     assert "at once: it stands at step 260" in asks("paused", 260)
     assert "at its first step" in asks("running", 0)
+
+
+def test_a_key_is_listed_where_it_works():
+    parts = actions_markdown().split("\n\n")
+    run = parts[parts.index(next(p for p in parts if p.startswith("Where one run"))) + 1]
+    assert "| `k` | end the run" not in run   # elsewhere k goes up
+    assert "| `k` | end the run" in parts[parts.index("Overview:") + 1]

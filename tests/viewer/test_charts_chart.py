@@ -202,3 +202,10 @@ def test_a_history_thinned_to_columns_shows_the_same_extremes_and_marks():
     found = picture(ChartSpec("loss", series=(thin,)), x=x)
     assert found == picture(ChartSpec("loss", series=(Series.of(np.arange(1, 9_001), values),)), x=x)
     assert sum(line.count("X") for line in found.lines) == 1
+
+
+@pytest.mark.parametrize("width", [24, 50, 78, 120])
+def test_what_is_awaited_is_said_in_full_wherever_it_fits_on_several_lines(width):
+    message = "weight RMS: the log holds no norm of the weights per tensor, only that of all together"
+    rows = draw(ChartSpec("loss", waiting=message), width, 12, XAxis(0, 10), axes.YAxis(0, 1)).lines
+    assert " ".join(row.strip("│ ") for row in rows[1:-1] if row.strip("│ ")) == message

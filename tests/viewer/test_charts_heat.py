@@ -156,3 +156,12 @@ def test_odd_values_never_break_it(values):
     m = len(values) // 4
     what = HeatSpec("l", NAMES, STEPS[:m], np.array(values[:4 * m]).reshape(m, 4))
     draw(what, 60, 8, X)
+
+
+def test_between_two_rare_rows_the_earlier_one_stands_also_where_neither_is_in_sight():
+    values = np.tile(NATURAL, (4, 1))
+    values[1, 3] *= 1000
+    rare = replace(spec(values, before=10.0), steps=np.array([1.0, 10.0, 50.0, 90.0]))
+    inside = draw(rare, 50, 4, XAxis(20, 40), ASCII).lines
+    assert cells(inside[3].rstrip()) == "@" * len(cells(inside[3].rstrip()))
+    assert cells(inside[0].rstrip()).strip(".") == ""

@@ -148,3 +148,38 @@ def test_no_input_breaks_the_raster(values, width):
     assert found.dots.shape == (8, 2 * width)
     inside = np.array(values[:31])
     assert found.bad.any() == bool((~np.isfinite(inside)).any())
+
+
+def test_a_line_comes_from_and_goes_to_what_lies_beyond_the_edges():
+    found = raster([0, 3, 3, 0], steps=np.array([-8, 0, 7, 15]), x=(0.0, 7.0), y=(0.0, 3.0))
+    assert dots(found) == dots(raster([3, 3], steps=np.array([0, 7]), y=(0.0, 3.0)))
+    between = raster([0, 3], steps=np.array([-8, 15]), x=(0.0, 7.0), y=(0.0, 3.0))   # no sample in sight
+    assert dots(between) == [
+        "........",
+        "....####",
+        "####....",
+        "........",
+    ]
+    assert not between.over.any()
+
+
+@given(st.integers(1, 10_000_000), st.integers(1, 10_000_000), st.floats(-5, 5), st.floats(-5, 5))
+def test_however_far_away_the_neighbours_are_the_picture_is_as_large(before, after, a, b):
+    found = raster([a, 1.0, b], steps=np.array([-before, 4, 8 + after]), x=(0.0, 7.0), y=(0.0, 3.0))
+    assert found.dots.shape == (4, 8)
+    assert found.dots[:, 4].any()
+
+
+def test_a_point_without_any_other_is_seen():
+    assert dots(raster([1.5], steps=np.array([3]), x=(0.0, 7.0), y=(0.0, 3.0))) == [
+        "........",
+        "........",
+        "..##....",
+        "..##....",
+    ]
+
+
+def test_what_is_not_finite_beyond_the_edge_leads_nowhere():
+    found = raster([np.nan, 3, 3], steps=np.array([-4, 4, 7]), x=(0.0, 7.0), y=(0.0, 3.0))
+    assert not found.dots[:, :4].any()
+    assert not found.bad.any()

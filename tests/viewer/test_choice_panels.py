@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
+from test_app_overview import has_charts, panel
 
 from tuimon.viewer.choice import CHARTS, PANELS, SMOOTHING, Choice
 from tuimon.viewer.frame import empty_frame
@@ -71,3 +73,13 @@ def test_on_a_small_screen_a_digit_chooses_the_chart_and_the_strip_of_layers_sta
     choice = Choice().pressed(3, "compact")
     assert (choice.chart, choice.toggled) == (3, frozenset())
     assert choice.pressed(PANELS.index("layers"), "compact") == choice
+
+
+@pytest.mark.parametrize("key", ["y", "plus", "minus"])
+async def test_the_chart_that_a_key_acted_on_has_the_frame_of_the_chosen_one(key):
+    async with panel(synthetic.exploding()) as p:
+        await p.until(lambda text: "grad norm · log" in text and has_charts(text))
+        await p.pilot.press(key)
+        assert p.app._overview.choice.chart == 1
+        await p.pilot.press("tab", key)   # and from there on to the next
+        assert p.app._overview.choice.chart == 2

@@ -33,11 +33,12 @@ def read(run, ahead=0.0, **options):
 def test_before_the_training_process_attaches_the_screen_says_what_is_awaited():
     run = synthetic.Run(info=False)
     reading, frame = read(run)
-    assert "torch is loading, 0 s" in said(frame)
+    assert "Torch is loading, 0 s" in said(frame)
+    assert said(frame).lower().count("waiting for the first step") == 1   # said once
     assert synthetic.STATEMENT in said(frame)
     assert frame.header.status == "◌ waiting"
     assert reading.poll(time.time(), 1000.4) is None
-    assert "torch is loading, 2 s" in said(reading.poll(time.time(), 1002.0))
+    assert "Torch is loading, 2 s" in said(reading.poll(time.time(), 1002.0))
     run.attach()
     assert "has attached" in said(reading.poll(time.time(), 1003.0))
     run.go(3)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rich.cells import cell_len
 
 from tuimon.viewer.actions import actions_at
+from tuimon.viewer.first import empty_frame
 from tuimon.viewer.glyphs import ASCII, BRAILLE
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.places import PLACES
 from tuimon.viewer.screens.help import GROUPS, draw_help, pages
+from tuimon.viewer.screens.palette import entries
 
 SIZES = [(40, 10), (80, 24), (120, 40), (200, 60), (250, 70)]
 
@@ -46,3 +50,12 @@ def test_pages_are_turned_round_and_fill_their_size(width, height):
     assert first == again
     assert (first.width, first.height) == (width, height)
     assert all(line.isascii() for line in draw_help("overview", 0, width, height, ASCII).lines)
+
+
+def test_the_palette_offers_what_can_be_done_first():
+    over = replace(empty_frame("run", "nothing"), state="finished", is_live=False)
+    known = entries("overview", over)
+    assert [entry.is_possible for entry in known] == sorted((entry.is_possible for entry in known), reverse=True)
+    assert known[0].is_possible and not known[-1].is_possible
+    alive = entries("overview", replace(over, state="running", is_live=True))
+    assert alive[0].shown == "space"

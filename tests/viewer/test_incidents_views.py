@@ -26,6 +26,7 @@ from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.places.incidents.draw import (
     Look,
+    branches,
     curve_spec,
     draw_list,
     draw_numbers,
@@ -368,8 +369,8 @@ def test_in_the_past_the_list_says_which_were_open_then_and_offers_nothing_that_
     assert "since 40" in text
     assert "found at 203" in text
     rows = dict(zip(("spike", "exploding"), list_lines(then, Look().at(then), 90, 9), strict=False))
-    assert [span.tone for span in rows["exploding"]][1:2] == ["dim"]
-    assert [span.tone for span in rows["spike"]][1:2] == ["critical"]
+    assert [span.tone for span in rows["exploding"]][2:3] == ["dim"]
+    assert [span.tone for span in rows["spike"]][2:3] == ["critical"]
     later = replace(then, wanted=Wanted(at=95))
     assert "40–90 over" in "\n".join(draw_list(later, Look().at(later), 100, 10, BRAILLE, framed=True).lines)
     rescued = replace(found, incidents=tuple(replace(v, incident=replace(v.incident, rescue_helps=True)) for v in found.incidents), is_live=True)
@@ -378,3 +379,12 @@ def test_in_the_past_the_list_says_which_were_open_then_and_offers_nothing_that_
     assert "goes back to" not in said(text_lines(replace(rescued, wanted=Wanted(at=250)), look.chosen(rescued), 80, numbers=False))
     spec, _ = curve_spec(replace(rescued, wanted=Wanted(at=210)), look)
     assert [mark.step for mark in spec.marks if mark.heavy] == [210]
+
+
+@pytest.mark.parametrize(("depths", "lines"), [
+    ([0, 1, 2, 2, 1, 2, 0], ["", "├ ", "│ ├ ", "│ └ ", "└ ", "  └ ", ""]),
+    ([0, 0, 1], ["", "", "└ "]),
+    ([], []),
+])
+def test_the_list_draws_what_is_a_sign_of_what_as_a_tree(depths, lines):
+    assert branches(depths) == lines

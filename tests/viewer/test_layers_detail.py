@@ -67,7 +67,7 @@ def test_before_the_first_step_it_says_what_is_awaited():
 def test_window_and_moment_cut_the_map():
     read, detail = layered(grads(300), layers=3), LayersDetail()
     view = update(read, replace(WANTED, window=Window(100, 200)), detail)
-    assert (view.grid.steps[0], view.grid.steps[-1]) == (100, 200)
+    assert (view.grid.steps[0], view.grid.steps[-1]) == (99, 201)   # and what stands at its edges
     assert (view.first, view.last) == (100, 200)
     past = update(read, replace(WANTED, at=150, ask=Ask(tensors=True)), detail)
     assert past.grid.steps[-1] == 150

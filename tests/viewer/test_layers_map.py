@@ -208,3 +208,19 @@ def test_worst_of_several_is_the_one_that_is_off_at_that_step():
     members = np.arange(5)
     assert look.worst_of(what, members, 11) == 1
     assert look.worst_of(what, members, 31) == 3
+
+
+@pytest.mark.parametrize(("factor", "says"), [(17.2, "17x above its usual"), (1 / 54, "54x below its usual"), (1.0, "1.0x its usual")])
+def test_the_readout_says_how_far_from_the_usual_in_the_words_of_the_legend(factor, says):
+    values = np.full((40, 2), 1e-3, np.float32)
+    values[-1, 0] *= factor
+    assert says in text_of(draw.readout(view(values, before=21), Look(layer="blocks.0"), 10))
+
+
+def test_a_layer_of_several_rows_that_is_below_its_usual_is_one_bar_and_no_stripes():
+    values = np.full((40, 2), 1e-3, np.float32)
+    values[30:, 0] /= 5
+    drawn = {glyphs.name: [line[-3] for line in draw.draw_map(view(values, before=21), Look(), (), 60, 13, glyphs).lines]
+             for glyphs in (BRAILLE, ASCII)}
+    assert drawn["braille"][1:11] == [" ", " ", "▄", "█", "█", *"·····"]
+    assert drawn["ascii"][1:11] == [*"~~~~~", *"....."]

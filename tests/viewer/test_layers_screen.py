@@ -79,3 +79,17 @@ async def test_the_map_is_that_of_the_moment_and_of_the_steps_that_the_panel_sho
         text = await p.until(lambda t: "worst head" in t and " 240 " in t and " 50 " not in t)
         await p.pilot.click("#map", offset=(60, 8))
         assert "·" in (await p.until("▸blocks.0")).split("blocks.0 · step ")[1]
+
+
+async def test_zooming_goes_to_where_the_cursor_of_the_map_is():
+    async with panel(synthetic.exploding()) as p:
+        await p.until("✖ Exploding gradients")
+        await p.pilot.press("l")
+        await p.until("worst head 379 ✖")
+        await p.pilot.press("down", *["shift+left"] * 8)
+        text = await p.until(lambda t: re.search(r"embed · step \d+ ·", t) and "↑" in t)
+        step = int(re.search(r"embed · step (\d+) ·", text).group(1))
+        await p.pilot.press("z", "z")
+        await p.until("0 all steps")
+        first, last = p.app._span
+        assert first <= step <= last < 200

@@ -111,7 +111,7 @@ def test_a_target_costs_no_reading_and_is_answered():
 
 def test_the_window_cuts_the_curve_and_not_the_reading():
     view = LossDetail().update(losses(falling(400), total=1000), replace(WANTED, window=Window(100, 200)), 0.0, 0.0)
-    assert (view.loss.steps[0], view.loss.steps[-1]) == (100, 200)
+    assert (view.loss.steps[0], view.loss.steps[-1]) == (99, 201)   # and what the line comes from and goes to
     assert not view.is_whole
     assert view.judged.reading.points == 400
 

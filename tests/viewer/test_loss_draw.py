@@ -9,8 +9,9 @@ import pytest
 
 from tuimon.diagnosis import axes
 from tuimon.diagnosis.curve.forecast import reach
+from tuimon.diagnosis.curve.model import Change
 from tuimon.diagnosis.curve.patterns import pattern_of
-from tuimon.diagnosis.curve.report import judge_source
+from tuimon.diagnosis.curve.report import facts, judge_source
 from tuimon.diagnosis.curve.sources import Source
 from tuimon.diagnosis.notebook_curves import generate_example_patterns
 from tuimon.diagnosis.wording import number
@@ -177,8 +178,8 @@ def test_too_little_says_what_is_awaited():
 
 def test_at_the_crosshair_the_title_has_the_value_there():
     spec = chart(view(falling()), cursor=123, readout=2.5)[1]
-    assert spec.value == "at step 123: 2.50"
-    assert "at step 123: - " in "\n".join(chart(view(falling()), cursor=123)[0].lines)
+    assert spec.value == "2.50 at 123"
+    assert chart(view(falling()), cursor=123)[1].value == "- at 123"
 
 
 @pytest.mark.parametrize("width", [30, 42, 58, 76, 120])
@@ -201,3 +202,14 @@ def test_every_size_is_filled_exactly_and_says_what_is_left(size, glyphs):
             assert "".join(drawn.lines).isascii()
     if size[0] == 58:
         assert f"of {len(box.lines)} lines" in drawn.lines[0]
+
+
+@pytest.mark.parametrize(("kind", "size", "says"), [
+    ("knee", 107.6, "turning up from step 200 (+108 nats per 100 steps)"),
+    ("knee", -1432.0, "steeper from step 200 (-1432 nats per 100 steps)"),
+    ("jump", 0.0423, "a jump of +0.0423 at step 200"),
+])
+def test_a_change_is_written_as_every_other_number(kind, size, says):
+    judged = view(falling()).judged
+    changed = replace(judged.reading, changes=(Change(kind, 200.0, size, 9.0, 2.0),))
+    assert ("changes", says) in facts(replace(judged, reading=changed))

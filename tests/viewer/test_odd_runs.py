@@ -10,9 +10,15 @@ import synthetic
 
 from tuimon.record.log import Row, TensorRow
 from tuimon.record.segments import LogWriter
+from tuimon.viewer.arrange import footer_keys
+from tuimon.viewer.charts.heat import draw
+from tuimon.viewer.glyphs import GLYPHS
+from tuimon.viewer.layers import HEAT_ROWS
+from tuimon.viewer.lines import text_of
 from tuimon.viewer.places import PLACES
 from tuimon.viewer.places.compare import model as compare
 from tuimon.viewer.places.layers import model as layers
+from tuimon.viewer.plots import heat_spec, x_axis
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.wanted import Wanted, Window
 
@@ -81,3 +87,44 @@ def test_no_place_fails_at_what_was_measured(name):
                     frame = reading.poll(1e9, mono, Wanted(place, at=at, window=window, cursor=at, ask=ask))
                     assert frame is None or not frame.problem, (place, ask, at)
     reading.close()
+
+
+def frame_of(run):
+    frame = Reading(run.dir).poll(0.0, 1.0)
+    assert frame is not None
+    return frame
+
+
+def test_a_run_that_ended_untrained_waits_for_nothing_and_offers_nothing_that_acts_on_it():
+    run = synthetic.Run(alive=False)
+    run.end()
+    frame = frame_of(run)
+    said = "\n".join(map(text_of, frame.verdict))
+    assert "Ended before any training step" in said
+    assert "attached" not in said
+    assert "What it printed was not kept" in said
+    assert "console.log" not in said
+    keys = text_of(footer_keys(frame, 200, 1)[0])
+    assert "pause" not in keys and "rescue" not in keys
+    assert "q quit" in keys
+
+
+def test_where_all_is_nan_no_badge_says_that_what_is_nan_is_fine():
+    run = synthetic.Run()
+    for _ in range(60):
+        run.values(loss=math.nan, grad_norm=math.nan, update_ratio=math.nan, lr=1e-3)
+    badges = {badge.label: (badge.glyph, badge.word) for badge in frame_of(run).badges}
+    assert badges["LOSS"] == badges["UPDATES"] == badges["GRADIENTS"] == ("✖", "NaN")
+    assert badges["NUMERICS"][0] == "✖"
+
+
+@pytest.mark.parametrize("rows", [50, 3 * HEAT_ROWS])
+def test_layers_whose_gradients_are_nan_from_the_first_step_are_marked_in_the_strip(rows):
+    run, count = synthetic.Run(), len(synthetic.TENSORS)
+    grad = np.full(count, math.nan, np.float32)
+    for _ in range(rows):
+        run.step += 1
+        run.log.append([TensorRow(run.step, grad, np.ones(count, np.bool_), grad), Row(run.step, 1.0, {"loss": math.nan})])
+    frame = frame_of(run)
+    strip = draw(heat_spec(frame, GLYPHS["braille"], framed=True, columns=1), 80, 8, x_axis(frame)).lines
+    assert all("✗✗✗✗" in line for line in strip[1:-2])

@@ -10,10 +10,10 @@ from tuimon.diagnosis.model import Diagnosis
 from tuimon.diagnosis.story import Story
 from tuimon.viewer.arrange import paint, put_lines
 from tuimon.viewer.charts.picture import GROUNDS, ROLES, Canvas
-from tuimon.viewer.first import empty_frame
+from tuimon.viewer.first import OPENING, empty_frame
 from tuimon.viewer.frame import build_frame
 from tuimon.viewer.glyphs import ASCII, BRAILLE
-from tuimon.viewer.lines import Span
+from tuimon.viewer.lines import Span, text_of
 from tuimon.viewer.sources import Sources
 
 LETTERS = st.text(st.sampled_from("ab1.·● é▲│⠿  "), max_size=12)
@@ -41,6 +41,12 @@ def test_a_look_is_a_byte():
     assert len(ROLES) * len(GROUNDS) <= 256
 
 
-@pytest.mark.parametrize("awaited", ["waiting for the run to be read", "x"])
+@pytest.mark.parametrize("awaited", [OPENING, "x"])
 def test_the_first_frame_is_that_of_a_run_of_which_nothing_is_known(awaited):
     assert empty_frame("gpt", awaited) == build_frame(Sources("gpt", Story(), Diagnosis.nothing(), awaited=awaited))
+
+
+def test_until_a_run_has_been_read_nobody_says_that_it_has_not_begun():
+    said = "\n".join(map(text_of, empty_frame("gpt", OPENING).verdict))
+    assert "Opening the run" in said
+    assert "first step" not in said

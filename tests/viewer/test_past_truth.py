@@ -119,3 +119,10 @@ def test_what_had_not_been_measured_could_not_be_fine():
         dataclasses.replace(b, word="ok") for b in Diagnosis.nothing().badges))
     words = {b.category: b.word for b in known.as_of(5, ("generalisation",)).badges}
     assert (words["loss"], words["generalisation"]) == ("ok", "waiting")
+
+
+@pytest.mark.parametrize(("cursor", "says"), [(None, "esc back to now"), (150, "esc no crosshair")])
+def test_the_way_back_says_what_the_key_does_first(life, cursor, says):
+    frame = life.reading.poll(0.0, 1.0, Wanted(at=160, cursor=cursor))
+    assert says in "\n".join(map(text_of, frame.verdict))
+    assert says in "\n".join(map(text_of, frame.narrow))

@@ -13,6 +13,7 @@ from tuimon.viewer.looking import POINTS
 from tuimon.viewer.wanted import NOW, SPEEDS, Wanted, Window
 
 newest = st.integers(1, 5_000_000)
+WHOLE = (0.0, 400.0)
 keys = st.lists(st.sampled_from(["left", "right", "in", "out", "pan-", "pan+", "whole", "follow", "[", "]", "play", "back"]), max_size=40)
 
 
@@ -124,3 +125,17 @@ def test_a_moment_outside_the_window_takes_the_window_with_it():
     assert moved.at == 695
     assert moved.window.ends(1000.0, 1000) == (645.0, 745.0)
     assert near.scrubbed(1, (700.0, 800.0), 1000).window == near.window
+
+
+@pytest.mark.parametrize("go", [
+    lambda wanted: wanted.scrubbed(-1, WHOLE, 400), lambda wanted: wanted.jumped(-1, (196,), WHOLE, 400),
+    lambda wanted: wanted.played(WHOLE, 400, 0.1), lambda wanted: wanted.visited(196, WHOLE, 400)])
+def test_a_visit_of_the_past_takes_no_crosshair_along(go):
+    gone = go(replace(NOW, cursor=380))
+    assert gone.cursor is None
+    assert gone.back() == replace(NOW)   # one key back
+
+
+def test_a_crosshair_set_in_the_past_outlives_the_steps_of_a_replay():
+    playing = replace(NOW.played(WHOLE, 400, 0.1), cursor=50)
+    assert playing.moved_to(20, WHOLE, 400).cursor == 50

@@ -151,8 +151,10 @@ def kept(previous: YAxis | None, found: tuple[float, float] | None, *, log: bool
 
 
 def limits(series: Sequence[Extremes], x: XAxis, *, log: bool, robust: bool = True) -> tuple[float, float] | None:
-    """Least and greatest visible value in axis units (see `fit` for `robust`); None where there is none."""
+    """Least and greatest value in sight, else of all, in axis units (see `fit` for `robust`); None: there is none."""
     lows, highs = _extremes(series, x, YAxis(0.0, 1.0, log))
+    if len(lows) == 0:   # what only passes through
+        lows, highs = _extremes(series, XAxis(-math.inf, math.inf), YAxis(0.0, 1.0, log))
     if len(lows) == 0:
         return None
     return _without_wild(lows, highs, log) if robust else (float(lows.min()), float(highs.max()))

@@ -44,6 +44,11 @@ def step(count: int) -> str:
     return f"{count:,}"
 
 
+def counted(count: int, noun: str) -> str:
+    """How many of something: 1 step, 1,212 steps."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float, *, plain: bool = False) -> str:
     """Time to go or taken: 0:34, 12:05, 1:02:03, 2 d 03:04, or plain seconds: 3,723 s; "–" where it is not known."""
     if not math.isfinite(seconds) or seconds < 0:

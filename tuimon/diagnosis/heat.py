@@ -93,14 +93,13 @@ def medians(columns: Floats) -> Floats:
 def rank_cells(heat: Heat, groups: Sequence[tuple[int, int]], x: XAxis, width: int) -> Ranks:
     """(groups, width) of ranks, indices into `ORDER`: the worst that falls into a cell; -1: nothing measured.
 
-    Between two measured cells the earlier one stands (per-layer rows come on a cadence).
+    Between two measured cells the earlier one stands (per-layer rows come on a cadence), be they in sight or not.
     """
-    ranks = np.full((len(groups), width), -1, np.int8)
-    at = columns_of(np.asarray(heat.steps, np.float64), x.first, x.last, width)
-    inside = (at >= 0) & (at < width)
+    ranks = np.full((len(groups), width + 2), -1, np.int8)   # one more on each side: what was measured beyond
+    at, inside = columns_around(np.asarray(heat.steps, np.float64), x, width)
     if not inside.any():
-        return ranks
-    at, values = at[inside], np.asarray(heat.values, np.float64)[inside]
+        return ranks[:, 1:-1]
+    values = np.asarray(heat.values, np.float64)[inside]
     finite = np.isfinite(values)
     if heat.seen is not None:
         measured = np.asarray(heat.seen, np.bool_)[inside]
@@ -116,7 +115,19 @@ def rank_cells(heat: Heat, groups: Sequence[tuple[int, int]], x: XAxis, width: i
     worst[np.logical_or.reduceat(measured & ~finite, starts, axis=0)] = BAD
     firsts = [a for a, _ in groups]
     ranks[:, at[starts]] = np.maximum.reduceat(worst, firsts, axis=1).T
-    return carried(ranks, at[starts])
+    return carried(ranks, at[starts])[:, 1:-1]
+
+
+def columns_around(steps: Floats, x: XAxis, width: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Which of the columns 1 to `width` steps fall into, and which steps these are.
+
+    At 0 the last one before what is in sight, at `width` + 1 the first one behind it.
+    """
+    at = columns_of(steps, x.first, x.last, width)
+    inside = (at >= 0) & (at < width)
+    inside[np.flatnonzero(at < 0)[-1:]] = True
+    inside[np.flatnonzero(at >= width)[:1]] = True
+    return at[inside] + 1, inside
 
 
 def carried(ranks: Ranks, measured: NDArray[np.int64]) -> Ranks:

@@ -249,7 +249,21 @@ class History:
         if end - begin > DIRECT and track.levels:
             return self.thin(name, first, last, columns)
         found = track.window(begin_of_column(int(before.steps[-1]), first, last, columns), last)
-        return Thin.join(before.before(len(before) - 1), thin(found.steps, found.values, first, last, columns))
+        return Thin.join([before.before(len(before) - 1),
+                          thin(found.steps, found.values, first, last, columns)])
+
+    def around(self, name: str, first: int, last: int, columns: int, lead: int) -> Thin:
+        """`thin`, and before it `lead` steps at least back to a measurement, behind it the next one.
+
+        They are where a line comes from and goes to, and what a moving average stands on.
+        """
+        track = self.tracks.get(name)
+        if track is None or last < first or not len(track):
+            return self.thin(name, first, last, columns)
+        begin, after = max(0, min(first - lead, track.step_before(first, 1) or 0)), track.step_after(last)
+        before = max(1, min(columns, round(columns * (first - begin) / (last - first + 1))))
+        return Thin.join([self.thin(name, begin, first - 1, before), self.thin(name, first, last, columns),
+                          self.thin(name, after or 0, after or -1, 1)])
 
 
 _EMPTY: Final = (np.zeros(0, np.int64), np.zeros(0))

@@ -49,16 +49,20 @@ class Thin:
     def __len__(self) -> int:
         return len(self.steps)
 
-    @staticmethod
-    def join(a: Thin, b: Thin) -> Thin:
-        """The columns of both, in order."""
-        return Thin(np.concatenate((a.steps, b.steps)), np.concatenate((a.low, b.low)),
-                    np.concatenate((a.high, b.high)), np.concatenate((a.last, b.last)),
-                    np.concatenate((a.bad, b.bad)))
+    def between(self, first: float, last: float) -> Thin:
+        """The columns with first <= step <= last."""
+        a, b = np.searchsorted(self.steps, first), np.searchsorted(self.steps, last, "right")
+        return Thin(self.steps[a:b], self.low[a:b], self.high[a:b], self.last[a:b], self.bad[a:b])
 
     def before(self, end: int) -> Thin:
         """The first columns."""
         return Thin(self.steps[:end], self.low[:end], self.high[:end], self.last[:end], self.bad[:end])
+
+    @staticmethod
+    def join(parts: list[Thin]) -> Thin:
+        """The columns of all parts, in order."""
+        return Thin(*(np.concatenate([getattr(part, name) for part in parts])
+                      for name in ("steps", "low", "high", "last", "bad")))
 
 
 @dataclass(frozen=True, slots=True)

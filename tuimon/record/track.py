@@ -182,6 +182,15 @@ class Track:
                 return int(level.ends.view[min(block, level.end - 1) - level.base])
         return int(self.steps.view[0]) if self.base == 0 and self.steps.size else 0 if len(self) else None
 
+    def step_after(self, step: int) -> int | None:
+        """The step of the first measurement after a step, or of one a block later; None: there is none."""
+        kept = [self.steps.view] if self.holds(step + 1) else []
+        for ends in (*kept, *(level.ends.view for level in self.levels if level.covers(step + 1))):
+            at = int(np.searchsorted(ends, step, "right"))
+            if at < len(ends):
+                return int(ends[at])
+        return int(self.steps.view[0]) if self.steps.size and self.steps.view[0] > step else None
+
     def numbers(self, first: int, last: int) -> tuple[int, int]:
         """Number of the first point at or after `first`, and one above that of the last point up to `last`.
 

@@ -289,7 +289,7 @@ def _weight(action: Action, frame: Frame) -> int:
     """What matters now: in the past the way through time, of a run that has ended nothing that would act on it."""
     wanted = frame.wanted
     if action.order is not None:
-        if not frame.is_live and frame.newest:
+        if not frame.is_live:
             return 0
         return 3 if action.name == "end" and is_waiting(frame) else min(action.weight, 2 if wanted.is_now else 1)
     if not wanted.is_now and (action.name in _TRAVEL or (action.name == "speed" and wanted.speed is not None)):
@@ -331,12 +331,12 @@ def actions_markdown() -> str:
     """The keys as Markdown tables, for the README: those of every place, those of several, then place by place."""
     alone = {name: [action for action in ACTIONS if action.places == (name,)] for name in PLACES}
     wide = [action for action in ACTIONS if not action.places or action.group == "place"]
-    run = [action for action in ACTIONS if action.group == "run"]
+    run = [action for action in ACTIONS if action.places == STEERING]
     shared = [a for a in ACTIONS if a.group == "look" and len(a.places) > 1]
     parts = ["In every place:", _table(wide), f"Where one run fills the screen ({', '.join(STEERING)}):", _table(run),
              "In several places:", _table(shared, where=True)]
     for name, actions in alone.items():
-        rows = [action for action in actions if action.group == "look"]
+        rows = [action for action in actions if action.group != "place"]
         if rows:
             parts += [f"{PLACES[name].title.capitalize()}:", _table(rows)]
     return "\n\n".join(parts) + "\n"

@@ -14,8 +14,9 @@ from textual.message import Message
 
 from tuimon.viewer import terminal
 from tuimon.viewer.actions import CHARTED, STEERING, Order, find
+from tuimon.viewer.charts.picture import NOTHING
 from tuimon.viewer.dressing import Dressed, begins
-from tuimon.viewer.first import empty_frame
+from tuimon.viewer.first import OPENING, empty_frame
 from tuimon.viewer.gate import Gate
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.looking import Looking, Source
@@ -29,8 +30,10 @@ from tuimon.viewer.screens.place import PlaceScreen
 from tuimon.viewer.settings import Settled
 from tuimon.viewer.settings_file import Keeper
 from tuimon.viewer.theme import depth_of
+from tuimon.viewer.turning import Turning
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place, Wanted
+from tuimon.viewer.widgets.picture import PictureView
 
 if TYPE_CHECKING:
     from tuimon.viewer.background import Background
@@ -70,6 +73,7 @@ class Tuimon(Looking, Dressed):
         super().__init__(driver_class=terminal.steady_driver(driver, pace),
                          ansi_color=True if os.environ.get("NO_COLOR") else None)
         self._gate = Gate(self, pace, self.on_tuimon_frame_ready)
+        self._turning = Turning(self, self._is_drawn, self._is_told)
         self.dress(settled or Settled(), Around(
             depth_of(self.console.color_system, os.environ), glyphs, None if background is None else background.dark,
             bool(os.environ.get("SSH_CONNECTION"))), keeper)
@@ -78,7 +82,7 @@ class Tuimon(Looking, Dressed):
         self._own: Frame | None = None
         """The run that the panel was opened on, as it was when another took its place."""
         self._guards_terminal, self._opener = guards_terminal, opener
-        self._frame = empty_frame(name, "waiting for the run to be read")
+        self._frame = empty_frame(name, OPENING)
         self._overview = Overview(self._frame, self._ink, self._glyphs)
         self._overview.suit(self.settled, self.around)
         self._front: Overview | PlaceScreen = self._overview
@@ -101,6 +105,10 @@ class Tuimon(Looking, Dressed):
     def in_front(self) -> Overview | PlaceScreen:
         """The one that is looked at."""
         return self._front
+
+    def pointed(self) -> int | None:
+        """Where the place in front has a cursor of its own."""
+        return self._front.pointed
 
     def redraw(self) -> None:
         """Show the moment again, as it is preferred."""
@@ -192,13 +200,26 @@ class Tuimon(Looking, Dressed):
             return
         while isinstance(self.screen, Over):
             self.screen.dismiss(None)   # it was about where one was
-        if self._front is not self._overview:
-            self.pop_screen()
-        self._front = screen = self._screen_of(place)
-        self._want(self._wanted.visits(place, self._asks.get(place)))
-        if screen is not self._overview:
-            await self.push_screen(screen)
-        screen.show_frame(self._frame)
+        self._turning.begin()
+        try:
+            if self._front is not self._overview:
+                self.pop_screen()
+            self._front = screen = self._screen_of(place)
+            self._want(self._wanted.visits(place, self._asks.get(place)))
+            if screen is not self._overview:
+                await self.push_screen(screen)
+            screen.show_frame(self._frame)
+        finally:
+            self._turning.built()
+
+    def _is_drawn(self) -> bool:
+        """Whether the place in front has a picture everywhere."""
+        drawn = [view.picture is not NOTHING for view in self._front.query(PictureView) if view.is_on_screen]
+        return bool(drawn) and all(drawn)
+
+    def _is_told(self) -> bool:
+        """Whether it has got what it is there to show."""
+        return self._front is self._overview or self._frame.wanted.place == self._front.PLACE
 
     def _screen_of(self, place: Place) -> Overview | PlaceScreen:
         if place == "overview":
@@ -230,7 +251,7 @@ class Tuimon(Looking, Dressed):
         self._forget()
         self._asks = {place: ask for place, ask in self._asks.items() if place == self._home}
         self._want(Wanted(place=message.place, ask=self._asks.get(message.place), units=self._wanted.units))
-        self._frame = empty_frame(name, "waiting for the run to be read")
+        self._frame = empty_frame(name, OPENING)
         self._source = self._fed(feed)
         self.paced(self.settled.settings.period(remote=self.around.remote))
         self._source.start()

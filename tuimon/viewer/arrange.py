@@ -18,6 +18,7 @@ from tuimon.diagnosis.figures import percent
 from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.actions import actions_at, footer
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
+from tuimon.viewer.first import SHORT
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, Tone, dim, text_of
 from tuimon.viewer.painted import word_row
@@ -41,13 +42,15 @@ def paint(lines: Sequence[Line], width: int, height: int, glyphs: GlyphSet) -> P
 
 
 def _cut(line: Line, width: int, glyphs: GlyphSet) -> Iterator[tuple[str, Role]]:
-    """The spans that fit into `width` cells; the one that does not ends with an ellipsis."""
+    """The spans that fit into `width` cells; where words are left over the last one ends with an ellipsis."""
     left = width
-    for text, tone in line:
+    last = max((i for i, span in enumerate(line) if span.text.strip()), default=0)
+    for i, (text, tone) in enumerate(line):
         words = glyphs.say(text)
         cells = cell_len(words)
-        room = words if cells <= left else fit(words, left, glyphs.ellipsis)
-        yield room, ROLES[tone]
+        if cells >= left:
+            words = words.rstrip(" ") if i >= last else f"{words} "
+        yield fit(words, left, glyphs.ellipsis), ROLES[tone]
         left -= cells
         if left <= 0:
             return
@@ -111,21 +114,46 @@ def header(frame: Frame, width: int, height: int) -> list[Line]:
     return [(*left, Span(gap), *right)]
 
 
+def _is_calm(badge: BadgeView) -> bool:
+    return badge.tone in ("ok", "dim")
+
+
 def _badge(badge: BadgeView, label: str, word: str) -> Line:
-    calm = badge.tone in ("ok", "dim")
+    calm = _is_calm(badge)
     tail = (Span(f" {word}", "dim" if calm else badge.tone),) if word else ()
     return (Span(f"{badge.glyph} ", badge.tone), Span(label, "dim" if calm else "strong"), *tail)
 
 
+def _shortened(badge: BadgeView, level: int) -> Line:
+    return _badge(badge, SHORT.get(badge.label, (badge.label, badge.label))[level], "")
+
+
+def _counted(badges: Sequence[BadgeView]) -> list[Line]:
+    """What is not calm by name, the rest as numbers."""
+    found = [_shortened(b, 1) for b in badges if not _is_calm(b)]
+    for tone, glyph, word in (("ok", "●", "ok"), ("dim", "◌", "–")):
+        count = sum(b.tone == tone for b in badges)
+        if count:
+            found.append((Span(f"{glyph} ", tone), dim(f"{count} {word}")))   # type: ignore[arg-type]  # two literals
+    return found
+
+
 def badges(frame: Frame, width: int, height: int) -> list[Line]:
-    """One badge per category; words go first when there is little room, then letters. At the right: our own cost."""
+    """One badge per category; where there is little room calm words go first, then all, then letters.
+
+    At the right: our own cost.
+    """
     del height
+    telling = [_badge(b, b.label, "" if _is_calm(b) else b.word) for b in frame.badges]
     forms = (
         ("   ", [_badge(b, b.label, b.word) for b in frame.badges]),
         ("  ", [_badge(b, b.label, b.word) for b in frame.badges]),
-        ("  ", [_badge(b, b.label, "" if b.tone in ("ok", "dim") else b.word) for b in frame.badges]),
+        ("  ", telling),
+        (" ", telling),
         ("  ", [_badge(b, b.label, "") for b in frame.badges]),
-        (" ", [_badge(b, b.label[:5], "") for b in frame.badges]),
+        ("  ", [_shortened(b, 0) for b in frame.badges]),
+        (" ", [_shortened(b, 1) for b in frame.badges]),
+        (" ", _counted(frame.badges)),
         (" ", [_badge(b, b.label[:1], "") for b in frame.badges]),
     )
     line: Line = ()
@@ -214,4 +242,4 @@ def too_small(frame: Frame, width: int, height: int) -> list[Line]:
         (Span(frame.header.status, frame.header.tone),), (Span(leading, frame.tone),),
         (dim(f"{width}x{height} is too small: 40x10 is needed"),),
     ]
-    return lines[: max(1, height)]
+    return [row for line in lines for row in wrap(line, max(1, width))][: max(1, height)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tuimon.diagnosis.figures import age
+from tuimon.diagnosis.figures import age, counted
 from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.lines import Line, Span, dim, key
 from tuimon.viewer.sources import Sources
@@ -22,12 +22,13 @@ def _way_back(sources: Sources, *, narrow: bool) -> Line:
     took = f", {age(apart * sources.step_time)} of training" if sources.step_time and apart else ""
     when = f"As it was at step {steps(sources.step)}"
     if not narrow:
-        when += f": {steps(apart)} step{'' if apart == 1 else 's'} ago{took}."
+        when += f": {counted(apart, 'step')} ago{took}."
+    pointed = sources.wanted.cursor is not None
+    back = (key("esc "), Span("no crosshair   " if pointed else "back to now   "))
     if sources.wanted.speed is None:
-        return (dim(f"{when}   "), key("esc "), Span("back to now   "), key("[ ] "), Span("earlier, later"))
+        return (dim(f"{when}   "), *back, key("[ ] "), Span("earlier, later"))
     told = () if narrow else (dim(f"{when}   "),)
-    return (*told, key("esc "), Span("back to now   "), key("p "), Span("stand   "), key("< > "),
-            Span("slower, faster"))
+    return (*told, *back, key("p "), Span("stand   "), key("< > "), Span("slower, faster"))
 
 
 def past_lines(lines: Sequence[Line], sources: Sources, *, narrow: bool) -> tuple[Line, ...]:

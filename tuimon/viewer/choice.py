@@ -66,6 +66,10 @@ class Choice:
         at, shown = self.at(frame), self.visible(kind)
         return at if self.is_large or kind == "compact" or at in shown or not shown else shown[0]
 
+    def acted(self, frame: Frame, kind: Kind) -> Choice:
+        """With the chart that a key acts on as the chosen one: among several its frame says which it was."""
+        return self if self.is_large or kind == "compact" else replace(self, chart=self.acting(frame, kind))
+
     def shows(self, panel: str, kind: Kind) -> bool:
         """Whether a panel has its place in such a layout."""
         return (panel in USUAL[kind]) != (f"{kind}:{panel}" in self.toggled)

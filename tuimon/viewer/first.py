@@ -16,6 +16,10 @@ from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, He
 LABELS: Final = {"loss": "LOSS", "gradients": "GRADIENTS", "updates": "UPDATES", "numerics": "NUMERICS",
                  "layers": "LAYERS", "generalisation": "VALIDATION", "throughput": "SPEED",
                  "activations": "ACTIVATIONS"}
+SHORT: Final = {"GRADIENTS": ("GRADS", "GRAD"), "UPDATES": ("UPDATES", "UPD"), "NUMERICS": ("NUMERICS", "NUM"),
+                "LAYERS": ("LAYERS", "LAY"), "VALIDATION": ("VALID", "VAL"), "SPEED": ("SPEED", "SPD"),
+                "ACTIVATIONS": ("ACTIVE", "ACT")}
+"""Labels where there is little room, and where there is less."""
 OPTIONAL: Final = {"activations"}
 """Shown only when there is something to say."""
 NOTEBOOK_GRADIENT: Final = BandView(0.1, 10, healthy=True, word="healthy 0.1–10",
@@ -33,8 +37,14 @@ WAITING: Final = {"loss": "waiting for the first loss", "grad_norm": "waiting fo
 HARMLESS: Final = "Training runs in a process of its own: leaving this screen never harms it."
 
 
+OPENING: Final = "what it has written so far is being read"
+"""What is awaited until something has been read: whether there has been a first step is not known."""
+
+
 def nothing_yet(awaited: str, third: Line) -> tuple[Line, ...]:
     """The verdict before the first step."""
+    if awaited == OPENING:
+        return ((Span("◌ Opening the run", "dim"),), say(f"{awaited[:1].upper()}{awaited[1:]}."), third)
     return ((Span("◌ Waiting for the first step", "dim"),), say(awaited[:1].upper() + awaited[1:]), third)
 
 

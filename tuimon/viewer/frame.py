@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tuimon.control.states import LIVE, State
-from tuimon.diagnosis.figures import UNKNOWN, duration, size, span
-from tuimon.diagnosis.figures import step as steps
+from tuimon.diagnosis.figures import UNKNOWN, counted, duration, size, span
 from tuimon.diagnosis.model import SEVERITIES, Badge, Diagnosis, Incident, Severity
 from tuimon.diagnosis.story import EventLine, Rescue, Story, lowered
 from tuimon.diagnosis.tone import BADGES
@@ -40,6 +39,9 @@ STALE_FLOOR: Final = 3.0
 """... and than this many seconds."""
 SILENT: Final = 30.0
 """Seconds without a heartbeat after which a run on another machine is called silent."""
+_LEADING: Final = {"loss": "loss", "gradients": "grad_norm", "updates": "update_ratio",
+                   "generalisation": "val_loss"}
+"""What a category is about, where that is one metric."""
 _FROM: Final = {"loss": ("loss", "numerics", "generalisation"), "grad_norm": ("gradients", "layers"),
                 "update_ratio": ("updates",), "grad_param_ratio": ("updates",), "throughput": ("throughput",),
                 "step_time": ("throughput",)}
@@ -54,7 +56,7 @@ def effective_state(story: Story, alive: bool | None) -> State:
 def _status(sources: Sources, state: State) -> tuple[str, Tone]:
     if sources.present is not None:
         speed = sources.wanted.speed
-        return f"{f'▸ {speed}x ·' if speed else '◂'} {steps(sources.newest - sources.step)} steps ago", "info"
+        return f"{f'▸ {speed}x ·' if speed else '◂'} {counted(sources.newest - sources.step, 'step')} ago", "info"
     ended: dict[str, tuple[str, Tone]] = {
         "finished": ("✓ finished", "ok"), "stopped": ("◼ stopped", "dim"), "crashed": ("✖ crashed", "critical"),
         "died": ("✝ died", "critical"), "held": ("◼ HELD", "warning"), "paused": ("‖ PAUSED", "info"),
@@ -82,8 +84,12 @@ def _header(sources: Sources, state: State) -> Header:
     return Header(sources.name, what, sources.device, sources.step, sources.total, eta, status, tone, cost)
 
 
-def _badge(badge: Badge, *, begun: bool) -> BadgeView:
-    label = LABELS.get(badge.category, badge.category.upper())
+def _badge(badge: Badge, sources: Sources) -> BadgeView:
+    label, begun = LABELS.get(badge.category, badge.category.upper()), sources.step > 0
+    value = sources.values.get(_LEADING.get(badge.category, ""))
+    if badge.severity is None and value is not None and not math.isfinite(value) and any(
+            incident.category == "numerics" for incident in sources.diagnosis.open_incidents):
+        return BadgeView(label, measured(value), "✖", "critical")   # no rule of its own can look at it any more
     if badge.severity is None and (badge.word != "ok" or not begun):
         return BadgeView(label, UNKNOWN if begun else "", "◌", "dim")
     tone = tone_of(badge.severity)
@@ -221,7 +227,7 @@ def build_frame(sources: Sources) -> Frame:
     story, values = (sources.present.story, sources.present.values) if sources.present else (
         sources.story, sources.values)
     live = effective_state(story, sources.present.alive if sources.present else sources.alive)
-    badges = tuple(_badge(b, begun=sources.step > 0) for b in sources.diagnosis.badges
+    badges = tuple(_badge(b, sources) for b in sources.diagnosis.badges
                    if b.category not in OPTIONAL or b.severity is not None)
     facts = Facts(
         name=sources.name, step=sources.newest or sources.step, lr=values.get("lr"),

@@ -32,6 +32,8 @@ class LayerStrip:
     names: tuple[str, ...] = ()
     steps: NDArray[np.int64] | None = None
     rms: NDArray[np.float32] | None = None
+    seen: NDArray[np.bool_] | None = None
+    """Where it was measured: there NaN is a value."""
     groups: LayerGroups | None = None
     """Known from the first row on."""
     _revision: int = -1
@@ -47,14 +49,17 @@ class LayerStrip:
             self.groups = LayerGroups.of(self.table)
             self.names = tuple(clean(name, NAME) for name in self.groups.names)
         known = 0 if self.steps is None else len(self.steps)
-        if self.steps is not None and self.rms is not None and known and revision == self._revision:
+        if self.steps is not None and self.rms is not None and self.seen is not None and known and (
+                revision == self._revision):
             if len(rows) > known:
                 new = rows.since(known)
+                rms, seen = self.groups.grad_rms(new)
                 self.steps = np.concatenate((self.steps, new.steps))
-                self.rms = np.concatenate((self.rms, self.groups.grad_rms(new)[0]))
+                self.rms, self.seen = np.concatenate((self.rms, rms)), np.concatenate((self.seen, seen))
             return
         self._revision = revision
-        self.steps, self.rms = rows.steps.copy(), self.groups.grad_rms(rows)[0]
+        self.steps = rows.steps.copy()
+        self.rms, self.seen = self.groups.grad_rms(rows)
 
     def index(self, layer: str | None) -> int | None:
         """The row of a layer, or of the one that a module is part of; None where there is none."""
@@ -63,31 +68,31 @@ class LayerStrip:
 
     def view(self, diagnosis: Diagnosis, at: int | None = None) -> HeatView:
         """What the strip shows now, or showed at a step."""
-        if self.steps is None or self.rms is None or not len(self.steps):
+        if self.steps is None or self.rms is None or self.seen is None or not len(self.steps):
             return HeatView(self.names)
         end = len(self.steps) if at is None else int(np.searchsorted(self.steps, at, side="right"))
-        steps, rms = self.steps[:end], self.rms[:end]
+        steps, rms, seen = self.steps[:end], self.rms[:end], self.seen[:end]
         if not end:
             return HeatView(self.names)
         now = rms[-1]
         if len(steps) > 2 * HEAT_ROWS:
-            steps, rms = _thinned(steps, rms, len(steps) // HEAT_ROWS)
+            steps, rms, seen = _thinned(steps, rms, seen, len(steps) // HEAT_ROWS)
         troubled = next((i for i in diagnosis.open_incidents if i.category in ("gradients", "layers")), None)
         before = min((i.onset_step for i in diagnosis.incidents), default=None)
         if troubled is None:
-            return HeatView(self.names, "", None, before, steps, rms)
+            return HeatView(self.names, "", None, before, steps, rms, seen)
         where = self.index(troubled.layer)
         if where is None:
             where = int(np.argmax(np.where(np.isnan(now), np.inf, now)))
         worst = f"worst {squeeze(self.names[where], WORDS)} {number(float(now[where]))}"
-        return HeatView(self.names, worst, troubled.severity, before, steps, rms)
+        return HeatView(self.names, worst, troubled.severity, before, steps, rms, seen)
 
 
-def _thinned(steps: NDArray[np.int64], rms: NDArray[np.float32], size: int) -> tuple[
-    NDArray[np.int64], NDArray[np.float32]
+def _thinned(steps: NDArray[np.int64], rms: NDArray[np.float32], seen: NDArray[np.bool_], size: int) -> tuple[
+    NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]
 ]:
-    """The greatest of each `size` rows, at the step of the first; the newest may be fewer."""
-    whole = len(steps) // size * size
-    groups = np.fmax.reduce(rms[:whole].reshape(-1, size, rms.shape[1]), axis=1)
-    rest = [np.fmax.reduce(rms[whole:], axis=0)[None]] if whole < len(steps) else []
-    return steps[::size], np.concatenate((groups, *rest))
+    """The greatest of each `size` rows, at the step of the first; NaN where one was. The newest may be fewer."""
+    starts = np.arange(0, len(steps), size)
+    greatest = np.fmax.reduceat(rms, starts, axis=0)
+    greatest[np.logical_or.reduceat(seen & np.isnan(rms), starts, axis=0)] = np.nan
+    return steps[starts], greatest, np.logical_or.reduceat(seen, starts, axis=0)

@@ -91,9 +91,13 @@ class Looking(App[str]):
         """Move the crosshair."""
         self._want(self._wanted.pointed(POINTS[which], self._span, self._frame.newest))
 
+    def pointed(self) -> int | None:
+        """The step that the screen in front points at by itself; None: the crosshair is all there is."""
+        return None
+
     def action_zoom(self, which: int) -> None:
         """Closer, or further away."""
-        self._want(self._wanted.zoomed(which == 0, self._span, float(self._frame.last)))
+        self._want(self._wanted.zoomed(which == 0, self._span, float(self._frame.last), self.pointed()))
 
     def on_chart_panel_pointed(self, message: ChartPanel.Pointed) -> None:
         """The crosshair where the mouse points."""
@@ -143,4 +147,4 @@ class Looking(App[str]):
 
     def on_scrub_to(self, message: ScrubTo) -> None:
         """The whole panel as it was then."""
-        self._want(self._wanted.moved_to(message.step, self._span, self._frame.newest))
+        self._want(self._wanted.visited(message.step, self._span, self._frame.newest))

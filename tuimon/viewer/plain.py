@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tuimon.control.states import State
-from tuimon.diagnosis.figures import number
+from tuimon.diagnosis.figures import counted, number
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.story import EventLine, lowered
 from tuimon.viewer.lines import text_of
@@ -27,7 +27,7 @@ _STATES: Final[dict[State, str]] = {
     "paused": "The run is paused at step {at}; everything stays in memory.",
     "held": "The run is held at step {at}: it stands still, with everything in memory, until somebody decides.",
     "stopping": "The run has been asked to stop, and leaves at its next step boundary.",
-    "finished": "The run has finished after {at} steps.",
+    "finished": "The run has finished after {steps}.",
     "stopped": "The run was stopped, as asked, at step {at}.",
     "crashed": "The run has crashed at step {at}.",
     "died": "The run has died at step {at}.",
@@ -103,7 +103,7 @@ def _state(frame: Frame) -> str:
         return f"The run {'has ' if frame.state != 'stopped' else 'was '}{frame.state} before any training step."
     if frame.state in ("starting", "running") and not frame.facts.step:
         return "The run has not trained yet."
-    return _STATES[frame.state].format(at=at)
+    return _STATES[frame.state].format(at=at, steps=counted(frame.facts.step, "step"))
 
 
 def _new_lines(before: Frame, frame: Frame) -> list[EventLine]:

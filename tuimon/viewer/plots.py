@@ -70,7 +70,7 @@ def _series(view: ChartView, past: float, at: int | None) -> tuple[Series, ...]:
 def _parted(series: Series, at: int | None, later: Role) -> list[Series]:
     if at is None:
         return [series]
-    return [replace(series.between(at, math.inf), role=later), series.between(-math.inf, at)]
+    return [replace(series.since(at), role=later), series.between(-math.inf, at)]
 
 
 def chart_spec(frame: Frame, index: int, choice: Choice, *, focused: bool) -> ChartSpec:
@@ -102,8 +102,8 @@ def heat_spec(frame: Frame, *, framed: bool, columns: int) -> HeatSpec:
     steps = np.zeros(0) if heat.steps is None else heat.steps.astype(np.float64)
     values = np.zeros((0, len(heat.layers))) if heat.rms is None else heat.rms.astype(np.float64)
     return HeatSpec(
-        "layers · gradient RMS", heat.layers, steps, values, before=heat.before, value=heat.worst, state=heat.severity,
-        marks=marks(frame), framed=framed, columns=columns)
+        "layers · gradient RMS", heat.layers, steps, values, heat.seen, before=heat.before, value=heat.worst,
+        state=heat.severity, marks=marks(frame), framed=framed, columns=columns, indent=1)
 
 
 def spark_specs(frame: Frame) -> tuple[SparkSpec, ...]:
@@ -116,11 +116,12 @@ def spark_specs(frame: Frame) -> tuple[SparkSpec, ...]:
             series = series.between(-math.inf, frame.wanted.at)
         value, state = (view.current, view.severity) if frame.wanted.cursor is None else (view.pointed, None)
         specs.append(SparkSpec("lr" if view.name == "lr" else view.title, value, state, series,
-                               view.note or _range(series), view.log, marks=pointed))
+                               view.note or _range(series.between(*frame.span)), view.log, marks=pointed))
     return tuple(specs)
 
 
 def _range(series: Series) -> str:
     if not np.isfinite(series.low).any():
         return ""
-    return f"{short(float(np.nanmin(series.low)))} – {short(float(np.nanmax(series.high)))}"
+    low, high = short(float(np.nanmin(series.low))), short(float(np.nanmax(series.high)))
+    return low if low == high else f"{low} – {high}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from tuimon.diagnosis.figures import counted
 from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.lines import Line, Span, plain_factor, rate, say
 from tuimon.viewer.views import Frame
@@ -78,8 +79,8 @@ def ask_rescue(frame: Frame) -> Question:
     else:
         given = max(0, facts.step - facts.target)
         back = (f"put back the weights and optimizer of step {steps(facts.target)} "
-                f"(healthy, {steps(given)} steps ago, verified first)")
-        lost = f"The {steps(given)} steps since are given up. Data and schedule go on."
+                f"(healthy, {counted(given, 'step')} ago, verified first)")
+        lost = f"The {counted(given, 'step')} since {'is' if given == 1 else 'are'} given up. Data and schedule go on."
     clips = {True: "the script clips at its own limit", False: "this script does not clip"}.get(facts.clips)  # type: ignore[arg-type]  # None: unknown
     clip = f"clip gradients at {plain_factor(RESCUE_CLIP)}" + (f" ({clips})" if clips else "")
     first = "it is held already" if frame.state == "held" else "hold the run at its next step"

@@ -45,6 +45,9 @@ from tuimon.viewer.wanted import NOW, Wanted
 
 COLUMNS: Final = 1024
 """Columns that metrics are thinned to: about four to a dot of the widest chart, few enough to draw 4 times a second."""
+LEAD_STEPS: Final = 200
+LEAD_SHARE: Final = 0.2
+"""What is read before a window of steps, in steps at least and as a share of it: a smooth line does not begin there."""
 RECENT: Final = 50
 """Steps whose median is the usual step time."""
 SHOWN: Final = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr", "throughput", "step_time",
@@ -262,13 +265,15 @@ class Reading:
             return
         self._shown = shown
         history, low, high = self._history, math.floor(first), math.ceil(last)
-        grid = (history, history.cuts, low, high)
-        before, self._grid = self._columns if grid == self._grid else {}, grid
+        grid = (history, history.cuts, low, high) if low <= 0 and high >= history.last_step else ()
+        before, self._grid = self._columns if grid and grid == self._grid else {}, grid
+        lead = math.ceil(max(LEAD_STEPS, LEAD_SHARE * (last - first)))
         self._columns = {
-            name: history.thin(name, low, high, COLUMNS) if name not in before else
-            history.thin_on(before[name], name, low, high, COLUMNS)
+            name: history.around(name, low, high, COLUMNS, lead) if name not in before else
+            history.thin_on(before[name], name, low, high, COLUMNS)   # nothing lies outside
             for name in SHOWN if name in history.names}
-        self._wide = frozenset(name for name, thin in self._columns.items() if is_wide(thin.low, thin.high))
+        seen = {name: thin.between(first, last) for name, thin in self._columns.items()}
+        self._wide = frozenset(name for name, thin in seen.items() if is_wide(thin.low, thin.high))
 
     def _problem(self) -> str:
         if not os.path.isdir(self.run.path):
@@ -293,15 +298,19 @@ class Reading:
             requests=(*self._story.requests, *self._asked.values()),
             model=clean(info.model, 60) if info else "", device=clean(info.device, 30) if info else "", total=total,
             clips=info.clips if info else None, statement=standing.statement(begun=history.last_step > 0),
-            awaited=standing.awaited(mono) if not history.last_step else "", alive=standing.alive,
+            awaited="" if history.last_step else standing.awaited(mono, ended=self._story.ended), alive=standing.alive,
             step=history.last_step, age=mono - self._fresh if self._fresh is not None else 0.0,
             silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,
             trend=self._trend, columns=self._columns, wide=self._wide, last=int(self._x.last),
             heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
-            revision=self._revision, problem=self._problem(), now=now, console=clean(str(self.run.console), 200),
+            revision=self._revision, problem=self._problem(), now=now, console=self._console(),
             judging=self._log.judging if self._log is not None else "", span=span, newest=history.last_step,
             wanted=wanted, readout=self._readout(wanted))
         return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)
+
+    def _console(self) -> str:
+        """Where all is that an untrained run printed; "" where it was not kept."""
+        return clean(str(self.run.console), 200) if not self._history.last_step and self.run.console.exists() else ""
 
     def _readout(self, wanted: Wanted) -> dict[str, float | None]:
         """What every chart says at the crosshair."""

@@ -67,23 +67,23 @@ class Standing:
             return launch.process   # started, and not yet attached
         return info.process if info is not None else None
 
-    def awaited(self, mono: float) -> str:
-        """What an empty screen waits for."""
+    def awaited(self, mono: float, *, ended: bool) -> str:
+        """What an empty screen waits for; of a run that is over, what it said last."""
         waited = lapse(max(0.0, mono - (self.opened or mono)))
         launch = self.launch
-        if self.alive is False:
+        if self.alive is False or ended:
             words = self.run.last_words()
-            said = "Its last words: " + (
-                "none: there is no console.log" if words is None else clean(words or "none", 200))
+            said = "What it printed was not kept: tuimon run keeps it." if words is None else (
+                f"Its last words: {clean(words or 'none', 200)}")
             if launch is None or not launch.script or launch.status is None:
                 return said
             return f"The script ended with status {launch.status}. {said}"
         if self.info is not None:
-            return f"waiting for the first step: the training process has attached, {waited}"
+            return f"the training process has attached, {waited}"
         if launch is not None and launch.script:
             return f"the script is running, {waited}; it has not trained yet"
         if launch is not None:
-            return f"waiting for the first step: torch is loading, {waited}"
+            return f"torch is loading, {waited}"
         return f"waiting for a training process, {waited}"
 
     def statement(self, *, begun: bool) -> str:

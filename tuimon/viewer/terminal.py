@@ -94,6 +94,16 @@ def shine_through(screen: Any) -> bool:
     widgets.clear()
     return True
 
+def lay_out(app: Any) -> None:
+    """Give the widgets their places also while nothing is drawn; else they learn their sizes in front of everybody."""
+    if not app.screen_stack:   # it is ending
+        return
+    screen = app.screen
+    with contextlib.suppress(AttributeError):
+        if screen._layout_required:  # noqa: SLF001 - guarded
+            screen._layout_required = False  # noqa: SLF001 - guarded
+            screen._refresh_layout()  # noqa: SLF001 - guarded
+
 
 def is_lost(fd: int = 0) -> bool:
     """Whether the terminal is gone: a viewer on a dead one would burn 39 % of a core for ever."""
@@ -120,6 +130,11 @@ def terse_driver(env: Mapping[str, str], background: Background | None = None,
         def write(self, data: str) -> None:
             """Hand on what differs."""
             super().write(terse(data))
+
+        def stop_application_mode(self) -> None:
+            """Give the terminal back, our own screen empty: a tmux that was resized takes its last rows along."""
+            self.write("\x1b[0m\x1b[2J\x1b[H")
+            super().stop_application_mode()
 
         def run_input_thread(self) -> None:
             """Read through the sieve."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from tuimon.control.states import LIVE, State
-from tuimon.diagnosis.figures import number, span
+from tuimon.diagnosis.figures import counted, number, span
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.model import Incident, Usual
 from tuimon.diagnosis.proof import cleaned
@@ -123,7 +123,9 @@ def _loss(sources: Sources) -> str:
         return f"Loss {number(loss)}"
     if abs(trend) < 0.001:
         return f"Loss {number(loss)}, level"
-    return f"Loss {number(loss)}, {'falling' if trend < 0 else 'rising'} {abs(trend) * 100:.1f} % per 100 steps"
+    change = abs(trend) * 100
+    said = f"{change:.1f}" if change < 99.95 else f"{change:,.0f}"
+    return f"Loss {number(loss)}, {'falling' if trend < 0 else 'rising'} {said} % per 100 steps"
 
 
 def _gradient(sources: Sources) -> str:
@@ -169,8 +171,8 @@ def _is_the_news(rescue: Rescue, incident: Incident | None, step: int) -> bool:
 
 def _healthy(sources: Sources) -> Verdict:
     found = [i for i in sources.diagnosis.incidents if i.state == "resolved" and i.severity != "info"]
-    past = f"{len(found)} incident{'s' if len(found) > 1 else ''} so far, all over" if found else "nothing open"
-    first = _title("●", "Healthy", "ok", f"{steps(sources.step)} steps, {past}")
+    past = f"{counted(len(found), 'incident')} so far, all over" if found else "nothing open"
+    first = _title("●", "Healthy", "ok", f"{counted(sources.step, 'step')}, {past}")
     ratio, target = sources.values.get("update_ratio"), sources.story.rescue_target
     fits = f"Update ratio {number(ratio)}{_range(sources.diagnosis.usual.get('update_ratio'))}; " if ratio else ""
     last = f"last healthy snapshot {steps(target)}." if target is not None else (
@@ -213,7 +215,7 @@ def _incident(sources: Sources, incident: Incident) -> Verdict:
     narrow = _offer(("r", f"back to {near}, lr x0.1, clip 1.0"), ("x", "hold the run"))
     signs = len(sources.diagnosis.event(incident)) - 1
     others = len(sources.diagnosis.open_incidents) - 1 - signs
-    more = [f"{signs} more sign{'' if signs == 1 else 's'} of it"] * bool(signs)
+    more = [f"{counted(signs, 'more sign')} of it"] * bool(signs)
     more += [f"{others} more open"] * bool(others)
     if more:
         first = (*first, dim(f" · {', '.join(more)}"))
@@ -280,7 +282,7 @@ def _rescuing(sources: Sources, rescue: Rescue) -> Verdict:
     third = _overrides(sources) or say("The other parts follow within a step.", "dim")
     if rescue.done_step is not None:
         clean = max(0, sources.step - rescue.done_step)
-        now += f" Watching: {clean} step{'' if clean == 1 else 's'} since the warm-up."
+        now += f" Watching: {counted(clean, 'step')} since the warm-up."
     return Verdict((_tick_line(rescue, sources.step, narrow=False), say(now), third),
                    (_tick_line(rescue, sources.step, narrow=True), say(now), third), "info")
 
@@ -292,7 +294,7 @@ def _again(sources: Sources, rescue: Rescue) -> Verdict:
     first = _title("●", "Healthy again", "ok",
                    f"since step {steps(since)}", f"the rescue at {steps(rescue.held_step)} worked")
     clean = max(0, sources.step - since)
-    count = f"{steps(clean)} clean step{'' if clean == 1 else 's'}"
+    count = counted(clean, "clean step")
     third = _overrides(sources) or say("No override is in force.", "dim")
     return Verdict((first, say(f"{_loss(sources)}. {_gradient(sources)}{_ratio(sources)} {count}."), third),
                    (first, say(f"{_loss(sources)}; {count}."), third), "ok")
@@ -351,18 +353,21 @@ def _kept(sources: Sources) -> Line:
     return say(f"{on_disk} The log is complete up to step {steps(sources.step)}.", "dim")
 
 
+def _printed(sources: Sources) -> Line:
+    return say(f"All that it printed: {sources.console}", "dim") if sources.console else say("The log is empty.", "dim")
+
+
 def _untrained(sources: Sources) -> Verdict:
     """A script that ended before its first step: what it said is all there is."""
     went_wrong = sources.story.state in ("crashed", "died")
     tone: Tone = "critical" if went_wrong else "dim"
     glyph = "✖" if went_wrong else "◼"
-    return _both(tone, _title(glyph, "Ended before any training step", tone), say(sources.awaited),
-                 say(f"All that it printed: {sources.console}", "dim"))
+    return _both(tone, _title(glyph, "Ended before any training step", tone), say(sources.awaited), _printed(sources))
 
 
 def _finished(sources: Sources) -> Verdict:
     tone = tone_of(sources.diagnosis.leading.severity) if sources.diagnosis.leading else "ok"
-    return _both(tone, _title("✓", "Finished", "ok", f"{steps(sources.step)} steps"), say(_last(sources)),
+    return _both(tone, _title("✓", "Finished", "ok", counted(sources.step, "step")), say(_last(sources)),
                  _kept(sources))
 
 
@@ -380,7 +385,7 @@ def _crashed(sources: Sources) -> Verdict:
 def _died(sources: Sources) -> Verdict:
     if not sources.step:
         return _both("critical", _title("✝", "Died before its first step", "critical"), say(sources.awaited),
-                     say(f"All that it printed: {sources.console}", "dim"))
+                     _printed(sources))
     return _both("critical", _title("✝", f"Died at step {steps(sources.step)}", "critical",
                                     f"{lapse(sources.age)} ago"),
                  (strong("Its process is gone without a word: killed, out of memory, or a lost machine. "),

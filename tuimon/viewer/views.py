@@ -113,7 +113,9 @@ class HeatView:
     steps: NDArray[Any] | None = field(default=None, compare=False, repr=False)
     """(m,)"""
     rms: NDArray[Any] | None = field(default=None, compare=False, repr=False)
-    """(m, L); NaN where a layer had no gradient."""
+    """(m, L); NaN also where a layer had no gradient."""
+    seen: NDArray[Any] | None = field(default=None, compare=False, repr=False)
+    """(m, L) where it was measured."""
 
 
 @dataclass(frozen=True, slots=True)

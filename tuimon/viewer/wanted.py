@@ -152,7 +152,11 @@ class Wanted:
     def scrubbed(self, by: int, span: tuple[float, float], newest: int) -> Wanted:
         """The panel as it was so many hundredths of the window earlier or later; past the newest step it is now."""
         here = newest if self.at is None else self.at
-        return self.moved_to(here + by * max(1, round((span[1] - span[0]) / MOVES)), span, newest)
+        return self.visited(here + by * max(1, round((span[1] - span[0]) / MOVES)), span, newest)
+
+    def visited(self, step: int | None, span: tuple[float, float], newest: int) -> Wanted:
+        """The panel as it was at a step: what every chart says is said of that step, not of a crosshair elsewhere."""
+        return replace(self, cursor=None).moved_to(step, span, newest)
 
     def moved_to(self, step: int | None, span: tuple[float, float], newest: int) -> Wanted:
         """The panel as it was at a step, which is in sight; None, or one that has not been yet: as it is now."""
@@ -168,14 +172,14 @@ class Wanted:
         """To the moment before or after this one, of those that matter."""
         here = newest if self.at is None else self.at
         if by < 0:
-            return self.moved_to(max((m for m in moments if m < here), default=1), span, newest)
-        return self.moved_to(min((m for m in moments if m > here), default=None), span, newest)
+            return self.visited(max((m for m in moments if m < here), default=1), span, newest)
+        return self.visited(min((m for m in moments if m > here), default=None), span, newest)
 
     def played(self, span: tuple[float, float], newest: int, pace: float | None) -> Wanted:
         """Let time run, or stand; from the present it begins at the first step. `pace`: seconds a step."""
         if self.speed is not None:
             return replace(self, speed=None)
-        begun = self.moved_to(1 if self.at is None else self.at, span, newest)
+        begun = self.visited(1 if self.at is None else self.at, span, newest)
         if begun.at is None:   # nothing to replay
             return begun
         wished = (newest - begun.at) * pace / REPLAY if pace else 10.0

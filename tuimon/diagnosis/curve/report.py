@@ -231,10 +231,14 @@ def _swing(r: CurveReading) -> str:
             f"{steps(o.first)} to {steps(o.last)} (p {number(o.p_value)}){size}")
 
 
+def _signed(value: float) -> str:
+    return f"{'-' if value < 0 else '+'}{number(abs(value))}"
+
+
 def _changes(r: CurveReading) -> str:
     said_of = [
-        f"a jump of {c.size:+.3g} at step {steps(c.step)}" if c.kind == "jump" else
-        f"{'steeper' if c.size < 0 else 'turning up'} from step {steps(c.step)} ({c.size:+.2g} nats per 100 steps)"
+        f"a jump of {_signed(c.size)} at step {steps(c.step)}" if c.kind == "jump" else
+        f"{'steeper' if c.size < 0 else 'turning up'} from step {steps(c.step)} ({_signed(c.size)} nats per 100 steps)"
         for c in r.changes[-4:]
     ]
     more = f"; {len(r.changes) - 4} before" if len(r.changes) > 4 else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,9 @@ from tuimon.viewer.text import fit
 
 __all__ = ["Area", "Band", "ChartSpec", "Fan", "Level", "Tag", "VMark", "area", "draw", "draw_heading", "draw_marks",
            "draw_waiting", "draw_words", "draw_x_axis", "pointed_labels", "state_role"]
+
+
+ELSEWHERE: Final = "nothing measured in these steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +69,19 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
     place = area(canvas.width, canvas.height)
     draw_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=place.framed, focused=spec.focused)
     visible = [s for s in (whole.between(x.first, x.last) for whole in spec.series) if not s.is_empty]
-    if not visible:
-        draw_waiting(canvas, spec.waiting, glyphs)
+    if not visible and not any(s.spans(x.first, x.last) for s in spec.series):
+        draw_waiting(canvas, spec.waiting if all(s.is_empty for s in spec.series) else ELSEWHERE, glyphs)
         return canvas.picture()
     in_band = _draw_bands(canvas, place, spec.bands, y)
     _draw_fans(canvas, place, spec.fans, x, y)
-    labels = _labels(place, y, spec) if any(np.isfinite(s.low).any() for s in visible) else {}
+    labels = _labels(place, y, spec) if not visible or any(np.isfinite(s.low).any() for s in visible) else {}
     _draw_y_axis(canvas, place, in_band, labels, glyphs)
     pointed = pointed_labels(place, spec.marks, x)   # the steps need the room of the words
     word = "" if pointed else " · ".join(b.word for b in spec.bands if b.word)
     draw_x_axis(canvas, place, x, glyphs, word, pointed)
     draw_marks(canvas, place, spec.marks, x, glyphs)
     _draw_levels(canvas, place, spec.levels, visible, spec.marks, x, y, glyphs)
-    _draw_lines(canvas, place, visible, x, y, glyphs)
+    _draw_lines(canvas, place, spec.series, x, y, glyphs)
     _draw_tags(canvas, place, spec.tags, x, y)
     draw_words(canvas, place, spec.marks, x)
     return canvas.picture()
@@ -117,9 +121,13 @@ def draw_heading(
 
 
 def draw_waiting(canvas: Canvas, message: str, glyphs: GlyphSet) -> None:
-    """What is awaited, in the middle."""
-    words = fit(glyphs.say(message), canvas.width - 4, glyphs.ellipsis)
-    canvas.put((canvas.width - cell_len(words)) // 2, canvas.height // 2, words, "note")
+    """What is awaited, in the middle; on several lines where it is long."""
+    room = canvas.width - 4
+    lines = textwrap.wrap(glyphs.say(message), max(1, room))[:max(1, canvas.height - 2)]
+    top = (canvas.height - len(lines) + 1) // 2
+    for y, line in enumerate(lines, top):
+        words = fit(line, room, glyphs.ellipsis)
+        canvas.put((canvas.width - cell_len(words)) // 2, y, words, "note")
 
 
 Label = tuple[int, str, Role]
@@ -302,7 +310,7 @@ def _draw_y_axis(canvas: Canvas, place: Area, in_band: list[Ground], labels: dic
             canvas.put(column - 1 - len(label), at, label, "label")
 
 
-def _draw_lines(canvas: Canvas, place: Area, series: list[Series], x: XAxis, y: YAxis, glyphs: GlyphSet) -> None:
+def _draw_lines(canvas: Canvas, place: Area, series: tuple[Series, ...], x: XAxis, y: YAxis, glyphs: GlyphSet) -> None:
     flags: list[Raster] = []
     for one in series:
         low = y.units(one.low)

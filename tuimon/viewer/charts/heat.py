@@ -43,6 +43,8 @@ class HeatSpec:
     columns: int = 1
     """Blocks side by side (2 on a narrow screen)."""
     focused: bool = False
+    indent: int = 0
+    """Cells left free on the left where there is no frame."""
 
 
 def is_framed(spec: HeatSpec, width: int, height: int) -> bool:
@@ -57,7 +59,8 @@ def draw(spec: HeatSpec, width: int, height: int, x: XAxis, glyphs: GlyphSet = B
     if framed:
         draw_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=True, focused=spec.focused)
     edge = 1 if framed else 0
-    rows, room, margin = canvas.height - 2 * edge, canvas.width - 3 * edge, 2 * edge
+    indent = 0 if framed else min(spec.indent, canvas.width - 1)
+    rows, room, margin = canvas.height - 2 * edge, canvas.width - 3 * edge - indent, 2 * edge + indent
     if not spec.layers or not len(spec.steps):
         draw_waiting(canvas, spec.waiting, glyphs)
         return canvas.picture()

@@ -43,40 +43,81 @@ def rasterise(
 
     All (c,), in order of step, values in axis units: NaN in `low` is no value, -inf is the log of what is not positive.
     `x` and `y` are the ranges, ends included, y[1] > y[0]. Neighbouring columns are joined, half the way from each
-    side; a column with a bad sample stands alone.
+    side; a column with a bad sample stands alone. The nearest columns outside the range are where the line comes from
+    and goes to; a point without any other is two dots high and wide.
     """
     across, down = WIDE * width, TALL * height
-    dots = np.zeros((down, across), np.bool_)
     flags = np.zeros((3, width), np.bool_)
     at = columns_of(steps, *x, across)
     low, high, last, sunk = _without_sunk(low, high, last)
     valued = ~np.isnan(low)
-    inside = (at >= 0) & (at < across) & (valued | bad | sunk)
-    if not inside.any():
-        return Raster(dots, *flags)
-    if not inside.all():
-        at, low, high, last = at[inside], low[inside], high[inside], last[inside]
-        bad, valued, sunk = bad[inside], valued[inside], sunk[inside]
-    flags[0, at[bad] // WIDE] = True
-    flags[1, at[valued & (high > y[1])] // WIDE] = True
-    flags[2, at[sunk | (valued & (low < y[0]))] // WIDE] = True
+    told = valued | bad | sunk
+    kept = _in_sight(at, across, told)
+    if not kept.all():
+        steps, at, low, high, last = steps[kept], at[kept], low[kept], high[kept], last[kept]
+        bad, valued, sunk = bad[kept], valued[kept], sunk[kept]
+    inside = (at >= 0) & (at < across)
+    if not len(at):
+        return Raster(np.zeros((down, across), np.bool_), *flags)
+    flags[0, at[inside & bad] // WIDE] = True
+    flags[1, at[inside & valued & (high > y[1])] // WIDE] = True
+    flags[2, at[inside & (sunk | (valued & (low < y[0])))] // WIDE] = True
     start = np.flatnonzero(np.concatenate(([True], at[1:] != at[:-1])))
-    column = at[start]
     scale = (down - 1) / (y[1] - y[0])
     far = 1e6 * down  # beyond any screen, near enough for slopes to be finite
     top = _rows(np.fmax.reduceat(high, start), y[1], scale, far)
     bottom = _rows(np.fmin.reduceat(low, start), y[1], scale, far)
     leaving = _rows(last[_last_valued(valued, start)], y[1], scale, far)
-    upper = np.full(across, np.inf)
-    lower = np.full(across, -np.inf)
+    clean = ~np.isnan(top) & ~np.logical_or.reduceat(bad | sunk, start)
+    column = at[start]
+    _cut_ends(steps, column, (top, bottom, leaving), clean, x, across)
+    column = column + 1   # one more on each side: what is beyond
+    upper = np.full(across + 2, np.inf)
+    lower = np.full(across + 2, -np.inf)
     has = ~np.isnan(top)
     upper[column[has]], lower[column[has]] = top[has], bottom[has]
-    clean = has & ~np.logical_or.reduceat(bad | sunk, start)
     joined = np.flatnonzero(clean[1:] & clean[:-1])
     entering = np.clip(leaving[joined], top[joined + 1], bottom[joined + 1])
     _join(upper, lower, column[joined], column[joined + 1], leaving[joined], entering)
     row = np.arange(down)[:, None]
-    return Raster((row >= upper) & (row <= lower), *flags)
+    dots = (row >= upper[1:-1]) & (row <= lower[1:-1])
+    if dots.sum() == 1:
+        _fatten(dots)
+    return Raster(dots, *flags)
+
+
+def _in_sight(at: Ints, across: int, told: Bools) -> Bools:
+    """What is inside, and the nearest of each side: where the line comes from and goes to."""
+    kept = told & (at >= 0) & (at < across)
+    before, after = np.flatnonzero(told & (at < 0)), np.flatnonzero(told & (at >= across))
+    kept[before[-1:]] = True
+    kept[after[:1]] = True
+    return kept
+
+
+def _cut_ends(steps: Floats, column: Ints, rows: tuple[Floats, Floats, Floats], clean: Bools, x: tuple[float, float],
+              across: int) -> None:
+    """Move what lies outside to the edge, along the line to its neighbour: from far away it would be a long line."""
+    top, bottom, leaving = rows
+    first, last = ((steps[i] - x[0]) * across / (x[1] - x[0] + 1) for i in (0, -1))
+    if column[0] < 0:
+        if len(column) > 1 and clean[0] and clean[1]:
+            near = column[1] if column[1] < across else last
+            goal = np.clip(leaving[0], top[1], bottom[1])
+            leaving[0] = np.floor(leaving[0] + (goal - leaving[0]) * (-1 - first) / (near - first) + 0.5)
+        column[0] = -1
+    if column[-1] >= across:
+        if len(column) > 1 and clean[-1] and clean[-2]:
+            goal = np.clip(leaving[-2], top[-1], bottom[-1])
+            share = (across - column[-2]) / (last - column[-2])
+            top[-1] = bottom[-1] = np.floor(leaving[-2] + (goal - leaving[-2]) * share + 0.5)
+        column[-1] = across
+
+
+def _fatten(dots: Bools) -> None:
+    """One dot as four, in its own cell."""
+    (row,), (column,) = np.nonzero(dots)
+    dots[row // 2 * 2:row // 2 * 2 + 2, column // WIDE * WIDE:column // WIDE * WIDE + WIDE] = True
 
 
 def _without_sunk(low: Floats, high: Floats, last: Floats) -> tuple[Floats, Floats, Floats, Bools]:

@@ -75,6 +75,18 @@ class Series:
             return self
         return Series(self.steps[a:b], self.low[a:b], self.high[a:b], self.last[a:b], self.bad[a:b], self.role)
 
+    def since(self, step: float) -> Series:
+        """From the last column at or before a step on: a line that goes on from there has no gap."""
+        before = int(np.searchsorted(self.steps, step, "right")) - 1
+        return self.between(self.steps[before], np.inf) if before >= 0 else self
+
+    def spans(self, first: float, last: float) -> bool:
+        """Whether a line goes from what is before `first` to what is after `last`."""
+        a = int(np.searchsorted(self.steps, first, "left"))
+        b = int(np.searchsorted(self.steps, last, "right"))
+        valued = np.isfinite(self.low) & ~self.bad
+        return 0 < a <= b < len(self) and bool(valued[a - 1] and valued[b])
+
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to show: no value and no bad sample."""

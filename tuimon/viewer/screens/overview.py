@@ -141,6 +141,11 @@ class Overview(Below):
         for panel in self._panels:
             panel.forget()
 
+    @property
+    def pointed(self) -> int | None:
+        """None: its cursor is the panel's crosshair."""
+        return None
+
     def flash(self, text: str, seconds: float = 3.0) -> None:
         """Say something in the footer's place for a moment."""
         self.query_one(Footer).flash(text, seconds)
@@ -168,11 +173,12 @@ class Overview(Below):
         self.query_one("#events").styles.height = division.events
         grid = self.query_one("#charts")
         grid.styles.visibility = "visible" if division.charts else "hidden"
+        spare = division.kind in ("full", "wide") and not division.heat   # it fills what nobody else does
+        grid.display = division.charts > 0 or spare   # of no rows it would still take one: that of the keys
         for panel, rows in ((self._sparks, division.sparks), (self._heat, division.heat)):
             if panel is not None:
                 panel.styles.height = rows
                 panel.display = rows > 0 and division.kind != "tiny"
-                panel.styles.margin = (0, 0, 0, 1 if division.kind == "compact" and panel is self._heat else 0)
         self._arrange_charts()
 
     def _arrange_charts(self) -> None:
@@ -239,17 +245,17 @@ class Overview(Below):
     def action_log_axis(self) -> None:
         """Turn the chosen chart's axis."""
         if self._choice is not None:
-            self._choose(self._choice.turned(self._chosen))
+            self._choose(self._choice.acted(self._frame, self._kind).turned(self._chosen))
 
     def action_smoother(self) -> None:
         """Smooth the chosen chart more."""
         if self._choice is not None:
-            self._choose(self._choice.smoothed(self._chosen, 1))
+            self._choose(self._choice.acted(self._frame, self._kind).smoothed(self._chosen, 1))
 
     def action_rougher(self) -> None:
         """Smooth the chosen chart less."""
         if self._choice is not None:
-            self._choose(self._choice.smoothed(self._chosen, -1))
+            self._choose(self._choice.acted(self._frame, self._kind).smoothed(self._chosen, -1))
 
     def action_zones(self) -> None:
         """Other bands behind the data."""

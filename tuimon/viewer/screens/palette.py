@@ -40,8 +40,9 @@ class Entry:
 
 
 def entries(place: Place, frame: Frame) -> tuple[Entry, ...]:
-    """All that can be done in a place, in the order of the table."""
-    return tuple(Entry(a.shown, a.help, called(a, 0), a.refusal(frame) is None) for a in actions_at(place))
+    """All keys of a place, in the order of the table; what cannot be done now comes last."""
+    found = (Entry(a.shown, a.help, called(a, 0), a.refusal(frame) is None) for a in actions_at(place))
+    return tuple(sorted(found, key=lambda entry: not entry.is_possible))
 
 
 def matching(known: Sequence[Entry], text: str) -> tuple[Entry, ...]:
@@ -60,8 +61,8 @@ def draw_entries(found: Sequence[Entry], chosen: int, width: int, height: int, g
     lines: list[Line] = []
     for i, entry in enumerate(found[first:first + height], first):
         mark = Span("▸ " if i == chosen else "  ", "strong")
-        words = Span(entry.words, "strong" if i == chosen else "plain" if entry.is_possible else "dim")
-        lines.append((mark, Span(pad(entry.shown, 7), "key"), words))
+        words = Span(entry.words, "dim" if not entry.is_possible else "strong" if i == chosen else "plain")
+        lines.append((mark, Span(pad(entry.shown, 7), "key" if entry.is_possible else "dim"), words))
     put_lines(canvas, lines or [(dim("nothing of that name"),)], 0, 0, width, height, glyphs)
     return canvas.picture()
 

@@ -99,6 +99,11 @@ class PlaceScreen(Below):
             view.wear(ink, glyphs)
         self.show_frame(self.frame)
 
+    @property
+    def pointed(self) -> int | None:
+        """The step under a cursor of its own."""
+        return None
+
     def flash(self, text: str, seconds: float = 3.0) -> None:
         """Say something in the footer's place for a moment."""
         self.query_one(Footer).flash(text, seconds)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuimon.record.rundir import RunDir
-from tuimon.viewer.frame import empty_frame
+from tuimon.viewer.first import OPENING, empty_frame
 from tuimon.viewer.places.gallery.model import Ask, GalleryView
 from tuimon.viewer.wanted import NOW, Wanted
 
@@ -35,7 +35,7 @@ class GalleryDetail:
         for path in ask.runs:
             if path not in self._readings:
                 self._readings[path] = Reader(RunDir(path), rules=reading.rules)
-                self._frames[path] = empty_frame(path.name, "waiting for the run to be read")
+                self._frames[path] = empty_frame(path.name, OPENING)
             one = self._readings[path]
             try:
                 frame = one.poll(now, mono, look)

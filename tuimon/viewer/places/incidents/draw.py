@@ -7,6 +7,7 @@ meantime moves rows, never the choice.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import takewhile
@@ -15,7 +16,7 @@ from typing import Final
 from rich.cells import cell_len
 
 from tuimon.diagnosis.axes import XAxis
-from tuimon.diagnosis.figures import number
+from tuimon.diagnosis.figures import counted, number
 from tuimon.diagnosis.figures import size as amount
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.manual import PARTS, Page, page
@@ -121,18 +122,30 @@ def _when(view: IncidentView, at: int | None) -> str:
     return f"{steps(incident.onset_step)}–{steps(incident.resolved_step)} over"
 
 
-def _incident_row(view: IncidentView, at: int | None, *, chosen: bool, width: int, when: int, layer: int) -> Line:
+def branches(depths: Sequence[int]) -> list[str]:
+    """Before each entry of a tree the lines that lead to it, in the order of the list."""
+    found = []
+    for i, depth in enumerate(depths):
+        later = depths[i + 1:]
+        goes_on = [next((other == level for other in later if other <= level), False) for level in range(1, depth + 1)]
+        found.append("".join("│ " if more else "  " for more in goes_on[:-1])
+                     + (("├ " if goes_on[-1] else "└ ") if depth else ""))
+    return found
+
+
+def _incident_row(view: IncidentView, at: int | None, branch: str, *, chosen: bool, width: int, when: int,
+                  layer: int) -> Line:
     """In the past, what had not been found by then, and what was over, is dim; the glyph says which."""
     incident = view.incident
     over = incident.state == "resolved" if at is None else not was_open(view, at)
     tone: Tone = "dim" if over else tone_of(incident.severity)
     words: Tone = "strong" if chosen else "dim" if over else "plain"
-    indent = "  " * (view.depth - 1) + "└ " if view.depth else ""
-    lead = f"{indent}{BADGES[incident.severity]} {incident.severity:<8} "
+    lead = f"{BADGES[incident.severity]} {incident.severity:<8} "
     sure = 7 if width >= 60 else 0
-    room = width - 2 - len(lead) - (1 + when) - (1 + layer if layer else 0) - sure
+    room = width - 2 - len(branch) - len(lead) - (1 + when) - (1 + layer if layer else 0) - sure
     where = f" {pad(squeeze(incident.layer or '', layer), layer)}" if layer else ""
-    return (Span("▸ " if chosen else "  ", "strong"), Span(lead, tone), Span(pad(incident.headline, room), words),
+    return (Span("▸ " if chosen else "  ", "strong"), dim(branch), Span(lead, tone),
+            Span(pad(incident.headline, room), words),
             dim(f" {pad(_when(view, at), when)}"), Span(where, "dim" if over else "plain"),
             dim(f" {incident.confidence:<6}" if sure else ""))
 
@@ -153,7 +166,7 @@ def list_lines(frame: Frame, look: Look, width: int, height: int) -> list[Line]:
     head: list[Line] = []
     if not frame.incidents:
         step = frame.facts.step
-        head = [(Span("  ● ", "ok"), Span(f"Nothing found in {steps(step)} steps.")) if step else
+        head = [(Span("  ● ", "ok"), Span(f"Nothing found in {counted(step, 'step')}.")) if step else
                 (Span("  ◌ ", "dim"), Span("Nothing judged yet."))]
     size = _page(frame, height)
     first = look.row // size * size
@@ -161,10 +174,11 @@ def list_lines(frame: Frame, look: Look, width: int, height: int) -> list[Line]:
     when = max([13, *(len(_when(view, at)) for view in frame.incidents)])
     longest = max((cell_len(view.incident.layer or "") for view in frame.incidents), default=0)
     layer = min(width // 5, longest) if width >= 60 else 0
+    tree = branches([view.depth for view in frame.incidents])
     return head + [
-        _incident_row(entry, at, chosen=look.key == entry.key, width=width, when=when, layer=layer)
+        _incident_row(entry, at, tree[i], chosen=look.key == entry.key, width=width, when=when, layer=layer)
         if isinstance(entry, IncidentView) else _waiting_row(entry, chosen=look.key == key_of(entry))
-        for entry in listed[first:first + size]
+        for i, entry in enumerate(listed[first:first + size], first)
     ]
 
 

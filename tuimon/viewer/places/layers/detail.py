@@ -89,7 +89,10 @@ class LayersDetail:
             self._thinner.clear()
             self._learned.clear()
         a = int(np.searchsorted(rows.steps, math.floor(first)))
-        b = int(np.searchsorted(rows.steps, last if at is None else min(last, at), side="right"))
+        b = int(np.searchsorted(rows.steps, min(math.ceil(last), last if at is None else at), side="right"))
+        known = len(rows.steps) if at is None else int(np.searchsorted(rows.steps, at, side="right"))
+        is_told = b > a or 0 < a <= b < known
+        a, b = max(0, a - 1), min(known, b + 1)   # what was before the window stands until the next is measured
         grid = self._thinner.take(rows.steps, a, b, len(rows.layers), rows.read)
         usual = self._learned.take(rows, at + 1 if before is None and at is not None else before)
         ranks = shades.ranked(grid, QUANTITY[quantity], shades.centres(usual))
@@ -97,7 +100,7 @@ class LayersDetail:
         if ask.layer is not None and ask.layer in (names := rows.names):
             page = self._page(history, rows, names.index(ask.layer), (a, b), revision, at, before)
         return LayersView(revision, quantity, there, rows.names, first, last, before, grid, ranks, usual, page,
-                          tensors, "" if b > a else "nothing was measured in these steps")
+                          tensors, "" if is_told else "nothing was measured in these steps")
 
     def _awaited(self, history: History, quantity: Name) -> str:
         if not history.last_step:

@@ -23,7 +23,6 @@ from tuimon.viewer.places.layers import shades
 from tuimon.viewer.places.layers.look import Look, Shown, row_height, shown, timed, worst_of
 from tuimon.viewer.places.layers.model import LayersView
 from tuimon.viewer.places.layers.quantities import QUANTITIES
-from tuimon.viewer.places.layers.table import times
 from tuimon.viewer.text import pad, squeeze
 
 NAME: Final = 28
@@ -116,7 +115,7 @@ def draw_map(
     x = x_of(view)
     ranks = _ranks(view, now, x, place.width)
     _draw_names(canvas, names, now, place, glyphs)
-    shades.paint(canvas, place.left, place.top, ranks, glyphs)
+    shades.paint(canvas, place.left, place.top, ranks, glyphs, now.tall)
     draw_x_axis(canvas, place, x, glyphs, pointed=pointed_labels(place, marks, x))
     _draw_marks(canvas, place, ranks, marks, x, glyphs)
     _draw_cursor(canvas, place, ranks, look, x, glyphs)
@@ -229,9 +228,9 @@ def value_words(view: LayersView, layer: int, at: int | None) -> Line:
     tone: Tone = "plain" if rank < 4 else "warning" if rank < 8 else "critical"
     spans = [dim(" · step "), Span(steps(int(column.steps[here]))), dim(" · "),
              Span(number(value), tone if tone != "plain" else "strong")]
-    if view.about.scale == "usual" and usual > 0 and math.isfinite(value):
-        spans.append(dim(f" · {times(value / usual)} its usual {number(usual)}"))
-    elif view.about.scale != "usual" and math.isfinite(usual):
+    if view.about.scale == "usual" and usual > 0 and 0 < value < math.inf:
+        spans.append(dim(f" · {_times(value / usual)} its usual {number(usual)}"))
+    elif math.isfinite(usual) and (view.about.scale != "usual" or value == 0):
         spans.append(dim(f" · usually {number(usual)}"))
     low, high = float(column.low[here]), float(column.high[here])
     if low < high:
@@ -242,6 +241,13 @@ def value_words(view: LayersView, layer: int, at: int | None) -> Line:
 def _rank_at(view: LayersView, layer: int, step: int) -> int:
     column = int(np.searchsorted(view.grid.steps, step))
     return int(view.ranks[column, layer]) if column < len(view.grid) else -1
+
+
+def _times(ratio: float) -> str:
+    """How far from the usual, in the words of the legend: 17x above, 59x below; 1.0x where it is what it is."""
+    factor, word = (ratio, " above") if ratio >= 1 else (1 / ratio, " below")
+    said = f"{factor:.1f}x" if factor < 9.95 else f"{factor:,.0f}x" if factor < 99_500 else f"{number(factor)}x"
+    return said if said == "1.0x" else said + word
 
 
 def draw_head(view: LayersView, width: int, height: int, glyphs: GlyphSet) -> Picture:

@@ -109,6 +109,11 @@ class LayersScreen(PlaceScreen):
     def _picture(self, name: str) -> PictureView:
         return self.query_one(f"#{name}", PictureView)
 
+    @property
+    def pointed(self) -> int | None:
+        """The step under the cursor."""
+        return self._look.at
+
     def _at(self) -> Look:
         """The cursor, at the panel's crosshair where it has not been moved here."""
         at = self._look.at if self._look.at is not None else self.frame.wanted.cursor

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuimon.diagnosis import heat
-from tuimon.diagnosis.axes import XAxis, columns_of
+from tuimon.diagnosis.axes import XAxis
 from tuimon.diagnosis.figures import short
 from tuimon.diagnosis.heat import BAD, ORDER, Ranks
 from tuimon.record.chunk import Floats, Vectors
@@ -85,22 +86,33 @@ def _log(values: Vectors) -> Floats:
 
 def cells(steps: Floats, ranks: Ranks, x: XAxis, width: int) -> Ranks:
     """(g, K) ranks -> (width, K): the worst that falls into a cell; between measured cells the earlier one stands."""
-    found = np.full((width, ranks.shape[1]), -1, np.int8)
-    at = columns_of(np.asarray(steps, np.float64), x.first, x.last, width)
-    inside = (at >= 0) & (at < width)
+    found = np.full((width + 2, ranks.shape[1]), -1, np.int8)
+    at, inside = heat.columns_around(np.asarray(steps, np.float64), x, width)
     if not inside.any() or not ranks.shape[1]:
-        return found
-    at = at[inside]
+        return found[1:-1]
     starts = np.flatnonzero(np.concatenate(([True], at[1:] != at[:-1])))
     found[at[starts]] = np.maximum.reduceat(ranks[inside], starts, axis=0)
-    return np.asarray(heat.carried(found.T, at[starts]).T)
+    return np.asarray(heat.carried(found.T, at[starts]).T)[1:-1]
 
 
-def paint(canvas: Canvas, left: int, top: int, ranks: Ranks, glyphs: GlyphSet) -> None:
-    """A block (rows, columns) of ranks."""
+def paint(canvas: Canvas, left: int, top: int, ranks: Ranks, glyphs: GlyphSet, tall: int = 1) -> None:
+    """A block (rows, columns) of ranks; each layer takes `tall` rows."""
     shapes = np.array([ord(c) for c in points(glyphs)], np.uint32)
     roles = np.array([ROLES.index(role) for role in LOOKS], np.uint8)
-    canvas.block(left, top, shapes[ranks], roles[ranks])
+    cells = shapes[ranks]
+    if tall > 1 and glyphs.name != "ascii":
+        cells = _stretched(cells, tall, glyphs)
+    canvas.block(left, top, cells, roles[ranks])
+
+
+def _stretched(cells: NDArray[np.uint32], tall: int, glyphs: GlyphSet) -> NDArray[np.uint32]:
+    """What is a bar in one row is one bar in all rows of its layer, as high in proportion: no stripes."""
+    below = (tall - 1 - np.arange(len(cells)) % tall)[:, None]
+    bars = np.array([ord(c) for c in (" ", *glyphs.bars)], np.uint32)
+    found = cells
+    for eighths, shape in enumerate(glyphs.heat[:4], 1):
+        found = np.where(cells == ord(shape), bars[np.clip(eighths * tall - 8 * below, 0, 8)], found)
+    return found
 
 
 def legend(quantity: Quantity, glyphs: GlyphSet, *, wide: bool) -> list[tuple[str, Role]]:

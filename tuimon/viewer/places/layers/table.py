@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from rich.cells import cell_len
 
-from tuimon.diagnosis.figures import UNKNOWN, many, number, short
+from tuimon.diagnosis.figures import UNKNOWN, counted, many, number, short
 from tuimon.diagnosis.figures import step as steps
 from tuimon.record.chunk import Floats, Ints
 from tuimon.viewer.arrange import put_lines
@@ -84,15 +84,15 @@ def totals(tensors: Tensors, order: Ints, *, wide: bool) -> str:
     """What is shown, in numbers."""
     elements, trained = tensors.elements[order], tensors.trained[order]
     whole, moving = int(elements.sum()), int(elements[trained].sum())
-    said = f"{len(order):,} tensor{'s' * (len(order) != 1)}, {amount(whole)} elements"
+    said = f"{counted(len(order), 'tensor')}, {amount(whole)} elements"
     return said if moving == whole or not wide else f"{said}, {amount(moving)} of them trained"
 
 
-def times(ratio: float) -> str:
-    """How many times something is: 3e6x, 12,260x, 1.4x, 2e-3x."""
-    if not 0.095 <= ratio < 1e6:
-        return f"{short(ratio)}x"
-    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x"
+def _times(ratio: float) -> str:
+    """How many times the usual: 17x, 1.4x, 0.3x, 1/59."""
+    if not 0 < ratio < math.inf:
+        return "0x" if ratio == 0 else ""
+    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x" if ratio >= 0.095 else f"1/{short(1 / ratio)}"
 
 
 def _tone(ratio: float) -> Tone:
@@ -108,7 +108,7 @@ def _cells(tensors: Tensors, i: int, ratio: float) -> tuple[tuple[str, Tone], ..
     return (
         (tensors.shapes[i], "dim"), (tensors.dtypes[i], "dim"), (amount(int(tensors.elements[i])), "dim"),
         (number(grad) if seen else UNKNOWN, tone), (_known(float(tensors.usual[i])), "dim"),
-        (times(ratio) if math.isfinite(ratio) else "", tone), (_known(update), "plain"),
+        (_times(ratio), tone), (_known(update), "plain"),
         ("" if trained else "frozen", "dim"),
     )
 

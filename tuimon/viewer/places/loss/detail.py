@@ -107,7 +107,8 @@ class LossDetail:
                 wanted: Wanted) -> LossView:
         history, (first, last) = reading.history, ends
         a, b = math.floor(first), min(math.ceil(last), upto)
-        columns, validation = (history.thin(name, a, b, COLUMNS) for name in ("loss", "val_loss"))
+        columns, validation = (history.around(name, a, b, COLUMNS, 0).between(0, upto) for name in ("loss", "val_loss"))
+        seen = columns.between(a, b)
         read = self._read
         judged = None if read is None else read.judged
         newest = history.value("loss") if wanted.at is None else history.value_at("loss", upto)
@@ -117,7 +118,7 @@ class LossDetail:
             revision=self._view.revision + 1, as_of=0 if read is None else int(read.judged.reading.last)
             if read.judged.reading.points else read.upto,
             step=int(loss.steps[-1]) if len(loss) else 0, first=first, last=last,
-            is_whole=wanted.window.is_whole, log=is_wide(columns.low, columns.high),
+            is_whole=wanted.window.is_whole, log=is_wide(seen.low, seen.high),
             current="" if newest is None else number(newest), target=ask.target,
             awaited="" if len(loss) else "waiting for the first loss", judged=judged,
             pattern=None if judged is None else pattern_of(judged.reading), loss=columns, validation=validation)

@@ -77,14 +77,14 @@ def curve_spec(view: LossView, marks: tuple[VMark, ...], *, log: bool, cursor: i
     state = None if reading is None else _STATES[reading.mood]
     value = view.current
     if cursor is not None:
-        value, state = f"at step {steps(cursor)}: {UNKNOWN if readout is None else number(readout)}", None
+        value, state = f"{UNKNOWN if readout is None else number(readout)} at {steps(cursor)}", None
     return ChartSpec(title, value, state, tuple(series), log, marks=marks, levels=tuple(levels),
                      fans=fans, since=since, waiting=view.awaited or "waiting for the first loss")
 
 
 def _since(view: LossView) -> float:
     """Step from which the y axis is fitted: where the first descent would flatten all that follows, a little later."""
-    loss = view.loss
+    loss = None if view.loss is None else view.loss.between(view.first, view.last)
     if loss is None or len(loss) < 8:
         return -math.inf
     start = float(loss.steps[0]) + START * float(loss.steps[-1] - loss.steps[0])
@@ -166,7 +166,8 @@ def boxes(view: LossView, width: int) -> tuple[Box, Box]:
     if view.judged is None:
         return Box("what it says", (say(view.awaited or "nothing was read yet", "dim"),)), Box("the reading", ())
     mood = view.judged.reading.mood
-    verdicts = Box(f"what both say as of step {steps(view.as_of)}",
+    when = f" as of step {steps(view.as_of)}" if width >= 50 else ""
+    verdicts = Box(f"what both say{when}",
                    tuple(_verdicts(view, view.judged, min(width, PROSE))), state=_STATES[mood])
     return verdicts, Box("the reading", tuple(_reading(view.judged, min(width, PROSE))))
 
@@ -201,7 +202,7 @@ def _target(judged: Judged) -> Line:
     if goal is None:
         return (dim("t sets a loss; then this says when it will be reached."),)
     if reading.level <= goal.loss:
-        return (Span(f"{number(goal.loss)} is reached: the loss is {number(reading.level)} now."),)
+        return (Span(f"{number(goal.loss)} is reached: the loss is about {number(reading.level)}."),)
     if not math.isfinite(goal.middle):
         best = "" if math.isinf(goal.soonest) else f"; at best in {steps(goal.soonest)} steps"
         return (Span(f"{number(goal.loss)} is never reached as it goes{best}."),)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuimon.diagnosis.axes import XAxis
-from tuimon.diagnosis.figures import many, number, size
+from tuimon.diagnosis.figures import counted, many, number, size
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.tone import BADGES
 from tuimon.viewer.arrange import ROLES, put_lines
@@ -194,7 +194,7 @@ def detail_lines(row: Row | None, view: RunsView) -> list[Line]:
     lr = "" if found.lr is None else f"lr {rate(found.lr)}"
     model = ", ".join(part for part in (row.model, f"{many(entry.parameters)} trained" if entry.parameters else "")
                       if part)
-    kept = f", {entry.checkpoints} checkpoint{'s' * (entry.checkpoints != 1)}" if entry.checkpoints else ""
+    kept = f", {counted(entry.checkpoints, 'checkpoint')}" if entry.checkpoints else ""
     process = f"process {entry.pid}" if entry.pid else ""
     facts: list[tuple[str, Line]] = [
         ("state", state), ("verdict", (Span(f"{BADGES.get(row.tone, '')} {row.verdict}".strip(), row.tone),)),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tuimon.diagnosis.figures import size
-from tuimon.diagnosis.figures import step as steps
+from tuimon.diagnosis.figures import counted, size
 from tuimon.viewer.lines import say
 from tuimon.viewer.places.runs.model import Row, RunsView
 from tuimon.viewer.questions import Question
@@ -25,13 +24,13 @@ def ask_delete(row: Row, view: RunsView) -> Question:
     """What goes, how much it is, and that it stays gone."""
     entry = row.entry
     kept = entry.checkpoints
-    parts = [f"its log of {steps(entry.status.step)} steps" if entry.status.step else "its log", "events, console"]
+    parts = [f"its log of {counted(entry.status.step, 'step')}" if entry.status.step else "its log", "events, console"]
     lines = [
         say(f"{row.name}, {size(entry.size, binary=view.binary)}"),
         say(f"Gone for good: {', '.join(parts)}" + (", and your note." if row.note else ".")),
     ]
     if kept:
-        lines.append(say(f"Also {kept} checkpoint{'s' * (kept != 1)}: nothing can be resumed from there any more.",
+        lines.append(say(f"Also {counted(kept, 'checkpoint')}: nothing can be resumed from there any more.",
                          "warning"))
     if row.key == view.here:
         lines.append(say("It is the run that this panel shows; what was read stays on the screen.", "warning"))
