@@ -142,3 +142,39 @@ async def test_keys_at_random_over_all_places_and_sizes_break_nothing(seed):
             await h.pilot.pause()
             await h.until(h.is_sound)
         assert h.app.is_running
+
+
+async def test_a_key_that_was_hit_before_a_question_could_be_read_is_no_answer_to_it():
+    run = synthetic.healthy()
+    async with hands(run) as h:
+        await h.until("● Healthy")
+        h.hit("x", "y")
+        await h.until("Hold this run?")
+        await h.pilot.pause(0.1)
+        assert "Hold this run?" in h.text and not run.commands()
+        h.hit("y")
+        await h.until(lambda: "Hold this run?" not in h.text)
+        await h.until(run.commands)
+
+
+async def test_letters_that_are_hit_with_slash_and_enter_go_where_they_were_meant():
+    run = synthetic.healthy(60)
+    run.dir.console.write_text("a line\n" * 9)
+    async with hands(run) as h:
+        await h.until("● Healthy")
+        h.hit("o")
+        await h.until("a line")
+        h.hit("slash", *"line", "enter", "w", "number_sign")
+        await h.until(lambda: "/line" in h.text and "9 lines" in h.text)
+        await h.until(lambda: not h.app.in_front().look.wrap and h.app.in_front().look.numbers)
+        assert h.app.in_front().PLACE == "console" and h.app.in_front().look.pattern == "line"
+        h.hit("slash", *"x", "escape", "w")
+        await h.until(lambda: h.app.in_front().look.wrap)
+        assert h.app.in_front().look.pattern == "line"
+
+
+async def test_letters_that_are_hit_with_the_key_of_the_palette_are_typed_there():
+    async with hands(synthetic.healthy(60)) as h:
+        await h.until("● Healthy")
+        h.hit("ctrl+p", *"layers", "enter", "w")
+        await h.until(lambda: h.app.in_front().PLACE == "layers" and h.is_sound())

@@ -18,6 +18,7 @@ from tuimon.viewer.dressing import Dressed, begins
 from tuimon.viewer.first import empty_frame
 from tuimon.viewer.gate import Gate
 from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.in_turn import InTurn
 from tuimon.viewer.looking import Looking, Source
 from tuimon.viewer.looks import Around
 from tuimon.viewer.messages import END, LEAVE, Asked, GoTo, OpenRun
@@ -44,7 +45,7 @@ Feeding = Callable[[Callable[[], object]], "Source"]
 """Builds a source, given what to call when a frame is ready."""
 
 
-class Tuimon(Looking, Dressed):
+class Tuimon(InTurn, Looking, Dressed):
     """The panel. Returns "end" where the run is to be ended, else "leave"."""
 
     ENABLE_COMMAND_PALETTE = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from textual import events
 from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen
 
@@ -16,6 +17,11 @@ class Over(ModalScreen[Result]):
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """Leave with a result; nothing where something else is in front by now."""
         return super().dismiss(result) if self.is_active else AwaitComplete()
+
+    def takes(self, key: events.Key) -> bool:
+        """Whether a key is for it."""
+        del key
+        return True
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """No key before there is something to show what it does."""
