@@ -27,6 +27,7 @@ from tuimon.viewer.places.compare.facts import arguments, differences
 from tuimon.viewer.places.compare.model import LETTERS, LINES, METRICS, Ask, CompareView, Log, Source
 from tuimon.viewer.places.compare.rolled import COLUMNS, Rolled
 from tuimon.viewer.theme import PALETTES
+from tuimon.viewer.wanted import Window
 
 
 def log_source(name: str, chunk: Chunk, **context) -> Source:
@@ -268,3 +269,22 @@ def test_a_million_steps_cost_no_more_memory_than_a_thousand(tmp_path):
     side = view_of(Source("", run.dir.path)).sides[0]
     assert all(len(thin) <= COLUMNS for thin in side.columns.values())
     assert side.step == 39_999
+
+
+def test_the_crosshair_reads_what_each_run_had_measured_there_and_nothing_where_it_had_ended():
+    steps = np.arange(1, 101)
+    long = log_source("long", Chunk.of(steps, loss=steps / 10.0))
+    short = log_source("short", Chunk.of(steps[:50], loss=steps[:50] / 100.0))
+    view = view_of(long, short, smooth=0)
+    assert [draw.value_at(side, "loss", 50) for side in view.sides] == [5.0, 0.5]
+    assert [draw.value_at(side, "loss", 51) for side in view.sides] == [5.1, None]
+    assert draw.value_at(view.sides[0], "lr", 50) is None
+    assert [row[:2] for row in draw.table_at(view, 51, 60)] == [("run", "loss"), ("long ", "5.10"), ("short", "–")]
+    assert [len(row) for row in draw.table_at(view, 51, 12)] == [2, 2, 2]
+
+
+def test_a_stretch_of_the_x_axis_has_labels_of_its_own_kind():
+    seen = x_axis("time", 7200, Window(600, 4200))
+    assert (seen.first, seen.last) == (600, 4200)
+    assert [tick.label for tick in seen.ticks(40)] == ["20 min", "40 min", "60 min"]
+    assert (seen.label(90), seen.label(3000), x_axis("tokens", 9e6).label(1.5e6)) == ("90 s", "50 min", "1.5M")

@@ -133,7 +133,7 @@ def pointed_labels(place: Area, marks: tuple[VMark, ...], x: XAxis) -> tuple[Lab
         cell = _cell_of(mark.step, x, place)
         if mark.kind != "cursor" or not 0 <= cell < place.width:
             continue
-        words = f"{mark.step:,.0f}"
+        words = x.label(mark.step)
         left = place.left + max(0, min(cell - len(words) // 2, place.width - len(words)))
         if all(left + len(words) < at or at + len(other) < left for at, other, _ in found):
             found.append((left, words, mark.role))

@@ -44,7 +44,7 @@ class Entry:
 
 def entries(place: Place, frame: Frame) -> tuple[Entry, ...]:
     """All that can be done in a place, in the order of the table."""
-    return tuple(Entry(a.shown, a.help, called(a, 0), a.refusal(frame) is None) for a in actions_at(place))
+    return tuple(Entry(a.shown, a.help, called(a, 0, place), a.refusal(frame) is None) for a in actions_at(place))
 
 
 def matching(known: Sequence[Entry], text: str) -> tuple[Entry, ...]:
