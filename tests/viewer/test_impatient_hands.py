@@ -108,6 +108,8 @@ async def test_another_run_is_seen_as_if_it_were_the_first():
         await h.until(lambda: "1 of 6 · /blocks.2 " in h.text and h.app.focused is None)
         h.hit("o")
         await h.until("a line of the first run")
+        h.hit("w", "number_sign")
+        await h.until(lambda: h.app.in_front().look.numbers)
         h.hit("slash")
         await h.until(lambda: h.app.focused is not None)
         h.hit(*"first", "enter")
@@ -124,6 +126,7 @@ async def test_another_run_is_seen_as_if_it_were_the_first():
         h.hit("o")
         await h.until("a line of the other run")
         assert "/first" not in h.text
+        assert not h.app.in_front().look.wrap and h.app.in_front().look.numbers   # a habit, of whatever run
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("TUIMON_MONKEYS", "1"))))

@@ -64,13 +64,20 @@ def test_the_list_at_80_columns_as_a_picture():
     ]
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160, 200, 250])
+@pytest.mark.parametrize("width", [38, 40, 60, 80, 100, 120, 160, 200, 250])
 def test_the_columns_fill_the_width_and_never_more(width):
     for glyphs, framed in ((BRAILLE, True), (ASCII, False)):
         picture = draw.draw_table(VIEW, VIEW.rows, Look().at(VIEW.rows, 8), width, 12, glyphs, framed=framed)
         assert all(len(line) == width for line in picture.lines)
         assert glyphs is not ASCII or all(line.isascii() for line in picture.lines)
-    assert sum(cells for _, cells in divide(width)) + len(divide(width)) - 1 + 3 <= width or width < 48
+    assert sum(cells for _, cells in divide(width)) + len(divide(width)) - 1 + 3 <= width
+
+
+def test_a_tiny_loss_keeps_its_exponent():
+    tiny = row_of(entry("tiny", loss=8.8e-11))
+    view = replace(VIEW, rows=(tiny,))
+    for width in (38, 80, 120):
+        assert " 9e-11" in "\n".join(draw.draw_table(view, view.rows, Look(), width, 8, BRAILLE, framed=False).lines)
 
 
 def test_wider_screens_tell_more():

@@ -82,6 +82,7 @@ class Tuimon(InTurn, Looking, Dressed):
         self._front: Overview | PlaceScreen = self._overview
         self._places: dict[Place, PlaceScreen] = {}
         self._asks: dict[Place, object] = {place: ask}
+        self._habits: dict[Place, object] = {}
         self._home: Place = place
         """Where it began: from the overview esc leads back there."""
         self._wanted = Wanted(units=self.settled.settings.units)
@@ -204,6 +205,7 @@ class Tuimon(InTurn, Looking, Dressed):
         if screen is None:
             screen = self._places[place] = loaded(PLACES[place].screen)(self._frame, self._ink, self._glyphs)
             screen.suit(self.settled, self.around)
+            screen.resume(self._habits.get(place))
             self.install_screen(screen, name=place)
         return screen
 
@@ -234,11 +236,11 @@ class Tuimon(InTurn, Looking, Dressed):
         self.call_later(self._go, message.place)
 
     def _forget(self) -> None:
-        """What was chosen, searched and opened in one run means nothing in another: its places begin anew."""
+        """What was chosen or searched in one run means nothing in another: its places begin anew, but for habits."""
         for place in STEERING:
             screen = self._places.get(place)
             if screen is not None and screen is not self._front:
-                del self._places[place]
+                self._habits[place] = self._places.pop(place).habits()
                 self.uninstall_screen(screen)
                 screen.remove()
 

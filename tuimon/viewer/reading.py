@@ -305,6 +305,11 @@ class Reading:
             present=Present(present.story, present.values, present.alive))
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the run told that it came to an end, and was not cut off."""
+        return self._story.state in ("finished", "stopped")
+
+    @property
     def is_live(self) -> bool:
         """Whether the run may still move."""
         return self._story.state in LIVE and self._standing.alive is not False

@@ -83,6 +83,10 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
     return canvas.picture()
 
 
+NAMED: Final = 6
+"""Cells of a title that say what it is about."""
+
+
 def draw_heading(
     canvas: Canvas, title: str, value: str, state: State | None, glyphs: GlyphSet, *, framed: bool, focused: bool,
 ) -> None:
@@ -105,7 +109,7 @@ def draw_heading(
     margin = 2 if framed else 0
     room = width - 2 * margin
     length = sum(cell_len(words) + 1 for words, _ in parts) + 1 if parts else 0
-    if length > room:
+    if length > room or room - length - 3 < min(cell_len(title), NAMED):   # a number means nothing without its name
         parts, length = [], 0
     at = width - margin - length
     canvas.put(at, 0, " " * length, "blank")

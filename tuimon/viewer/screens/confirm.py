@@ -88,6 +88,7 @@ class Confirm(Over["str | None"]):
     Confirm { align: center middle; }
     Confirm > Vertical { max-width: 95%; min-width: 44; height: auto; max-height: 100%;
         border: round $primary; padding: 1 2; background: $surface; overflow-y: auto; }
+    Confirm.-ascii > Vertical { border: ascii $primary; }
     Confirm Static { width: auto; max-width: 100%; }
     #heading { margin-bottom: 1; }
     Confirm Horizontal { height: 1; width: 100%; align-horizontal: right; margin-top: 1; }
@@ -112,7 +113,7 @@ class Confirm(Over["str | None"]):
 
     def __init__(self, title: str, lines: Sequence[Line], answers: Sequence[Answer], ink: Ink,
                  glyphs: GlyphSet) -> None:
-        super().__init__()
+        super().__init__(glyphs)
         self._heading, self._lines, self._answers, self._ink, self._glyphs = title, lines, answers, ink, glyphs
         self._seen: float | None = None
 

@@ -8,11 +8,16 @@ from textual import events
 from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen
 
+from tuimon.viewer.glyphs import GlyphSet
+
 Result = TypeVar("Result")
 
 
 class Over(ModalScreen[Result]):
     """Leaves once: keys that are still on their way to it must not take the screen below as well."""
+
+    def __init__(self, glyphs: GlyphSet) -> None:
+        super().__init__(classes="-ascii" if glyphs.name == "ascii" else None)
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """Leave with a result; nothing where something else is in front by now."""

@@ -74,11 +74,16 @@ class Palette(Over["str | None"]):
 
     CSS = """
     Palette { align: center top; background: $background 60%; }
-    Palette > Vertical { width: 84; max-width: 98%; height: auto; margin-top: 2; border: round $primary;
+    Palette > Vertical { width: 84; max-width: 100%; height: auto; margin-top: 2; border: round $primary;
         background: $surface; padding: 0 1; }
+    Palette.-ascii > Vertical { border: ascii $primary; }
     Palette Input { height: 1; border: none; padding: 0; background: $surface; margin-bottom: 1; }
     Palette PictureView { height: 14; max-height: 70vh; }
+    Palette.-low > Vertical { height: 100%; margin-top: 0; }
+    Palette.-low Input { margin-bottom: 0; }
+    Palette.-low PictureView { height: 1fr; max-height: 100%; }
     """
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (21, "-tall")]  # noqa: RUF012  # textual declares it in a way mypy rejects
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+p,ctrl+c", "leave", show=False, priority=True),
         Binding("down,ctrl+n", "move(1)", show=False, priority=True),
@@ -86,7 +91,7 @@ class Palette(Over["str | None"]):
     ]
 
     def __init__(self, place: Place, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:
-        super().__init__()
+        super().__init__(glyphs)
         self._ink, self._glyphs = ink, glyphs
         self._known = entries(place, frame)
         self._found, self._chosen = self._known, 0

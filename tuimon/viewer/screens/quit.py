@@ -15,8 +15,8 @@ def ask_to_quit(frame: Frame, ink: Ink, glyphs: GlyphSet, runs: int = 1) -> Conf
     """Stay, leave it running, or end it; the same for several runs that were started together."""
     if runs > 1:
         return Confirm("Leave these runs?", (
-            say(f"All {runs} were started together. Left running, they go on without a screen;"),
-            say("come back with:"), (dim("    tuimon watch"),),
+            say(f"All {runs} were started together."),
+            say("Left running, they go on without a screen; come back with:"), (dim("    tuimon watch"),),
             say("Ended, each loop leaves at its next step boundary; logs, checkpoints stay.")), (
             Answer("s", "stay", None), Answer("l", "leave them running", LEAVE), Answer("e", f"end all {runs}", END)),
             ink, glyphs)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuimon.diagnosis.axes import XAxis
-from tuimon.diagnosis.figures import number, size
+from tuimon.diagnosis.figures import narrow, number, size
 from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.arrange import ROLES, ascii_of, put_lines
 from tuimon.viewer.charts.chart import ChartSpec, draw_heading
@@ -132,7 +132,7 @@ def _cell(name: str, row: Row, view: RunsView, *, chosen: bool, cells: int) -> l
         colour = quiet if row.tone == "ok" and not row.is_live else ROLES[row.tone]
         return [(f"{glyph} " if glyph else "", colour), (text, colour if loud else quiet)]
     if name == "loss" and found.loss is not None:
-        return [(number(found.loss), plain if np.isfinite(found.loss) else "critical")]
+        return [(narrow(found.loss, cells), plain if np.isfinite(found.loss) else "critical")]
     return [(_text(name, row, view.now, cells), quiet)]
 
 
