@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
 import synthetic
 
+from tuimon.diagnosis.axes import XAxis, fit
 from tuimon.record.log import Row, TensorRow
 from tuimon.record.segments import LogWriter
+from tuimon.viewer.charts.chart import draw
+from tuimon.viewer.choice import Choice
+from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.places import PLACES
 from tuimon.viewer.places.compare import model as compare
 from tuimon.viewer.places.layers import model as layers
+from tuimon.viewer.plots import chart_spec
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.wanted import Wanted, Window
 
@@ -30,6 +36,13 @@ def huge():
     run = synthetic.Run()
     for i in range(200):
         run.values(**dict.fromkeys(METRICS, 1e305 if i % 3 else -1e305))
+    return run
+
+
+def ends():
+    run = synthetic.Run()
+    for i in range(200):
+        run.values(**dict.fromkeys(METRICS, sys.float_info.max if i % 3 else -sys.float_info.max))
     return run
 
 
@@ -62,7 +75,8 @@ def broken_tensors():
 
 RUNS = {
     "nothing": lambda: synthetic.Run(info=False), "one step": lambda: same(2.0, 1), "NaN": lambda: same(math.nan),
-    "zero": lambda: same(0.0), "least": lambda: same(5e-324), "huge": huge, "leaps": leaps, "again": again,
+    "zero": lambda: same(0.0), "least": lambda: same(5e-324), "huge": huge,
+    "greatest": lambda: same(sys.float_info.max), "both ends": ends, "leaps": leaps, "again": again,
     "broken tensors": broken_tensors,
 }
 
@@ -81,3 +95,14 @@ def test_no_place_fails_at_what_was_measured(name):
                     frame = reading.poll(1e9, mono, Wanted(place, at=at, window=window, cursor=at, ask=ask))
                     assert frame is None or not frame.problem, (place, ask, at)
     reading.close()
+
+
+@pytest.mark.parametrize("name", ["huge", "greatest", "both ends", "least"])
+def test_smoothed_charts_of_what_was_measured_are_drawn(name):
+    frame = Reading(RUNS[name]().dir).poll(1e9, 1e9, Wanted())
+    for i in range(len(frame.charts)):
+        for log in (False, True):
+            choice = Choice(log={frame.charts[i].name: log}, smoothing=4)
+            spec = chart_spec(frame, i, choice, BRAILLE, focused=False)
+            x = XAxis(0, 200)
+            assert len(draw(spec, 60, 12, x, fit(None, spec.extent, x, log=spec.log), BRAILLE).rows) == 12

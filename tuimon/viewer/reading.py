@@ -104,6 +104,10 @@ class Reading:
 
     def poll(self, now: float, mono: float, wanted: Wanted = NOW) -> Frame | None:
         """Read what is new; a Frame if the screen would look different from the last one."""
+        with np.errstate(over="ignore", invalid="ignore"):   # near the greatest numbers sums overflow: not for people
+            return self._poll(now, mono, wanted)
+
+    def _poll(self, now: float, mono: float, wanted: Wanted) -> Frame | None:
         if self._standing.opened is None:
             self._standing.opened = mono
         self._read_who()
