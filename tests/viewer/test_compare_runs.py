@@ -279,6 +279,7 @@ def test_the_crosshair_reads_what_each_run_had_measured_there_and_nothing_where_
     assert [draw.value_at(side, "loss", 50) for side in view.sides] == [5.0, 0.5]
     assert [draw.value_at(side, "loss", 51) for side in view.sides] == [5.1, None]
     assert draw.value_at(view.sides[0], "lr", 50) is None
+    assert [draw.pointed_first(view, Look(focus=focus)) for focus in (None, 0, 1)] == [50, 100, 50]
     assert [row[:2] for row in draw.table_at(view, 51, 60)] == [("run", "loss"), ("long ", "5.10"), ("short", "–")]
     assert [len(row) for row in draw.table_at(view, 51, 12)] == [2, 2, 2]
 

@@ -140,7 +140,7 @@ async def test_runs_over_each_other_are_looked_at_closely_and_read_at_a_step():
         await p.until("3 in all")
         await p.press("space", "space", "space", "d")
         await p.until(lambda t: "compare 3 runs · by step" in t and "60" in t)
-        await p.press("left")
+        await p.press("left", "end")
         text = await p.until(lambda t: re.search(r"compare 3 runs · at step \d+", t))
         assert re.search(r"run +loss +validation +grad norm +update ratio +learning rate", text)
         ended = next(line for line in text.splitlines() if " done " in line)

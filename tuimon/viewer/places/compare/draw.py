@@ -137,10 +137,21 @@ def _title(name: str) -> str:
     return _TITLES.get(name, VOCABULARY[name].label)
 
 
+def end_of(side: Side) -> float:
+    """Where a run is on the x axis; 0 before anything was measured."""
+    return max((float(one.steps[-1]) for one in side.columns.values() if len(one)), default=0.0)
+
+
+def pointed_first(view: CompareView, look: Look) -> int:
+    """Where the crosshair begins: the end of the run in front, else of the shortest, up to where all can be read."""
+    sides = view.sides if look.focus is None or look.focus >= len(view.sides) else (view.sides[look.focus],)
+    return max(1, int(min((end for side in sides if (end := end_of(side))), default=1.0)))
+
+
 def value_at(side: Side, name: str, at: float) -> float | None:
     """What was last measured up to there; None before the first, and where that run has ended."""
     columns = side.columns.get(name)
-    if columns is None or at > max(float(one.steps[-1]) for one in side.columns.values() if len(one)):
+    if columns is None or at > end_of(side):
         return None
     before = int(np.searchsorted(columns.steps, at, side="right")) - 1
     return None if before < 0 else float(columns.last[before])

@@ -136,8 +136,10 @@ class CompareScreen(PlaceScreen):
 
     def action_point(self, which: int) -> None:
         """Move the crosshair."""
-        span, newest, _ = self._span
-        self._see(self._look.seen.pointed(POINTS[which], span, newest))
+        (span, newest, _), seen, by = self._span, self._look.seen, POINTS[which]
+        if seen.cursor is None:
+            seen, by = replace(seen, cursor=draw.pointed_first(self._view, self._look)), 0
+        self._see(seen.pointed(by, span, newest))
 
     def action_zoom(self, which: int) -> None:
         """Closer, or further away."""
