@@ -24,7 +24,6 @@ from tuimon.viewer.lines import text_of
 from tuimon.viewer.places.gallery.detail import GalleryDetail
 from tuimon.viewer.places.gallery.draw import draw_run, heading
 from tuimon.viewer.places.gallery.model import Ask
-from tuimon.viewer.plots import spark_specs
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import NOW
@@ -126,10 +125,3 @@ def test_a_header_leaves_room_between_what_a_run_is_and_where_it_is(exploding):
         said = text_of(header(renamed(exploding, "bars"), width, 1)[0])
         assert cell_len(said) == width
         assert re.search(r"bars( · .*\S)?  +step \d", said), said
-
-
-def test_a_value_that_never_changed_has_no_range():
-    steady = synthetic.Run(name="steady")
-    for _ in range(40):
-        steady.values(loss=2.0, lr=3e-4)
-    assert "constant" in [spec.note for spec in spark_specs(frame_of(steady), BRAILLE)]

@@ -135,4 +135,4 @@ def _range(view: ChartView) -> str:
     if columns is None or not np.isfinite(columns.low).any():
         return ""
     low, high = float(np.nanmin(columns.low)), float(np.nanmax(columns.high))
-    return "constant" if low == high else f"{short(low)} – {short(high)}"
+    return f"{short(low)} – {short(high)}"
