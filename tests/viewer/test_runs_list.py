@@ -218,3 +218,13 @@ def test_a_read_only_view_writes_nothing(tmp_path, monkeypatch):
     assert [outcome.done for outcome in view.outcomes] == [False, False]
     assert view.read_only
     assert read_label(run.dir) == Label()
+
+
+def test_of_a_run_that_has_not_been_read_nothing_is_claimed():
+    unread = row_of(Entry(Path("/runs/gpt-20261127-203046-ce1ecf"), started=NOW - 60.0))
+    assert unread.name == "gpt"   # as it will be called once it has been read
+    said = "\n".join(draw.draw_details(unread, VIEW, Look(), 70, 11, BRAILLE).lines)
+    assert "reading" in said and "gpt-20261127-203046-ce1ecf" in said
+    assert "step 0" not in said and "0 B" not in said
+    assert draw.curve_spec(unread, BRAILLE)[0].waiting == "reading"
+    assert "0 B" not in "".join(draw.draw_brief(unread, Look(), 80, 2, BRAILLE).lines)

@@ -79,11 +79,11 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bo
 
         def opened(path: Path) -> tuple[str, Feeding]:
             other = RunDir(path)
-            return other.name, lambda ready: Feed(other, ready, rules=rules, period=period)
+            return other.called, lambda ready: Feed(other, ready, rules=rules, period=period)
 
         around = {name: value for name, value in env.items() if name != "TUIMON_GLYPHS"}   # `settled` has heard of it
         found = question.answer()
-        app = Tuimon(run.name, opened(run.path)[1], glyphs=choose(around, sys.stdout.encoding), owner=owner,
+        app = Tuimon(run.called, opened(run.path)[1], glyphs=choose(around, sys.stdout.encoding), owner=owner,
                      guards_terminal=True, opener=opened, place=place, ask=ask, settled=settled,
                      keeper=Keeper(config_path(env)), pace=Pace(wanted=is_paced(env, pace)),
                      background=found if found.dark is not None else replace(found, dark=guess(env)))

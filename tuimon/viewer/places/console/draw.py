@@ -84,7 +84,7 @@ def title(view: ConsoleView, look: Look) -> str:
 def position(view: ConsoleView, look: Look, shown: list[Piece], width: int) -> str:
     """Where the screen stands among the lines."""
     if view.state == "reading":
-        return f"reading, {size(view.size)} so far"
+        return f"reading, {size(view.size)} so far" if view.size else "reading"
     if not shown:
         return ""
     last = shown[-1].line + 1

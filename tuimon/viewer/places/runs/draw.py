@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -185,6 +186,8 @@ def detail_lines(row: Row | None, view: RunsView) -> list[Line]:
     if row is None:
         return []
     entry, found = row.entry, row.entry.status
+    if not entry.is_read:
+        return [(dim("◌ reading"),), (dim(fit(entry.key, 60)),)]
     glyph, tone = STATES.get(found.state, ("◌", "dim"))
     when = f", began {lapse(view.now - entry.started)} ago" if entry.started else ""
     count = f", step {steps(found.step)}" + (f" of {steps(found.total_steps)}" if found.total_steps else "")
@@ -242,6 +245,8 @@ def curve_spec(row: Row | None, glyphs: GlyphSet) -> tuple[ChartSpec, XAxis]:
     at = np.linspace(0, step, len(losses)) if len(losses) > 1 else np.full(len(losses), step)
     last = "" if row is None or row.entry.status.loss is None else number(row.entry.status.loss)
     spec = ChartSpec(say(f"loss of {row.name}") if row is not None else "loss", last, None, (Series.of(at, losses),))
+    if row is not None and not row.entry.is_read:
+        spec = replace(spec, waiting="reading")
     return spec, XAxis(0, 1).grown(step)
 
 
@@ -254,7 +259,7 @@ def brief_lines(row: Row | None, look: Look, width: int) -> list[Line]:
     entry = row.entry
     found = entry.status
     parts = [row.model, row.optimizer, "" if found.lr is None else f"lr {rate(found.lr)}", row.device,
-             size(entry.size)]
+             size(entry.size) if entry.is_read else "reading"]
     verdict = row.verdict if row.tone in ("warning", "critical") else ""
     words = " · ".join(part for part in (row.note, verdict, row.why) if part) or row.command
     return [(strong(f" {fit(row.name, width // 2)}  "), dim(" · ".join(part for part in parts if part))),
