@@ -289,3 +289,12 @@ def test_a_stretch_of_the_x_axis_has_labels_of_its_own_kind():
     assert (seen.first, seen.last) == (600, 4200)
     assert [tick.label for tick in seen.ticks(40)] == ["20 min", "40 min", "60 min"]
     assert (seen.label(90), seen.label(3000), x_axis("tokens", 9e6).label(1.5e6)) == ("90 s", "50 min", "1.5M")
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_the_run_in_front_is_in_sight_however_short_the_list_is(framed):
+    view = view_of(*(log_source(f"run-{i}", Chunk.of(loss=[1.0, 2.0])) for i in range(8)))
+    for focus in range(8):
+        lines = draw.draw_list(view, Look(focus=focus), 60, 5, BRAILLE, framed=framed).lines
+        assert next(line for line in lines if "▸" in line).split("▸")[1].split()[:2] == [LETTERS[focus], f"run-{focus}"]
+        assert "loss" in lines[1]

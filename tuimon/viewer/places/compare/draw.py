@@ -264,11 +264,12 @@ def draw_list(view: CompareView, look: Look, width: int, height: int, glyphs: Gl
     said = f"{more} more differences: d" if more and width >= 70 else ""
     draw_heading(canvas, say(title), say(said), None, glyphs, framed=framed, focused=False)
     widths = [max(cell_len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for y, row in enumerate(rows):
+    first = max(0, (look.focus or 0) + 1 - max(1, height - framed - top - 1))   # the one in front is in sight
+    for y, row in enumerate([rows[0], *rows[1 + first:]]):
         if top + y >= height - framed:
             break
-        side = view.sides[y - 1] if y else None
-        chosen = side is not None and look.focus == y - 1
+        side = view.sides[first + y - 1] if y else None
+        chosen = side is not None and look.focus == first + y - 1
         if side is not None:
             canvas.put(left, top + y, say("▸") if chosen else " ", "value")
             canvas.put(left + 2, top + y, side.letter, side.role)
