@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -48,11 +49,11 @@ def entries(place: Place, frame: Frame) -> tuple[Entry, ...]:
 
 
 def matching(known: Sequence[Entry], text: str) -> tuple[Entry, ...]:
-    """Those that hold the letters in their order, the best first; all for no text."""
+    """Those that hold the letters in their order, the best first, before them the one of that key; all for no text."""
     if not text:
         return tuple(known)
     matcher = Matcher(text)
-    scores = [(matcher.match(entry.words), entry) for entry in known]
+    scores = [(math.inf if text in entry.shown.split() else matcher.match(entry.words), entry) for entry in known]
     return tuple(entry for score, entry in sorted(scores, key=lambda pair: -pair[0]) if score > 0)
 
 
