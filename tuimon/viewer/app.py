@@ -30,7 +30,7 @@ from tuimon.viewer.screens.place import PlaceScreen
 from tuimon.viewer.settings import Settled
 from tuimon.viewer.settings_file import Keeper
 from tuimon.viewer.theme import depth_of
-from tuimon.viewer.views import Frame
+from tuimon.viewer.views import Facts, Frame
 from tuimon.viewer.wanted import Place, Wanted
 
 if TYPE_CHECKING:
@@ -283,11 +283,13 @@ class Tuimon(InTurn, Looking, Dressed):
         if what is not None:
             await self.run_action(what, self._front)
 
-    async def action_picture(self) -> None:
+    def action_picture(self) -> None:
         """Save what is on the screen, and say where; drawn beside the screen, which goes on."""
+        self.run_worker(self._picture(self._frame.facts, self.export_screenshot(title="tuimon")), group="picture")
+
+    async def _picture(self, facts: Facts, svg: str) -> None:
         from tuimon.viewer.export import save
 
-        facts, svg = self._frame.facts, self.export_screenshot(title="tuimon")
         try:
             saved = await asyncio.to_thread(save, svg, facts.name, facts.step, Path.cwd())
         except OSError as error:
