@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -298,3 +299,10 @@ def test_the_run_in_front_is_in_sight_however_short_the_list_is(framed):
         lines = draw.draw_list(view, Look(focus=focus), 60, 5, BRAILLE, framed=framed).lines
         assert next(line for line in lines if "▸" in line).split("▸")[1].split()[:2] == [LETTERS[focus], f"run-{focus}"]
         assert "loss" in lines[1]
+
+
+def test_a_number_is_whole_or_left_out():
+    view = view_of(*(log_source(f"run-{i}", Chunk.of(loss=[1.0, 1.8e308], val_loss=[2.0, 1.7e308])) for i in range(2)))
+    for width in range(20, 80):
+        said = "\n".join(draw.draw_list(view, Look(), width, 5, BRAILLE, framed=False).lines)
+        assert not re.search(r"\d…", said), said

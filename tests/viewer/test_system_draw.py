@@ -264,3 +264,12 @@ def test_colours_of_the_cpu_chart_are_named_beside_it():
     picture = draw(VIEW, EVERYTHING, 120, 38, FANCY)
     named = {run.text.strip(): run.role for row in picture.rows for run in row if run.text.strip() in {"training", "machine"}}
     assert named["training"] == "data"
+
+
+def test_at_40_columns_the_times_of_a_step_are_whole():
+    rows = [line for line in text(VIEW, 40, 20).splitlines() if "forward, backward" in line or "median" in line]
+    assert [line.split()[-2] for line in rows[1:]] == ["%"] and rows[0].split()[-2] == "share"
+    assert "…" not in "".join(rows)
+    assert "median" not in text(VIEW, 40, 8)   # headings of nothing
+    processes = text(VIEW, 40, 20).splitlines()[-5:-1]
+    assert len(processes[0].split()) > 4 and not any(line.endswith("… │") for line in processes)

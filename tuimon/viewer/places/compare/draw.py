@@ -276,7 +276,7 @@ def draw_list(view: CompareView, look: Look, width: int, height: int, glyphs: Gl
         x = left + 4
         for name, text, cells in zip(rows[0], row, widths, strict=True):
             room_left = left + room - x
-            if room_left <= 0:
+            if room_left <= 0 or (name in _RIGHT and cells > room_left):   # half a number is another one
                 break
             words = fit(pad(text, cells, right=name in _RIGHT), room_left, glyphs.ellipsis)
             canvas.put(x, top + y, say(words), _cell_role(name, text, side, chosen=chosen))
