@@ -88,7 +88,7 @@ def test_compare_prints_what_they_came_to_and_what_differs(capsys, tmp_path):
 
 
 @pytest.mark.parametrize(("names", "says"), [
-    (["one"], "two to 8 runs can be compared; this is one"), (["one", "nope"], "no run named 'nope'"), (["one", "one"], "two to 8 runs can be compared; this is one"),
+    (["one"], "two to eight runs can be compared; this is one"), (["one", "nope"], "no run named 'nope'"), (["one", "one"], "two to eight runs can be compared; this is one"),
 ])
 def test_what_cannot_be_compared_is_said_in_one_line(names, says, capsys):
     a_run("one", [3.0])

@@ -335,3 +335,11 @@ def test_100_runs_are_listed_in_well_under_a_second(tmp_path):
     began = time.perf_counter()
     known.poll(time.time())
     print(f"\n100 runs: cold {cold:.3f} s, again {1e3 * (time.perf_counter() - began):.2f} ms")
+
+
+def test_what_set_a_run_going_is_no_reason_for_what_it_is_or_has_come_to(tmp_path):
+    run = a_run(tmp_path, "one", losses=[5.0, 4.0], alive=False)
+    with run.events.open("a") as events:
+        events.write('{"kind": "state", "state": "running", "step": 1, "time": 1.0, "attempt": 1, "why": "first step"}\n')
+    found = status(run)
+    assert (found.state, found.why) == ("died", "")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tuimon.errors import LogError, RunNotFound, UsageError
 from tuimon.record.events import EventReader, EventWriter, last_events
-from tuimon.record.label import NO_LABEL, read_label
+from tuimon.record.label import NO_LABEL, Label, read_label, write_label
 from tuimon.record.liveness import identity, is_alive
 from tuimon.record.rundir import Launch, RunInfo, create_run, label, list_runs, runs_root
 from tuimon.record.runs import find_run
@@ -244,3 +244,13 @@ def test_what_is_no_file_in_the_place_of_one_is_not_waited_for(tmp_path, put):
     assert LogReader(run.metrics).poll() == []
     assert losses_of(run.metrics) == ()
     assert read_label(run) == NO_LABEL
+
+
+def test_a_run_is_found_by_the_name_that_was_given_to_it_as_well(tmp_path):
+    first, second = create_run("gpt", tmp_path), create_run("gpt", tmp_path)
+    write_label(first, Label("too hot"))
+    assert find_run("too hot", tmp_path) == find_run("too", tmp_path) == first
+    assert find_run("gpt", tmp_path) in (first, second)   # the beginning of both, which are called the same
+    write_label(second, Label("too cold"))
+    with pytest.raises(UsageError, match="fits several runs"):
+        find_run("too", tmp_path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import threading
 import time
+import types
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -527,6 +529,24 @@ async def test_a_moment_that_a_resumed_run_has_not_reached_again_is_left_for_the
         p.run.go(100)
         await p.until("step 220/600")
         assert "As it was" not in p.text
+
+async def test_while_a_picture_is_drawn_keys_and_frames_go_on(tmp_path, monkeypatch):
+    drawn = threading.Event()
+
+    def svg_to_bytes(**_):
+        assert drawn.wait(20)
+        return b"png"
+
+    monkeypatch.setitem(sys.modules, "resvg_py", types.SimpleNamespace(svg_to_bytes=svg_to_bytes))
+    monkeypatch.chdir(tmp_path)
+    async with panel(synthetic.healthy()) as p:
+        await p.until("Healthy")
+        await p.pilot.press("ctrl+s")
+        p.run.go(7)
+        await p.pilot.press("m")
+        await p.until(lambda t: "step time" in t and "247/600" in t)
+        drawn.set()
+        await p.until("picture: saved as")
 
 
 async def test_a_picture_that_cannot_be_saved_is_said_and_harms_nothing(tmp_path, monkeypatch):

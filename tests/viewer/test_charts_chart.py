@@ -94,6 +94,12 @@ def test_the_current_value_stands_at_the_right_end_of_the_title_in_its_role():
     assert {"value", "good"} <= {run.role for run in calm.rows[0]}
 
 
+def test_a_value_gives_way_to_the_name_of_what_it_is():
+    spec = ChartSpec("blocks 7 and 0 · log", "0.00473 / 1.6e-8", None, (series([1.0, 2.0]),))
+    top = picture(spec, width=26, glyphs=GLYPHS["braille"]).lines[0]
+    assert "blocks 7 and 0" in top and "0.00473" not in top
+
+
 def test_samples_that_are_not_finite_are_marked_in_the_top_row_where_they_fell():
     values = np.full(100, 2.0)
     values[49], values[79] = np.nan, np.inf

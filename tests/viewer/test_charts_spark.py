@@ -23,8 +23,8 @@ def spec(values, *, log=False, label="loss", value="4.71", state="warning", note
 def test_the_strip_as_a_picture():
     rows = [spec(np.linspace(9, 1, 80)), spec(np.full(80, 1.0), label="grad norm", value="212", state=None, note="")]
     assert draw(rows, 60, 2, X, BRAILLE).lines == [
-        " loss        4.71 ▲  ██▇▇▇▆▆▅▅▄▄▃▃▂▂▁▁▁      2.03 – 10.9    ",
-        " grad norm    212    ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁                     ",
+        " loss         4.71 ▲  ██▇▇▆▆▆▅▅▄▃▃▂▂▁▁▁      2.03 – 10.9    ",
+        " grad norm     212    ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁                     ",
     ]
 
 
@@ -78,3 +78,9 @@ def test_any_size_and_any_values_make_a_picture_of_that_size(glyphs, width, heig
     found = draw([spec(values, log=log), SparkSpec("none", "–", None, EMPTY)], width, height, X, glyphs)
     assert {len(line) for line in found.lines} == {max(1, width)}
     assert found.height == max(1, height)
+
+
+def test_bars_stay_where_they_are_while_their_number_changes_its_length():
+    starts = {draw([spec(np.full(80, 1.0), label="update ratio", value=value)], 60, 1, X, BRAILLE).lines[0].index("▁")
+              for value in ("212", "9.9e-4", "0.00133", "3.1e-4")}
+    assert len(starts) == 1

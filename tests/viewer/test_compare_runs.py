@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ from tuimon.viewer.places.compare.facts import Difference, arguments, difference
 from tuimon.viewer.places.compare.model import LETTERS, LINES, METRICS, Ask, CompareView, Log, Side, Source
 from tuimon.viewer.places.compare.rolled import COLUMNS, Rolled
 from tuimon.viewer.theme import PALETTES
+from tuimon.viewer.wanted import Window
 
 
 def log_source(name: str, chunk: Chunk, **context) -> Source:
@@ -305,3 +307,39 @@ def test_a_million_steps_cost_no_more_memory_than_a_thousand(tmp_path):
     side = view_of(Source("", run.dir.path)).sides[0]
     assert all(len(thin) <= COLUMNS for thin in side.columns.values())
     assert side.step == 39_999
+
+
+def test_the_crosshair_reads_what_each_run_had_measured_there_and_nothing_where_it_had_ended():
+    steps = np.arange(1, 101)
+    long = log_source("long", Chunk.of(steps, loss=steps / 10.0))
+    short = log_source("short", Chunk.of(steps[:50], loss=steps[:50] / 100.0))
+    view = view_of(long, short, smooth=0)
+    assert [draw.value_at(side, "loss", 50) for side in view.sides] == [5.0, 0.5]
+    assert [draw.value_at(side, "loss", 51) for side in view.sides] == [5.1, None]
+    assert draw.value_at(view.sides[0], "lr", 50) is None
+    assert [draw.pointed_first(view, Look(focus=focus)) for focus in (None, 0, 1)] == [50, 100, 50]
+    assert [row[:2] for row in draw.table_at(view, 51, 60)] == [("run", "loss"), ("long ", "5.10"), ("short", "–")]
+    assert [len(row) for row in draw.table_at(view, 51, 12)] == [2, 2, 2]
+
+
+def test_a_stretch_of_the_x_axis_has_labels_of_its_own_kind():
+    seen = x_axis("time", 7200, Window(600, 4200))
+    assert (seen.first, seen.last) == (600, 4200)
+    assert [tick.label for tick in seen.ticks(40)] == ["20 min", "40 min", "60 min"]
+    assert (seen.label(90), seen.label(3000), x_axis("tokens", 9e6).label(1.5e6)) == ("90 s", "50 min", "1.5M")
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_the_run_in_front_is_in_sight_however_short_the_list_is(framed):
+    view = view_of(*(log_source(f"run-{i}", Chunk.of(loss=[1.0, 2.0])) for i in range(8)))
+    for focus in range(8):
+        lines = draw.draw_list(view, Look(focus=focus), 60, 5, BRAILLE, framed=framed).lines
+        assert next(line for line in lines if "▸" in line).split("▸")[1].split()[:2] == [LETTERS[focus], f"run-{focus}"]
+        assert "loss" in lines[1]
+
+
+def test_a_number_is_whole_or_left_out():
+    view = view_of(*(log_source(f"run-{i}", Chunk.of(loss=[1.0, 1.8e308], val_loss=[2.0, 1.7e308])) for i in range(2)))
+    for width in range(20, 80):
+        said = "\n".join(draw.draw_list(view, Look(), width, 5, BRAILLE, framed=False).lines)
+        assert not re.search(r"\d…", said), said

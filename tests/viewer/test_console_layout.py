@@ -98,7 +98,7 @@ def test_a_console_as_a_picture():
         "│  5 ✖ Traceback (most recent call last):                  │",
         '│  6     File "train.py", line 3, in <module>              │',
         "│  7 ✖ ValueError: a message that is longer than the screen│",
-        "│       is wide and wraps                                  │",
+        "│    ┊  is wide and wraps                                  │",
         "│  8   end … 3.0 MB in this line                           │",
         "│                                                          │",
         "│                                                          │",
@@ -131,6 +131,8 @@ def test_empty_states_say_what_is_awaited_and_how_to_get_it():
         return " ".join(" ".join(draw(ConsoleView(state), Look(), width, height, glyphs).lines).split())
 
     assert "Nothing has been printed yet." in said("missing")
+    over = "\n".join(draw(ConsoleView("missing"), Look(), 76, 14, BRAILLE, live=False).lines)
+    assert "This run printed nothing." in over and "yet" not in over
     assert "tuimon run script.py" in said("elsewhere")
     assert "tuimon.attach" in said("elsewhere", 38, 9)
     assert "Reading" in said("reading")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from textual.pilot import Pilot
 
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.app import Feeding, Tuimon
+from tuimon.viewer.arrange import header
 from tuimon.viewer.feed import Feed
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.glyphs import ASCII, BRAILLE, GlyphSet
@@ -140,3 +142,10 @@ async def test_the_chosen_run_is_opened_and_esc_comes_back_to_all_of_them():
 def test_before_anything_is_read_a_cell_says_what_it_waits_for():
     picture, _ = draw_run(empty_frame("one", "waiting for the run to be read"), None, 60, 10, BRAILLE, chosen=True)
     assert "Waiting" in picture.lines[1]
+
+
+def test_a_header_leaves_room_between_what_a_run_is_and_where_it_is(exploding):
+    for width in range(30, 130):
+        said = text_of(header(renamed(exploding, "bars"), width, 1)[0])
+        assert cell_len(said) == width
+        assert re.search(r"bars( · .*\S)?  +step \d", said), said

@@ -41,7 +41,7 @@ def test_the_issue_s_lessons_are_all_there():
 
 @each
 def test_a_chapter_fits_every_width(one):
-    for width in (NARROWEST, 74, 80, 84, 200):
+    for width in (NARROWEST, 40, 51, 74, 80, 84, 200):
         lines = typeset(one, width)
         assert max(cell_len(text_of(line)) for line in lines) <= min(width, 84)
         assert not any(text_of(line).endswith(" ") for line in lines)

@@ -108,6 +108,8 @@ async def test_another_run_is_seen_as_if_it_were_the_first():
         await h.until(lambda: "1 of 6 · /blocks.2 " in h.text and h.app.focused is None)
         h.hit("o")
         await h.until("a line of the first run")
+        h.hit("w", "number_sign")
+        await h.until(lambda: h.app.in_front().look.numbers)
         h.hit("slash")
         await h.until(lambda: h.app.focused is not None)
         h.hit(*"first", "enter")
@@ -124,6 +126,7 @@ async def test_another_run_is_seen_as_if_it_were_the_first():
         h.hit("o")
         await h.until("a line of the other run")
         assert "/first" not in h.text
+        assert not h.app.in_front().look.wrap and h.app.in_front().look.numbers   # a habit, of whatever run
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("TUIMON_MONKEYS", "1"))))
@@ -142,3 +145,39 @@ async def test_keys_at_random_over_all_places_and_sizes_break_nothing(seed):
             await h.pilot.pause()
             await h.until(h.is_sound)
         assert h.app.is_running
+
+
+async def test_a_key_that_was_hit_before_a_question_could_be_read_is_no_answer_to_it():
+    run = synthetic.healthy()
+    async with hands(run) as h:
+        await h.until("● Healthy")
+        h.hit("x", "y")
+        await h.until("Hold this run?")
+        await h.pilot.pause(0.1)
+        assert "Hold this run?" in h.text and not run.commands()
+        h.hit("y")
+        await h.until(lambda: "Hold this run?" not in h.text)
+        await h.until(run.commands)
+
+
+async def test_letters_that_are_hit_with_slash_and_enter_go_where_they_were_meant():
+    run = synthetic.healthy(60)
+    run.dir.console.write_text("a line\n" * 9)
+    async with hands(run) as h:
+        await h.until("● Healthy")
+        h.hit("o")
+        await h.until("a line")
+        h.hit("slash", *"line", "enter", "w", "number_sign")
+        await h.until(lambda: "/line" in h.text and "9 lines" in h.text)
+        await h.until(lambda: not h.app.in_front().look.wrap and h.app.in_front().look.numbers)
+        assert h.app.in_front().PLACE == "console" and h.app.in_front().look.pattern == "line"
+        h.hit("slash", *"x", "escape", "w")
+        await h.until(lambda: h.app.in_front().look.wrap)
+        assert h.app.in_front().look.pattern == "line"
+
+
+async def test_letters_that_are_hit_with_the_key_of_the_palette_are_typed_there():
+    async with hands(synthetic.healthy(60)) as h:
+        await h.until("● Healthy")
+        h.hit("ctrl+p", *"layers", "enter", "w")
+        await h.until(lambda: h.app.in_front().PLACE == "layers" and h.is_sound())

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tuimon.cli import main
 from tuimon.cli.looking import add_looking_arguments, settings_from
 
 
@@ -54,3 +55,11 @@ def test_the_options_load_nothing_heavy():
     code = ("import argparse, sys; from tuimon.cli.looking import add_looking_arguments as add; p = argparse.ArgumentParser(); add(p); "
             "p.parse_args(['--theme', 'nord']); assert not {'numpy', 'rich', 'textual', 'tomllib'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("command", ["watch", "compare", "demo"])
+def test_whatever_opens_a_panel_takes_them_and_a_wrong_word_names_the_help_that_helps(command, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([command, "a", "--theme", "nord", "--ascii", "--no-pace", "--colour"])
+    assert left.value.code == 2
+    assert capsys.readouterr().err == f"tuimon: unrecognized arguments: --colour; see tuimon {command} --help\n"

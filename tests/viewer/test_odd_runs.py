@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
 import synthetic
 
+from tuimon.diagnosis.axes import XAxis, fit
 from tuimon.record.log import Row, TensorRow
 from tuimon.record.segments import LogWriter
 from tuimon.viewer.arrange import footer_keys
-from tuimon.viewer.charts.heat import draw
-from tuimon.viewer.glyphs import GLYPHS
+from tuimon.viewer.charts import chart, heat
+from tuimon.viewer.choice import Choice
+from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.layers import HEAT_ROWS
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.places import PLACES
 from tuimon.viewer.places.compare import model as compare
 from tuimon.viewer.places.layers import model as layers
-from tuimon.viewer.plots import heat_spec, x_axis
+from tuimon.viewer.plots import chart_spec, heat_spec, x_axis
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.wanted import Wanted, Window
 
@@ -36,6 +39,13 @@ def huge():
     run = synthetic.Run()
     for i in range(200):
         run.values(**dict.fromkeys(METRICS, 1e305 if i % 3 else -1e305))
+    return run
+
+
+def ends():
+    run = synthetic.Run()
+    for i in range(200):
+        run.values(**dict.fromkeys(METRICS, sys.float_info.max if i % 3 else -sys.float_info.max))
     return run
 
 
@@ -68,7 +78,8 @@ def broken_tensors():
 
 RUNS = {
     "nothing": lambda: synthetic.Run(info=False), "one step": lambda: same(2.0, 1), "NaN": lambda: same(math.nan),
-    "zero": lambda: same(0.0), "least": lambda: same(5e-324), "huge": huge, "leaps": leaps, "again": again,
+    "zero": lambda: same(0.0), "least": lambda: same(5e-324), "huge": huge,
+    "greatest": lambda: same(sys.float_info.max), "both ends": ends, "leaps": leaps, "again": again,
     "broken tensors": broken_tensors,
 }
 
@@ -126,5 +137,15 @@ def test_layers_whose_gradients_are_nan_from_the_first_step_are_marked_in_the_st
         run.step += 1
         run.log.append([TensorRow(run.step, grad, np.ones(count, np.bool_), grad), Row(run.step, 1.0, {"loss": math.nan})])
     frame = frame_of(run)
-    strip = draw(heat_spec(frame, GLYPHS["braille"], framed=True, columns=1), 80, 8, x_axis(frame)).lines
+    strip = heat.draw(heat_spec(frame, framed=True, columns=1), 80, 8, x_axis(frame)).lines
     assert all("✗✗✗✗" in line for line in strip[1:-2])
+
+@pytest.mark.parametrize("name", ["huge", "greatest", "both ends", "least"])
+def test_smoothed_charts_of_what_was_measured_are_drawn(name):
+    frame = Reading(RUNS[name]().dir).poll(1e9, 1e9, Wanted())
+    for i in range(len(frame.charts)):
+        for log in (False, True):
+            choice = Choice(log={frame.charts[i].name: log}, smoothing=4)
+            spec = chart_spec(frame, i, choice, focused=False)
+            x = XAxis(0, 200)
+            assert len(chart.draw(spec, 60, 12, x, fit(None, spec.extent, x, log=spec.log), BRAILLE).rows) == 12

@@ -73,13 +73,20 @@ def test_a_marked_run_that_is_gone_counts_no_more():
     assert [path.name for path in paths(replace(VIEW, here="seed-4-dir"), look)] == ["lr-3e-3-dir", "seed-4-dir"]
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160, 200, 250])
+@pytest.mark.parametrize("width", [38, 40, 60, 80, 100, 120, 160, 200, 250])
 def test_the_columns_fill_the_width_and_never_more(width):
     for glyphs, framed in ((BRAILLE, True), (ASCII, False)):
         picture = draw.draw_table(VIEW, VIEW.rows, Look().at(VIEW.rows, 8), width, 12, glyphs, framed=framed)
         assert all(len(line) == width for line in picture.lines)
         assert glyphs is not ASCII or all(line.isascii() for line in picture.lines)
-    assert sum(cells for _, cells in divide(width)) + len(divide(width)) - 1 + 3 <= width or width < 48
+    assert sum(cells for _, cells in divide(width)) + len(divide(width)) - 1 + 3 <= width
+
+
+def test_a_tiny_loss_keeps_its_exponent():
+    tiny = row_of(entry("tiny", loss=8.8e-11))
+    view = replace(VIEW, rows=(tiny,))
+    for width in (38, 80, 120):
+        assert " 9e-11" in "\n".join(draw.draw_table(view, view.rows, Look(), width, 8, BRAILLE, framed=False).lines)
 
 
 def test_wider_screens_tell_more():
@@ -220,3 +227,13 @@ def test_a_read_only_view_writes_nothing(tmp_path, monkeypatch):
     assert [outcome.done for outcome in view.outcomes] == [False, False]
     assert view.read_only
     assert read_label(run.dir) == Label()
+
+
+def test_of_a_run_that_has_not_been_read_nothing_is_claimed():
+    unread = row_of(Entry(Path("/runs/gpt-20261127-203046-ce1ecf"), started=NOW - 60.0))
+    assert unread.name == "gpt"   # as it will be called once it has been read
+    said = "\n".join(draw.draw_details(unread, VIEW, Look(), 70, 11, BRAILLE).lines)
+    assert "reading" in said and "gpt-20261127-203046-ce1ecf" in said
+    assert "step 0" not in said and "0 B" not in said
+    assert draw.curve_spec(unread, BRAILLE)[0].waiting == "reading"
+    assert "0 B" not in "".join(draw.draw_brief(unread, Look(), 80, 2, BRAILLE).lines)

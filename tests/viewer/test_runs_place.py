@@ -166,3 +166,25 @@ async def test_marked_runs_are_laid_over_each_other():
         await p.until(lambda t: "what differs" not in t and "grad norm" in t)
         await p.press("escape", "escape")
         await p.until(lambda t: "compare 3 runs" not in t and "3 in all" in t)
+
+
+async def test_runs_over_each_other_are_looked_at_closely_and_read_at_a_step():
+    base, *_ = three()
+    async with panel(base.dir) as p:
+        await p.press("b")
+        await p.until("3 in all")
+        await p.press("space", "space", "space", "d")
+        await p.until(lambda t: "compare 3 runs · by step" in t and "60" in t)
+        await p.press("left", "end")
+        text = await p.until(lambda t: re.search(r"compare 3 runs · at step \d+", t))
+        assert re.search(r"run +loss +validation +grad norm +update ratio +learning rate", text)
+        ended = next(line for line in text.splitlines() if " done " in line)
+        assert ended.count("–") == 5   # it had fewer steps than where the crosshair is
+        await p.press("home", "z", "z")
+        await p.until(lambda t: "at step 1 " in t and "80" not in t.splitlines()[-3])
+        await p.press("L", "0")
+        await p.until(lambda t: "100" in t.splitlines()[-3])
+        await p.press("escape")
+        await p.until("compare 3 runs · by step")
+        await p.press("escape")
+        await p.until("3 in all")

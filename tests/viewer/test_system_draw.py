@@ -111,7 +111,7 @@ def test_a_wide_terminal_shows_each_panel_in_the_order_of_its_digit():
 
 
 @pytest.mark.parametrize(("state", "said"), [
-    ("nothing", "waiting for a training process"), ("nothing", "waiting for the first steps"), ("gone", "the training process (pid 4242) is gone"),
+    ("nothing", "waiting for a training process"), ("nothing", "waiting for the first steps"), ("gone", "training process 4242 is gone"),
     ("elsewhere", "training runs on host far-away: only what the run logged"), ("late", "not answered for 7 s: these numbers are old"),
     ("denied", "3 more are not looked at"), ("first", "no memory logged so far"), ("silent", "not answering, 4 s"), ("no driver", "the NVIDIA driver cannot be asked: version mismatch"), ("whole", "no NVIDIA GPU found"),
     ("denied", "9 of another user: files and disk traffic are hidden"), ("gpus", "lost: fell off the bus"),
@@ -119,6 +119,14 @@ def test_a_wide_terminal_shows_each_panel_in_the_order_of_its_digit():
 ])
 def test_what_cannot_be_seen_is_said_in_words(state, said):
     assert said in text(STATES[state], 200, 58)
+
+
+def test_a_run_that_came_to_its_end_is_not_lamented_and_the_first_line_is_whole_at_80_columns():
+    for view, said in ((STATES["gone"], "✝ training process 4242 is gone"),
+                       (replace(STATES["gone"], ended=True), "training has ended")):
+        first = text(view, 80, 24).splitlines()[0]
+        assert said in first and "no NVIDIA GPU found" in first
+    assert "gone" not in text(replace(STATES["gone"], ended=True), 120, 38)
 
 
 def test_of_a_run_on_another_host_only_what_it_logged_is_shown():
@@ -275,3 +283,11 @@ def test_of_several_gpus_those_that_matter_are_shown_and_the_others_are_counted(
     hidden = count - len(shown)
     assert hidden == 0 or f"{hidden} more" in lines[-2]
     assert len(shown) < 3 or {2, 3, count - 1} & set(range(count)) <= {*shown}
+
+def test_at_40_columns_the_times_of_a_step_are_whole():
+    rows = [line for line in text(VIEW, 40, 20).splitlines() if "forward, backward" in line or "median" in line]
+    assert [line.split()[-2] for line in rows[1:]] == ["%"] and rows[0].split()[-2] == "share"
+    assert "…" not in "".join(rows)
+    assert "median" not in text(VIEW, 40, 8)   # headings of nothing
+    processes = text(VIEW, 40, 20).splitlines()[-5:-1]
+    assert len(processes[0].split()) > 4 and not any(line.endswith("… │") for line in processes)

@@ -44,7 +44,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; never a traceback for anything a person can cause (TUIMON_DEBUG=1 shows it)."""
     argv = sys.argv[1:] if argv is None else argv
-    args = _parser(argv).parse_args(argv)
+    parser = _parser(argv)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parser.prog = getattr(args, "prog", parser.prog)   # the help that helps is the command's
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     command: Callable[[argparse.Namespace], int] | None = getattr(args, "command", None)
     if command is None:
         _parser(()).print_help()
@@ -101,5 +105,5 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         if name in argv:
             module = importlib.import_module(f"tuimon.cli.{name}")
             module.add_arguments(one)
-            one.set_defaults(command=module.run)
+            one.set_defaults(command=module.run, prog=one.prog)
     return parser

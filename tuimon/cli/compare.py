@@ -19,28 +19,27 @@ MOST = 8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to compare."""
+    from tuimon.cli.looking import add_looking_arguments
+
     parser.add_argument("runs", nargs="+", metavar="RUN|FILE", help="two to eight runs, logs of others, or folders")
-    parser.add_argument("--plain", action="store_true", help="print a table, as without a terminal")
+    add_looking_arguments(parser, plain="no screen: print a table (so by itself in a pipe, and with TERM=dumb)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Show them over each other; without a terminal, print what they came to and what differs."""
     import os
-    import sys
 
     from tuimon.formats.judged import find
+    from tuimon.viewer.run import why_plain
 
     found, missing = find(args.runs)
     if missing:
         raise UsageError(missing[0])
     if not 2 <= len(found) <= MOST:
         some = f"these are {len(found)}" if len(found) != 1 else "this is one"
-        raise UsageError(f"two to {MOST} runs can be compared; {some}")
+        raise UsageError(f"two to eight runs can be compared; {some}")
     sources = tuple(_source(one) for one in found)
-    on_screen = all(s.isatty() for s in (sys.stdin, sys.stdout, sys.stderr)) and not args.plain
-    if not on_screen or os.environ.get("TERM", "") in ("", "dumb"):
-        return _print(sources)
-    return _show(sources)
+    return _show(sources, args) if why_plain(os.environ, asked=args.plain) is None else _print(sources)
 
 
 def _source(found: Found) -> Source:
@@ -62,15 +61,16 @@ def _source(found: Found) -> Source:
     return Source(os.path.basename(os.path.normpath(found.path)), log=log)
 
 
-def _show(sources: tuple[Source, ...]) -> int:
+def _show(sources: tuple[Source, ...], args: argparse.Namespace) -> int:
     from pathlib import Path
 
+    from tuimon.cli.looking import settings_from
     from tuimon.record.rundir import RunDir
     from tuimon.viewer.places.compare.model import Ask
     from tuimon.viewer.run import watch
 
     first = next((source.run for source in sources if source.run is not None), Path.cwd())
-    return watch(RunDir(first), place="compare", ask=Ask(sources))
+    return watch(RunDir(first), place="compare", ask=Ask(sources), settled=settings_from(args), pace=args.pace)
 
 
 def _print(sources: tuple[Source, ...]) -> int:

@@ -87,4 +87,6 @@ def _count(number: int, noun: str) -> str:
 
 
 def _size(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 100_000 else f"{size:,} bytes"
+    from tuimon.diagnosis.figures import size as amount
+
+    return amount(size)

@@ -11,8 +11,14 @@ if TYPE_CHECKING:
     from tuimon.viewer.settings import Settled, Value
 
 
-def add_looking_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the options. Absent ones are left out of the namespace: the environment and the file decide."""
+PLAIN = "no screen: a sentence when something changes (so by itself in a pipe, and with TERM=dumb)"
+
+
+def add_looking_arguments(parser: argparse.ArgumentParser, plain: str = PLAIN) -> None:
+    """Give a parser the options. Absent ones are left out of the namespace: the environment and the file decide.
+
+    `plain`: what there is instead of a screen.
+    """
     looks = parser.add_argument_group("looks", "for this time only; what is chosen in the panel (key ,) is kept")
     absent = argparse.SUPPRESS
     looks.add_argument("--theme", type=_accepted("theme"), metavar="NAME", default=absent,
@@ -27,8 +33,7 @@ def add_looking_arguments(parser: argparse.ArgumentParser) -> None:
                        help="leave the mouse to the terminal (so over SSH by itself)")
     looks.add_argument("--pace", action=argparse.BooleanOptionalAction, default=None,
                        help="show a frame when the terminal has answered to the last (so over SSH by itself)")
-    looks.add_argument("--plain", action="store_true",
-                       help="no screen: a sentence when something changes (so by itself in a pipe, and with TERM=dumb)")
+    looks.add_argument("--plain", action="store_true", help=plain)
 
 
 def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None) -> Settled:

@@ -30,6 +30,8 @@ def run(options: DemoOptions, out: TextIO | None = None, err: TextIO | None = No
     if ended.interrupted:
         return ended.interrupted
     if ended.status != 0 and following.state != "stopped":
-        print(f"the training process ended with {ended.status}: {last_line(started.run)}", file=err, flush=True)
+        words = last_line(started.run)
+        how = f"ended with {ended.status}" if ended.status > 0 else f"was killed by signal {-ended.status}"
+        print(f"the training process {how}" + (f": {words}" if words else ""), file=err, flush=True)
         return 1
     return 3 if reaches(following.diagnosis, options.fail_on) else 0

@@ -62,10 +62,14 @@ class XAxis:
         fitting = next((m * power for m in _LADDER if m * power >= length), 10 * power)
         return XAxis(self.first, self.first + fitting)
 
+    def label(self, at: float) -> str:
+        """A place on it, as a person reads it."""
+        return f"{at:,.0f}"
+
     def ticks(self, width: int) -> list[Tick]:
         """Whole steps, about one label in 10 cells."""
         step = max(1.0, nice_step(self.last - self.first, max(1, width // 10)))
-        return [Tick(at, f"{at:,.0f}") for at in multiples(self.first, self.last, step)]
+        return [Tick(at, self.label(at)) for at in multiples(self.first, self.last, step)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from tuimon.diagnosis.causes import with_causes
 from tuimon.diagnosis.model import (
     CATEGORIES,
@@ -38,13 +40,14 @@ def start(context: RunContext, rules: Sequence[type[Rule]] = RULES) -> State:
 
 def feed(state: State, chunk: Chunk) -> State:
     """Take in a stretch of the run. Consumes `state`."""
-    state.load(chunk)
-    at = 0
-    for position, mark in [*placed(chunk.steps.tolist(), chunk.marks), (len(chunk), None)]:
-        state.take(at, position, None if mark is None else mark.step)
-        at = position
-        if mark is not None:
-            state.mark(mark)
+    with np.errstate(over="ignore", invalid="ignore"):   # near the greatest numbers sums overflow: no news for people
+        state.load(chunk)
+        at = 0
+        for position, mark in [*placed(chunk.steps.tolist(), chunk.marks), (len(chunk), None)]:
+            state.take(at, position, None if mark is None else mark.step)
+            at = position
+            if mark is not None:
+                state.mark(mark)
     return state
 
 

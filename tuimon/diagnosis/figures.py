@@ -23,6 +23,12 @@ def number(value: float) -> str:
     return f"{rounded:.{2 - math.floor(math.log10(size))}f}"
 
 
+def narrow(value: float, width: int) -> str:
+    """The same in at most so many cells, where one digit is enough for that: 9e-11 for 8.8e-11 in 6."""
+    words = number(value)
+    return words if len(words) <= width else _scientific(value, 0)
+
+
 def short(value: float) -> str:
     """At most two significant digits, no trailing zeros, for ranges: 0.9, 1.4, 1e-4, 2e-2, 120."""
     words = _odd(value)

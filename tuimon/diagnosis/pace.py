@@ -108,7 +108,10 @@ def _stretch(rows: tuple[Timing, ...]) -> Stretch:
 def _middle(values: Sequence[float | None]) -> float:
     """Median of sixteen positive numbers; NaN where one is missing or none."""
     numbers = sorted(value for value in values if value is not None and 0 < value < math.inf)
-    return (numbers[SIZE // 2] + numbers[SIZE // 2 - 1]) / 2 if len(numbers) == SIZE else math.nan
+    if len(numbers) < SIZE:
+        return math.nan
+    low, high = numbers[SIZE // 2 - 1], numbers[SIZE // 2]
+    return low + (high - low) / 2   # the sum of two great ones would be infinite
 
 
 def typical(values: Sequence[float]) -> float:

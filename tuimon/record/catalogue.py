@@ -20,7 +20,7 @@ from tuimon.errors import LogError
 from tuimon.record.label import FILE as LABEL
 from tuimon.record.label import NO_LABEL, Label, read_label
 from tuimon.record.reader import segment_paths
-from tuimon.record.rundir import Launch, RunDir, RunInfo, list_runs, runs_root
+from tuimon.record.rundir import Launch, RunDir, RunInfo, called, list_runs, runs_root
 from tuimon.record.sketch import Validation, losses_of
 from tuimon.record.status import RunStatus, status_of
 
@@ -69,7 +69,7 @@ class Entry:
     @property
     def name(self) -> str:
         """What a person calls it."""
-        return self.label.name or self.run_name or self.key
+        return self.label.name or self.run_name or called(self.key)
 
     @property
     def is_read(self) -> bool:

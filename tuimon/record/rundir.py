@@ -34,6 +34,7 @@ MAX_JSON: Final = 64 << 20
 CONSOLE_TAIL: Final = 4096
 """Bytes in which the last line of a console is looked for."""
 _LABEL: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_STAMP: Final = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{6}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,11 @@ class RunDir:
     def name(self) -> str:
         """The directory's name: unique under its root."""
         return self.path.name
+
+    @property
+    def called(self) -> str:
+        """What that says of the run's own name: what is shown until the run has been read."""
+        return called(self.name)
 
     @property
     def run_json(self) -> Path:
@@ -228,6 +234,11 @@ def runs_root(env: Mapping[str, str] | None = None) -> Path:
 def label(name: str) -> str:
     """`name` as a file name: letters, digits, dot, dash, underscore, at most 60 of them."""
     return _LABEL.sub("-", name).strip("-.")[:60].strip("-.") or "run"
+
+
+def called(directory: str) -> str:
+    """A directory's name without the time and the chance in it."""
+    return _STAMP.sub("", directory) or directory
 
 
 def create_run(name: str, root: Path | None = None) -> RunDir:

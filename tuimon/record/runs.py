@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from tuimon.errors import RunNotFound, UsageError
+from tuimon.record.label import read_label
 from tuimon.record.rundir import RunDir, list_runs, runs_root
 from tuimon.record.status import is_live
 
@@ -14,6 +14,7 @@ from tuimon.record.status import is_live
 def find_run(selector: str | None, root: Path | None = None) -> RunDir:
     """The run that a person means: a path, a name, or the beginning of a name; None is the latest live one.
 
+    A name is a directory's, or one that was given to the run afterwards.
     RunNotFound says which runs there are; UsageError where a beginning fits several.
     """
     root = runs_root() if root is None else root
@@ -27,11 +28,18 @@ def find_run(selector: str | None, root: Path | None = None) -> RunDir:
         if not (path / "metrics").is_dir():
             raise RunNotFound(f"{selector!r} is not a run directory: it has no metrics/")
         return RunDir(path.absolute())
-    exact = [run for run in runs if run.name == selector]
-    starting = exact or [run for run in runs if run.name.startswith(selector)]
+    exact = [run for run in runs if run.name == selector] or [run for run in runs if _given(run) == selector]
+    if exact:
+        return exact[0]
+    starting = ({run: run.called for run in runs if run.name.startswith(selector)}
+                or {run: _given(run) for run in runs if _given(run).startswith(selector)})
     if not starting:
         known = ", ".join(run.name for run in runs[:5]) or "none"
         raise RunNotFound(f"no run named {selector!r} under {root}; the latest are: {known}")
-    if len({re.sub(r"-\d{8}-\d{6}-[0-9a-f]{6}$", "", run.name) for run in starting}) > 1:
-        raise UsageError(f"{selector!r} fits several runs: {', '.join(run.name for run in starting[:5])}")
-    return starting[0]
+    if len(set(starting.values())) > 1:
+        raise UsageError(f"{selector!r} fits several runs: {', '.join(run.name for run in list(starting)[:5])}")
+    return next(iter(starting))
+
+
+def _given(run: RunDir) -> str:
+    return read_label(run).name

@@ -76,7 +76,10 @@ class Told:
         if event.kind == "attempt":
             return Told(attempt=event.attempt)
         if event.kind in ("state", "end"):
-            return replace(self, state=event.text("state") or self.state, why=event.text("error") or event.text("why"))
+            state = event.text("state") or self.state
+            # why it runs is why it stood before: no reason for what it is or has come to
+            why = "" if state == "running" else event.text("error") or event.text("why")
+            return replace(self, state=state, why=why)
         if event.kind == "incident":
             others = tuple(i for i in self.incidents if i[0] != event.text("rule"))
             if event.text("change") == "resolved":

@@ -105,6 +105,8 @@ def _pause_word(frame: Frame) -> str:
 
 CHARTED: Final[tuple[Place, ...]] = ("overview", "loss", "layers", "system")
 """Where steps run along an axis: what is looked at is the same in all of them."""
+AXES: Final[tuple[Place, ...]] = (*CHARTED, "compare")
+"""Where one can look closer: several runs have an axis of their own."""
 STEERING: Final[tuple[Place, ...]] = ("overview", "layers", "loss", "incidents", "console", "system")
 """Where one run fills the screen, so that a key can only mean this one."""
 
@@ -153,10 +155,10 @@ ACTIONS: Final[tuple[Action, ...]] = (
            lambda _: "zones", places=("overview",)),
     Action("point", ("left", "right", "shift+left", "shift+right", "home", "end"), "←→",
            "crosshair: the values at a step, in every chart; shift: faster", lambda _: "values", weight=1,
-           places=("overview", "loss")),
-    Action("zoom", ("z", "Z"), "z Z", "zoom in and out, around the crosshair", lambda _: "zoom", places=CHARTED),
-    Action("pan", ("H", "L"), "H L", "move along the steps by half a screen", lambda _: "along", places=CHARTED),
-    Action("whole", ("0",), "0", "every step", lambda _: "all steps", places=CHARTED),
+           places=("overview", "loss", "compare")),
+    Action("zoom", ("z", "Z"), "z Z", "zoom in and out, around the crosshair", lambda _: "zoom", places=AXES),
+    Action("pan", ("H", "L"), "H L", "move along the steps by half a screen", lambda _: "along", places=AXES),
+    Action("whole", ("0",), "0", "every step", lambda _: "all steps", places=AXES),
     Action("follow", ("f",), "f", "only the newest steps, as they come; again: every step", lambda _: "follow",
            places=CHARTED),
     Action("scrub", ("left_square_bracket", "right_square_bracket"), "[ ]",

@@ -221,9 +221,9 @@ class Feeds:
         run, first = RunDir(path), self._first
         self._first = None
         if self._apart is None:
-            return run.name, lambda deliver: Feed(run, deliver, rules=self._rules, period=self._period)
+            return run.called, lambda deliver: Feed(run, deliver, rules=self._rules, period=self._period)
         feed = first if first is not None else ApartFeed(self._apart, path, self._rules, self._period)
-        return run.name, feed.telling
+        return run.called, feed.telling
 
     def close(self) -> None:
         """End what reads."""

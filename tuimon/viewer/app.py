@@ -19,6 +19,7 @@ from tuimon.viewer.dressing import Dressed, begins
 from tuimon.viewer.first import OPENING, empty_frame
 from tuimon.viewer.gate import Gate
 from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.in_turn import InTurn
 from tuimon.viewer.looking import Looking, Source
 from tuimon.viewer.looks import Around
 from tuimon.viewer.messages import END, LEAVE, Asked, GoTo, OpenRun
@@ -47,7 +48,7 @@ Feeding = Callable[[Callable[[], object]], "Source"]
 """Builds a source, given what to call when a frame is ready."""
 
 
-class Tuimon(Looking, Dressed):
+class Tuimon(InTurn, Looking, Dressed):
     """The panel. Returns "end" where the run is to be ended, else "leave"."""
 
     ENABLE_COMMAND_PALETTE = False
@@ -88,6 +89,7 @@ class Tuimon(Looking, Dressed):
         self._front: Overview | PlaceScreen = self._overview
         self._places: dict[Place, PlaceScreen] = {}
         self._asks: dict[Place, object] = {place: ask}
+        self._habits: dict[Place, object] = {}
         self._home: Place = place
         """Where it began: from the overview esc leads back there."""
         self._wanted = Wanted(units=self.settled.settings.units)
@@ -228,6 +230,7 @@ class Tuimon(Looking, Dressed):
         if screen is None:
             screen = self._places[place] = loaded(PLACES[place].screen)(self._frame, self._ink, self._glyphs)
             screen.suit(self.settled, self.around)
+            screen.resume(self._habits.get(place))
             self.install_screen(screen, name=place)
         return screen
 
@@ -258,12 +261,12 @@ class Tuimon(Looking, Dressed):
         self.call_later(self._go, message.place)
 
     def _forget(self) -> None:
-        """What was chosen, searched and opened in one run means nothing in another: its places begin anew."""
+        """What was chosen or searched in one run means nothing in another: its places begin anew, but for habits."""
         self._overview.forget()
         for place in STEERING:
             screen = self._places.get(place)
             if screen is not None and screen is not self._front:
-                del self._places[place]
+                self._habits[place] = self._places.pop(place).habits()
                 self.uninstall_screen(screen)
                 screen.remove()
 
@@ -306,11 +309,13 @@ class Tuimon(Looking, Dressed):
         if what is not None:
             await self.run_action(what, self._front)
 
-    async def action_picture(self) -> None:
+    def action_picture(self) -> None:
         """Save what is on the screen, and say where; drawn beside the screen, which goes on."""
+        self.run_worker(self._picture(self._frame, self.export_screenshot(title="tuimon")), group="picture")
+
+    async def _picture(self, frame: Frame, svg: str) -> None:
         from tuimon.viewer.export import save
 
-        frame, svg = self._frame, self.export_screenshot(title="tuimon")
         try:
             saved = await asyncio.to_thread(save, svg, frame.facts.name, frame.header.step, Path.cwd())
         except OSError as error:

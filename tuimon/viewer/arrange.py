@@ -105,11 +105,14 @@ def header(frame: Frame, width: int, height: int) -> list[Line]:
     if head.eta and wide:
         right += [dim("  ETA "), Span(head.eta)]
     right += [Span("  "), status]
-    room = width - _length(right) - 1
+    room = width - _length(right) - 2
     what = head.what if wide else head.device
-    left = (dim(" tuimon  "), Span(head.name, "strong"), dim(f" · {what}" if what else ""))
+    name = Span(head.name, "strong")
+    left: Line = (dim(" tuimon  "), name, dim(f" · {what}" if what else ""))
     if _length(left) > room:
-        left = (Span(" "), Span(fit(head.name, max(1, room - 1)), "strong"), dim(""))
+        left = (dim(" tuimon  "), name)
+    if _length(left) > room:
+        left = (Span(" "), Span(fit(head.name, max(1, room - 1)), "strong"))
     gap = " " * max(1, width - _length(left) - _length(right))
     return [(*left, Span(gap), *right)]
 

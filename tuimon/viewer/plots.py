@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -45,10 +46,10 @@ def _average(values: Floats, past: float) -> Floats:
     """Exponential moving average over finite values; a gap keeps its place and starts nothing anew."""
     out = np.full(len(values), np.nan)
     mean, weight = 0.0, 0.0
-    for i, value in enumerate(values):
+    for i, value in enumerate(values.tolist()):   # Python's floats: they do not warn where the greatest ones overflow
         if math.isfinite(value):
             mean, weight = past * mean + (1 - past) * value, past * weight + (1 - past)
-            out[i] = mean / weight
+            out[i] = max(-sys.float_info.max, min(sys.float_info.max, mean / weight))
     return out
 
 

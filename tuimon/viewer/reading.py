@@ -114,6 +114,10 @@ class Reading:
 
     def poll(self, now: float, mono: float, wanted: Wanted = NOW) -> Frame | None:
         """Read what is new; a Frame if the screen would look different from the last one."""
+        with np.errstate(over="ignore", invalid="ignore"):   # near the greatest numbers sums overflow: not for people
+            return self._poll(now, mono, wanted)
+
+    def _poll(self, now: float, mono: float, wanted: Wanted) -> Frame | None:
         if self._standing.opened is None:
             self._standing.opened = mono
         self._read_who()
@@ -327,6 +331,11 @@ class Reading:
             values=values, trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="",
             alive=True, judging=present.judging if at > self._judged.steps else "",
             present=Present(present.story, present.values, present.alive))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run told that it came to an end, and was not cut off."""
+        return self._story.state in ("finished", "stopped")
 
     @property
     def is_live(self) -> bool:

@@ -80,7 +80,7 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bo
     feeds, app = Feeds(run, rules, settled.settings.period(remote=remote)), None
     try:
         # The terminal answers while the screen is loaded.
-        with opening(run.name, lambda: has_terminal(app)), asking(env) as question:
+        with opening(run.called, lambda: has_terminal(app)), asking(env) as question:
             from tuimon.viewer.app import Tuimon
             from tuimon.viewer.glyphs import choose
 

@@ -87,6 +87,10 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
     return canvas.picture()
 
 
+NAMED: Final = 6
+"""Cells of a title that say what it is about."""
+
+
 def draw_heading(
     canvas: Canvas, title: str, value: str, state: State | None, glyphs: GlyphSet, *, framed: bool, focused: bool,
 ) -> None:
@@ -109,7 +113,7 @@ def draw_heading(
     margin = 2 if framed else 0
     room = width - 2 * margin
     length = sum(cell_len(words) + 1 for words, _ in parts) + 1 if parts else 0
-    if length > room:
+    if length > room or room - length - 3 < min(cell_len(title), NAMED):   # a number means nothing without its name
         parts, length = [], 0
     at = width - margin - length
     canvas.put(at, 0, " " * length, "blank")
@@ -141,7 +145,7 @@ def pointed_labels(place: Area, marks: tuple[VMark, ...], x: XAxis) -> tuple[Lab
         cell = _cell_of(mark.step, x, place)
         if mark.kind != "cursor" or not 0 <= cell < place.width:
             continue
-        words = f"{mark.step:,.0f}"
+        words = x.label(mark.step)
         left = place.left + max(0, min(cell - len(words) // 2, place.width - len(words)))
         if all(left + len(words) < at or at + len(other) < left for at, other, _ in found):
             found.append((left, words, mark.role))

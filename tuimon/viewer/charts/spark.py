@@ -23,7 +23,7 @@ BAD: Final = LEVELS
 """The level of a cell with a sample that is not finite."""
 NONE: Final = LEVELS + 1
 """The level of a cell without samples."""
-_VALUE: Final = 6
+_VALUE: Final = 7
 _NOTE: Final = 14
 """Least widths of the number and the words at the right, so that rows do not shift as they change."""
 _BARS: Final = 12

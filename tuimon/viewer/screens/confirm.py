@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Group, RenderableType
@@ -22,6 +22,8 @@ from tuimon.viewer.lines import Line, Span, text_of
 from tuimon.viewer.questions import Question
 from tuimon.viewer.screens.over import Over
 from tuimon.viewer.theme import Ink
+
+_LEAVE: Final = ("escape", "q", "ctrl+c")
 
 
 class Answer(NamedTuple):
@@ -85,6 +87,7 @@ class Confirm(Over["str | None"]):
     Confirm { align: center middle; }
     Confirm > Vertical { max-width: 95%; min-width: 44; height: auto; max-height: 100%;
         border: round $primary; padding: 1 2; background: $surface; overflow-y: auto; }
+    Confirm.-ascii > Vertical { border: ascii $primary; }
     Confirm Static { width: auto; max-width: 100%; }
     #heading { margin-bottom: 1; }
     Confirm Horizontal { height: 1; width: 100%; align-horizontal: right; margin-top: 1; }
@@ -103,14 +106,15 @@ class Confirm(Over["str | None"]):
     """A short screen has the verdict in its first six rows: dialogs leave them free where they can. Where words have to
     scroll, the answers stay."""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,ctrl+c", "leave_alone", show=False),
+        Binding(",".join(_LEAVE), "leave_alone", show=False),
         Binding("right,down", "app.focus_next", show=False), Binding("left,up", "app.focus_previous", show=False),
     ]
 
     def __init__(self, title: str, lines: Sequence[Line], answers: Sequence[Answer], ink: Ink,
                  glyphs: GlyphSet) -> None:
-        super().__init__()
+        super().__init__(glyphs)
         self._heading, self._lines, self._answers, self._ink, self._glyphs = title, lines, answers, ink, glyphs
+        self._seen: float | None = None
 
     @classmethod
     def of(cls, question: Question, ink: Ink, glyphs: GlyphSet) -> Confirm:
@@ -133,6 +137,14 @@ class Confirm(Over["str | None"]):
         lines = [self._heading, *(text_of(line) for line in self._lines)]
         answers = sum(cell_len(answer.key) + cell_len(answer.words) + 6 for answer in self._answers)
         return 6 + max(answers, *map(cell_len, lines))
+
+    def on_mount(self) -> None:
+        """From now on it takes answers."""
+        self._seen = Message().time   # of the clock that keys have
+
+    def takes(self, key: events.Key) -> bool:
+        """What was hit before the question could be read is no answer to it; it may still be left alone."""
+        return key.key in _LEAVE or (self._seen is not None and key.time >= self._seen)
 
     def on_key(self, event: events.Key) -> None:
         """The letter of an answer takes it."""

@@ -105,7 +105,7 @@ class Help(Over[None]):
     ]
 
     def __init__(self, place: Place, ink: Ink, glyphs: GlyphSet) -> None:
-        super().__init__()
+        super().__init__(glyphs)
         self._place: Place = place
         self._ink, self._glyphs, self._page = ink, glyphs, 0
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from textual import events
 from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen, Screen
 
 from tuimon.viewer import terminal
+from tuimon.viewer.glyphs import GlyphSet
 
 Result = TypeVar("Result")
 
@@ -15,9 +17,17 @@ Result = TypeVar("Result")
 class Over(ModalScreen[Result]):
     """Leaves once: keys that are still on their way to it must not take the screen below as well."""
 
+    def __init__(self, glyphs: GlyphSet) -> None:
+        super().__init__(classes="-ascii" if glyphs.name == "ascii" else None)
+
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """Leave with a result; nothing where something else is in front by now."""
         return super().dismiss(result) if self.is_active else AwaitComplete()
+
+    def takes(self, key: events.Key) -> bool:
+        """Whether a key is for it."""
+        del key
+        return True
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """No key before there is something to show what it does."""

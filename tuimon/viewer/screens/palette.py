@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -40,17 +41,17 @@ class Entry:
 
 
 def entries(place: Place, frame: Frame) -> tuple[Entry, ...]:
-    """All keys of a place, in the order of the table; what cannot be done now comes last."""
-    found = (Entry(a.shown, a.help, called(a, 0), a.refusal(frame) is None) for a in actions_at(place))
+    """All that can be done in a place, in the order of the table; what cannot be done now comes last."""
+    found = (Entry(a.shown, a.help, called(a, 0, place), a.refusal(frame) is None) for a in actions_at(place))
     return tuple(sorted(found, key=lambda entry: not entry.is_possible))
 
 
 def matching(known: Sequence[Entry], text: str) -> tuple[Entry, ...]:
-    """Those that hold the letters in their order, the best first; all for no text."""
+    """Those that hold the letters in their order, the best first, before them the one of that key; all for no text."""
     if not text:
         return tuple(known)
     matcher = Matcher(text)
-    scores = [(matcher.match(entry.words), entry) for entry in known]
+    scores = [(math.inf if text in entry.shown.split() else matcher.match(entry.words), entry) for entry in known]
     return tuple(entry for score, entry in sorted(scores, key=lambda pair: -pair[0]) if score > 0)
 
 
@@ -72,11 +73,16 @@ class Palette(Over["str | None"]):
 
     CSS = """
     Palette { align: center top; background: $background 60%; }
-    Palette > Vertical { width: 84; max-width: 98%; height: auto; margin-top: 2; border: round $primary;
+    Palette > Vertical { width: 84; max-width: 100%; height: auto; margin-top: 2; border: round $primary;
         background: $surface; padding: 0 1; }
+    Palette.-ascii > Vertical { border: ascii $primary; }
     Palette Input { height: 1; border: none; padding: 0; background: $surface; margin-bottom: 1; }
     Palette PictureView { height: 14; max-height: 70vh; }
+    Palette.-low > Vertical { height: 100%; margin-top: 0; }
+    Palette.-low Input { margin-bottom: 0; }
+    Palette.-low PictureView { height: 1fr; max-height: 100%; }
     """
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (21, "-tall")]  # noqa: RUF012  # textual declares it in a way mypy rejects
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+p,ctrl+c", "leave", show=False, priority=True),
         Binding("down,ctrl+n", "move(1)", show=False, priority=True),
@@ -84,7 +90,7 @@ class Palette(Over["str | None"]):
     ]
 
     def __init__(self, place: Place, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:
-        super().__init__()
+        super().__init__(glyphs)
         self._ink, self._glyphs = ink, glyphs
         self._known = entries(place, frame)
         self._found, self._chosen = self._known, 0

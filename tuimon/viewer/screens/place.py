@@ -112,6 +112,13 @@ class PlaceScreen(Below):
         """Tell the feed what this place wants to show; a frame with it comes."""
         self.post_message(Asked(self.PLACE, ask))
 
+    def habits(self) -> object:
+        """How this person looks at the place, whatever run it shows; None where it is all about the run."""
+        return None
+
+    def resume(self, habits: object) -> None:
+        """Begin as another run's screen of this place was left."""
+
     def back(self) -> bool:
         """One layer out within this place; False where there is none left."""
         return False

@@ -18,9 +18,9 @@ def ask_to_quit(frame: Frame, ink: Ink, glyphs: GlyphSet, runs: int = 1, *, is_a
     """
     if runs > 1:
         return Confirm("Leave these runs?", (
-            say(f"All {runs} were started together. Left running, they go on without a screen;"),
-            say("come back with:"), (dim("    tuimon watch"),),
-            say("Ended, each loop leaves at its next step boundary; logs, checkpoints stay.")), (
+            say(f"All {runs} were started together."),
+            say("Left running, they go on without a screen; come back with:"), (dim("    tuimon watch"),),
+            say("Ended, each leaves at its next step boundary; logs, checkpoints stay.")), (
             Answer("s", "stay", None), Answer("l", "leave them running", LEAVE), Answer("e", f"end all {runs}", END)),
             ink, glyphs)
     stands = frame.state in ("paused", "held") and not is_aside
@@ -33,7 +33,7 @@ def ask_to_quit(frame: Frame, ink: Ink, glyphs: GlyphSet, runs: int = 1, *, is_a
         say(f"{frame.facts.name} {at}."),
         say(f"{left}; come back with:"),
         (dim("    tuimon watch"),),
-        say("Ended, its loop leaves at the next step boundary; logs, checkpoints stay." if has_begun else
+        say("Ended, it leaves at its next step boundary; logs, checkpoints stay." if has_begun else
             "Ended, its process is told to go (SIGTERM); what it printed stays."),
     )
     leave = f"leave it {frame.state}" if stands else "leave it running"

@@ -13,6 +13,16 @@ from textual.widgets import Input, Static
 from tuimon.viewer.text import clean
 
 
+class Line(Input):
+    """Tells at once that enter was pressed: a message would come behind the next key."""
+
+    async def action_submit(self) -> None:
+        """Enter."""
+        prompt = self.parent
+        assert isinstance(prompt, Prompt)
+        prompt.submit(self.value)
+
+
 class Prompt(Horizontal):
     """Says what is typed as it is typed, and how it ended. The cursor does not blink: it would cost 3 kB a second."""
 
@@ -48,7 +58,7 @@ class Prompt(Horizontal):
     def compose(self) -> ComposeResult:
         """The word, and the line."""
         yield Static("", markup=False)
-        line = Input(compact=True, select_on_focus=False)
+        line = Line(compact=True, select_on_focus=False)
         line.cursor_blink = False
         yield line
 
@@ -61,7 +71,7 @@ class Prompt(Horizontal):
             line.value = text
             line.cursor_position = len(text)
         self.add_class("-open")
-        line.focus()
+        self.screen.set_focus(line)   # at once, so that the next key is typed there
 
     @property
     def is_open(self) -> bool:
@@ -78,11 +88,10 @@ class Prompt(Horizontal):
         event.stop()
         self.post_message(self.Changed(self._purpose, clean(event.value, 500)))
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def submit(self, text: str) -> None:
         """Hand on what was entered."""
-        event.stop()
         self._hide()
-        self.post_message(self.Submitted(self._purpose, clean(event.value, 500)))
+        self.post_message(self.Submitted(self._purpose, clean(text, 500)))
 
     def _hide(self) -> None:
         self.remove_class("-open")

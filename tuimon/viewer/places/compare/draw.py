@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -19,11 +18,14 @@ from tuimon.viewer.arrange import ROLES, put_lines
 from tuimon.viewer.charts.chart import ChartSpec, Tag, draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
+from tuimon.viewer.charts.spec import VMark
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, dim, rate
+from tuimon.viewer.places.compare.axis import x_axis
 from tuimon.viewer.places.compare.facts import Difference
 from tuimon.viewer.places.compare.model import ACROSS, METRICS, SMOOTH, Across, CompareView, Side
 from tuimon.viewer.text import fit, pad, squeeze
+from tuimon.viewer.wanted import NOW, Wanted
 
 _TITLES: Final = {"val_loss": "validation", "lr": "learning rate"}
 _ALONG: Final[Mapping[Across, str]] = {"step": "by step", "time": "by time since the first step",
@@ -45,6 +47,8 @@ class Look:
     smooth: int = 1
     facts: bool = False
     """Whether all differences are read, instead of the charts."""
+    seen: Wanted = NOW
+    """Which stretch of the x axis is seen, and where the crosshair stands on it."""
 
     def moved(self, by: int, count: int) -> Look:
         """Another run in front; above the first and below the last it is none."""
@@ -63,7 +67,8 @@ class Look:
         """The next of what the x axis can count for all of these runs."""
         known = view.known or ACROSS[:1]
         at = known.index(view.across) if view.across in known else 0
-        return replace(self, across=known[(at + 1) % len(known)])
+        across = known[(at + 1) % len(known)]
+        return replace(self, across=across, seen=self.seen if across == view.across else NOW)
 
     def smoother(self, by: int) -> Look:
         """Average more, or less."""
@@ -114,12 +119,38 @@ def chart_spec(view: CompareView, look: Look, name: str, *, focused: bool) -> Ch
     order = sorted(there, key=lambda side: side is front)
     series = tuple(Series.thin(side.columns[name], _role(side, front)) for side in order)
     tags = tuple(tag for side in reversed(order) if (tag := _tag(side, name, _role(side, front))) is not None)
-    title = _TITLES.get(name, VOCABULARY[name].label)
+    cursor = look.seen.cursor
+    marks = () if cursor is None else (VMark(cursor, "cursor", "cursor"),)
+    title = _title(name)
     title += (" · log" if log else "") + (" · avg" if view.smooth and name != "lr" else "")
-    value = front.values.get(name) if front is not None else None
+    value = None if front is None else front.values.get(name) if cursor is None else value_at(front, name, cursor)
     words = "" if value is None or front is None else f"{front.letter} {_number(name, value)}"
-    return ChartSpec(title, words, None, series, log, waiting=_waiting(view, name), focused=focused, tags=tags,
-                     axis=f"{title} of {', '.join(side.name for side in view.sides)}")
+    return ChartSpec(title, words, None, series, log, marks=marks, waiting=_waiting(view, name), focused=focused,
+                     tags=tags, axis=f"{title} of {', '.join(side.name for side in view.sides)}")
+
+
+def _title(name: str) -> str:
+    return _TITLES.get(name, VOCABULARY[name].label)
+
+
+def end_of(side: Side) -> float:
+    """Where a run is on the x axis; 0 before anything was measured."""
+    return max((float(one.steps[-1]) for one in side.columns.values() if len(one)), default=0.0)
+
+
+def pointed_first(view: CompareView, look: Look) -> int:
+    """Where the crosshair begins: the end of the run in front, else of the shortest, up to where all can be read."""
+    sides = view.sides if look.focus is None or look.focus >= len(view.sides) else (view.sides[look.focus],)
+    return max(1, int(min((end for side in sides if (end := end_of(side))), default=1.0)))
+
+
+def value_at(side: Side, name: str, at: float) -> float | None:
+    """What was last measured up to there; None before the first, and where that run has ended."""
+    columns = side.columns.get(name)
+    if columns is None or at > end_of(side):
+        return None
+    before = int(np.searchsorted(columns.steps, at, side="right")) - 1
+    return None if before < 0 else float(columns.last[before])
 
 
 def is_log(view: CompareView, look: Look, name: str) -> bool:
@@ -165,7 +196,7 @@ def table(view: CompareView, glyphs: GlyphSet, room: int) -> tuple[list[tuple[st
     """Headings and rows of the list, as wide as `room` allows, and how many differences found no place."""
     head = [*_HEAD]
     columns: list[list[str]] = [
-        [pad(side.name, min(28, max(cell_len(s.name) for s in view.sides))) for side in view.sides],
+        _names(view),
         [steps(side.step) for side in view.sides],
         [_measured(side, "loss") for side in view.sides],
         ["–" if side.best_val is None else number(side.best_val) for side in view.sides],
@@ -187,13 +218,32 @@ def table(view: CompareView, glyphs: GlyphSet, room: int) -> tuple[list[tuple[st
     return [tuple(head), *zip(*columns, strict=True)], len(view.differences) - placed
 
 
+def table_at(view: CompareView, at: float, room: int) -> list[tuple[str, ...]]:
+    """The same at the crosshair: what each run had measured there, as many metrics as there is room for."""
+    head, columns, left = ["run"], [_names(view)], room - max(map(cell_len, _names(view))) - 2
+    for name in METRICS:
+        values = [value_at(side, name, at) for side in view.sides]
+        words = ["–" if value is None else _number(name, value) for value in values]
+        left -= max(cell_len(_title(name)), *map(cell_len, words)) + 2
+        if left < -2:   # none follows the last one
+            break
+        head.append(_title(name))
+        columns.append(words)
+    return [tuple(head), *zip(*columns, strict=True)]
+
+
+def _names(view: CompareView) -> list[str]:
+    return [pad(side.name, min(28, max(cell_len(s.name) for s in view.sides))) for side in view.sides]
+
+
 def _measured(side: Side, name: str) -> str:
     return "–" if name not in side.values else _number(name, side.values[name])
 
 
 _HEAD: Final = ("run", "steps", "loss", "best val", "verdict")
 """What stands before the differences, which may be called the same."""
-_RIGHT: Final = {"steps", "loss", "best val"}
+_RIGHT: Final = {"steps", "loss", "best val", *map(_title, METRICS)}
+_NOT_FINITE: Final = {"NaN", "inf", "-inf"}
 
 
 def draw_list(view: CompareView, look: Look, width: int, height: int, glyphs: GlyphSet, *, framed: bool) -> Picture:
@@ -204,23 +254,27 @@ def draw_list(view: CompareView, look: Look, width: int, height: int, glyphs: Gl
         draw_heading(canvas, "compare", "", None, glyphs, framed=framed, focused=False)
         put_lines(canvas, EMPTY, left, top, room, height - top, glyphs)
         return canvas.picture()
-    rows, more = table(view, glyphs, room - 4)
-    title = f"compare {len(view.sides)} runs · {_ALONG[view.across]}" + (" · reading" if view.reading else "")
+    cursor = look.seen.cursor
+    rows, more = table(view, glyphs, room - 4) if cursor is None else (table_at(view, cursor, room - 4), 0)
+    where = _ALONG[view.across] if cursor is None else f"at {_place(view, cursor)}"
+    title = f"compare {len(view.sides)} runs · {where}" + (" · reading" if view.reading else "")
     said = f"{more} more differences: d" if more and width >= 70 else ""
     draw_heading(canvas, title, said, None, glyphs, framed=framed, focused=False)
+    names = rows[0] if cursor is not None else (*_HEAD, *[""] * (len(rows[0]) - len(_HEAD)))
     widths = [max(cell_len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for y, row in enumerate(rows):
+    first = max(0, (look.focus or 0) + 1 - max(1, height - framed - top - 1))   # the one in front is in sight
+    for y, row in enumerate([rows[0], *rows[1 + first:]]):
         if top + y >= height - framed:
             break
-        side = view.sides[y - 1] if y else None
-        chosen = side is not None and look.focus == y - 1
+        side = view.sides[first + y - 1] if y else None
+        chosen = side is not None and look.focus == first + y - 1
         if side is not None:
             canvas.put(left, top + y, glyphs.say("▸") if chosen else " ", "value")
             canvas.put(left + 2, top + y, side.letter, side.role)
         x = left + 4
-        for name, text, cells in zip((*_HEAD, *[""] * (len(row) - len(_HEAD))), row, widths, strict=True):
+        for name, text, cells in zip(names, row, widths, strict=True):
             room_left = left + room - x
-            if room_left <= 0:
+            if room_left <= 0 or (name in _RIGHT and cells > room_left):   # half a number is another one
                 break
             words = fit(pad(text, cells, right=name in _RIGHT), room_left, glyphs.ellipsis)
             canvas.put(x, top + y, glyphs.say(words), _cell_role(name, text, side, chosen=chosen))
@@ -232,13 +286,18 @@ def draw_list(view: CompareView, look: Look, width: int, height: int, glyphs: Gl
     return canvas.picture()
 
 
+def _place(view: CompareView, at: float) -> str:
+    words = x_axis(view.across, view.end).label(at)
+    return {"step": f"step {words}", "time": words, "tokens": f"{words} tokens"}[view.across]
+
+
 def _cell_role(name: str, text: str, side: Side | None, *, chosen: bool) -> Role:
     if side is None:
         return "label"
     if name == "verdict":
         loud = side.tone in ("warning", "critical")
         return ROLES[side.tone] if loud else "value" if chosen else "text"
-    if name == "loss" and not math.isfinite(side.values.get("loss", 0.0)):
+    if text in _NOT_FINITE:
         return "critical"
     return "value" if chosen or name == "run" else "note" if text == "–" else "text"
 

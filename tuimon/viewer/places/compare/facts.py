@@ -45,6 +45,7 @@ def facts_of_run(info: RunInfo | None, launch: Launch | None) -> dict[str, str]:
             **arguments(info.argv),
         }
     if launch is not None and not launch.script:
+        found.pop("--run-dir", None)   # tuimon's own, and always another one
         found |= {"demo": launch.scenario, "seed": str(launch.seed)}
     return _clean(found)
 

@@ -10,6 +10,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
 from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.looking import POINTS
 from tuimon.viewer.messages import GoTo, OpenRun
 from tuimon.viewer.places.compare import draw
 from tuimon.viewer.places.compare.axis import x_axis
@@ -19,7 +20,7 @@ from tuimon.viewer.screens.keys import bindings
 from tuimon.viewer.screens.place import PlaceScreen
 from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import Frame
-from tuimon.viewer.wanted import Place
+from tuimon.viewer.wanted import NOW, Place, Wanted
 from tuimon.viewer.widgets.chart import ChartPanel
 from tuimon.viewer.widgets.picture import PictureView
 
@@ -81,7 +82,7 @@ class CompareScreen(PlaceScreen):
                 lambda w, h: draw.draw_differences(view, w, h, glyphs))
             return
         shown = draw.shown(view, look, self._division)
-        x = x_axis(view.across, view.end)
+        x = x_axis(view.across, view.end, look.seen.window)
         for shelf, names in SHELVES.items():
             self.query_one(f"#{shelf}").display = any(name in shown for name in names)
         for i, name in enumerate(METRICS):
@@ -97,7 +98,7 @@ class CompareScreen(PlaceScreen):
             return   # a frame of another place: what is compared now is not known yet
         if answered.sources != self._sources:
             self._sources = answered.sources
-            self._look = replace(self._look, focus=None, facts=False)
+            self._look = replace(self._look, focus=None, facts=False, seen=NOW)
         asked = Ask(answered.sources, self._look.across, self._look.smooth)
         if asked != answered:
             self.ask(asked)   # the same again costs nothing
@@ -106,12 +107,60 @@ class CompareScreen(PlaceScreen):
         self._look = look
         self.show()
 
+    # ------------------------------------------------------------------ along the axis
+
+    @property
+    def _span(self) -> tuple[tuple[float, float], int, float]:
+        """What is seen of the x axis, where the longest run is on it, and where the whole of it ends."""
+        whole = x_axis(self._view.across, self._view.end).last
+        newest = max(1, round(self._view.end))
+        return self._look.seen.window.ends(whole, newest), newest, whole
+
+    def _see(self, seen: Wanted) -> None:
+        self._turn(replace(self._look, seen=seen, facts=False))
+
     def on_chart_panel_pointed(self, message: ChartPanel.Pointed) -> None:
-        """A click chooses a chart: steps of several runs have no crosshair."""
+        """A click chooses a chart, and puts the crosshair there."""
         message.stop()
         name = (message.control.id or "").removeprefix("compare-") if message.control is not None else ""
         if name in METRICS:
-            self._turn(replace(self._look, chart=METRICS.index(name)))
+            self._look = replace(self._look, chart=METRICS.index(name))
+            self._see(replace(self._look.seen, cursor=max(1, min(self._span[1], message.step))))
+
+    def on_chart_panel_zoomed(self, message: ChartPanel.Zoomed) -> None:
+        """Closer, or further away, around what is under the mouse."""
+        message.stop()
+        span, _, whole = self._span
+        self._see(self._look.seen.zoomed(message.closer, span, whole, message.step))
+
+    def on_chart_panel_dragged(self, message: ChartPanel.Dragged) -> None:
+        """Along the axis with the mouse."""
+        message.stop()
+        span, newest, _ = self._span
+        self._see(self._look.seen.shifted(abs(message.steps), span, newest, 1 if message.steps > 0 else -1))
+
+    def action_point(self, which: int) -> None:
+        """Move the crosshair."""
+        (span, newest, _), seen, by = self._span, self._look.seen, POINTS[which]
+        if seen.cursor is None:
+            seen, by = replace(seen, cursor=draw.pointed_first(self._view, self._look)), 0
+        self._see(seen.pointed(by, span, newest))
+
+    def action_zoom(self, which: int) -> None:
+        """Closer, or further away."""
+        span, _, whole = self._span
+        self._see(self._look.seen.zoomed(which == 0, span, whole))
+
+    def action_pan(self, which: int) -> None:
+        """Along the axis."""
+        span, newest, _ = self._span
+        self._see(self._look.seen.panned(-1 if which == 0 else 1, span, newest))
+
+    def action_whole(self) -> None:
+        """All of it."""
+        self._see(self._look.seen.whole())
+
+    # ------------------------------------------------------------------ which run, which chart
 
     def action_compare_front(self, which: int) -> None:
         """Bring another run's lines to the front."""
@@ -163,9 +212,10 @@ class CompareScreen(PlaceScreen):
         self._turn(replace(self._look, facts=not self._look.facts))
 
     def back(self) -> bool:
-        """First the differences go, then what is large or in front; then back to the list."""
-        look = self._look
-        near = replace(look, facts=False) if look.facts else replace(look, is_large=False, focus=None)
+        """First the differences go, then crosshair and stretch, then what is large or in front; then to the list."""
+        look, nearer = self._look, self._look.seen.back()
+        near = (replace(look, facts=False) if look.facts else replace(look, seen=nearer) if nearer is not None
+                else replace(look, is_large=False, focus=None))
         if near == look:
             self.post_message(GoTo("runs"))
         else:

@@ -29,6 +29,7 @@ MISSING: Final = (
     "Nothing has been printed yet.",
     "What the training process writes to stdout and stderr appears here.",
 )
+SILENT: Final = ("This run printed nothing.",)
 READING: Final = ("Reading what was printed.",)
 ELSEWHERE: Final = (
     "What this run prints is not here.",
@@ -44,7 +45,7 @@ def inside(width: int, height: int, look: Look, total: int) -> tuple[int, int]:
     return max(1, width - 2 * framed - GUTTER - _number_width(look, total)), max(1, rows)
 
 
-def draw(view: ConsoleView, look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
+def draw(view: ConsoleView, look: Look, width: int, height: int, glyphs: GlyphSet, *, live: bool = True) -> Picture:
     """The lines that are looked at, in a frame that says where that is, and how a search stands."""
     canvas = Canvas(width, height)
     framed = height >= FRAMED
@@ -54,7 +55,7 @@ def draw(view: ConsoleView, look: Look, width: int, height: int, glyphs: GlyphSe
     draw_heading(canvas, title(view, look), position(view, look, shown, width), None,
                  glyphs, framed=framed, focused=False)
     if not shown:
-        _explain(canvas, view, glyphs)
+        _explain(canvas, view, glyphs, live=live)
         return canvas.picture()
     numbers = _number_width(look, view.total)
     for y, piece in enumerate(shown, top):
@@ -82,7 +83,7 @@ def title(view: ConsoleView, look: Look) -> str:
 def position(view: ConsoleView, look: Look, shown: list[Piece], width: int) -> str:
     """Where the screen stands among the lines."""
     if view.state == "reading":
-        return f"reading, {size(view.size)} so far"
+        return f"reading, {size(view.size)} so far" if view.size else "reading"
     if not shown:
         return ""
     last = shown[-1].line + 1
@@ -96,8 +97,8 @@ def position(view: ConsoleView, look: Look, shown: list[Piece], width: int) -> s
     return f"{where} · {below:,} below"
 
 
-def _explain(canvas: Canvas, view: ConsoleView, glyphs: GlyphSet) -> None:
-    said = {"elsewhere": ELSEWHERE, "reading": READING}.get(view.state, MISSING)
+def _explain(canvas: Canvas, view: ConsoleView, glyphs: GlyphSet, *, live: bool) -> None:
+    said = {"elsewhere": ELSEWHERE, "reading": READING}.get(view.state, MISSING if live else SILENT)
     width = canvas.width - 6
     lines = [row for sentence in said for row in _folded(sentence, width)]
     top = max(1, (canvas.height - len(lines)) // 2)
@@ -129,8 +130,9 @@ def _put_piece(canvas: Canvas, view: ConsoleView, look: Look, piece: Piece, plac
             canvas.put(left, y, glyphs.say("▸"), "value")
         elif state is not None:
             canvas.put(left, y, glyphs.badges[state], state)
-    elif piece.line == look.mark:
-        canvas.put(left, y, glyphs.down, "label")
+    else:
+        # its line goes on here
+        canvas.put(left, y, *((glyphs.down, "label") if piece.line == look.mark else (glyphs.onset, "note")))
     left += GUTTER
     x = left
     for text, hit in _marked(view, look, piece):

@@ -56,13 +56,13 @@ class ConsoleScreen(PlaceScreen):
         self._draw()
 
     def _draw(self) -> None:
-        view, look, glyphs = self._view, self._look, self.glyphs
+        view, look, glyphs, live = self._view, self._look, self.glyphs, self.frame.is_live
         columns, rows = self._room()
         self._asked = wish(look, rows, self._jump, self._asked)
         if self._asked != self.frame.wanted.ask or self.frame.wanted.place != self.PLACE:
             self.ask(self._asked)   # the same again costs nothing
         if not view.lines or layout.covers(view, look, columns, rows):
-            self.query_one("#printed", PictureView).draw_with(lambda w, h: draw(view, look, w, h, glyphs))
+            self.query_one("#printed", PictureView).draw_with(lambda w, h: draw(view, look, w, h, glyphs, live=live))
 
     def _room(self) -> tuple[int, int]:
         size = self.query_one("#printed").size
@@ -164,6 +164,16 @@ class ConsoleScreen(PlaceScreen):
         line, _ = layout.top_of(self._view, self._look, *self._room())
         here = self._look.mark if self._look.mark is not None else line - 1 if which == 0 else line
         self._leap(1 if which == 0 else -1, here)
+
+    def habits(self) -> object:
+        """Whether lines wrap, and are numbered."""
+        return self._look.wrap, self._look.numbers
+
+    def resume(self, habits: object) -> None:
+        """The same in the next run."""
+        if isinstance(habits, tuple):
+            wrap, numbers = habits
+            self._look = replace(self._look, wrap=wrap, numbers=numbers)
 
     def back(self) -> bool:
         """End the search."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from rich.cells import cell_len
+
 from tuimon.viewer.arrange import wrap
 from tuimon.viewer.glyphs import ascii_of
 from tuimon.viewer.lines import Line, Span, dim, key
@@ -19,7 +21,7 @@ _TIMES: Final = re.compile(r"(?<=\S)·(?=\S)")
 
 
 def typeset(chapter: Chapter, width: int, *, ascii_only: bool = False) -> list[Line]:
-    """Summary, body, what to try. No line is longer than `width` cells, but for formulas that are; they do not wrap."""
+    """Summary, body, what to try. No line is longer than `width` cells."""
     width = max(20, min(width, MEASURE))
     lines: list[Line] = _flow((Span(chapter.summary, "info"),), width)
     before = ""
@@ -42,7 +44,10 @@ def _manual(rules: tuple[str, ...]) -> Line:
 
 def _block(block: Block, width: int) -> list[Line]:
     if block.kind == "formula":
-        return [(Span(INDENT), *block.line)]
+        rows = wrap(block.line, width - 2 * len(INDENT))
+        whole = sum(map(cell_len, (span.text for span in block.line))) <= width - len(INDENT)
+        return [(Span(INDENT), *block.line)] if whole else [
+            (Span(INDENT), *(() if i == 0 else (Span(INDENT),)), *_trimmed(row)) for i, row in enumerate(rows)]
     return _flow(block.line, width, block.mark)
 
 
@@ -56,6 +61,8 @@ def _flow(line: Line, width: int, mark: str = "") -> list[Line]:
 def _trimmed(row: Line) -> Line:
     """Without the space at its end, which would not fit; tied words are parted now."""
     row = tuple(Span(text.replace(TIED, " "), tone) for text, tone in row)
+    while row and not row[-1].text.strip():
+        row = row[:-1]
     return (*row[:-1], Span(row[-1].text.rstrip(), row[-1].tone)) if row else row
 
 

@@ -27,14 +27,14 @@ COLUMNS: Final = (
     Column("name", "name", 13, 36, 3),
     Column("state", "state", 10, 10),
     Column("age", "age", 6, 6, right=True),
-    Column("steps", "steps", 8, 15, 1, right=True),
+    Column("steps", "steps", 8, 15, 1, right=True, from_width=44),
     Column("verdict", "verdict", 12, 44, 4),
     Column("loss", "loss", 6, 6, right=True),
     Column("val", "best val", 8, 8, right=True, from_width=72),
     Column("spark", "curve", 8, 24, 1, from_width=88),
     Column("lr", "lr", 7, 7, right=True, from_width=104),
     Column("size", "size", 9, 9, right=True, from_width=124),
-    Column("model", "model", 12, 24, 1, from_width=150),
+    Column("model", "model", 20, 24, 1, from_width=150),
     Column("note", "note", 12, 60, 3, from_width=170),
 )
 LEAD: Final = 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuimon.diagnosis.axes import XAxis
-from tuimon.diagnosis.figures import counted, many, number, size
+from tuimon.diagnosis.figures import counted, many, narrow, number, size
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.tone import BADGES
 from tuimon.viewer.arrange import ROLES, put_lines
@@ -131,7 +132,7 @@ def _cell(name: str, row: Row, view: RunsView, *, chosen: bool, cells: int) -> l
         colour = quiet if row.tone == "ok" and not row.is_live else ROLES[row.tone]
         return [(f"{glyph} " if glyph else "", colour), (text, colour if loud else quiet)]
     if name == "loss" and found.loss is not None:
-        return [(number(found.loss), plain if np.isfinite(found.loss) else "critical")]
+        return [(narrow(found.loss, cells), plain if np.isfinite(found.loss) else "critical")]
     return [(_text(name, row, view, cells), quiet)]
 
 
@@ -184,6 +185,8 @@ def detail_lines(row: Row | None, view: RunsView) -> list[Line]:
     if row is None:
         return []
     entry, found = row.entry, row.entry.status
+    if not entry.is_read:
+        return [(dim("◌ reading"),), (dim(fit(entry.key, 60)),)]
     glyph, tone = STATES.get(found.state, ("◌", "dim"))
     when = f", began {lapse(view.now - entry.started)} ago" if entry.started else ""
     count = f", step {steps(found.step)}" + (f" of {steps(found.total_steps)}" if found.total_steps else "")
@@ -232,6 +235,8 @@ def curve_spec(row: Row | None) -> tuple[ChartSpec, XAxis]:
     at = np.linspace(0, step, len(losses)) if len(losses) > 1 else np.full(len(losses), step)
     last = "" if row is None or row.entry.status.loss is None else number(row.entry.status.loss)
     spec = ChartSpec(f"loss of {row.name}" if row is not None else "loss", last, None, (Series.of(at, losses),))
+    if row is not None and not row.entry.is_read:
+        spec = replace(spec, waiting="reading")
     return spec, XAxis(0, 1).grown(step)
 
 
@@ -244,7 +249,7 @@ def brief_lines(row: Row | None, view: RunsView, look: Look, width: int) -> list
     entry = row.entry
     found = entry.status
     parts = [row.model, row.optimizer, "" if found.lr is None else f"lr {rate(found.lr)}", row.device,
-             size(entry.size, binary=view.binary)]
+             size(entry.size, binary=view.binary) if entry.is_read else "reading"]
     verdict = row.verdict if row.tone in ("warning", "critical") else ""
     words = " · ".join(part for part in (row.note, verdict, row.why) if part) or row.command
     return [(strong(f" {fit(row.name, width // 2)}  "), dim(" · ".join(part for part in parts if part))),

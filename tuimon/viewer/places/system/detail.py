@@ -78,7 +78,7 @@ class SystemDetail:
         self._read_for, self._read_at = (reading.revision, *asked), mono
         known = "memory" in history.names
         self._account = SystemView(
-            revision=self._account.revision + 1, times=step_times(history, wanted.at),
+            revision=self._account.revision + 1, times=step_times(history, wanted.at), ended=reading.has_ended,
             trend=memory_trend(history, wanted.at), x=XAxis(first, last), scrubbed=wanted.at,
             curve=history.thin("memory", math.floor(first), math.ceil(last), COLUMNS) if known else None,
             ranks=reading.info.world_size if reading.info is not None else 1)

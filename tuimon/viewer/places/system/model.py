@@ -39,6 +39,8 @@ class SystemView:
     x: XAxis = field(default_factory=XAxis, compare=False)
     ranks: int = field(default=1, compare=False)
     """How many train together."""
+    ended: bool = field(default=False, compare=False)
+    """Whether the run came to an end that it told of."""
     scrubbed: int | None = field(default=None, compare=False)
     """Step that the run's own account ends with; None: the newest."""
 

@@ -23,6 +23,10 @@ _MARKS: Final[dict[PartName, tuple[str, str, Role]]] = {
     "tuimon": ("░", ".", "data-2")}
 """Pattern, its ASCII form and role of a part: told apart without colour."""
 _LABEL: Final = 20
+_SHORT: Final = 17
+"""Cells for what a step's time goes into."""
+_THREADED: Final = 45
+"""Width from which there is room for the threads of a process, too."""
 _ORDERS: Final = {"tree": "", "cpu": " by cpu", "memory": " by memory"}
 
 
@@ -60,7 +64,7 @@ def step(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
     for part, count in zip(times.parts, stacked(times.parts, inside.width), strict=True):
         inside.canvas.line(at, 1, count, mark_of(part.name, style.glyphs), _MARKS[part.name][2])
         at += count
-    lines = step_lines(view, inside.height - 1, style)
+    lines = step_lines(view, inside.width, inside.height - 1, style)
     put_lines(inside.canvas, lines, inside.left, 2, inside.width, inside.height - 1, style.glyphs)
     first = next((i for i, line in enumerate(lines) if line and line[0].text.strip() in _marks(style.glyphs)), None)
     if first is not None:
@@ -74,13 +78,18 @@ def _marks(glyphs: GlyphSet) -> set[str]:
     return {mark_of(name, glyphs) for name in _MARKS}
 
 
-def step_lines(view: SystemView, rows: int, style: Style) -> list[Line]:
-    """The table and the sentences under it; of the sentences as many as there is room for."""
-    times = view.times
-    table: list[Line] = [(dim(pad("", _LABEL + 2) + f"{'median':>8}{'95 %':>9}{'share':>9}"),)]
-    table += [_row(part, style.glyphs) for part in times.parts]
-    whole: Line = (Span("  "), Span(pad("whole step", _LABEL)), Span(f"{words.taken(times.half):>8}", "strong"),
-                   Span(f"{words.taken(times.most):>9}"))
+def step_lines(view: SystemView, width: int, rows: int, style: Style) -> list[Line]:
+    """The table and the sentences under it; of the sentences as many as there is room for.
+
+    Where it is narrow, without the 95th percentile; where there is room for no row below them, without the headings.
+    """
+    times, narrow = view.times, width < _LABEL + 28
+    label = _SHORT if narrow else _LABEL
+    head = pad("", label + 2) + f"{'median':>8}" + ("" if narrow else f"{'95 %':>9}") + f"{'share':>9}"
+    table: list[Line] = [(dim(head),)] if rows > 2 else []
+    table += [_row(part, label, style.glyphs, narrow=narrow) for part in times.parts]
+    whole: Line = (Span("  "), Span(pad("whole step", label)), Span(f"{words.taken(times.half):>8}", "strong"),
+                   Span("" if narrow else f"{words.taken(times.most):>9}"))
     said: list[Line] = [whole, (Span("  "), Span(words.pace(times)), dim(f"   {words.stretch(times)}"))]
     said += _ranks(times)
     if view.trend.word in ("level", "grows", "falls"):
@@ -90,11 +99,11 @@ def step_lines(view: SystemView, rows: int, style: Style) -> list[Line]:
     return (table + said)[:max(0, rows)]
 
 
-def _row(part: Part, glyphs: GlyphSet) -> Line:
-    label = words.PARTS[part.name]
+def _row(part: Part, label: int, glyphs: GlyphSet, *, narrow: bool) -> Line:
     share = f"{100 * part.share:.1f} %"
-    return (Span(f"{mark_of(part.name, glyphs)} "), Span(pad(label, _LABEL)), Span(f"{words.taken(part.half):>8}"),
-            Span(f"{words.taken(part.most):>9}"), Span(f"{share:>9}"))
+    return (Span(f"{mark_of(part.name, glyphs)} "), Span(pad(words.PARTS[part.name], label)),
+            Span(f"{words.taken(part.half):>8}"), Span("" if narrow else f"{words.taken(part.most):>9}"),
+            Span(f"{share:>9}"))
 
 
 def _ranks(times: StepTimes) -> list[Line]:
@@ -127,11 +136,13 @@ def processes(view: SystemView, choice: Choice, size: tuple[int, int], style: St
 
 def _wide(width: int) -> int:
     """Cells for the role, after all that has a fixed width."""
-    return max(6, min(28, width - 39 - (38 if width >= 86 else 0)))
+    return max(6, min(28, width - (39 if width >= _THREADED else 26) - (38 if width >= 86 else 0)))
 
 
 def _head(width: int) -> Line:
-    head = f"{'pid':>8} {pad('what', _wide(width))}{'cores':>7}{'memory':>10}{'threads':>8}"
+    head = f"{'pid':>8} {pad('what', _wide(width))}{'cores':>7}{'memory':>10}"
+    if width >= _THREADED:
+        head += f"{'threads':>8}"
     if width >= 86:
         head += f"{'files':>7}{'read':>12}{'written':>12}  state"
     return (dim(fit(head, width)),)
@@ -140,7 +151,7 @@ def _head(width: int) -> Line:
 def _process(one: Process, width: int, style: Style) -> Line:
     what = f"{one.role} ({one.name})" if one.role == "training" and one.name and width >= 60 else one.role
     said = (f"{one.pid:>8} {pad(what, _wide(width), ellipsis=style.glyphs.ellipsis)}{words.cores(one.cores):>7}"
-            f"{style.amount(one.resident):>10}{one.threads:>8,}")
+            f"{style.amount(one.resident):>10}" + (f"{one.threads:>8,}" if width >= _THREADED else ""))
     if width >= 86:
         files = UNKNOWN if one.files is None else f"{one.files:,}"
         said += (f"{files:>7}{words.per_second(one.read, binary=style.binary):>12}"

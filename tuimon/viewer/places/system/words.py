@@ -137,8 +137,8 @@ def strapline(view: SystemView, *, binary: bool = False) -> Line:
     if sample.where == "unknown":
         return (dim("◌ waiting for a training process" + (tail if view.number else "")),)
     if sample.where == "gone":
-        return (Span(f"✝ the training process (pid {sample.pid}) is gone", "warning"),
-                dim(f": only the machine and the log{tail}"))
+        what = dim("training has ended") if view.ended else Span(f"✝ training process {sample.pid} is gone", "warning")
+        return (what, dim(f": machine and log only{tail}"))
     ranks = f", one of {view.ranks} ranks" if view.ranks > 1 else ""
     return (Span(f"pid {sample.pid}", "strong"),
             dim(f" on {sample.host_name}{ranks}{_limits(sample, binary=binary)}{tail}"))
