@@ -58,7 +58,7 @@ def program(code: str, **env: str) -> None:
 
 def test_frames_come_as_from_a_thread_and_stay_the_newest():
     program("""
-    assert name == run.dir.name
+    assert name == run.dir.called
     source.start()
     assert newest(source, lambda frame: frame.header.step == 30).charts[0].columns is not None
     source.want(Wanted(place="layers"))
@@ -94,7 +94,7 @@ def test_another_run_takes_the_place_of_the_first():
     second.start()
     assert newest(second, lambda frame: True).header.step <= 12
     newest(second, lambda frame: frame.header.step == 12)
-    assert name == other.dir.name and source.take() is None
+    assert name == other.dir.called and source.take() is None
     feeds.close()
     """)
 

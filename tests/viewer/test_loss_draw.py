@@ -179,7 +179,7 @@ def test_too_little_says_what_is_awaited():
 def test_at_the_crosshair_the_title_has_the_value_there():
     spec = chart(view(falling()), cursor=123, readout=2.5)[1]
     assert spec.value == "2.50 at 123"
-    assert chart(view(falling()), cursor=123)[1].value == "- at 123"
+    assert chart(view(falling()), cursor=123)[1].value == "– at 123"
 
 
 @pytest.mark.parametrize("width", [30, 42, 58, 76, 120])

@@ -42,7 +42,7 @@ class Reading:
     """As much of a run that is read as the place looks at."""
 
     def __init__(self, path):
-        self.history, self.revision, self.whole_last = History(), 0, 400.0
+        self.history, self.revision, self.whole_last, self.has_ended = History(), 0, 400.0, False
         self.process, self.info, self.run = identity(), SimpleNamespace(world_size=4), SimpleNamespace(path=path)
 
     def train(self, first, last, seconds):
