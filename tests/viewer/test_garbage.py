@@ -1,0 +1,63 @@
+"""What is loaded once is never searched for garbage again: a search of it would stand in the way of a frame."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import synthetic
+
+from tuimon.viewer.app import Tuimon
+from tuimon.viewer.feed import Feed
+from tuimon.viewer.glyphs import BRAILLE
+
+LOADED = """
+import gc
+from tuimon.viewer import garbage
+garbage.hold()
+import tuimon.viewer.app, tuimon.viewer.reading, tuimon.viewer.screens.overview
+assert not gc.isenabled()
+many = len(gc.get_objects())
+garbage.settle()
+print(many, len(gc.get_objects()), gc.isenabled())
+class Ring:
+    pass
+one = Ring()
+one.itself = one
+del one
+print(gc.collect())
+"""
+
+
+def test_after_the_start_only_what_is_new_is_searched_and_given_back():
+    done = subprocess.run([sys.executable, "-c", LOADED], text=True, check=True, capture_output=True)
+    first, second = done.stdout.splitlines()
+    many, left, enabled = first.split()
+    assert int(many) > 20_000, "else there is nothing to spare"
+    assert int(left) < 500
+    assert enabled == "True"
+    assert int(second) >= 1, "rings of later objects go"
+
+
+async def test_it_settles_once_for_each_place_after_the_first_answer_of_that_place():
+    run, settled = synthetic.healthy(), []
+    app = Tuimon(run.dir.name, lambda ready: Feed(run.dir, ready, period=0.05), glyphs=BRAILLE,
+                 settle=lambda: settled.append(app.current.wanted.place))
+    async with app.run_test(size=(120, 40)) as pilot:
+
+        async def until(places):
+            deadline = time.monotonic() + 10
+            while settled != places:
+                assert time.monotonic() < deadline, settled
+                await pilot.pause(0.01)
+
+        await until(["overview"])
+        await pilot.press("o")
+        await until(["overview", "console"])
+        await pilot.press("escape")
+        await pilot.press("o")
+        run.go(3)
+        while app.current.newest < run.step:
+            await pilot.pause(0.01)
+        assert settled == ["overview", "console"]
