@@ -27,17 +27,23 @@ one = Ring()
 one.itself = one
 del one
 print(gc.collect())
+searched = []
+gc.callbacks.append(lambda phase, told: searched.append(phase))
+for frame in range(20):
+    cells = [(frame, cell) for cell in range(10_000)]
+print(len(searched))
 """
 
 
 def test_after_the_start_only_what_is_new_is_searched_and_given_back():
     done = subprocess.run([sys.executable, "-c", LOADED], text=True, check=True, capture_output=True)
-    first, second = done.stdout.splitlines()
+    first, second, third = done.stdout.splitlines()
     many, left, enabled = first.split()
     assert int(many) > 20_000, "else there is nothing to spare"
     assert int(left) < 500
     assert enabled == "True"
     assert int(second) >= 1, "rings of later objects go"
+    assert int(third) == 0, "cells that come and go with each frame are no reason to search"
 
 
 async def test_it_settles_once_for_each_place_after_the_first_answer_of_that_place():

@@ -7,6 +7,11 @@ of the processor each time, in the middle of a frame. They are left out; what fr
 from __future__ import annotations
 
 import gc
+from typing import Final
+
+NEW: Final = 25_000
+"""Objects that have come and not gone after which the new ones are searched: more than a large frame has cells. Frames
+free theirs without a search; only rings wait for one, and 25,000 objects are a few MB."""
 
 
 def hold() -> None:
@@ -17,4 +22,5 @@ def hold() -> None:
 def settle() -> None:
     """All that is here stays; from now on search only what is new."""
     gc.freeze()
+    gc.set_threshold(NEW, *gc.get_threshold()[1:])
     gc.enable()
