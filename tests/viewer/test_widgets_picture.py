@@ -9,6 +9,7 @@ from textual.containers import Vertical
 from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.charts.chart import ChartSpec
 from tuimon.viewer.charts.heat import HeatSpec
+from tuimon.viewer.charts.picture import plain
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.charts.spark import SparkSpec
 from tuimon.viewer.glyphs import ASCII, BRAILLE
@@ -162,3 +163,33 @@ async def test_markup_in_a_title_stays_text():
         app.chart.plot(chart(100, title="[red]x[/red]"), X)
         await pilot.pause()
         assert "[red]x[/red]" in shown(app.chart)[0]
+
+
+async def test_what_is_made_of_the_same_is_drawn_once_and_again_where_size_or_theme_are_others():
+    app, drawn = Panels(), []
+
+    def painter(width, height):
+        drawn.append((width, height))
+        return plain(width, height, ("words",))
+
+    async with app.run_test(size=(60, 30)) as pilot:
+        app.chart.draw_with(painter, "a", 1)
+        app.chart.draw_with(painter, "a", 1)
+        assert drawn == [(60, 12)]
+        app.chart.draw_with(painter, "a", 2)
+        assert drawn == [(60, 12)] * 2
+        app.chart.wear(Ink(LIGHT, "truecolor"), ASCII)
+        app.chart.draw_with(painter, "a", 2)
+        assert drawn == [(60, 12)] * 4, "other glyphs are other painters"
+        await pilot.resize_terminal(50, 30)
+        assert drawn[4:] == [(50, 12)]
+        app.chart.draw_with(painter)
+        app.chart.draw_with(painter)
+        assert len(drawn) == 7, "nothing said, nothing spared"
+        app.chart.display = False
+        await pilot.pause()
+        app.chart.draw_with(painter, "b")
+        assert len(drawn) == 7
+        app.chart.display = True
+        await pilot.pause()
+        assert len(drawn) > 7, "what was missed is drawn when it is seen"

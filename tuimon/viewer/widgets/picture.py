@@ -27,6 +27,8 @@ class PictureView(Widget):
         self.picture: Picture = NOTHING
         self.rows_changed = 0
         self._painter: Callable[[int, int], Picture] | None = None
+        self._made_of: tuple[object, ...] | None = None
+        """What the picture was drawn from, at this size; None: to be drawn."""
         self._strips: dict[int, tuple[Row, Strip]] = {}
         """Rows as they were last handed out, and what they were made of."""
         self._base: Style | None = None
@@ -43,16 +45,22 @@ class PictureView(Widget):
         elif changed:
             self.refresh(*(Region(first, y, last - first, 1) for y, first, last in changed))
 
-    def draw_with(self, painter: Callable[[int, int], Picture]) -> None:
-        """Show what `painter(width, height)` draws, now if this is on screen, and again on every resize."""
+    def draw_with(self, painter: Callable[[int, int], Picture], *made_of: object) -> None:
+        """Show what `painter(width, height)` draws, now if this is on screen, and again on every resize.
+
+        `made_of`: all that it draws from, where that can be compared: the same again is not drawn again.
+        """
         self._painter = painter
-        self._draw()
+        if made_of and made_of == self._made_of:
+            return
+        self._made_of = made_of if self._draw() else None
 
     def wear(self, ink: Ink, glyphs: GlyphSet) -> None:
         """Change palette, depth or glyph set; redraws everything."""
         self.ink, self.glyphs = ink, glyphs
         self._forget()
         self._draw()
+        self._made_of = None
         self.refresh()
 
     def on_resize(self) -> None:
@@ -64,10 +72,13 @@ class PictureView(Widget):
         """Draw what was missed while hidden."""
         self._draw()
 
-    def _draw(self) -> None:
+    def _draw(self) -> bool:
+        """Draw what is to be seen; whether it is seen."""
         width, height = self.size
-        if self._painter is not None and width > 0 and height > 0 and self.is_on_screen:
-            self.show(self._painter(width, height))
+        if self._painter is None or width <= 0 or height <= 0 or not self.is_on_screen:
+            return False
+        self.show(self._painter(width, height))
+        return True
 
     def notify_style_update(self) -> None:
         """What stands behind the cells may look different from now on."""
