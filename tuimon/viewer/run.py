@@ -12,7 +12,7 @@ from typing import Final
 
 from tuimon.errors import UsageError
 from tuimon.record.rundir import RunDir
-from tuimon.viewer import garbage
+from tuimon.viewer import interpreter
 from tuimon.viewer.background import asking, guess
 from tuimon.viewer.pace import Pace, is_paced
 from tuimon.viewer.settings import Settled, settle
@@ -68,7 +68,7 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bo
     # Read by textual when it is imported: nothing here moves by itself, least of all over a slow link.
     env.setdefault("TEXTUAL_ANIMATIONS", "none")
     env.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
-    garbage.hold()
+    interpreter.begin()
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICENESS)
     with asking(env) as question:   # the terminal answers while the screen is loaded
@@ -89,7 +89,7 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bo
                      guards_terminal=True, opener=opened, place=place, ask=ask, settled=settled,
                      keeper=Keeper(config_path(env)), pace=Pace(wanted=is_paced(env, pace)),
                      background=found if found.dark is not None else replace(found, dark=guess(env)),
-                     settle=garbage.settle)
+                     settle=interpreter.settle)
         answer = app.run(mouse=settled.settings.has_mouse(remote=remote))
     if answer == "end" and end is not None:
         end()

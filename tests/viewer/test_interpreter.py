@@ -1,4 +1,4 @@
-"""What is loaded once is never searched for garbage again: a search of it would stand in the way of a frame."""
+"""Neither a search for garbage nor another thread stands in the way of a frame."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tuimon.viewer.feed import Feed
 from tuimon.viewer.glyphs import BRAILLE
 
 LOADED = """
-import gc
-from tuimon.viewer import garbage
-garbage.hold()
+import gc, sys
+from tuimon.viewer import interpreter
+interpreter.begin()
 import tuimon.viewer.app, tuimon.viewer.reading, tuimon.viewer.screens.overview
 assert not gc.isenabled()
 many = len(gc.get_objects())
-garbage.settle()
-print(many, len(gc.get_objects()), gc.isenabled())
+interpreter.settle()
+print(many, len(gc.get_objects()), gc.isenabled(), sys.getswitchinterval())
 class Ring:
     pass
 one = Ring()
@@ -38,10 +38,11 @@ print(len(searched))
 def test_after_the_start_only_what_is_new_is_searched_and_given_back():
     done = subprocess.run([sys.executable, "-c", LOADED], text=True, check=True, capture_output=True)
     first, second, third = done.stdout.splitlines()
-    many, left, enabled = first.split()
+    many, left, enabled, turn = first.split()
     assert int(many) > 20_000, "else there is nothing to spare"
     assert int(left) < 500
     assert enabled == "True"
+    assert float(turn) < 0.002, "the thread that draws never waits long for the feed's"
     assert int(second) >= 1, "rings of later objects go"
     assert int(third) == 0, "cells that come and go with each frame are no reason to search"
 
