@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 from textual.app import App, ComposeResult
 from textual.containers import Vertical
+from textual.strip import Strip
 
 from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.charts.chart import ChartSpec
@@ -193,3 +196,27 @@ async def test_what_is_made_of_the_same_is_drawn_once_and_again_where_size_or_th
         app.chart.display = True
         await pilot.pause()
         assert len(drawn) > 7, "what was missed is drawn when it is seen"
+
+
+async def test_rows_that_were_replaced_are_gone_without_a_search_for_garbage():
+    app = Panels()
+
+    def strips():
+        return sum(isinstance(one, Strip) for one in gc.get_objects())
+
+    async def frames(count):
+        for i in range(count):
+            app.chart.show(plain(60, 12, tuple(f"frame {count} {i} {y}" for y in range(12))))
+            app.screen._compositor.render_update(full=True)
+            await pilot.pause()
+
+    async with app.run_test(size=(60, 30)) as pilot:
+        await frames(3)
+        gc.collect()
+        before = strips()
+        gc.disable()
+        try:
+            await frames(30)
+            assert strips() < before + 5 * 12
+        finally:
+            gc.enable()

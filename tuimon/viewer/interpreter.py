@@ -19,7 +19,7 @@ at work and 17 ms while it was not; with 1 ms it takes 17 ms either way."""
 
 
 def begin() -> None:
-    """Short turns from now on. Nothing is searched: what is being loaded is no garbage; it took a tenth of the start."""
+    """Short turns, and no search while the program is loaded: nothing of that is garbage."""
     gc.disable()
     sys.setswitchinterval(TURN)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.segment import Segment
 from rich.style import Style
@@ -13,6 +13,21 @@ from textual.widget import Widget
 from tuimon.viewer.charts.picture import NOTHING, Picture, Row
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.theme import Ink
+
+
+class RowStrip(Strip):
+    """A row of a widget.
+
+    Textual's own, asked for one piece, keeps itself as that piece: a ring, so that each row that was ever drawn would
+    stay, with all its caches, until garbage is searched.
+    """
+
+    __slots__ = ()
+
+    def divide(self, cuts: Iterable[int]) -> Sequence[Strip]:
+        """In pieces that end at these cells."""
+        inside = [cut for cut in cuts if cut <= self.cell_length]
+        return [self] if inside == [self.cell_length] else super().divide(inside)
 
 
 class PictureView(Widget):
@@ -107,7 +122,7 @@ class PictureView(Widget):
                 strip = self.render_line(y)
                 for one in filters:
                     strip = strip.apply_filter(one, self.background_colors[1])
-                known = strips[y] = row, strip
+                known = strips[y] = row, RowStrip(strip, self.size.width)
             found.append(known[1])
         return found
 
