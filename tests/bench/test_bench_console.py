@@ -69,7 +69,7 @@ async def test_bench_scrolling_a_large_console(size):
         heading(f"{size[0]}x{size[1]}")
         worst = [await app.row(name, keys, lambda: view.picture, many) for name, keys, many in (
             ("a row up", ["up"], STEPS), ("a page up", ["pageup"], STEPS), ("a page down", ["pagedown"], STEPS),
-            ("a row down", ["down"], STEPS), ("the first, the newest", ["home", "end"], 80),
-            ("lines numbered, or not", ["number_sign"], 80),
+            ("a row down", ["down"], STEPS), ("the first, the newest", ["home", "end"], 200),
+            ("lines numbered, or not", ["number_sign"], 200),
         )]
     assert max(worst) < FLUID

@@ -91,17 +91,17 @@ async def test_bench_keys_in_the_whole_panel(tmp_path, size):
         seen, table = screen.query_one("#map", PictureView), screen.query_one("#tensors", PictureView)
         heading(f"{LAYERS:,} layers, {size[0]}x{size[1]}")
         worst = [await app.row(name, keys, lambda: seen.picture, many) for name, keys, many in (
-            ("all in one picture, down, up", ["down"] * 14 + ["up"] * 14, 140),
-            ("a step to the left, to the right", ["left"] * 30 + ["right"] * 20, 100),
-            ("worst first, or not", ["w"], 60), ("a row each, or not", ["d"], 61),
-            ("a row each, down, up", ["down"] * 49 + ["up"] * 48, 97),
-            ("a row each, pages", ["pagedown"] * 20 + ["pageup"] * 20, 80),
+            ("all in one picture, down, up", ["down"] * 14 + ["up"] * 14, 280),
+            ("a step to the left, to the right", ["left"] * 30 + ["right"] * 20, 200),
+            ("worst first, or not", ["w"], 200), ("a row each, or not", ["d"], 201),
+            ("a row each, down, up", ["down"] * 49 + ["up"] * 48, 291),
+            ("a row each, pages", ["pagedown"] * 20 + ["pageup"] * 20, 200),
         )]
         app.simulate_key("p")
         await app.until(lambda: table.picture.height)
         worst += [await app.row(name, keys, lambda: table.picture, many) for name, keys, many in (
-            ("all parameters, down", ["down"], 100), ("all parameters, a page", ["pagedown"], 100),
-            ("all parameters, worst first", ["w"], 60),
+            ("all parameters, down", ["down"], 200), ("all parameters, a page", ["pagedown"], 200),
+            ("all parameters, worst first", ["w"], 200),
         )]
     assert max(worst) < FLUID
 

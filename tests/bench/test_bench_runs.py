@@ -60,12 +60,12 @@ async def test_bench_the_list_of_runs(count, size):
         await app.until(lambda: app.screen._look.row == 0)
         worst = [await app.row(name, keys, lambda: view.picture, many) for name, keys, many in (
             ("another run", ["down"] * 40 + ["up"] * 40, 200),
-            ("a page", ["pagedown", "pageup"], 100),
-            ("the last, the first", ["end", "home"], 100),
-            ("a mark", ["space"], 60),
-            ("sorted otherwise", ["t"], 60),
+            ("a page", ["pagedown", "pageup"], 200),
+            ("the last, the first", ["end", "home"], 200),
+            ("a mark", ["space"], 200),
+            ("sorted otherwise", ["t"], 200),
         )]
         app.simulate_key("slash")
         await app.until(lambda: app.focused is not None)
-        worst.append(await app.row("a filter, typed", [*"lr>1e-5", *["backspace"] * 7], lambda: view.picture, 98))
+        worst.append(await app.row("a filter, typed", [*"lr>1e-5", *["backspace"] * 7], lambda: view.picture, 210))
     assert max(worst) < FLUID
