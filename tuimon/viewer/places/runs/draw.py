@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 
 from tuimon.diagnosis.axes import XAxis
 from tuimon.diagnosis.figures import number, size
@@ -100,22 +101,37 @@ def _put_row(canvas: Canvas, view: RunsView, look: Look, row: Row, left: int, y:
     say = ascii_of if glyphs.name == "ascii" else str
     canvas.put(left, y, say("▸") if chosen else " ", "value")
     canvas.put(left + 1, y, say("✓") if row.key in look.marked else " ", "info")
+    for x, words, role in _words(row, view.now, width, chosen, glyphs.ellipsis, glyphs.name == "ascii"):
+        canvas.put(left + x, y, words, role)
     x = left + LEAD
     for column, cells in divide(width):
         if column.name == "spark":
             put_spark(canvas, x, y, cells, row.entry.losses, glyphs)
-        else:
-            at = x
-            for text, role in _cell(column.name, row, view, chosen=chosen, cells=cells):
-                room = x + cells - at
-                words = say(fit(text, room, glyphs.ellipsis))
-                at = canvas.put(x + cells - len(words) if column.right else at, y, words, role)
         x += cells + 1
     if chosen:
         canvas.ground(left, y, width, "usual")
 
 
-def _cell(name: str, row: Row, view: RunsView, *, chosen: bool, cells: int) -> list[tuple[str, Role]]:
+@lru_cache(2048)
+def _words(
+    row: Row, now: float, width: int, chosen: bool, ellipsis: str, ascii_only: bool,
+) -> tuple[tuple[int, str, Role], ...]:
+    """What a row says in a list that is so wide: where each text begins, the text, its role. The same at each key."""
+    say = ascii_of if ascii_only else str
+    found: list[tuple[int, str, Role]] = []
+    x = LEAD
+    for column, cells in divide(width):
+        at = x
+        for text, role in () if column.name == "spark" else _cell(column.name, row, now, chosen=chosen, cells=cells):
+            words = say(fit(text, x + cells - at, ellipsis))
+            begin = x + cells - len(words) if column.right else at
+            found.append((begin, words, role))
+            at = begin + cell_len(words)
+        x += cells + 1
+    return tuple(found)
+
+
+def _cell(name: str, row: Row, now: float, *, chosen: bool, cells: int) -> list[tuple[str, Role]]:
     """The texts of one cell with their roles."""
     found = row.entry.status
     plain: Role = "value" if chosen else "text"
@@ -133,7 +149,7 @@ def _cell(name: str, row: Row, view: RunsView, *, chosen: bool, cells: int) -> l
         return [(f"{glyph} " if glyph else "", colour), (text, colour if loud else quiet)]
     if name == "loss" and found.loss is not None:
         return [(number(found.loss), plain if np.isfinite(found.loss) else "critical")]
-    return [(_text(name, row, view.now, cells), quiet)]
+    return [(_text(name, row, now, cells), quiet)]
 
 
 def _text(name: str, row: Row, now: float, cells: int) -> str:
