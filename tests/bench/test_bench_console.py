@@ -5,23 +5,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-import statistics
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from frames import FLUID, heading, panel, say
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "viewer"))
 
 import synthetic
 
 from tuimon.record.console import ConsoleReader
-from tuimon.viewer.app import Tuimon
-from tuimon.viewer.feed import Feed
-from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.places.console.search import Search
 from tuimon.viewer.widgets.picture import PictureView
 
@@ -46,22 +42,6 @@ def printed(path: Path) -> int:
     return path.stat().st_size
 
 
-def table(name: str, times: list[tuple[float, float]]) -> None:
-    """Wall time, and CPU time of the process: what a quiet machine would take at most."""
-    for kind, column in zip(("wall", "CPU"), zip(*times, strict=True), strict=True):
-        ms = sorted(1e3 * t for t in column)
-        print(f"{name:<30}{kind:>5}  p50 {statistics.median(ms):7.1f}  p99 {ms[int(0.99 * (len(ms) - 1))]:7.1f}  max {ms[-1]:7.1f} ms")
-
-
-async def stepped(pilot, view: PictureView, key: str) -> tuple[float, float]:
-    """From a key to the picture that answers it: wall and CPU seconds."""
-    before, began, used = view.picture, time.perf_counter(), time.process_time()
-    pilot.app.simulate_key(key)
-    while view.picture is before:  # noqa: ASYNC110 - nothing tells that a picture has changed
-        await asyncio.sleep(0.0005)
-    return time.perf_counter() - began, time.process_time() - used
-
-
 @pytest.mark.bench
 @pytest.mark.parametrize("size", [(80, 24), (160, 48), (250, 70)])
 async def test_bench_scrolling_a_large_console(size):
@@ -79,18 +59,17 @@ async def test_bench_scrolling_a_large_console(size):
             pass
         print(f"{'search ' + pattern:<44} {1e3 * (time.perf_counter() - began):9.0f} ms, {search.found(None, None).lines:,} lines")
     reader.close()
-    app = Tuimon(run.dir.name, lambda ready: Feed(run.dir, ready), glyphs=BRAILLE)
-    async with app.run_test(size=size) as pilot:
-        await pilot.pause()
+    async with panel(run.dir, size) as app:
         began = time.perf_counter()
-        await pilot.press("o")
+        app.simulate_key("o")
+        await app.until(lambda: app.in_front().PLACE == "console" and app.screen.query("#printed"))
         view = app.screen.query_one("#printed", PictureView)
-        while not view.picture.height or "following" not in view.picture.lines[0]:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-        print(f"{'from the key to the newest lines':<44} {1e3 * (time.perf_counter() - began):9.0f} ms")
-        for key in ("up", "pageup", "pagedown", "down"):
-            table(f"{key}, {STEPS} times", [await stepped(pilot, view, key) for _ in range(STEPS)])
-        jumps = []
-        for _ in range(40):
-            jumps += [await stepped(pilot, view, "home"), await stepped(pilot, view, "end")]
-        table("home and end, 80 times", jumps)
+        await app.until(lambda: view.picture.height and "following" in view.picture.lines[0])
+        say(f"{'from the key to the newest lines':<44} {1e3 * (time.perf_counter() - began):9.0f} ms")
+        heading(f"{size[0]}x{size[1]}")
+        worst = [await app.row(name, keys, lambda: view.picture, many) for name, keys, many in (
+            ("a row up", ["up"], STEPS), ("a page up", ["pageup"], STEPS), ("a page down", ["pagedown"], STEPS),
+            ("a row down", ["down"], STEPS), ("the first, the newest", ["home", "end"], 200),
+            ("lines numbered, or not", ["number_sign"], 200),
+        )]
+    assert max(worst) < FLUID

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from frames import FLUID, heading, panel
+from test_bench_long_runs import deep
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "viewer"))
 
 from read_run import Read, stretch, table, tensor_rows
 
 from tuimon.record.history import History
+from tuimon.record.rundir import RunDir
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.places.layers.detail import LayersDetail
@@ -25,6 +28,7 @@ from tuimon.viewer.places.layers.model import Ask
 from tuimon.viewer.places.layers.screen import LayersScreen
 from tuimon.viewer.theme import PALETTES, Ink
 from tuimon.viewer.wanted import Wanted
+from tuimon.viewer.widgets.picture import PictureView
 
 LAYERS, PARTS, ROWS, FRAMES = 2_000, 5, 1_500, 100
 SIZES = ((120, 40), (200, 60))
@@ -73,6 +77,33 @@ async def keys(view, size) -> dict[str, list[float]]:
         layers.action_worst()
         await timed("worst first, down", lambda _: layers.action_layer(1))
     return found
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("size", SIZES)
+async def test_bench_keys_in_the_whole_panel(tmp_path, size):
+    async with panel(RunDir(deep(tmp_path / "run")), size) as app:
+        app.simulate_key("l")
+        await app.until(lambda: app.in_front().PLACE == "layers" and app.in_front().view is not None)
+        app.simulate_key("down")
+        screen = app.in_front()
+        seen, table = screen.query_one("#map", PictureView), screen.query_one("#tensors", PictureView)
+        heading(f"{LAYERS:,} layers, {size[0]}x{size[1]}")
+        worst = [await app.row(name, keys, lambda: seen.picture, many) for name, keys, many in (
+            ("all in one picture, down, up", ["down"] * 14 + ["up"] * 14, 280),
+            ("a step to the left, to the right", ["left"] * 30 + ["right"] * 20, 200),
+            ("worst first, or not", ["w"], 200), ("a row each, or not", ["d"], 201),
+            ("a row each, down, up", ["down"] * 49 + ["up"] * 48, 291),
+            ("a row each, pages", ["pagedown"] * 20 + ["pageup"] * 20, 200),
+        )]
+        app.simulate_key("p")
+        await app.until(lambda: table.picture.height)
+        worst += [await app.row(name, keys, lambda: table.picture, many) for name, keys, many in (
+            ("all parameters, down", ["down"], 200), ("all parameters, a page", ["pagedown"], 200),
+            ("all parameters, worst first", ["w"], 200),
+        )]
+    assert max(worst) < FLUID
 
 
 @pytest.mark.bench

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from tuimon.viewer.charts.picture import Canvas
 from tuimon.viewer.text import clean, fit, pad
 
 nasty = st.text(st.one_of(
@@ -73,3 +74,12 @@ def test_padding_is_exact_in_cells(text, width, right):
     assert cell_len(fit(text, width)) <= max(0, width)
     assert cell_len(pad(text, width, right=right)) == max(0, width)
     assert text.startswith(fit(text, width).removesuffix("…"))
+
+
+@given(st.text(st.sampled_from("ab –…▸█é字漢\u0301\u200b"), max_size=12), st.integers(-6, 12))
+def test_a_text_stands_as_its_characters_would_one_by_one(text, x):
+    whole, single, at = Canvas(9, 1), Canvas(9, 1), x
+    for character in text:
+        at = single.put(at, 0, character, "value")
+    assert whole.put(x, 0, text, "value") == at
+    assert whole.picture() == single.picture()

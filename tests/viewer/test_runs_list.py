@@ -236,4 +236,4 @@ def test_of_a_run_that_has_not_been_read_nothing_is_claimed():
     assert "reading" in said and "gpt-20261127-203046-ce1ecf" in said
     assert "step 0" not in said and "0 B" not in said
     assert draw.curve_spec(unread)[0].waiting == "reading"
-    assert "0 B" not in "".join(draw.draw_brief(unread, Look(), 80, 2, BRAILLE).lines)
+    assert "0 B" not in "".join(draw.draw_brief(unread, VIEW, Look(), 80, 2, BRAILLE).lines)

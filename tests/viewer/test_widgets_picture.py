@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 from textual.app import App, ComposeResult
 from textual.containers import Vertical
+from textual.strip import Strip
 
 from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.charts.chart import ChartSpec
 from tuimon.viewer.charts.heat import HeatSpec
+from tuimon.viewer.charts.picture import plain
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.charts.spark import SparkSpec
 from tuimon.viewer.glyphs import ASCII, BRAILLE
@@ -162,3 +166,57 @@ async def test_markup_in_a_title_stays_text():
         app.chart.plot(chart(100, title="[red]x[/red]"), X)
         await pilot.pause()
         assert "[red]x[/red]" in shown(app.chart)[0]
+
+
+async def test_what_is_made_of_the_same_is_drawn_once_and_again_where_size_or_theme_are_others():
+    app, drawn = Panels(), []
+
+    def painter(width, height):
+        drawn.append((width, height))
+        return plain(width, height, ("words",))
+
+    async with app.run_test(size=(60, 30)) as pilot:
+        app.chart.draw_with(painter, "a", 1)
+        app.chart.draw_with(painter, "a", 1)
+        assert drawn == [(60, 12)]
+        app.chart.draw_with(painter, "a", 2)
+        assert drawn == [(60, 12)] * 2
+        app.chart.wear(Ink(LIGHT, "truecolor"), ASCII)
+        app.chart.draw_with(painter, "a", 2)
+        assert drawn == [(60, 12)] * 4, "other glyphs are other painters"
+        await pilot.resize_terminal(50, 30)
+        assert drawn[4:] == [(50, 12)]
+        app.chart.draw_with(painter)
+        app.chart.draw_with(painter)
+        assert len(drawn) == 7, "nothing said, nothing spared"
+        app.chart.display = False
+        await pilot.pause()
+        app.chart.draw_with(painter, "b")
+        assert len(drawn) == 7
+        app.chart.display = True
+        await pilot.pause()
+        assert len(drawn) > 7, "what was missed is drawn when it is seen"
+
+
+async def test_rows_that_were_replaced_are_gone_without_a_search_for_garbage():
+    app = Panels()
+
+    def strips():
+        return sum(issubclass(type(one), Strip) for one in gc.get_objects())   # isinstance would wake what is lazy
+
+    async def frames(count):
+        for i in range(count):
+            app.chart.show(plain(60, 12, tuple(f"frame {count} {i} {y}" for y in range(12))))
+            app.screen._compositor.render_update(full=True)
+            await pilot.pause()
+
+    async with app.run_test(size=(60, 30)) as pilot:
+        await frames(3)
+        gc.collect()
+        before = strips()
+        gc.disable()
+        try:
+            await frames(30)
+            assert strips() < before + 5 * 12
+        finally:
+            gc.enable()

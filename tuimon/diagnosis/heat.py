@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tuimon.diagnosis.axes import XAxis, columns_of
 from tuimon.record.chunk import Bools, Floats
+from tuimon.record.stacked import together
 
 Ranks = NDArray[np.int8]
 
@@ -108,11 +109,11 @@ def rank_cells(heat: Heat, groups: Sequence[tuple[int, int]], x: XAxis, width: i
     starts = np.flatnonzero(np.concatenate(([True], at[1:] != at[:-1])))
     usual = usual_logs(heat)
     usable = finite & measured
-    low = _log(np.minimum.reduceat(np.where(usable, values, np.inf), starts, axis=0)) - usual
-    high = _log(np.maximum.reduceat(np.where(usable, values, 0.0), starts, axis=0)) - usual
+    low = _log(together(np.minimum, np.where(usable, values, np.inf), starts)) - usual
+    high = _log(together(np.maximum, np.where(usable, values, 0.0), starts)) - usual
     worst = np.maximum(_rank(low), _rank(high))
-    worst[~np.logical_or.reduceat(usable, starts, axis=0)] = -1
-    worst[np.logical_or.reduceat(measured & ~finite, starts, axis=0)] = BAD
+    worst[~together(np.logical_or, usable, starts)] = -1
+    worst[together(np.logical_or, measured & ~finite, starts)] = BAD
     firsts = [a for a, _ in groups]
     ranks[:, at[starts]] = np.maximum.reduceat(worst, firsts, axis=1).T
     return carried(ranks, at[starts])[:, 1:-1]

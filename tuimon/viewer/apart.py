@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from tuimon.control.states import Verb
 from tuimon.record.rundir import RunDir
+from tuimon.viewer import interpreter
 from tuimon.viewer.feed import Feed
 from tuimon.viewer.views import Frame, Rules
 from tuimon.viewer.wanted import NOW, Wanted
@@ -292,6 +293,8 @@ def _telling(serial: int, run: RunDir, rules: Rules, period: float, sender: Send
                    if before is None or getattr(frame, f.name) is not getattr(before, f.name)}
         with contextlib.suppress(OSError):   # the screen has gone
             sender.send((serial, changes))
+        if before is None:
+            interpreter.settle()
 
     feed = Feed(run, tell, rules=rules, period=period)
     feed.start()

@@ -63,11 +63,13 @@ class Tuimon(InTurn, Looking, Dressed):
     def __init__(self, name: str, feed: Feeding, *, glyphs: GlyphSet, owner: bool | Callable[[], bool] = False,
                  guards_terminal: bool = False, opener: Callable[[Path], tuple[str, Feeding]] | None = None,
                  place: Place = "overview", ask: object = None, settled: Settled | None = None,
-                 keeper: Keeper | None = None, background: Background | None = None, pace: Pace | None = None) -> None:
+                 keeper: Keeper | None = None, background: Background | None = None, pace: Pace | None = None,
+                 settle: Callable[[], object] = lambda: None) -> None:
         """`owner`: whether q asks before it leaves a live run. `opener`: name and feed of another run.
 
         `place`, `ask`: where to begin. `glyphs`: what the terminal can draw. `settled`, `keeper`: what is preferred,
-        and where that is kept. `pace`: whether frames wait for the terminal's answers.
+        and where that is kept. `pace`: whether frames wait for the terminal's answers. `settle`: called when all that
+        a place needs has been loaded.
         """
         pace = pace or Pace(wanted=False)
         driver = terminal.terse_driver(os.environ, background, self.tell_background) if guards_terminal else None
@@ -93,6 +95,9 @@ class Tuimon(InTurn, Looking, Dressed):
         self._home: Place = place
         """Where it began: from the overview esc leads back there."""
         self._wanted = Wanted(units=self.settled.settings.units)
+        self._settle = settle
+        self._loaded: set[Place] = set()
+        """Places that have been seen with all that they show."""
         self._source = self._fed(feed)
 
     def _fed(self, feed: Feeding) -> Source:
@@ -164,6 +169,9 @@ class Tuimon(InTurn, Looking, Dressed):
             if self.settled.settings.bell and begins(before, frame):
                 self.bell()
             self._front.show_frame(frame)
+            if frame.wanted.place not in self._loaded:
+                self._loaded.add(frame.wanted.place)
+                self.call_after_refresh(self._settle)
 
     def _handle_exception(self, error: Exception) -> None:
         """Textual's own: a screen that was being built when the person left is no fault to print on the way out."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from tuimon.errors import UsageError
 from tuimon.record.rundir import RunDir
+from tuimon.viewer import interpreter
 from tuimon.viewer.apart import Feeds
 from tuimon.viewer.background import asking, guess
 from tuimon.viewer.opening import opening
@@ -73,6 +74,7 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bo
     # Read by textual when it is imported: nothing here moves by itself, least of all over a slow link.
     env.setdefault("TEXTUAL_ANIMATIONS", "none")
     env.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
+    interpreter.begin()
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICENESS)
     remote = bool(env.get("SSH_CONNECTION"))
@@ -89,7 +91,8 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bo
             app = Tuimon(*feeds.open(run.path), glyphs=choose(around, sys.stdout.encoding), owner=owner,
                          guards_terminal=True, opener=feeds.open, place=place, ask=ask, settled=settled,
                          keeper=Keeper(config_path(env)), pace=Pace(wanted=is_paced(env, pace)),
-                         background=found if found.dark is not None else replace(found, dark=guess(env)))
+                         background=found if found.dark is not None else replace(found, dark=guess(env)),
+                         settle=interpreter.settle)
             answer = app.run(mouse=settled.settings.has_mouse(remote=remote))
     finally:
         feeds.close()

@@ -93,6 +93,12 @@ def _cells(character: str) -> int:
     return cell_len(character)
 
 
+@lru_cache(maxsize=4096)
+def _is_narrow(text: str) -> bool:
+    """Whether every character takes one cell: names and titles are said again and again."""
+    return (text.isascii() and text.isprintable()) or all(_cells(character) == 1 for character in text)
+
+
 NOTHING: Final = Picture(0, ())
 """Before anything was drawn."""
 
@@ -113,7 +119,7 @@ class Canvas:
         """Write `text` from cell (x, y); returns the cell after it. A wide character that would be cut is left out."""
         import numpy as np
 
-        if len(text) == 1 or not (text.isascii() and text.isprintable()):
+        if len(text) == 1 or not _is_narrow(text):
             for character in text:
                 x = self._put_one(x, y, character, role)
             return x
@@ -121,7 +127,7 @@ class Canvas:
         if 0 <= y < self.height:
             first, last = max(0, x), min(self.width, after)
             if first < last:
-                points = np.frombuffer(text[first - x:last - x].encode("latin-1"), np.uint8)
+                points = np.frombuffer(text[first - x:last - x].encode("utf-32-le", "surrogatepass"), "<u4")
                 self._glyphs[y, first:last] = points
                 self._roles[y, first:last] = _ROLE[role]
         return after

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.segment import Segment
 from rich.style import Style
@@ -13,6 +13,21 @@ from textual.widget import Widget
 from tuimon.viewer.charts.picture import NOTHING, Picture, Row
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.theme import Ink
+
+
+class RowStrip(Strip):
+    """A row of a widget.
+
+    Textual's own, asked for one piece, keeps itself as that piece: a ring, so that each row that was ever drawn would
+    stay, with all its caches, until garbage is searched.
+    """
+
+    __slots__ = ()
+
+    def divide(self, cuts: Iterable[int]) -> Sequence[Strip]:
+        """In pieces that end at these cells."""
+        inside = [cut for cut in cuts if cut <= self.cell_length]
+        return [self] if inside == [self.cell_length] else super().divide(inside)
 
 
 class PictureView(Widget):
@@ -27,6 +42,8 @@ class PictureView(Widget):
         self.picture: Picture = NOTHING
         self.rows_changed = 0
         self._painter: Callable[[int, int], Picture] | None = None
+        self._made_of: tuple[object, ...] | None = None
+        """What the picture was drawn from, at this size; None: to be drawn."""
         self._strips: dict[int, tuple[Row, Strip]] = {}
         """Rows as they were last handed out, and what they were made of."""
         self._base: Style | None = None
@@ -43,16 +60,22 @@ class PictureView(Widget):
         elif changed:
             self.refresh(*(Region(first, y, last - first, 1) for y, first, last in changed))
 
-    def draw_with(self, painter: Callable[[int, int], Picture]) -> None:
-        """Show what `painter(width, height)` draws, now if this is on screen, and again on every resize."""
+    def draw_with(self, painter: Callable[[int, int], Picture], *made_of: object) -> None:
+        """Show what `painter(width, height)` draws, now if this is on screen, and again on every resize.
+
+        `made_of`: all that it draws from, where that can be compared: the same again is not drawn again.
+        """
         self._painter = painter
-        self._draw()
+        if made_of and made_of == self._made_of:
+            return
+        self._made_of = made_of if self._draw() else None
 
     def wear(self, ink: Ink, glyphs: GlyphSet) -> None:
         """Change palette, depth or glyph set; redraws everything."""
         self.ink, self.glyphs = ink, glyphs
         self._forget()
         self._draw()
+        self._made_of = None
         self.refresh()
 
     def on_resize(self) -> None:
@@ -64,10 +87,13 @@ class PictureView(Widget):
         """Draw what was missed while hidden."""
         self._draw()
 
-    def _draw(self) -> None:
+    def _draw(self) -> bool:
+        """Draw what is to be seen; whether it is seen."""
         width, height = self.size
-        if self._painter is not None and width > 0 and height > 0 and self.is_on_screen:
-            self.show(self._painter(width, height))
+        if self._painter is None or width <= 0 or height <= 0 or not self.is_on_screen:
+            return False
+        self.show(self._painter(width, height))
+        return True
 
     def notify_style_update(self) -> None:
         """What stands behind the cells may look different from now on."""
@@ -96,7 +122,7 @@ class PictureView(Widget):
                 strip = self.render_line(y)
                 for one in filters:
                     strip = strip.apply_filter(one, self.background_colors[1])
-                known = strips[y] = row, strip
+                known = strips[y] = row, RowStrip(strip, self.size.width)
             found.append(known[1])
         return found
 

@@ -62,7 +62,8 @@ class ConsoleScreen(PlaceScreen):
         if self._asked != self.frame.wanted.ask or self.frame.wanted.place != self.PLACE:
             self.ask(self._asked)   # the same again costs nothing
         if not view.lines or layout.covers(view, look, columns, rows):
-            self.query_one("#printed", PictureView).draw_with(lambda w, h: draw(view, look, w, h, glyphs, live=live))
+            self.query_one("#printed", PictureView).draw_with(
+                lambda w, h: draw(view, look, w, h, glyphs, live=live), view, look, live)
 
     def _room(self) -> tuple[int, int]:
         size = self.query_one("#printed").size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -20,8 +21,8 @@ from tuimon.viewer.glyphs import GlyphSet, State
 from tuimon.viewer.layers import WORDS
 from tuimon.viewer.lines import Line, Span, Tone, dim, strong
 from tuimon.viewer.places.layers import shades
-from tuimon.viewer.places.layers.look import Look, Shown, row_height, shown, timed, worst_of
-from tuimon.viewer.places.layers.model import LayersView
+from tuimon.viewer.places.layers.look import Look, Shown, left_over, row_height, shown, timed, worst_of
+from tuimon.viewer.places.layers.model import Grid, LayersView
 from tuimon.viewer.places.layers.quantities import QUANTITIES
 from tuimon.viewer.text import pad, squeeze
 
@@ -113,7 +114,7 @@ def draw_map(
         draw_waiting(canvas, view.awaited or f"no layer is called {look.filter}", glyphs)
         return canvas.picture()
     x = x_of(view)
-    ranks = _ranks(view, now, x, place.width)
+    ranks = np.repeat(_ranks(view, view.grid, look.worst, look.filter, now.visible, place.width), now.tall, axis=0)
     _draw_names(canvas, names, now, place, glyphs)
     shades.paint(canvas, place.left, place.top, ranks, glyphs, now.tall)
     draw_x_axis(canvas, place, x, glyphs, pointed=pointed_labels(place, marks, x))
@@ -151,16 +152,21 @@ def _worst(view: LayersView, now: Shown) -> tuple[str, State | None]:
     return f"worst {squeeze(view.layers[at], WORDS)} {number(float(view.grid.last[-1, at]))}", state
 
 
-def _ranks(view: LayersView, now: Shown, x: XAxis, width: int) -> Ranks:
-    """(lines on screen, width), in the order of the rows."""
-    rows = now.visible
+@lru_cache(2)
+def _ranks(view: LayersView, grid: Grid, worst: tuple[str, ...] | None, words: str, rows: tuple[tuple[int, int], ...],
+           width: int) -> Ranks:
+    """(rows, width) of the order and the filter that are chosen; not written to. A cursor that moves changes nothing.
+
+    `grid`: the view's own, by which views of two runs are told apart: arrays are not compared.
+    """
     if not rows:
         return np.full((0, width), -1, np.int8)
     first, end = rows[0][0], rows[-1][1]
-    found = shades.cells(view.grid.steps.astype(np.float64), view.ranks[:, now.order[first:end]], x, width)
+    order = left_over(view.layers, worst, words)[first:end]
+    found = shades.cells(grid.steps.astype(np.float64), view.ranks[:, order], x_of(view), width)
     if end - first > len(rows):
         found = np.maximum.reduceat(found, [a - first for a, _ in rows], axis=1)
-    return np.repeat(found.T, now.tall, axis=0)
+    return np.asarray(found.T)
 
 
 def _draw_names(canvas: Canvas, names: list[str], now: Shown, place: Area, glyphs: GlyphSet) -> None:

@@ -6,6 +6,7 @@ The cursor holds on to a layer and a step, not to a cell: what is measured meanw
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -95,29 +96,30 @@ def worst_first(view: LayersView) -> Ints:
     return np.lexsort((-apart, -view.ranks[-1].astype(np.int64), -view.ranks.max(0).astype(np.int64)))
 
 
-def left_over(view: LayersView, look: Look) -> Ints:
-    """The layers that the filter leaves, in the chosen order."""
-    if look.worst is None:
-        order = range(len(view.layers))
+@lru_cache(4)
+def left_over(names: tuple[str, ...], worst: tuple[str, ...] | None, words: str) -> Ints:
+    """The layers that the filter leaves, in the chosen order; not written to."""
+    if worst is None:
+        order = range(len(names))
     else:
-        known = {name: i for i, name in enumerate(view.layers)}
-        kept = dict.fromkeys(known[name] for name in look.worst if name in known)
-        order = [*kept, *(i for i in range(len(view.layers)) if i not in kept)]   # type: ignore[assignment]  # any sequence
-    words = look.filter.lower().split()
-    names = view.layers
-    if not words:
-        return np.array(order, np.int64)
-    return np.array([i for i in order if all(word in names[i].lower() for word in words)], np.int64)
+        known = {name: i for i, name in enumerate(names)}
+        kept = dict.fromkeys(known[name] for name in worst if name in known)
+        order = [*kept, *(i for i in range(len(names)) if i not in kept)]   # type: ignore[assignment]  # any sequence
+    wanted = words.lower().split()
+    return np.array([i for i in order if all(word in names[i].lower() for word in wanted)], np.int64)
+
+
+@lru_cache(8)
+def _divided(count: int, height: int, folded: bool) -> tuple[tuple[int, int], ...]:
+    """Row -> first and end."""
+    return tuple(grouped(count, height) if folded else pairwise(range(count + 1)))
 
 
 def shown(view: LayersView, look: Look, height: int) -> Shown:
     """What stands in `height` rows: all layers, folded where asked and needed, else as far as they fit."""
-    order = left_over(view, look)
+    order = left_over(view.layers, look.worst, look.filter)
     count = len(order)
-    if count > height and look.folded and look.worst is None:
-        rows = grouped(count, height)
-    else:
-        rows = list(pairwise(range(count + 1)))
+    rows = _divided(count, height, count > height and look.folded and look.worst is None)
     row = None
     if look.layer in view.layers:
         at = np.flatnonzero(order == view.layers.index(look.layer or ""))
@@ -126,7 +128,7 @@ def shown(view: LayersView, look: Look, height: int) -> Shown:
     top = max(0, min(look.top, len(rows) - height))
     if row is not None:
         top = min(row, max(top, row - height + 1))
-    return Shown(order, tuple(rows), top, height, row, row_height(height, len(rows)))
+    return Shown(order, rows, top, height, row, row_height(height, len(rows)))
 
 
 def row_height(height: int, count: int) -> int:

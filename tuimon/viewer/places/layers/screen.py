@@ -86,10 +86,11 @@ class LayersScreen(PlaceScreen):
             self._show_open(view, tensors)
             return
         at, lines = self._at(), marks(self.frame)
-        self._picture("map").draw_with(lambda w, h: draw.draw_map(view, at, lines, w, h, self.glyphs))
+        seen = view, view.grid, at   # the arrays stand behind their grid
+        self._picture("map").draw_with(lambda w, h: draw.draw_map(view, at, lines, w, h, self.glyphs), *seen, lines)
         size = self._picture("map").size
         rows = draw.map_rows(size.width, size.height)
-        self._picture("foot").draw_with(lambda w, h: draw.draw_foot(view, at, rows, w, h, self.glyphs))
+        self._picture("foot").draw_with(lambda w, h: draw.draw_foot(view, at, rows, w, h, self.glyphs), *seen, rows)
 
     def _show_open(self, view: LayersView, tensors: Tensors) -> None:
         read, title = self._read, "all parameters"

@@ -16,6 +16,7 @@ from tuimon.diagnosis.axes import XAxis
 from tuimon.diagnosis.figures import short
 from tuimon.diagnosis.heat import BAD, ORDER, Ranks
 from tuimon.record.chunk import Floats, Vectors
+from tuimon.record.stacked import together
 from tuimon.viewer.charts.picture import ROLES, Canvas, Role
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.places.layers.model import Grid
@@ -91,7 +92,7 @@ def cells(steps: Floats, ranks: Ranks, x: XAxis, width: int) -> Ranks:
     if not inside.any() or not ranks.shape[1]:
         return found[1:-1]
     starts = np.flatnonzero(np.concatenate(([True], at[1:] != at[:-1])))
-    found[at[starts]] = np.maximum.reduceat(ranks[inside], starts, axis=0)
+    found[at[starts]] = together(np.maximum, ranks[inside], starts)
     return np.asarray(heat.carried(found.T, at[starts]).T)[1:-1]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -65,14 +66,25 @@ def ratios(tensors: Tensors) -> Floats:
 
 def ordered(tensors: Tensors, reading: Reading) -> Ints:
     """Indices of the tensors that the filter leaves, in the chosen order."""
-    words = reading.filter.lower().split()
-    names = tensors.names
-    order = np.array([i for i in range(len(names)) if all(word in names[i].lower() for word in words)], np.int64)
+    order = _called(tensors.names, reading.filter)
     if not reading.worst:
         return order
     with np.errstate(all="ignore"):
         apart = np.abs(np.log10(ratios(tensors)[order]))
     return order[np.argsort(-np.where(np.isnan(apart), -1.0, apart), kind="stable")]
+
+
+@lru_cache(4)
+def _called(names: tuple[str, ...], words: str) -> Ints:
+    """Indices of the names that contain all words; not written to."""
+    wanted = words.lower().split()
+    return np.array([i for i, name in enumerate(names) if all(word in name.lower() for word in wanted)], np.int64)
+
+
+@lru_cache(4)
+def _longest(names: tuple[str, ...]) -> int:
+    """Cells of the longest name."""
+    return max((cell_len(name) for name in names), default=4)
 
 
 def amount(count: int) -> str:
@@ -123,8 +135,7 @@ def lines(tensors: Tensors, order: Ints, first: int, width: int, rows: int) -> l
     if bool(tensors.trained.all()):
         shown.remove(_STATE) if _STATE in shown else None
     room = max(8, width - sum(_COLUMNS[k].width + 1 for k in shown))
-    longest = max((cell_len(name) for name in tensors.names), default=4)
-    name = min(room, max(12, longest))
+    name = min(room, max(12, _longest(tensors.names)))
     found: list[Line] = [(dim(pad("parameter", name)),
                           *(dim(f" {pad(_COLUMNS[k].title, _COLUMNS[k].width, right=True)}") for k in shown))]
     ratio = ratios(tensors)

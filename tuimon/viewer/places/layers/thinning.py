@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuimon.record.chunk import Bools, Ints, Vectors
+from tuimon.record.stacked import together
 from tuimon.viewer.layers import HEAT_ROWS
 from tuimon.viewer.places.layers.model import Grid
 
@@ -103,11 +104,11 @@ def _thinned(steps: Ints, first: int, end: int, stride: int, read: Read) -> Arra
     starts = np.arange(0, end - first, stride)
     with np.errstate(invalid="ignore"):
         none = np.float32(np.nan)
-        low = np.fmin.reduceat(np.where(finite, values, none), starts, axis=0)
-        high = np.fmax.reduceat(np.where(finite, values, none), starts, axis=0)
-    which = np.maximum.reduceat(np.where(seen, np.arange(end - first)[:, None], -1), starts, axis=0)
+        low = together(np.fmin, np.where(finite, values, none), starts)
+        high = together(np.fmax, np.where(finite, values, none), starts)
+    which = together(np.maximum, np.where(seen, np.arange(end - first)[:, None], -1), starts)
     last = np.take_along_axis(values, np.maximum(which, 0), axis=0)
     ends = np.append(starts[1:], end - first) - 1
     there = which >= 0
-    bad = np.logical_or.reduceat(seen & ~finite, starts, axis=0)
+    bad = together(np.logical_or, seen & ~finite, starts)
     return steps[first:end][ends], low, high, last, there, bad

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.cells import cell_len
 
 from tuimon.diagnosis.axes import XAxis
 from tuimon.diagnosis.figures import counted, many, narrow, number, size
@@ -20,7 +21,7 @@ from tuimon.viewer.charts.picture import ROLES as ROLES_OF_CELLS
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.charts.spark import BAD, NONE, SparkSpec, levels
-from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.glyphs import GlyphSet, ascii_of
 from tuimon.viewer.lines import Line, Span, Tone, dim, lapse, rate, strong
 from tuimon.viewer.places.runs.columns import LEAD, divide
 from tuimon.viewer.places.runs.model import Look, Row, RunsView, marked
@@ -100,22 +101,38 @@ def _put_row(canvas: Canvas, view: RunsView, look: Look, row: Row, left: int, y:
     chosen = row.key == look.key
     canvas.put(left, y, glyphs.say("▸") if chosen else " ", "value")
     canvas.put(left + 1, y, glyphs.say("✓") if row.key in look.marked else " ", "info")
+    for x, words, role in _words(row, view.now, view.binary, width, chosen, glyphs.ellipsis, glyphs.name == "ascii"):
+        canvas.put(left + x, y, words, role)
     x = left + LEAD
     for column, cells in divide(width):
         if column.name == "spark":
             put_spark(canvas, x, y, cells, row.entry.losses, glyphs)
-        else:
-            at = x
-            for text, role in _cell(column.name, row, view, chosen=chosen, cells=cells):
-                room = x + cells - at
-                words = glyphs.say(fit(text, room, glyphs.ellipsis))
-                at = canvas.put(x + cells - len(words) if column.right else at, y, words, role)
         x += cells + 1
     if chosen:
         canvas.ground(left, y, width, "usual")
 
 
-def _cell(name: str, row: Row, view: RunsView, *, chosen: bool, cells: int) -> list[tuple[str, Role]]:
+@lru_cache(2048)
+def _words(
+    row: Row, now: float, binary: bool, width: int, chosen: bool, ellipsis: str, ascii_only: bool,
+) -> tuple[tuple[int, str, Role], ...]:
+    """What a row says in a list that is so wide: where each text begins, the text, its role. The same at each key."""
+    say = ascii_of if ascii_only else str
+    found: list[tuple[int, str, Role]] = []
+    x = LEAD
+    for column, cells in divide(width):
+        at = x
+        said = () if column.name == "spark" else _cell(column.name, row, now, binary=binary, chosen=chosen, cells=cells)
+        for text, role in said:
+            words = say(fit(text, x + cells - at, ellipsis))
+            begin = x + cells - len(words) if column.right else at
+            found.append((begin, words, role))
+            at = begin + cell_len(words)
+        x += cells + 1
+    return tuple(found)
+
+
+def _cell(name: str, row: Row, now: float, *, binary: bool, chosen: bool, cells: int) -> list[tuple[str, Role]]:
     """The texts of one cell with their roles."""
     found = row.entry.status
     plain: Role = "value" if chosen else "text"
@@ -133,13 +150,13 @@ def _cell(name: str, row: Row, view: RunsView, *, chosen: bool, cells: int) -> l
         return [(f"{glyph} " if glyph else "", colour), (text, colour if loud else quiet)]
     if name == "loss" and found.loss is not None:
         return [(narrow(found.loss, cells), plain if np.isfinite(found.loss) else "critical")]
-    return [(_text(name, row, view, cells), quiet)]
+    return [(_text(name, row, now, cells, binary=binary), quiet)]
 
 
-def _text(name: str, row: Row, view: RunsView, cells: int) -> str:
+def _text(name: str, row: Row, now: float, cells: int, *, binary: bool) -> str:
     entry, found = row.entry, row.entry.status
     if name == "age":
-        return lapse(view.now - entry.started) if entry.started else ""
+        return lapse(now - entry.started) if entry.started else ""
     if name == "steps":
         return _steps(found.step, found.total_steps, cells)
     if name == "val":
@@ -147,7 +164,7 @@ def _text(name: str, row: Row, view: RunsView, cells: int) -> str:
     if name == "lr":
         return "" if found.lr is None else rate(found.lr)
     if name == "size":
-        return size(entry.size, binary=view.binary) if entry.is_read else ""
+        return size(entry.size, binary=binary) if entry.is_read else ""
     return {"model": row.model, "note": row.note}.get(name, "")
 
 

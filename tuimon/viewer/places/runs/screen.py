@@ -89,13 +89,13 @@ class RunsScreen(PlaceScreen):
         self._look = look = self._look.at(rows, self._count())
         chosen = look.chosen(rows)
         self.query_one("#runs-list", PictureView).draw_with(
-            lambda w, h: draw.draw_table(view, rows, look, w, h, glyphs, framed=framed))
+            lambda w, h: draw.draw_table(view, rows, look, w, h, glyphs, framed=framed), view, rows, look, framed)
         words = self.query_one("#runs-words", PictureView)
         if framed:
-            words.draw_with(lambda w, h: draw.draw_details(chosen, view, look, w, h, glyphs))
+            words.draw_with(lambda w, h: draw.draw_details(chosen, view, look, w, h, glyphs), chosen, view, look)
             self.query_one("#runs-curve", ChartPanel).plot(*draw.curve_spec(chosen))
         else:
-            words.draw_with(lambda w, h: draw.draw_brief(chosen, view, look, w, h, glyphs))
+            words.draw_with(lambda w, h: draw.draw_brief(chosen, view, look, w, h, glyphs), chosen, view, look)
 
     def _listen(self, view: RunsView) -> None:
         """What has become of orders, once."""
