@@ -78,7 +78,7 @@ Bare().run()
 @pytest.mark.bench
 @pytest.mark.timeout(600)
 def test_how_long_a_running_run_of_5000_steps_takes_to_show(tmp_path):
-    """Wall time counts on a quiet machine; CPU time, and its ratio to a bare Textual app, on any."""
+    """On a quiet machine with two cores: a run is read by a process of its own while the screen is loaded."""
     run = synthetic.Run(tmp_path / "runs", total=20_000)
     for _ in range(10):
         run.go(500, snapshots=False)
@@ -96,14 +96,15 @@ def test_how_long_a_running_run_of_5000_steps_takes_to_show(tmp_path):
     for _ in range(TRIES):
         for name, (argv, more) in cases.items():
             with Screen(argv, (120, 40), more, ROOT) as screen:
-                rows.setdefault(f"{name}: text", []).append(screen.until(lambda raw: b"tuimon " in raw))
+                rows.setdefault(f"{name}: first text", []).append(screen.until(lambda raw: b"tuimon" in raw))
                 if "watch" in name:
+                    rows.setdefault(f"{name}: the panel", []).append(screen.until(lambda raw: b"GRADIENTS" in raw))
                     rows.setdefault(f"{name}: live charts", []).append(screen.until(has_curves))
     costs(f"from exec on, medians of {TRIES}", ("wall s", "CPU s"), rows)
-    bare = min(cpu for _, cpu in rows["a bare Textual application: text"])
-    text, charts = (min(cpu for _, cpu in rows[f"tuimon watch RUN: {what}"]) for what in ("text", "live charts"))
-    print(f"CPU / that of the bare application, minima: text {text / bare:.2f}x, charts {charts / bare:.2f}x")
-    assert text < 2 * bare
+    bare = min(wall for wall, _ in rows["a bare Textual application: first text"])
+    text, charts = (min(wall for wall, _ in rows[f"tuimon watch RUN: {what}"]) for what in ("first text", "live charts"))
+    print(f"over the bare application, minima: first text {text / bare:.2f}x, live charts {charts / bare:.2f}x")
+    assert text < bare
 
 
 @pytest.mark.bench
