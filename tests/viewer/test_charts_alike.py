@@ -67,10 +67,42 @@ def test_whatever_else_is_new_is_drawn():
         assert not charts_alike(spec, other, X, 40)
 
 
-def test_a_heat_strip_stands_while_no_row_is_new():
+@given(st.lists(st.lists(st.sampled_from([1e-4, 1e-2, 1.0, 1.1, 30.0, math.nan, math.inf, 0.0]), min_size=3, max_size=3), min_size=30, max_size=60),
+       st.integers(4, 20), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_a_heat_strip_that_is_called_alike_is_alike(rows, every, measured):
+    """Of what is usual as it was: that is learned from what comes before the onset."""
+    steps, values = np.arange(1, len(rows) + 1) * float(every), np.array(rows)
+    seen = np.isfinite(values) if measured else None
+
+    def spec_of(count):
+        return HeatSpec("layers", ("a", "b", "c"), steps[:count], values[:count], None if seen is None else seen[:count],
+                        before=every * 10.0)
+
+    drawn = 20
+    for count in range(21, len(rows) + 1):
+        cells = heat.plan(spec_of(count), 60, 5, BRAILLE).cells
+        if heats_alike(spec_of(drawn), spec_of(count), X, cells):
+            got = headed(heat.draw(spec_of(drawn), 60, 5, X), spec_of(count), BRAILLE, framed=True)
+            assert got.lines == heat.draw(spec_of(count), 60, 5, X).lines
+        else:
+            drawn = count
+
+
+def test_a_heat_strip_stands_while_nothing_is_worse_in_its_last_cell():
     rng = np.random.default_rng(0)
-    spec = HeatSpec("layers", ("a", "b"), np.arange(10.0), rng.random((10, 2)))
-    same = replace(spec, steps=spec.steps.copy(), values=spec.values.copy(), value="worst b")
-    assert heats_alike(spec, same)
+    steps, values = np.arange(1.0, 301), rng.uniform(0.9, 1.1, (300, 2))
+    values[90] = 9.0
+
+    def stands(drawn, count):
+        one, other = (HeatSpec("layers", ("a", "b"), steps[:n], values[:n]) for n in (drawn, count))
+        return heats_alike(one, other, X, 50)
+
+    kept = sum(stands(count - 1, count) for count in range(51, 91))
+    assert 15 <= kept <= 38
+    assert not stands(90, 91), "a row that is worse"
+    assert not stands(95, 120), "another cell"
+    spec = HeatSpec("layers", ("a", "b"), steps, values)
+    same = HeatSpec("layers", ("a", "b"), steps.copy(), values.copy(), value="worst b")
+    assert heats_alike(spec, same, X, 50)
     assert headed(heat.draw(spec, 60, 6, X), same, BRAILLE, framed=True).lines == heat.draw(same, 60, 6, X).lines
-    assert not heats_alike(spec, replace(spec, steps=np.arange(11.0), values=rng.random((11, 2))))

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuimon.viewer.layers import HEAT_ROWS
 from tuimon.viewer.places.layers.learned import Learned
 from tuimon.viewer.places.layers.sources import Rows
-from tuimon.viewer.places.layers.thinning import Thinner
+from tuimon.viewer.places.layers.thinning import HEAT_ROWS, Thinner
 
 LAYERS = 3
 

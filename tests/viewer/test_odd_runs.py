@@ -16,11 +16,11 @@ from tuimon.viewer.arrange import footer_keys
 from tuimon.viewer.charts import chart, heat
 from tuimon.viewer.choice import Choice
 from tuimon.viewer.glyphs import BRAILLE
-from tuimon.viewer.layers import HEAT_ROWS
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.places import PLACES
 from tuimon.viewer.places.compare import model as compare
 from tuimon.viewer.places.layers import model as layers
+from tuimon.viewer.places.layers.thinning import HEAT_ROWS
 from tuimon.viewer.plots import chart_spec, heat_spec, x_axis
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.wanted import Wanted, Window

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from tuimon.viewer import terminal
-from tuimon.viewer.actions import CHARTED, STEERING, Order, find
-from tuimon.viewer.charts.picture import NOTHING
-from tuimon.viewer.dressing import Dressed, begins
+from tuimon.viewer.asking import Asking
+from tuimon.viewer.dressing import begins
 from tuimon.viewer.first import OPENING, empty_frame
 from tuimon.viewer.gate import Gate
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.in_turn import InTurn
-from tuimon.viewer.looking import Looking, Source
+from tuimon.viewer.looking import Source
 from tuimon.viewer.looks import Around
-from tuimon.viewer.messages import END, LEAVE, Asked, GoTo, OpenRun
+from tuimon.viewer.messages import END, LEAVE, OpenRun
 from tuimon.viewer.pace import Pace
-from tuimon.viewer.places import PLACES, loaded
-from tuimon.viewer.screens.over import Over
-from tuimon.viewer.screens.overview import Overview
-from tuimon.viewer.screens.place import PlaceScreen
 from tuimon.viewer.settings import Settled
 from tuimon.viewer.settings_file import Keeper
 from tuimon.viewer.theme import depth_of
-from tuimon.viewer.turning import Turning
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place, Wanted
-from tuimon.viewer.widgets.picture import PictureView
 
 if TYPE_CHECKING:
     from tuimon.viewer.background import Background
@@ -48,7 +40,7 @@ Feeding = Callable[[Callable[[], object]], "Source"]
 """Builds a source, given what to call when a frame is ready."""
 
 
-class Tuimon(InTurn, Looking, Dressed):
+class Tuimon(InTurn, Asking):
     """The panel. Returns "end" where the run is to be ended, else "leave"."""
 
     ENABLE_COMMAND_PALETTE = False
@@ -76,7 +68,6 @@ class Tuimon(InTurn, Looking, Dressed):
         super().__init__(driver_class=terminal.steady_driver(driver, pace),
                          ansi_color=True if os.environ.get("NO_COLOR") else None)
         self._gate = Gate(self, pace, self.on_tuimon_frame_ready)
-        self._turning = Turning(self, self._is_drawn, self._is_told)
         self.dress(settled or Settled(), Around(
             depth_of(self.console.color_system, os.environ), glyphs, None if background is None else background.dark,
             bool(os.environ.get("SSH_CONNECTION"))), keeper)
@@ -85,15 +76,7 @@ class Tuimon(InTurn, Looking, Dressed):
         self._own: Frame | None = None
         """The run that the panel was opened on, as it was when another took its place."""
         self._guards_terminal, self._opener = guards_terminal, opener
-        self._frame = empty_frame(name, OPENING)
-        self._overview = Overview(self._frame, self._ink, self._glyphs)
-        self._overview.suit(self.settled, self.around)
-        self._front: Overview | PlaceScreen = self._overview
-        self._places: dict[Place, PlaceScreen] = {}
-        self._asks: dict[Place, object] = {place: ask}
-        self._habits: dict[Place, object] = {}
-        self._home: Place = place
-        """Where it began: from the overview esc leads back there."""
+        self.move_in(empty_frame(name, OPENING), place, ask)
         self._wanted = Wanted(units=self.settled.settings.units)
         self._settle = settle
         self._loaded: set[Place] = set()
@@ -104,18 +87,6 @@ class Tuimon(InTurn, Looking, Dressed):
         source = feed(lambda: self.post_message(self.FrameReady()))
         source.want(self._wanted)
         return source
-
-    def wearers(self) -> list[Overview | PlaceScreen]:
-        """Every screen that lives."""
-        return [self._overview, *self._places.values()]
-
-    def in_front(self) -> Overview | PlaceScreen:
-        """The one that is looked at."""
-        return self._front
-
-    def pointed(self) -> int | None:
-        """Where the place in front has a cursor of its own."""
-        return self._front.pointed
 
     def redraw(self) -> None:
         """Show the moment again, as it is preferred."""
@@ -186,72 +157,6 @@ class Tuimon(InTurn, Looking, Dressed):
         """The terminal has answered."""
         self._gate.look()
 
-    # ------------------------------------------------------------------ where one is
-
-    async def action_go(self, place: Place) -> None:
-        """To another place."""
-        await self._go(place)
-
-    async def on_go_to(self, message: GoTo) -> None:
-        """To another place, with something to show there."""
-        if message.ask is not None:
-            self._asks[message.place] = message.ask
-        await self._go(message.place)
-
-    def on_asked(self, message: Asked) -> None:
-        """A place wants something else."""
-        self._asks[message.place] = message.ask
-        if message.place == self._wanted.place:
-            self._want(replace(self._wanted, ask=message.ask))
-
-    async def _go(self, place: Place) -> None:
-        """Keys are taken while a screen is built: what another key relies on is done before that is awaited."""
-        if place == self._front.PLACE:
-            return
-        while isinstance(self.screen, Over):
-            self.screen.dismiss(None)   # it was about where one was
-        self._turning.begin()
-        try:
-            if self._front is not self._overview:
-                self.pop_screen()
-            self._front = screen = self._screen_of(place)
-            self._want(self._wanted.visits(place, self._asks.get(place)))
-            if screen is not self._overview:
-                await self.push_screen(screen)
-            screen.show_frame(self._frame)
-        finally:
-            self._turning.built()
-
-    def _is_drawn(self) -> bool:
-        """Whether the place in front has a picture everywhere."""
-        drawn = [view.picture is not NOTHING for view in self._front.query(PictureView) if view.is_on_screen]
-        return bool(drawn) and all(drawn)
-
-    def _is_told(self) -> bool:
-        """Whether it has got what it is there to show."""
-        return self._front is self._overview or self._frame.wanted.place == self._front.PLACE
-
-    def _screen_of(self, place: Place) -> Overview | PlaceScreen:
-        if place == "overview":
-            return self._overview
-        screen = self._places.get(place)
-        if screen is None:
-            screen = self._places[place] = loaded(PLACES[place].screen)(self._frame, self._ink, self._glyphs)
-            screen.suit(self.settled, self.around)
-            screen.resume(self._habits.get(place))
-            self.install_screen(screen, name=place)
-        return screen
-
-    async def action_back(self) -> None:
-        """One layer out: of the place, then of what is looked at, then of the place itself."""
-        if self._front.back():
-            return
-        nearer = self._wanted.back()
-        if nearer is not None and self._front.PLACE in CHARTED:
-            self._want(nearer)
-        else:
-            await self._go("overview" if self._front is not self._overview else self._home)
-
     def on_open_run(self, message: OpenRun) -> None:
         """Another run, from its present on."""
         if self._opener is None:
@@ -267,70 +172,6 @@ class Tuimon(InTurn, Looking, Dressed):
         self.paced(self.settled.settings.period(remote=self.around.remote))
         self._source.start()
         self.call_later(self._go, message.place)
-
-    def _forget(self) -> None:
-        """What was chosen or searched in one run means nothing in another: its places begin anew, but for habits."""
-        self._overview.forget()
-        for place in STEERING:
-            screen = self._places.get(place)
-            if screen is not None and screen is not self._front:
-                self._habits[place] = self._places.pop(place).habits()
-                self.uninstall_screen(screen)
-                screen.remove()
-
-    def action_act(self, name: str) -> None:
-        """Ask, and if the answer is yes, submit: the key path of every order in the table."""
-        from tuimon.viewer.screens.confirm import Confirm
-
-        action, frame = find(name), self._frame
-        refusal = action.refusal(frame)
-        if refusal is not None:
-            self._front.flash(f"{action.word(frame)}: {refusal}")
-            return
-        if action.order is None or action.question is None:
-            return
-        order = action.order(frame)   # what was confirmed is what is sent, whatever happens meanwhile
-        self._lay(Confirm.of(action.question(frame), self._ink, self._glyphs),
-                  lambda answer: self._submit(order) if answer == "yes" else None)
-
-    def _lay(self, over: Over[Any], answered: Callable[[Any], object] | None = None) -> None:
-        """One at a time: a key that is pressed twice asks once."""
-        if not isinstance(self.screen, Over):
-            self.push_screen(over, answered)   # type: ignore[arg-type]  # what comes of an answer is of no interest
-
-    def _submit(self, order: Order) -> None:
-        self._source.ask(order.verb, order.args)
-
-    def action_help(self) -> None:
-        """Show the keys."""
-        from tuimon.viewer.screens.help import Help
-
-        self._lay(Help(self._front.PLACE, self._ink, self._glyphs))
-
-    def action_palette(self) -> None:
-        """Find what can be done here."""
-        from tuimon.viewer.screens.palette import Palette
-
-        self._lay(Palette(self._front.PLACE, self._frame, self._ink, self._glyphs), self._call)
-
-    async def _call(self, what: str | None) -> None:
-        if what is not None:
-            await self.run_action(what, self._front)
-
-    def action_picture(self) -> None:
-        """Save what is on the screen, and say where; drawn beside the screen, which goes on."""
-        self.run_worker(self._picture(self._frame, self.export_screenshot(title="tuimon")), group="picture")
-
-    async def _picture(self, frame: Frame, svg: str) -> None:
-        from tuimon.viewer.export import save
-
-        try:
-            saved = await asyncio.to_thread(save, svg, frame.facts.name, frame.header.step, Path.cwd())
-        except OSError as error:
-            self._front.flash(f"picture: it could not be saved here: {error.strerror or error}")
-        else:
-            also = "".join(f" and {path.suffix}" for path in saved[1:])
-            self._front.flash(f"picture: saved as {saved[0].name}{also} in {saved[0].parent}", seconds=6.0)
 
     def action_leave(self) -> None:
         """Detach; the owner of a live run is asked first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -13,11 +13,10 @@ from tuimon.diagnosis.model import Diagnosis
 from tuimon.record.history import History
 from tuimon.record.layered import LayerGroups
 from tuimon.record.tensors import TensorTable
+from tuimon.viewer.places.layers.thinning import Thinner
 from tuimon.viewer.text import clean, squeeze
 from tuimon.viewer.views import HeatView
 
-HEAT_ROWS: Final = 1024
-"""Rows that a long run is thinned to (the greatest of each group), so that a frame's cost stays bounded."""
 NAME: Final = 200
 """Longest name of a layer in characters: what is cut could be taken for another's."""
 WORDS: Final = 40
@@ -37,6 +36,7 @@ class LayerStrip:
     groups: LayerGroups | None = None
     """Known from the first row on."""
     _revision: int = -1
+    _thinner: Thinner = field(default_factory=Thinner)
 
     def update(self, history: History) -> None:
         """Take in the rows that are new; all of them again where old ones have changed."""
@@ -58,6 +58,7 @@ class LayerStrip:
                 self.rms, self.seen = np.concatenate((self.rms, rms)), np.concatenate((self.seen, seen))
             return
         self._revision = revision
+        self._thinner.clear()
         self.steps = rows.steps.copy()
         self.rms, self.seen = self.groups.grad_rms(rows)
 
@@ -71,12 +72,11 @@ class LayerStrip:
         if self.steps is None or self.rms is None or self.seen is None or not len(self.steps):
             return HeatView(self.names)
         end = len(self.steps) if at is None else int(np.searchsorted(self.steps, at, side="right"))
-        steps, rms, seen = self.steps[:end], self.rms[:end], self.seen[:end]
         if not end:
             return HeatView(self.names)
-        now = rms[-1]
-        if len(steps) > 2 * HEAT_ROWS:
-            steps, rms, seen = _thinned(steps, rms, seen, len(steps) // HEAT_ROWS)
+        now, (all_rms, all_seen) = self.rms[end - 1], (self.rms, self.seen)
+        grid = self._thinner.take(self.steps, 0, end, len(self.names), lambda which: (all_rms[which], all_seen[which]))
+        steps, rms, seen = grid.steps, np.where(grid.bad, np.float32(np.nan), grid.high), grid.seen
         troubled = next((i for i in diagnosis.open_incidents if i.category in ("gradients", "layers")), None)
         before = min((i.onset_step for i in diagnosis.incidents), default=None)
         if troubled is None:
@@ -87,12 +87,3 @@ class LayerStrip:
         worst = f"worst {squeeze(self.names[where], WORDS)} {number(float(now[where]))}"
         return HeatView(self.names, worst, troubled.severity, before, steps, rms, seen)
 
-
-def _thinned(steps: NDArray[np.int64], rms: NDArray[np.float32], seen: NDArray[np.bool_], size: int) -> tuple[
-    NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]
-]:
-    """The greatest of each `size` rows, at the step of the first; NaN where one was. The newest may be fewer."""
-    starts = np.arange(0, len(steps), size)
-    greatest = np.fmax.reduceat(rms, starts, axis=0)
-    greatest[np.logical_or.reduceat(seen & np.isnan(rms), starts, axis=0)] = np.nan
-    return steps[starts], greatest, np.logical_or.reduceat(seen, starts, axis=0)

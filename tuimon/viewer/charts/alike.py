@@ -37,9 +37,34 @@ def charts_alike(before: ChartSpec, after: ChartSpec, x: XAxis, width: int) -> b
         for old, new in zip(before.series, after.series, strict=True))
 
 
-def heats_alike(before: HeatSpec, after: HeatSpec) -> bool:
-    """Whether below the heading all stays as it is."""
-    return _agree(before, after, HEADING)
+def heats_alike(before: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool:
+    """Whether below the heading all stays as it is, where the steps of `x` span so many cells.
+
+    What is usual is taken to stay until the next cell begins.
+    """
+    if not _agree(before, after, HEADING | {"steps", "values", "seen"}):
+        return False
+    if (before.seen is None) != (after.seen is None):
+        return False
+    settled = len(before.steps) - 1
+    if settled < 0 or len(after.steps) <= settled:
+        return len(before.steps) == len(after.steps)
+    old, new = before.values, after.values
+    pairs: list[tuple[Any, Any]] = [(before.steps, after.steps), (old, new)]
+    if before.seen is not None and after.seen is not None:
+        pairs.append((before.seen, after.seen))
+    if not all(_equal(a[:settled], b[:settled]) for a, b in pairs):
+        return False
+    if len(before.steps) == len(after.steps) and all(_equal(a[settled:], b[settled:]) for a, b in pairs):
+        return True
+    at = _column(float(before.steps[settled]), x, cells)
+    if _column(float(after.steps[-1]), x, cells) != at or (after.seen is not None and not after.seen[settled:].all()):
+        return False
+    here = settled
+    while here > 0 and _column(float(before.steps[here - 1]), x, cells) == at:
+        here -= 1
+    # The worst that a cell holds is an extreme. NaN is neither above nor below.
+    return bool((new[settled:] >= old[here:].min(axis=0)).all() and (new[settled:] <= old[here:].max(axis=0)).all())
 
 
 def headed(picture: Picture, spec: ChartSpec | HeatSpec, glyphs: GlyphSet, *, framed: bool) -> Picture:

@@ -52,31 +52,58 @@ def is_framed(spec: HeatSpec, width: int, height: int) -> bool:
     return spec.framed and height >= 3 and width >= 12
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a strip is divided."""
+
+    edge: int
+    """Cells that its frame takes on each side."""
+    left: int
+    """First cell of the first block."""
+    groups: list[tuple[int, int]]
+    """First layer of each row, and the one after the last."""
+    blocks: int
+    """Side by side."""
+    each: int
+    """Cells of a block."""
+    gutter: int
+    """Cells of its names."""
+
+    @property
+    def cells(self) -> int:
+        """Cells that the steps span."""
+        return max(1, self.each - self.gutter - 2)
+
+
+def plan(spec: HeatSpec, width: int, height: int, glyphs: GlyphSet) -> Plan:
+    """How the strip is divided in so many cells; it has a layer at least."""
+    edge = 1 if is_framed(spec, width, height) else 0
+    indent = 0 if edge else min(spec.indent, width - 1)
+    rows, room = height - 2 * edge, width - 3 * edge - indent
+    blocks = max(1, min(spec.columns, len(spec.layers), room // 12))
+    groups = grouped(len(spec.layers), rows * blocks)
+    each = (room + 1) // blocks - (1 if blocks > 1 else 0)
+    longest = max(cell_len(glyphs.say(group_name(spec.layers[a:b], glyphs.dash))) for a, b in groups)
+    return Plan(edge, 2 * edge + indent, groups, blocks, each, min(longest, max(4, each // 3), 16))
+
+
 def draw(spec: HeatSpec, width: int, height: int, x: XAxis, glyphs: GlyphSet = BRAILLE) -> Picture:
     """The strip in exactly `width` x `height` cells; where rows are short, neighbours share one: the worst shows."""
     canvas = Canvas(width, height)
-    framed = is_framed(spec, canvas.width, canvas.height)
-    if framed:
+    if is_framed(spec, canvas.width, canvas.height):
         draw_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=True, focused=spec.focused)
-    edge = 1 if framed else 0
-    indent = 0 if framed else min(spec.indent, canvas.width - 1)
-    rows, room, margin = canvas.height - 2 * edge, canvas.width - 3 * edge - indent, 2 * edge + indent
     if not spec.layers or not len(spec.steps):
         draw_waiting(canvas, spec.waiting, glyphs)
         return canvas.picture()
-    blocks = max(1, min(spec.columns, len(spec.layers), room // 12))
-    groups = grouped(len(spec.layers), rows * blocks)
-    names = [glyphs.say(group_name(spec.layers[a:b], glyphs.dash)) for a, b in groups]
-    per_block = -(-len(groups) // blocks)
-    each = (room + 1) // blocks - (1 if blocks > 1 else 0)
-    gutter = min(max(cell_len(name) for name in names), max(4, each // 3), 16)
-    cells = max(1, each - gutter - 2)
-    ranks = rank_cells(spec, groups, x, cells)
-    for block in range(blocks):
+    found = plan(spec, canvas.width, canvas.height, glyphs)
+    per_block, edge, gutter = -(-len(found.groups) // found.blocks), found.edge, found.gutter
+    ranks = rank_cells(spec, found.groups, x, found.cells)
+    for block in range(found.blocks):
         here = slice(block * per_block, (block + 1) * per_block)
-        left = margin + block * (each + 1)
-        for row, name in enumerate(names[here]):
-            words = pad(squeeze(name, gutter, glyphs.ellipsis), gutter, right=blocks == 1)
+        left = found.left + block * (found.each + 1)
+        for row, (a, b) in enumerate(found.groups[here]):
+            name = glyphs.say(group_name(spec.layers[a:b], glyphs.dash))
+            words = pad(squeeze(name, gutter, glyphs.ellipsis), gutter, right=found.blocks == 1)
             canvas.put(left, edge + row, words, "label")
         _paint(canvas, left + gutter + 1, edge, ranks[here], glyphs)
         _paint_marks(canvas, left + gutter + 1, edge, ranks[here], spec, x, glyphs)

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from tuimon.record.chunk import Bools, Ints, Vectors
 from tuimon.record.stacked import together
-from tuimon.viewer.layers import HEAT_ROWS
 from tuimon.viewer.places.layers.model import Grid
 
 Which = slice | Ints
 Read = Callable[[Which], tuple[Vectors, Bools]]
 """From some rows: (m, L) values and whether they were measured."""
 
+HEAT_ROWS: Final = 1024
+"""Columns that a long run is thinned to at most, so that a frame's cost stays bounded."""
 BLOCK: Final = 1 << 21
 """Values that are thinned at a time."""
 Arrays = tuple[NDArray[Any], ...]
