@@ -187,7 +187,7 @@ def test_titles_have_no_control_characters():
 def test_the_command_writes_a_file_and_says_so(log, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["export", log, "--to", "csv"]) == 0
-    assert capsys.readouterr() == ("", "log.csv: 3 rows of 2 metrics, 53 bytes\n")
+    assert capsys.readouterr() == ("", "log.csv: 3 rows of 2 metrics, 53 B\n")
     assert read("log.csv").chunks[0].steps.tolist() == [1, 2, 4]
     assert main(["export", log, "--to", "csv"]) == 2
     assert capsys.readouterr().err == "tuimon: log.csv: is there already; --force replaces it\n"
