@@ -100,7 +100,7 @@ async def test_bench_keys_in_the_whole_panel(tmp_path, size):
         app.simulate_key("p")
         await app.until(lambda: table.picture.height)
         worst += [await app.row(name, keys, lambda: table.picture, many) for name, keys, many in (
-            ("all parameters, down", ["down"], 200), ("all parameters, a page", ["pagedown"], 200),
+            ("all parameters, down", ["down"], 200), ("all parameters, a page", ["pagedown"] * 20 + ["pageup"] * 20, 200),
             ("all parameters, worst first", ["w"], 200),
         )]
     assert max(worst) < FLUID

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import psutil
 import pytest
 import synthetic
 from far_terminal import FarTerminal
@@ -129,6 +130,17 @@ def test_a_viewer_whose_terminal_takes_nothing_any_more_can_still_be_ended():
             terminal.press("?\x1b")
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.wait_for_end() == 128 + signal.SIGTERM
+
+
+def test_whoever_tells_a_run_in_sentences_steps_back_behind_the_training():
+    synthetic.healthy()
+    with subprocess.Popen([*WATCH, "--plain"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as telling:
+        try:
+            assert telling.stdout is not None
+            assert telling.stdout.readline().startswith("This is")
+            assert psutil.Process(telling.pid).nice() > os.nice(0)
+        finally:
+            telling.terminate()
 
 
 @pytest.mark.parametrize("option", [[], ["--plain"]])

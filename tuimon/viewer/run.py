@@ -61,6 +61,11 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bo
     Where there is no terminal, and where `plain` is asked for, it is told in sentences instead.
     """
     env = os.environ
+    # Nothing here multiplies matrices: threads for it would cost time at the start, and memory for ever.
+    for library in ("OPENBLAS", "OMP", "MKL"):
+        env.setdefault(f"{library}_NUM_THREADS", "1")
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(NICENESS)
     why = why_plain(env, asked=plain)
     if why is not None:
         from tuimon.viewer.telling import tell
@@ -68,15 +73,10 @@ def watch(run: RunDir, *, rules: Rules = "tuimon", owner: bool | Callable[[], bo
         return tell(run, why, rules=rules, end=end)
     if settled is None:
         settled = settle({}, env, *load(config_path(env)))
-    # Nothing here multiplies matrices: threads for it would cost time at the start, and memory for ever.
-    for library in ("OPENBLAS", "OMP", "MKL"):
-        env.setdefault(f"{library}_NUM_THREADS", "1")
     # Read by textual when it is imported: nothing here moves by itself, least of all over a slow link.
     env.setdefault("TEXTUAL_ANIMATIONS", "none")
     env.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
     interpreter.begin()
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(NICENESS)
     remote = bool(env.get("SSH_CONNECTION"))
     # Before anything is loaded that whoever reads need not have; the first run is that which `open` is asked for first.
     feeds, app = Feeds(run, rules, settled.settings.period(remote=remote)), None
