@@ -24,6 +24,7 @@ class Life:
         run = synthetic.Run(alive=alive)
         self.then: dict[int, Frame] = {}
         self.reading = Reading(run.dir)
+        self.shown: Frame | None = None
         for step in range(EVERY, LAST + 1, EVERY):
             run.go(EVERY)
             if step == 200:
@@ -33,9 +34,9 @@ class Life:
             self.then[step] = self._told(Wanted())
 
     def _told(self, wanted: Wanted) -> Frame:
-        frame = self.reading.poll(0.0, 1.0, wanted)
-        assert frame is not None
-        return frame
+        self.shown = self.reading.poll(0.0, 1.0, wanted) or self.shown   # None: what was shown last still holds
+        assert self.shown is not None and self.shown.wanted == wanted
+        return self.shown
 
     def at(self, step: int) -> Frame:
         return self._told(Wanted(at=step))
