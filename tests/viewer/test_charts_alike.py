@@ -13,7 +13,7 @@ from tuimon.diagnosis.axes import XAxis, fit
 from tuimon.record.chunk import Chunk
 from tuimon.record.history import History
 from tuimon.viewer.charts import heat
-from tuimon.viewer.charts.alike import charts_alike, framed_at, headed, heats_alike
+from tuimon.viewer.charts.alike import charts_alike, headed, heats_alike
 from tuimon.viewer.charts.chart import ChartSpec, VMark, area, draw
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.series import Series
@@ -39,7 +39,7 @@ def test_what_is_called_alike_is_alike(values, more, every, columns, width, log)
         history.extend(Chunk.of([len(values) * every + i + 1], loss=[one]))
         after = spec_of(history, columns, log=log, value="2.0")
         if charts_alike(before, after, X, area(width, height).width):
-            got = headed(drawn, after, BRAILLE, framed=framed_at(drawn))
+            got = headed(drawn, after, BRAILLE, framed=area(width, height).framed)
             assert got.lines == draw(after, width, height, X, y, BRAILLE).lines
 
 

@@ -57,11 +57,16 @@ class Tick:
 
     def number(self, field: str) -> float | None:
         """A numeric field; None where it is absent or no number."""
-        return Event(0, 0.0, 0, self.step, "rescue", self.fields).number(field)
+        return self._event.number(field)
 
     def whole(self, field: str) -> int | None:
         """A whole-number field; None where it is absent or something else."""
-        return Event(0, 0.0, 0, self.step, "rescue", self.fields).whole(field)
+        return self._event.whole(field)
+
+    @property
+    def _event(self) -> Event:
+        """As it stood in the run's events."""
+        return Event(0, 0.0, 0, self.step, "rescue", self.fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,16 +56,16 @@ class Apart:
             self.send("open", self._serial, *command)
             return self._serial
 
-    def send(self, *command: object) -> None:
-        """Tell it something. One that does not listen, with a pipe full of wishes, is given up."""
+    def send(self, *command: object) -> bool:
+        """Tell it something; whether it was told. One that does not listen, with a pipe full of wishes, is given up."""
         data = pickle.dumps(command, pickle.HIGHEST_PROTOCOL)
         with self._lock:
-            if self.is_lost:
-                return
-            with contextlib.suppress(OSError):
-                if os.write(self._commands, data) == len(data):
-                    return
-            self._lose()
+            if not self.is_lost:
+                with contextlib.suppress(OSError):
+                    if os.write(self._commands, data) == len(data):
+                        return True
+                self._lose()
+        return False
 
     def listen(self) -> None:
         """Begin to take frames."""
@@ -166,25 +166,21 @@ class ApartFeed:
     def want(self, wanted: Wanted) -> None:
         """What frames are to show from now on; the next one comes at once."""
         self._wanted = wanted
-        if self._here is not None:
-            self._here.want(wanted)
-        else:
-            self._apart.send("want", wanted)
+        self._tell("want", wanted)
 
     def pace(self, period: float) -> None:
         """From now on at least so many seconds between two frames."""
         self._period = period
-        if self._here is not None:
-            self._here.pace(period)
-        else:
-            self._apart.send("pace", period)
+        self._tell("pace", period)
 
     def ask(self, verb: Verb, args: Mapping[str, Any]) -> None:
         """Have a command written to the spool."""
-        if self._here is None:
-            self._apart.send("ask", verb, dict(args))
-        if self._here is not None:
-            self._here.ask(verb, args)
+        self._tell("ask", verb, dict(args))
+
+    def _tell(self, what: str, *how: object) -> None:
+        """Whoever reads, by the name of what `Feed` does."""
+        if not self._apart.send(what, *how) and self._here is not None:
+            getattr(self._here, what)(*how)
 
     def receive(self, changes: dict[str, Any]) -> None:
         """A newer frame: the fields in which it differs from the last."""

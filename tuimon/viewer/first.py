@@ -41,14 +41,14 @@ OPENING: Final = "what it has written so far is being read"
 """What is awaited until something has been read: whether there has been a first step is not known."""
 
 
-OPENED: Final = "Opening the run"
-"""What is said above it."""
+OPENED: Final = ("Opening the run", f"{OPENING[:1].upper()}{OPENING[1:]}.")
+"""How that is said, in a title and a sentence."""
 
 
 def nothing_yet(awaited: str, third: Line) -> tuple[Line, ...]:
     """The verdict before the first step."""
     if awaited == OPENING:
-        return ((Span(f"◌ {OPENED}", "dim"),), say(f"{awaited[:1].upper()}{awaited[1:]}."), third)
+        return ((Span(f"◌ {OPENED[0]}", "dim"),), say(OPENED[1]), third)
     return ((Span("◌ Waiting for the first step", "dim"),), say(awaited[:1].upper() + awaited[1:]), third)
 
 

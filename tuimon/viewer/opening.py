@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NoReturn
 
 from tuimon.record.text import clean
-from tuimon.viewer.first import OPENED, OPENING
+from tuimon.viewer.first import OPENED
 
 ENTER: Final = "\x1b[?1049h\x1b[H\x1b[2J\x1b[?25l"
 LEAVE: Final = "\x1b[?1049l\x1b[?25h"
@@ -27,8 +27,8 @@ def opening(name: str, is_taken: Callable[[], bool], sink: int = 2) -> Iterator[
     """Say that `name` is being read. `is_taken`: whether somebody else has the terminal by now, and gives it back."""
     before = {number: signal.signal(number, _leave) for number in ENDING}
     try:
-        awaited = f"{OPENING[:1].upper()}{OPENING[1:]}."
-        _say(sink, f"{ENTER} \x1b[1mtuimon\x1b[0m  {clean(name, 60)}\x1b[4;5H{OPENED}\x1b[5;3H{awaited}")
+        title, sentence = OPENED
+        _say(sink, f"{ENTER} \x1b[1mtuimon\x1b[0m  {clean(name, 60)}\x1b[4;5H{title}\x1b[5;3H{sentence}")
         yield
     finally:
         if not is_taken():

@@ -82,11 +82,17 @@ def test_a_long_name_that_the_disk_takes_is_taken(tmp_path):
     assert target.read_text() == "step,time,loss\n1,,1.0\n"
 
 
-def test_a_mirror_is_not_gone_on_with_another_run_of_the_same_name(tmp_path):
+def mirrored(tmp_path):
+    """A run of five steps, and what mirrored them."""
     run = Run(tmp_path)
     run.steps(1, 5)
-    first = Mirror(run.dir, str(tmp_path / "tb"))
-    first.turn()
+    mirror = Mirror(run.dir, str(tmp_path / "tb"))
+    mirror.turn()
+    return run, mirror
+
+
+def test_a_mirror_is_not_gone_on_with_another_run_of_the_same_name(tmp_path):
+    run, first = mirrored(tmp_path)
     shutil.rmtree(run.dir.path)
     run = Run(tmp_path)
     run.steps(1, 3, lr=1.0)
@@ -97,10 +103,7 @@ def test_a_mirror_is_not_gone_on_with_another_run_of_the_same_name(tmp_path):
 
 
 def test_a_mirror_that_is_started_again_knows_its_run(tmp_path):
-    run = Run(tmp_path)
-    run.steps(1, 5)
-    first = Mirror(run.dir, str(tmp_path / "tb"))
-    first.turn()
+    run, first = mirrored(tmp_path)
     first.close()
     shutil.rmtree(run.dir.path)
     run = Run(tmp_path)

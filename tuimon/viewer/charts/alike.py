@@ -9,15 +9,14 @@ import math
 from dataclasses import fields
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tuimon.diagnosis.axes import XAxis
-from tuimon.viewer.charts.chart import ChartSpec, area, draw_heading
+from tuimon.viewer.charts.chart import ChartSpec, draw_heading
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.charts.raster import WIDE
-from tuimon.viewer.charts.series import Series
+from tuimon.viewer.charts.series import Floats, Series
 from tuimon.viewer.glyphs import GlyphSet
 
 HEADING: Final = frozenset({"title", "value", "state"})
@@ -57,12 +56,9 @@ def heats_alike(before: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool
         return False
     if len(before.steps) == len(after.steps) and all(_equal(a[settled:], b[settled:]) for a, b in pairs):
         return True
-    at = _column(float(before.steps[settled]), x, cells)
-    if _column(float(after.steps[-1]), x, cells) != at or (after.seen is not None and not after.seen[settled:].all()):
+    here = _shared_from(before.steps, after.steps, x, cells)
+    if here is None or (after.seen is not None and not after.seen[settled:].all()):
         return False
-    here = settled
-    while here > 0 and _column(float(before.steps[here - 1]), x, cells) == at:
-        here -= 1
     # The worst that a cell holds is an extreme. NaN is neither above nor below.
     return bool((new[settled:] >= old[here:].min(axis=0)).all() and (new[settled:] <= old[here:].max(axis=0)).all())
 
@@ -76,20 +72,9 @@ def headed(picture: Picture, spec: ChartSpec | HeatSpec, glyphs: GlyphSet, *, fr
     return Picture(picture.width, (canvas.picture().rows[0], *picture.rows[1:]))
 
 
-def framed_at(picture: Picture) -> bool:
-    """Whether a chart of this size has a frame."""
-    return area(picture.width, picture.height).framed
-
-
 def _agree(before: object, after: object, but: frozenset[str]) -> bool:
-    return all(_same(getattr(before, field.name), getattr(after, field.name))
+    return all(getattr(before, field.name) == getattr(after, field.name)
                for field in fields(before) if field.name not in but)  # type: ignore[arg-type]  # specs are dataclasses
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return _equal(a, b)
-    return bool(a == b)
 
 
 def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
@@ -102,6 +87,16 @@ def _column(step: float, x: XAxis, across: int) -> int:
     return max(-1, min(across, math.floor((step - x.first) * across / (x.last - x.first + 1))))
 
 
+def _shared_from(old: Floats, new: Floats, x: XAxis, across: int) -> int | None:
+    """Index of the first of the old steps in the column of the last one; None where the new ones go beyond that."""
+    at, here = _column(float(old[-1]), x, across), len(old) - 1
+    if _column(float(new[-1]), x, across) != at:
+        return None
+    while here > 0 and _column(float(old[here - 1]), x, across) == at:
+        here -= 1
+    return here
+
+
 def _adds_no_dot(old: Series, new: Series, x: XAxis, across: int, *, log: bool) -> bool:
     """Whether all that is new lies between the extremes of the last column of dots, where a line still ends."""
     settled = len(old) - 1
@@ -110,13 +105,8 @@ def _adds_no_dot(old: Series, new: Series, x: XAxis, across: int, *, log: bool) 
     if not all(_equal(getattr(old, name)[:settled], getattr(new, name)[:settled])
                for name in ("steps", "low", "high", "last", "bad")):
         return False
-    at = _column(float(old.steps[settled]), x, across)
-    if _column(float(new.steps[-1]), x, across) != at:
-        return False
-    here = settled
-    while here > 0 and _column(float(old.steps[here - 1]), x, across) == at:
-        here -= 1
-    if old.bad[here:].any() or new.bad[settled:].any():
+    here = _shared_from(old.steps, new.steps, x, across)
+    if here is None or old.bad[here:].any() or new.bad[settled:].any():
         return False
     least, most = float(old.low[here:].min()), float(old.high[here:].max())
     within = least <= float(new.low[settled:].min()) and float(new.high[settled:].max()) <= most

@@ -1,7 +1,4 @@
-"""A chart in the panel: keeps its spec and its y axis, draws at its own size, and says where the mouse points.
-
-Where nothing but numbers is new, only its heading is drawn.
-"""
+"""A chart in the panel: keeps its spec and its y axis, draws at its own size, and says where the mouse points."""
 
 from __future__ import annotations
 
@@ -9,15 +6,13 @@ from textual import events
 from textual.message import Message
 
 from tuimon.diagnosis.axes import XAxis, YAxis, kept, limits
-from tuimon.viewer.charts.alike import charts_alike, framed_at, headed
+from tuimon.viewer.charts.alike import charts_alike, headed
 from tuimon.viewer.charts.chart import ChartSpec, area, draw
 from tuimon.viewer.charts.picture import Picture
-from tuimon.viewer.glyphs import GlyphSet
-from tuimon.viewer.theme import Ink
-from tuimon.viewer.widgets.picture import PictureView
+from tuimon.viewer.widgets.headed import HeadedView
 
 
-class ChartPanel(PictureView):
+class ChartPanel(HeadedView[ChartSpec]):
     """Draws a `ChartSpec`; again on resize; not at all while off screen."""
 
     class Pointed(Message):
@@ -42,10 +37,7 @@ class ChartPanel(PictureView):
             self.steps = steps
 
     _spec = ChartSpec("")
-    _x = XAxis()
     _y: YAxis | None = None
-    _drawn: tuple[ChartSpec, XAxis] | None = None
-    """What the picture was drawn from; None: something else."""
     _held: int | None = None
     """Where the mouse went down and has not yet come up."""
     _pulled = False
@@ -55,21 +47,7 @@ class ChartPanel(PictureView):
         if (spec.axis or spec.title) != (self._spec.axis or self._spec.title):
             self.forget()
         self._spec, self._x = spec, x
-        if self._stands():
-            self.show(headed(self.picture, spec, self.glyphs, framed=framed_at(self.picture)))
-        else:
-            self.draw_with(self._paint)
-
-    def _stands(self) -> bool:
-        """Whether what is drawn holds, but for the heading."""
-        picture, drawn = self.picture, self._drawn
-        return (drawn is not None and drawn[1] == self._x and (picture.width, picture.height) == tuple(self.size)
-                and charts_alike(drawn[0], self._spec, self._x, area(picture.width, picture.height).width))
-
-    def wear(self, ink: Ink, glyphs: GlyphSet) -> None:
-        """Change palette, depth or glyph set; draws everything."""
-        self._drawn = None
-        super().wear(ink, glyphs)
+        self.redraw()
 
     def forget(self) -> None:
         """Let the y axis begin anew."""
@@ -80,8 +58,15 @@ class ChartPanel(PictureView):
         found = limits(spec.extent, x, log=spec.log, robust=spec.robust)
         # Nothing to hold on to while nothing is measured: the axis begins with the first data, whenever they come.
         y = kept(self._y, found, log=spec.log)
-        self._y, self._drawn = None if found is None else y, (spec, x)
+        self._y = None if found is None else y
         return draw(spec, width, height, x, y, self.glyphs)
+
+    def _is_alike(self, before: ChartSpec, after: ChartSpec) -> bool:
+        return charts_alike(before, after, self._x, area(self.picture.width, self.picture.height).width)
+
+    def _headed(self) -> Picture:
+        framed = area(self.picture.width, self.picture.height).framed
+        return headed(self.picture, self._spec, self.glyphs, framed=framed)
 
     def step_at(self, column: int) -> int:
         """The step in the middle of a column of cells, the nearest end beside the data."""
