@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tuimon.cli import main
 from tuimon.demo.options import DemoOptions, parse
 from tuimon.errors import UsageError
 
@@ -75,3 +78,22 @@ def test_public_names_resolve_lazily_and_unknown_ones_are_refused():
     assert {n: getattr(tuimon.demo, n).__name__ for n in dir(tuimon.demo)} == {n: n for n in tuimon.demo.__all__}
     with pytest.raises(AttributeError, match="Transformer"):
         tuimon.demo.Transformer  # noqa: B018
+
+
+def test_ending_all_four_asks_every_one_before_it_waits_for_any(monkeypatch, tmp_path):
+    met = threading.Barrier(4)
+
+    class Begun:
+        run = SimpleNamespace(path=tmp_path)
+
+        def poll(self):
+            return None
+
+        def end(self):
+            met.wait(20)   # broken unless all four are here
+
+    monkeypatch.setattr("tuimon.demo.launch.launch_all", lambda _: tuple(Begun() for _ in range(4)))
+    monkeypatch.setattr("tuimon.viewer.run.check_terminal", lambda: None)
+    monkeypatch.setattr("tuimon.viewer.run.watch", lambda run, **options: options["end"]() or 0)
+    assert main(["demo", "--all"]) == 0
+    assert not met.broken

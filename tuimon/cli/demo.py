@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _all(options: DemoOptions, settled: Settled, args: argparse.Namespace) -> int:
+    from concurrent.futures import ThreadPoolExecutor
+
     from tuimon.demo.launch import launch_all
     from tuimon.viewer.places.gallery.model import Ask
     from tuimon.viewer.run import check_terminal, watch
@@ -56,8 +58,8 @@ def _all(options: DemoOptions, settled: Settled, args: argparse.Namespace) -> in
     started = launch_all(options)
 
     def end() -> None:
-        for one in started:
-            one.end()
+        with ThreadPoolExecutor(len(started)) as pool:   # all are asked, also where the terminal is closed meanwhile
+            list(pool.map(lambda one: one.end(), started))
 
     ask = Ask(tuple(one.run.path for one in started))
     return watch(started[0].run, rules=options.rules, owner=lambda: any(one.poll() is None for one in started),
