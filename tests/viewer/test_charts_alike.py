@@ -102,6 +102,9 @@ def test_a_heat_strip_stands_while_nothing_is_worse_in_its_last_cell():
     assert 15 <= kept <= 38
     assert not stands(90, 91), "a row that is worse"
     assert not stands(95, 120), "another cell"
+    one, two, three = np.array([[1.0], [math.inf]]), np.array([[1.0], [math.inf], [2.0]]), np.array([True, False, True])[:, None]
+    before = HeatSpec("layers", ("a",), steps[:2], one, three[:2])
+    assert not heats_alike(before, HeatSpec("layers", ("a",), steps[:3], two, three), X, 50), "what was not seen shades nothing"
     spec = HeatSpec("layers", ("a", "b"), steps, values)
     same = HeatSpec("layers", ("a", "b"), steps.copy(), values.copy(), value="worst b")
     assert heats_alike(spec, same, X, 50)

@@ -9,6 +9,7 @@ import math
 from dataclasses import fields
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tuimon.diagnosis.axes import XAxis
@@ -59,8 +60,9 @@ def heats_alike(before: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool
     here = _shared_from(before.steps, after.steps, x, cells)
     if here is None or (after.seen is not None and not after.seen[settled:].all()):
         return False
-    # The worst that a cell holds is an extreme. NaN is neither above nor below.
-    return bool((new[settled:] >= old[here:].min(axis=0)).all() and (new[settled:] <= old[here:].max(axis=0)).all())
+    held = old[here:] if before.seen is None else np.where(before.seen[here:], old[here:], np.nan)
+    # The worst that a cell holds is an extreme of what was seen. NaN is neither above nor below.
+    return bool((new[settled:] >= np.fmin.reduce(held)).all() and (new[settled:] <= np.fmax.reduce(held)).all())
 
 
 def headed(picture: Picture, spec: ChartSpec | HeatSpec, glyphs: GlyphSet, *, framed: bool) -> Picture:
