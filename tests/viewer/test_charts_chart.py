@@ -13,7 +13,7 @@ from tuimon.diagnosis.axes import XAxis
 from tuimon.record.chunk import Chunk
 from tuimon.record.history import History
 from tuimon.viewer.charts.chart import Band, ChartSpec, VMark, area, draw
-from tuimon.viewer.charts.picture import NOTHING, Picture
+from tuimon.viewer.charts.picture import NOTHING, Picture, Run
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import ASCII, GLYPHS
 
@@ -188,8 +188,35 @@ def test_equal_specs_make_equal_rows_and_a_different_value_changes_its_own_cells
     one = ChartSpec("n", "1.00", series=(series([1.0, 2.0]),))
     other = ChartSpec("n", "1.01", series=(series([1.0, 2.0]),))
     assert picture(one).changed(picture(one)) == []
-    assert picture(other).changed(picture(one)) == [(0, 53, 57)]
+    assert picture(other).changed(picture(one)) == [(0, 56, 57)]
     assert picture(one).changed(NOTHING) == [(y, 0, 60) for y in range(12)]
+
+
+TEXTS = st.lists(st.tuples(st.sampled_from(["a", "ab", "ba", "⣀⡠", "宽", "e", "e\u0301", " "]), st.sampled_from(["data", "axis"])), max_size=6)
+
+
+@given(TEXTS, TEXTS)
+def test_between_two_pictures_all_that_differs_is_drawn_again(one, other):
+    width = 12
+
+    def row(parts):
+        found = tuple(Run(text, role, "none") for text, role in parts)
+        return (*found, Run(" " * (width - sum(cell_len(run.text) for run in found)), "blank", "none"))
+
+    def cells(found):
+        """Per cell what stands there; a wide character in both of its cells, marks that take none with what they follow."""
+        looks = []
+        for run in found:
+            for character in run.text:
+                if cell_len(character) == 0:
+                    looks[-1] = (looks[-1][0] + character, looks[-1][1])
+                looks += [(character, run.role)] * cell_len(character)
+        return looks
+
+    old, new = row(one), row(other)
+    changed = Picture(width, (new,)).changed(Picture(width, (old,)))
+    inside = {x for _, first, last in changed for x in range(first, last)}
+    assert {x for x, (a, b) in enumerate(zip(cells(old), cells(new), strict=True)) if a != b} <= inside
 
 
 def test_steps_stand_above_each_other_in_charts_of_equal_width():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from rich.cells import cell_len
@@ -66,25 +67,28 @@ class Picture:
         """(row, first cell, cell after the last) of what looks different from `before`; all where the sizes differ."""
         if (before.width, before.height) != (self.width, self.height):
             return [(y, 0, self.width) for y in range(self.height)]
-        return [(y, *_differs(old, new, self.width))
-                for y, (old, new) in enumerate(zip(before.rows, self.rows, strict=True))
-                if old is not new and old != new]
+        found = [(y, *_differs(old, new, self.width))
+                 for y, (old, new) in enumerate(zip(before.rows, self.rows, strict=True))
+                 if old is not new and old != new]
+        return [(y, first, last) for y, first, last in found if first < last]
 
 
 def _differs(old: Row, new: Row, width: int) -> tuple[int, int]:
     """The cells between what the two rows, which differ, have in common on either side."""
-    same_left = _common(old, new)
-    same_right = _common(old[::-1], new[::-1])
-    return same_left, width - same_right
+    return _common(old, new, 1), width - _common(old, new, -1)
 
 
-def _common(old: Row, new: Row) -> int:
-    """Cells of the whole runs that both rows begin with."""
+def _common(old: Row, new: Row, way: Literal[1, -1]) -> int:
+    """Cells that look the same from the left end on (1) or from the right (-1): a curve grows at one end of its run."""
     cells = 0
-    for a, b in zip(old, new, strict=False):
-        if a != b:
-            break
-        cells += cell_len(a.text)
+    for a, b in zip(old[::way], new[::way], strict=False):
+        if a == b:
+            cells += cell_len(a.text)
+            continue
+        if a[1:] == b[1:] and _is_narrow(a.text) and _is_narrow(b.text):
+            pairs = zip(a.text[::way], b.text[::way], strict=False)
+            cells += sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        break
     return cells
 
 
