@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sshd import MISSING, FarMachine, NoSshd
+from sshd import FarMachine, far_machine
 
 
 @pytest.fixture(scope="session")
-def far_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarMachine]:
-    """Up until the end."""
-    if MISSING:
-        pytest.skip(f"not installed: {', '.join(MISSING)}")
-    machine = FarMachine(tmp_path_factory.mktemp("far"))
-    try:
-        machine.start()
-    except NoSshd as why:
-        pytest.skip(str(why))
-    yield machine
-    machine.stop()
+def _machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarMachine]:
+    with far_machine(tmp_path_factory.mktemp("far")) as machine:
+        yield machine
 
 
 @pytest.fixture
-def far(far_machine: FarMachine) -> Iterator[FarMachine]:
+def far(_machine: FarMachine) -> Iterator[FarMachine]:
     """Without runs, processes and anything that happened to its links."""
-    yield far_machine
-    far_machine.restore()
+    yield _machine
+    _machine.restore()
