@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -38,6 +39,8 @@ def tell(run: RunDir, why: str, *, rules: Rules = "tuimon", end: Callable[[], ob
     teller = Teller(Reading(run, rules=rules), out, every=None if out.isatty() else EVERY)
     try:
         while teller.step(time.time(), time.monotonic()):
+            if is_deaf(out):
+                raise BrokenPipeError
             time.sleep(PERIOD)
     except KeyboardInterrupt:
         if end is None:
@@ -47,6 +50,16 @@ def tell(run: RunDir, why: str, *, rules: Rules = "tuimon", end: Callable[[], ob
     finally:
         teller.reading.close()
     return 0
+
+
+def is_deaf(out: TextIO) -> bool:
+    """Whether nobody reads it any more: an ssh that has dropped is noticed also by who has nothing to say."""
+    try:
+        poll = select.poll()
+        poll.register(out.fileno(), 0)   # an end that is gone is told unasked
+        return any(what & (select.POLLERR | select.POLLHUP) for _, what in poll.poll(0))
+    except (OSError, ValueError, AttributeError):   # no descriptor, or no such thing here
+        return False
 
 
 def _left(name: str, end: Callable[[], object], err: TextIO) -> None:
