@@ -73,22 +73,27 @@ def diagnose(state: State) -> Diagnosis:
     now = state.signals
     if not (now.step or now.attempt_rows or now.tensor_rows or now.activations.rows):
         return Diagnosis.nothing()
-    order = {rule.slug: i for i, rule in enumerate(state.rules)}
     current = [rule.incident(now) for rule in state.rules if rule.episode]
     past = sorted((i for rule in state.rules for i in rule.past), key=lambda i: i.resolved_step or 0)[-KEPT:]
     waiting = tuple(
         NotEvaluated(rule.slug, needs) for rule in state.rules if not rule.episode and (needs := rule.waits_for(now))
     )
     told = (
-        *sorted(current, key=lambda i: _telling(i, current, order)),
+        *in_order(current, [rule.slug for rule in state.rules]),
         *sorted(past, key=lambda i: (-SEVERITIES.index(i.severity), i.onset_step)),
     )
     return Diagnosis(now.step, with_causes(told, now.context), waiting, _badges(state, current, waiting), now.usual())
 
 
+def in_order(current: Sequence[Incident], slugs: Sequence[str]) -> list[Incident]:
+    """Open incidents as they are told; `slugs` of the rules, causes first."""
+    order = {slug: i for i, slug in enumerate(slugs)}
+    return sorted(current, key=lambda i: _telling(i, current, order))
+
+
 def _telling(incident: Incident, current: Sequence[Incident], order: dict[str, int]) -> tuple[int, int, int]:
     """Worst first; of equals, causes first. A NaN out of a calm run is a cause, after a storm it is not."""
-    rank = order[incident.rule]
+    rank = order.get(incident.rule, len(order))   # of a later version
     if incident.rule == "non-finite" and all(
         incident.onset_step <= i.onset_step for i in current if i.severity == "critical"
     ):

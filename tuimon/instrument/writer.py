@@ -11,16 +11,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tuimon.control.commands import Command
 from tuimon.control.spool import Inbox, Rejected
 from tuimon.control.states import Defer, State, outcome
-from tuimon.diagnosis.model import Diagnosis, Incident, plain
+from tuimon.diagnosis.model import Diagnosis
+from tuimon.diagnosis.told import incident_fields
 from tuimon.instrument.autopilot import Autopilot
-from tuimon.instrument.guard import Change, Guard, is_alarming
+from tuimon.instrument.guard import Guard, is_alarming
 from tuimon.instrument.journal import Journal
 from tuimon.instrument.mailbox import Mailbox
 from tuimon.instrument.memory import Memory
@@ -165,7 +166,7 @@ class Writer:
                 self._situation.diagnosis = guard.diagnosis
                 self._situation.is_calm = not any(map(is_alarming, guard.diagnosis.open_incidents))
                 for change, incident in changed:
-                    self._tell("incident", **_incident_fields(change, incident))
+                    self._tell("incident", **incident_fields(change, incident))
                 for letter in news:
                     self._mailbox.post(letter)
             order = self._autopilot.decide(guard.diagnosis, self._wall())
@@ -242,13 +243,3 @@ class Writer:
         note = Note(kind, self._situation.step, self._wall(), fields)
         self._journal.keep((), (note,))
         self._journal.flush()
-
-
-def _incident_fields(change: Change, incident: Incident) -> Mapping[str, Any]:
-    return {
-        "rule": incident.rule, "code": incident.code, "severity": incident.severity, "change": change,
-        "onset_step": incident.onset_step, "layer": incident.layer, "headline": incident.headline,
-        "detected_step": incident.detected_step, "resolved_step": incident.resolved_step,
-        "confidence": incident.confidence, "why": incident.why,
-        "evidence": [{"metric": e.metric, "value": plain(e.value), "limit": plain(e.limit)} for e in incident.evidence],
-    }
