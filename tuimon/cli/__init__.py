@@ -32,6 +32,7 @@ COMMANDS: Final[dict[str, str]] = {
     "curve": "read loss curves: trend, changes, forecast, two verdicts",
     "guide": "what can go wrong, why, and what helps: read a chapter",
     "export": "a run or a log as CSV, JSON lines, Parquet, SQLite or TensorBoard events",
+    "agent": "what `tuimon watch HOST:` starts on the other machine",
     "mirror": "keep a TensorBoard directory up to date with a run",
 }
 """Name, which is that of its file, and what it does."""

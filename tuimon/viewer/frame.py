@@ -61,6 +61,8 @@ def _status(sources: Sources, state: State) -> tuple[str, Tone]:
         "finished": ("✓ finished", "ok"), "stopped": ("◼ stopped", "dim"), "crashed": ("✖ crashed", "critical"),
         "died": ("✝ died", "critical"), "held": ("◼ HELD", "warning"), "paused": ("‖ PAUSED", "info"),
         "stopping": ("◼ stopping", "warning")}
+    if sources.link is not None and state in LIVE:
+        return sources.link
     if state in ended:
         return ended[state]
     if sources.alive is None and sources.silence > SILENT:

@@ -22,6 +22,7 @@ from tuimon.control.states import LIVE, Verb
 from tuimon.diagnosis.axes import XAxis, is_wide
 from tuimon.diagnosis.model import Category, Diagnosis
 from tuimon.diagnosis.story import Request, Story
+from tuimon.diagnosis.told import Told
 from tuimon.errors import CommandError, LogError
 from tuimon.record.cache import Cache, cache_root
 from tuimon.record.events import EventReader
@@ -29,12 +30,13 @@ from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import Launch, RunDir, RunInfo
+from tuimon.viewer.afar import Afar
 from tuimon.viewer.details import Details
 from tuimon.viewer.diary import Diary
 from tuimon.viewer.first import empty_frame
 from tuimon.viewer.following import Followed
 from tuimon.viewer.frame import build_frame
-from tuimon.viewer.judging import Judge, Later
+from tuimon.viewer.judging import Judge, Later, Silent
 from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.places.incidents.proofs import Proofs
 from tuimon.viewer.sources import Present, Sources
@@ -81,7 +83,7 @@ class Reading:
         self.run, self.rules = run, rules
         self._cache = Cache(cache_root()) if cache is None else cache
         self._judge_for = judge
-        self._standing = Standing(run)
+        self._standing, self._afar, self._told = Standing(run), Afar(run), Told()
         self._events = EventReader(run.events)
         self._story = Story()
         self._diary = Diary()
@@ -120,17 +122,21 @@ class Reading:
     def _poll(self, now: float, mono: float, wanted: Wanted) -> Frame | None:
         if self._standing.opened is None:
             self._standing.opened = mono
+        self._afar.look(mono)
         self._read_who()
         changed = self._read_log(now, mono)
         for event in self._events.poll():
             if event.kind == "command":
                 self._asked.pop(event.text("id"), None)   # the run tells it from here on
             self._diary.take(event)
+            self._told.take(event)
             self._story = self._diary.now
             changed = True
         if changed:
             self._revision += 1
-        if self._standing.look(mono, ended=self._story.ended):
+        if self._afar.far is not None:
+            self._standing.alive = self._afar.far.alive
+        elif self._standing.look(mono, ended=self._story.ended):
             self._read_who()   # its starter may have said how it ended
         detail = self._details.of(self, wanted, now, mono)
         self.is_behind = self.is_behind or self._details.is_behind
@@ -226,9 +232,13 @@ class Reading:
             self._log = self._open()
             rows = self._history.rows   # what an earlier viewer read
         log = self._log
+        if log.is_replaced and self._afar.far is not None:   # by a finer picture of the same
+            log = self._log = self._open()
         more, is_wiser = log.poll(mono)
         rows += more
         self.is_behind, self._diagnosis, self._judged = log.is_behind, log.diagnosis, log.judged
+        if self._afar.is_thin:   # the run's own guard has seen every row
+            self._diagnosis = self._judged = self._told.diagnosis(self._history.last_step)
         if log.beat is not None and log.beat.mono != self._beat:
             self._beat = log.beat.mono
             self._sign = mono - (max(0.0, now - log.beat.wall) if first else 0.0)
@@ -247,7 +257,7 @@ class Reading:
         info = self._standing.info
         table, probes = (None, ()) if info is None else (info.table, info.probes)
         self._layers, self._proofs = LayerStrip(table), Proofs()
-        judge = Later(lambda: self._judge_for(self.rules, info))
+        judge = Silent(Diagnosis.nothing()) if self._afar.is_thin else Later(lambda: self._judge_for(self.rules, info))
         log = Followed(self.run.metrics, table, probes, judge, rules=self.rules, cache=self._cache)
         self._history = log.history
         return log
@@ -282,10 +292,10 @@ class Reading:
     def _problem(self) -> str:
         if not os.path.isdir(self.run.path):
             return "the run directory is gone; what was read stays on the screen"
-        if self._log is not None and self._log.is_replaced:
+        if self._log is not None and self._log.is_replaced and self._afar.far is None:
             return "another run took this directory: open it again to see that one"
         damaged, fault = (0, "") if self._log is None else (self._log.damaged, self._log.fault)
-        return self._fault or fault or self._details.problem or (
+        return self._fault or fault or self._afar.problem or self._details.problem or (
             f"the log is damaged in {damaged} places; the rest was read" if damaged else "")
 
     def _sources(self, now: float, mono: float, wanted: Wanted) -> Sources:
@@ -296,11 +306,13 @@ class Reading:
         diagnosis = self._diagnosis
         span = wanted.window.ends(self._x.last, history.last_step)
         self._thin(*span)
+        self._afar.wish(None if wanted.window.first is None else (math.floor(span[0]), math.ceil(span[1])), mono)
+        device = " on ".join(part for part in (info.device if info else "", self._afar.host) if part)
         values = {n: value for n in (*SHOWN, *TOLD) if (value := history.value(n)) is not None}
         found = Sources(
             name=clean(name, 60), story=standing.settled(self._story), diagnosis=diagnosis,
             requests=(*self._story.requests, *self._asked.values()),
-            model=clean(info.model, 60) if info else "", device=clean(info.device, 30) if info else "", total=total,
+            model=clean(info.model, 60) if info else "", device=clean(device, 60), total=total,
             clips=info.clips if info else None, statement=standing.statement(begun=history.last_step > 0),
             awaited="" if history.last_step else standing.awaited(mono, ended=self._story.ended), alive=standing.alive,
             step=history.last_step, age=mono - self._fresh if self._fresh is not None else 0.0,
@@ -308,9 +320,14 @@ class Reading:
             trend=self._trend, columns=self._columns, wide=self._wide, last=int(self._x.last),
             heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
             revision=self._revision, problem=self._problem(), now=now, console=self._console(),
-            judging=self._log.judging if self._log is not None else "", span=span, newest=history.last_step,
+            judging=self._afar.reading or self._lag, link=self._afar.status(now), span=span, newest=history.last_step,
             wanted=wanted, readout=self._readout(wanted))
         return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)
+
+    @property
+    def _lag(self) -> str:
+        """How far the judge has come, while it lags."""
+        return "" if self._log is None or self._afar.is_thin else self._log.judging
 
     def _console(self) -> str:
         """Where all is that an untrained run printed; "" where it was not kept."""

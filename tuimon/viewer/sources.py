@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tuimon.diagnosis.model import Diagnosis
     from tuimon.diagnosis.story import Request, Story
     from tuimon.record.history import Thin
+    from tuimon.viewer.lines import Tone
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +78,7 @@ class Sources:
     rules: Rules = "tuimon"
     revision: int = 0
     problem: str = ""
+    link: tuple[str, Tone] | None = None
+    """What the link to another machine has to say before anything else."""
     now: float = 0.0
     """Wall clock, seconds since the epoch."""

@@ -1,0 +1,58 @@
+"""far.json: that a run directory is a picture of a run on another machine, and how the link to it stands.
+
+Written by `remote.mirror`; the file's time is when the other machine was last heard. Touches the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from tuimon.record.files import open_to_read, write_atomically
+from tuimon.record.plain import built
+from tuimon.record.rundir import RunDir
+
+FILE: Final = "far.json"
+LOOK: Final = "look.json"
+"""Steps that a viewer wishes to see closely: [first, last], or null. Written by the viewer."""
+_MOST: Final = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class Far:
+    """The link."""
+
+    host: str
+    state: str = "live"
+    """live or reconnecting."""
+    why: str = ""
+    """Of a link that is down."""
+    alive: bool | None = None
+    """Whether the training process is there, as the other machine sees it."""
+    share: float = 1.0
+    """How much of the log the other machine has read, 0 to 1."""
+    thin: bool = False
+    """Whether the log here is an outline of the one there."""
+    control: bool = False
+    """Whether commands are handed on."""
+
+    def changed(self, **changes: Any) -> Far:
+        """With other values."""
+        return replace(self, **changes)
+
+
+def write_far(run: RunDir, far: Far) -> None:
+    """Put it down; OSError where that cannot be."""
+    write_atomically(str(run.path / FILE), json.dumps(asdict(far)).encode())
+
+
+def read_far(run: RunDir) -> tuple[Far, float] | None:
+    """The link and the wall clock of the last word from there; None for a run of this machine."""
+    try:
+        with os.fdopen(open_to_read(run.path / FILE), "rb") as file:
+            heard = os.fstat(file.fileno()).st_mtime
+            return built(Far, json.loads(file.read(_MOST))), heard
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None

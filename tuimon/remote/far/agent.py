@@ -1,0 +1,339 @@
+"""The far end: reads one run for somebody who looks from afar.
+
+Touches the disk only to read, but for one thing: where it was told so, it puts commands into the run's spool.
+Nothing is sent that the near end has no room for (see `pace`), so that what arrives is new. What a person needs first
+goes first: what is new of the log, what happened, a rough picture of the whole, a finer one, what was printed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from collections import deque
+from typing import Any, Iterator
+
+from tuimon.remote.far import rows as log
+from tuimon.remote.far.files import Files, live, named
+from tuimon.remote.far.followed import Attempt, Followed, Message, Vectors
+from tuimon.remote.far.pace import Window
+from tuimon.remote.far.rows import Rows
+from tuimon.remote.far.thin import thinned
+from tuimon.remote.far.wire import MAGIC, MOST_PLAIN, Packer, Unpacker, WireError, planes
+
+PROTOCOL = 1
+TICK = 0.1
+"""Seconds between two looks at the disk."""
+LIVE_EVERY = 0.25
+BEAT_EVERY = 2.0
+DEAF = 15.0
+"""Seconds after which a near end that says nothing is taken to be gone."""
+RATES = (1500.0, 8000.0)
+"""Bytes a second that what is new may take, at least and at most; in between half of what arrives."""
+FIRST_PICTURE = 24
+FINER = 6
+WAIT = 4.0
+"""Seconds that a finer picture may take to arrive."""
+FINEST = 1500
+FINE = 600
+"""Buckets of a stretch that is looked at closely."""
+AGAIN = 2.0
+"""Seconds between two pictures of a long log while it is read."""
+BYTES = 2.6
+"""That a number of a row takes on its way."""
+
+
+class Agent:
+    """What it knows and has yet to say."""
+
+    def __init__(self, root: str, names: list[str], version: str) -> None:
+        """`names`: the metrics by their codes."""
+        self._root, self._names, self._version = root, names, version
+        self.window = Window()
+        self._run = ""
+        self._files: Files | None = None
+        self._log: Followed | None = None
+        self._may_command = False
+        self._urgent: list[Message] = [({"k": "hello", "protocol": PROTOCOL, "version": version, "time": time.time(),
+                                         "host": os.uname().nodename}, b"")]
+        self._fresh: deque[tuple[dict[str, Any], Any]] = deque()
+        """What was added to the log since all of it had been read, and is still to be told: rows, or a frame."""
+        self._picture: Iterator[Message] | None = None
+        self._generation, self._count, self._is_thin = 0, 0, False
+        self._is_whole, self._is_thin_picture = False, True
+        """Of the picture that was begun last: whether all had been read, and whether something is left out."""
+        self._look: tuple[int, int] | None = None
+        self._settled = False
+        """Whether no finer picture is to come unless it is asked for."""
+        self._said_rows = self._said_beat = self._said_alive = self._spent_at = self._pictured_at = float("-inf")
+        self._spare = 0.0
+        """Bytes of vectors that may go now."""
+        self._last_alive: Any = ()
+
+    def receive(self, head: dict[str, Any], body: bytes, now: float) -> None:
+        """What the near end says."""
+        kind = head["k"]
+        if kind == "ack":
+            self.window.answered(int(head.get("n", 0)), now)
+        elif kind == "open":
+            self._open(head)
+        elif kind == "look" and self._log is not None:
+            first, last = head.get("first"), head.get("last")
+            self._look = (first, last) if isinstance(first, int) and isinstance(last, int) else None
+            self._settled, self._picture = False, None
+        elif kind == "command" and self._files is not None:
+            self._command(body)
+
+    def poll(self, now: float) -> None:
+        """Look at the disk."""
+        if self._files is None or self._log is None:
+            return
+        self._files.poll(now)
+        until = time.monotonic() + TICK / 2
+        while True:
+            was_through = self._log.is_through
+            found = self._log.poll()
+            if was_through:
+                self._fresh.extend(found)
+            if not self._log.is_behind or time.monotonic() > until:
+                break
+        if not self._generation and self._log.segments():
+            self._begin(FIRST_PICTURE, now)
+
+    def next(self, now: float) -> Message | None:
+        """What to say next; None where there is nothing."""
+        if self._urgent:
+            return self._urgent.pop(0)
+        if self._files is None or self._log is None:
+            return None
+        told = self._files.early()
+        if told is not None:
+            return told
+        if now - self._said_alive > 2.0:
+            self._said_alive = now
+            state = (live(self._run), 1.0 if self._log.is_through else round(self._log.share, 2))
+            if state != self._last_alive:
+                self._last_alive = state
+                return {"k": "alive", "alive": state[0], "share": state[1]}, b""
+        news = self._news(now)
+        if news is not None:
+            return news
+        told = self._files.middle() if self._picture is None or self._generation > 1 else None
+        if told is not None:
+            return told
+        if self._picture is not None:
+            message = next(self._picture, None)
+            if message is not None:
+                return message
+            self._picture = None
+        if self._generation and not self._settled and self._may_refine(now):
+            return self.next(now)
+        told = self._files.late()
+        if told is None and now - self._said_beat > BEAT_EVERY:
+            self._said_beat = now
+            return {"k": "beat", **{key: self._log.beat.get(key) for key in ("wall", "mono", "state")},
+                    "time": time.time()}, b""
+        return told
+
+    def _open(self, head: dict[str, Any]) -> None:
+        selector = head.get("run")
+        path, why = named(self._root, selector if isinstance(selector, str) else None)
+        if path is None:
+            self._urgent.append(({"k": "error", "text": why}, b""))
+            return
+        self._run, self._may_command = path, bool(head.get("control"))
+        self._files, self._log = Files(path), Followed(os.path.join(path, "metrics"), self._names)
+        self._urgent.append(({"k": "opened", "run": os.path.basename(path), "path": path, "time": time.time()}, b""))
+
+    def _command(self, body: bytes) -> None:
+        if not self._may_command or self._files is None:
+            return
+        why = self._files.command(body)
+        if why:
+            self._urgent.append(({"k": "refused", "text": why, "command": body[:4096].decode("utf-8", "replace")}, b""))
+
+    def _news(self, now: float) -> Message | None:
+        """What was added to the log since."""
+        rate = max(RATES[0], min(RATES[1], 0.5 * self.window.rate))
+        while self._fresh and self._fresh[0][0]["k"] == "frame":
+            head, body = self._fresh.popleft()
+            if head["kind"] not in (log.TENSORS, log.PROBES) or self._may_spend(len(body), rate, now):
+                return _framed(head, body)
+        if not self._fresh or now - self._said_rows < LIVE_EVERY:
+            return None
+        span, self._said_rows = min(5.0, now - self._said_rows), now
+        rows: list[Rows] = []
+        vectors: list[tuple[dict[str, Any], Any]] = []
+        while self._fresh and self._fresh[0][0].get("kind") in (None, log.TENSORS, log.PROBES):
+            head, body = self._fresh.popleft()
+            if head["k"] == "rows":
+                rows.append(body)
+            else:
+                vectors.append((head, body))   # they do not care about their place among the rows
+        assert self._log is not None
+        told, is_thin = thinned(Rows.joined(rows), max(4, int(span * rate / (BYTES * self._log.columns + 12))))
+        self._fresh.extendleft(reversed([*(({"k": "rows"}, block) for block in told[1:]), *vectors]))
+        if len(told) > 1:
+            self._said_rows = float("-inf")   # the rest at once
+        self._is_thin = self._is_thin or is_thin
+        head, body = log.pack(told[0])
+        return {"k": "rows", "thin": self._is_thin, **head}, body
+
+    def _may_spend(self, count: int, rate: float, now: float) -> bool:
+        """Whether so many bytes of vectors may go: half of what there is to spend; a large one when all was saved."""
+        span, self._spent_at = min(10.0, now - self._spent_at), now
+        self._spare = min(2 * rate, self._spare + span * rate / 2)
+        if count > self._spare and self._spare < 2 * rate:
+            return False
+        self._spare -= count
+        return True
+
+    def _may_refine(self, now: float) -> bool:
+        """Begin with a finer picture of the whole, if there is one and the last one has arrived."""
+        followed, window = self._log, self.window
+        assert followed is not None
+        if self._settled or window.flying > window.size / 2:
+            return False
+        if not followed.is_through:
+            if now - self._pictured_at < AGAIN:
+                return False
+            self._begin(8 * FIRST_PICTURE, now)   # as far as it has been read
+            return True
+        if self._is_whole and not self._is_thin_picture and self._look is None:
+            self._settled = True
+            return False
+        count = max(FIRST_PICTURE, min(FINEST, self._count * (FINER if self._is_whole else 1)))
+        while count > 2 * self._count and self._cost(count) > WAIT * max(RATES[0], window.rate):
+            count //= 2
+        self._settled = self._is_whole and count <= self._count and self._look is None
+        if self._settled:
+            return False
+        self._begin(max(count, FINE if self._look else 0), now)
+        self._settled = self._look is not None
+        return True
+
+    def _cost(self, count: int) -> float:
+        assert self._log is not None
+        return 4 * count * (BYTES * self._log.columns + 12)
+
+    def _begin(self, count: int, now: float) -> None:
+        followed = self._log
+        assert followed is not None
+        self._generation += 1
+        self._count, self._pictured_at, self._is_whole = count, now, followed.is_through
+        attempts: list[Attempt] = []
+        if followed.is_through or self._generation > 1:
+            rows, is_thin = followed.picture(count, self._look)
+            attempts = list(followed.attempts)
+        else:
+            rows, is_thin = followed.tail(2 * count), True
+        self._is_thin_picture = self._is_thin = is_thin or not followed.is_through
+        self._picture = self._pictured(rows, attempts, self._vectors(count), {"g": self._generation})
+
+    def _pictured(self, rows: list[Rows], attempts: list[Attempt], chosen: list[Vectors],
+                  mark: dict[str, Any]) -> Iterator[Message]:
+        """The whole log as messages."""
+        followed = self._log
+        assert followed is not None
+        marks = list(followed.marks)
+        yield {"k": "begin", "thin": self._is_thin_picture, **mark}, b""
+        ends = [a.from_step for a in attempts[1:]] + [followed.last_step + 1]
+        for attempt, end in zip(attempts, ends):
+            yield {"k": "frame", "kind": log.HEAD, **mark}, attempt.head
+            for vectors in chosen:
+                if vectors.attempt == attempt.number and (payload := followed.payload(vectors)):
+                    yield _framed({"k": "frame", "kind": vectors.kind, **mark}, payload)
+            at = attempt.from_step + 1 if attempt is not attempts[0] else 0
+            for _, step, payload in [m for m in marks if m[0] == attempt.number]:
+                yield from _packed(rows, at, min(step, end), mark)
+                yield {"k": "frame", "kind": log.MARK, **mark}, payload
+                at = max(at, step + 1)
+            yield from _packed(rows, at, end, mark)
+        if not attempts:
+            yield from _packed(rows, 0, 1 << 62, mark)
+        yield {"k": "done", **mark}, b""
+
+    def _vectors(self, count: int) -> list[Vectors]:
+        """Evenly, as many as take about as long as the rows."""
+        followed = self._log
+        assert followed is not None
+        found, room = followed.vectors, self._cost(count)
+        total = sum(v.size for v in found)
+        every = max(1, -(-int(total) // int(max(1.0, room))))
+        return found[::-1][::every][::-1]
+
+
+def _framed(head: dict[str, Any], body: bytes) -> Message:
+    """Vectors compress better by planes."""
+    if head["kind"] not in (log.TENSORS, log.PROBES):
+        return head, body
+    whole = len(body) // 4 * 4
+    return {**head, "planes": 4}, planes(body[:whole], 4) + body[whole:]
+
+
+def _packed(rows: list[Rows], first: int, last: int, mark: dict[str, Any]) -> Iterator[Message]:
+    """The rows of some steps, in small messages: something new may want to go in between."""
+    for block in rows:
+        if not len(block) or block.steps[0] > last or block.steps[-1] < first:
+            continue
+        part = block.between(first, last)
+        size = max(1, 4096 // (4 * len(part.names) + 12))
+        for at in range(0, len(part), size):
+            head, body = log.pack(part.cut(at, at + size))
+            yield {"k": "rows", **head, **mark}, body
+
+
+def serve(agent: Agent, reading: int, writing: int) -> None:
+    """Speak until the near end goes."""
+    packer, unpacker = Packer(), Unpacker()
+    os.write(writing, MAGIC)
+    heard = time.monotonic()
+    looked = float("-inf")
+    while True:
+        now = time.monotonic()
+        if now - looked >= TICK:
+            looked = now
+            agent.poll(now)
+        while agent.window.has_room:
+            message = agent.next(now)
+            if message is None:
+                break
+            data = packer.pack(*message) if len(message[1]) < MOST_PLAIN // 2 else b""
+            agent.window.sent(len(data), now)
+            _write(writing, data or packer.pack({"k": "nothing"}))
+        ready, _, _ = select.select([reading], [], [], max(0.0, looked + TICK - time.monotonic()))
+        if ready:
+            data = os.read(reading, 65536)
+            if not data:
+                return
+            heard = time.monotonic()
+            for head, body in unpacker.feed(data):
+                agent.receive(head, body, heard)
+        elif time.monotonic() - heard > DEAF:
+            return
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data):]
+
+
+def root_of(env: dict[str, str]) -> str:
+    """Where runs live, as in `record.rundir`."""
+    if env.get("TUIMON_RUNS"):
+        return os.path.abspath(os.path.expanduser(env["TUIMON_RUNS"]))
+    state = env.get("XDG_STATE_HOME", "")
+    base = state if os.path.isabs(state) else os.path.expanduser("~/.local/state")
+    return os.path.join(base, "tuimon", "runs")
+
+
+def main(names: list[str], version: str) -> int:
+    """Serve standard input and output."""
+    try:
+        serve(Agent(root_of(dict(os.environ)), names, version), 0, 1)
+    except (OSError, WireError) as error:   # the near end has gone, or is none of ours
+        sys.stderr.write(f"tuimon: {error}\n")
+        return 1
+    return 0
+

@@ -1,0 +1,273 @@
+"""A run of another machine as a run directory of this one, so that everything that reads runs can read it.
+
+    <cache>/far/<pid>-<chance>/<run>/    as `record.rundir`; one segment, replaced whole when a finer picture has come
+    <run>/far.json                       see `record.far`; its time is when the other machine was last heard
+
+Touches the disk. What comes is not trusted: names are those of a run's files, sizes are capped, steps only grow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import struct
+from array import array
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tuimon.control.spool import prepare
+from tuimon.record.cache import cache_root
+from tuimon.record.far import Far, write_far
+from tuimon.record.files import OS, write_atomically, write_fully
+from tuimon.record.metrics import METRICS
+from tuimon.record.rundir import RunDir, label
+from tuimon.remote.far import rows as log
+from tuimon.remote.far.rows import Rows
+from tuimon.remote.far.wire import WireError, unplanes
+
+_WHOLE: Final = re.compile(
+    r"(?:run|launch|label)\.json|autopsy/\w[\w.-]{0,120}\.json|checkpoints/\w[\w.-]{0,120}/manifest\.json", re.ASCII)
+_TAILS: Final = {"events.jsonl": 64 << 20, "console.log": 16 << 20}
+"""Bytes that are kept of each; then it begins anew with what comes."""
+MOST_WHOLE: Final = 8 << 20
+MOST_FILES: Final = 2000
+_CODES: Final = {name: i for i, name in enumerate(METRICS)}
+SKEW: Final = 2.0
+"""Seconds by which two clocks may differ unnoticed: the road there and back is in it."""
+
+
+class Segment:
+    """One picture of the log and what came after it, as a segment is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._offset = 0
+        self.path = path
+        self._sequence, self._attempt = 0, 0
+        self._last, self._last_vector = -1, {log.TENSORS: -1, log.PROBES: -1}
+
+    def rows(self, rows: Rows) -> None:
+        """Rows, of which those that are known already are left out."""
+        rows = rows.between(self._last + 1, 1 << 62)
+        if len(rows) and all(a < b for a, b in zip(rows.steps, rows.steps[1:], strict=False)):
+            self._last = rows.steps[-1]
+            self._write(log.ROWS, log.encode(rows, _CODES))
+
+    def frame(self, kind: int, payload: bytes) -> None:
+        """Any other frame."""
+        if kind == log.HEAD:
+            body = json.loads(payload)
+            if int(body["attempt"]) != self._attempt:
+                self._attempt, self._last = int(body["attempt"]), int(body["from_step"])
+                self._last_vector = dict.fromkeys(self._last_vector, self._last)
+        elif kind in self._last_vector:
+            count, _ = struct.unpack_from("<II", payload)
+            steps = array("q")
+            steps.frombytes(payload[8:8 + 8 * min(count, 1 << 16)])
+            if not steps or steps[0] <= self._last_vector[kind]:
+                return
+            self._last_vector[kind] = steps[-1]
+        self._write(kind, payload)
+
+    def publish(self, path: Path) -> None:
+        """From now on this is the log."""
+        os.rename(self.path, path)
+        self.path = path
+
+    def close(self) -> None:
+        """No more comes."""
+        os.close(self._fd)
+
+    def _write(self, kind: int, payload: bytes) -> None:
+        data = log.frame(kind, self._sequence, payload)
+        write_fully(OS, self._fd, data, self._offset)
+        self._offset += len(data)
+        self._sequence += 1
+
+
+class Mirror:
+    """Writes down what is told of one run."""
+
+    def __init__(self, folder: Path, run: str, host: str, *, control: bool) -> None:
+        """`folder`: empty and ours."""
+        self.run = RunDir(folder / label(run))
+        self._host = host
+        for path in (self.run.path, self.run.metrics):
+            path.mkdir(mode=0o700)
+        if control:
+            prepare(self.run.commands)
+        self.far = Far(host=host, control=control)
+        self._skew = 0.0
+        self._parts: dict[str, bytearray] = {}
+        self._known: set[str] = set()
+        self._shown: Segment | None = None
+        self._coming: Segment | None = None
+        self._since: list[tuple[Rows | None, int, bytes]] = []
+        """What came while a picture is coming: it goes behind that."""
+        self._generation, self._is_thin = 0, False
+        self.is_ready = False
+        """Whether there is something to look at."""
+
+    def heard(self, now: float, there: object = None) -> None:
+        """The other machine spoke; `there`: what its clock says."""
+        if isinstance(there, int | float) and abs(there) < 1e12:
+            self._skew = now - there if abs(now - there) > SKEW else 0.0
+        if self.far.state != "live":
+            self.say(state="live", why="")
+        else:
+            os.utime(self.run.path / "far.json", (now, now))
+
+    def say(self, **changes: Any) -> None:
+        """Something about the link is different."""
+        self.far = self.far.changed(**changes)
+        write_far(self.run, self.far)
+
+    def take(self, head: Mapping[str, Any], body: bytes) -> None:
+        """One message; WireError for one that is none."""
+        try:
+            self._take(head, body)
+        except (ValueError, KeyError, TypeError, struct.error, OverflowError, RecursionError) as error:
+            raise WireError(f"an odd message: {error!r:.200}") from None
+
+    def _take(self, head: Mapping[str, Any], body: bytes) -> None:
+        kind = head["k"]
+        if kind == "file":
+            self._file(str(head["name"]), int(head["at"]), int(head["size"]), body)
+        elif kind == "tail":
+            self._tail(str(head["name"]), body, is_new=bool(head["new"]))
+        elif kind == "alive":
+            alive, share = head["alive"], float(head["share"])
+            self.say(alive=alive if isinstance(alive, bool) else None, share=share)
+        elif kind == "beat":
+            self._beat(head)
+        elif kind == "begin":
+            self._begin(int(head["g"]), thin=bool(head["thin"]))
+        elif kind == "done" and self._coming is not None and head["g"] == self._generation:
+            self._publish()
+        elif kind in ("rows", "frame"):
+            self._log(head, body)
+
+    def _log(self, head: Mapping[str, Any], body: bytes) -> None:
+        generation = head.get("g")
+        if generation is not None and generation != self._generation:
+            return   # of a picture that was given up
+        segment = self._shown if generation is None else self._coming
+        if head["k"] == "rows":
+            rows = log.unpack(dict(head), body)
+            if self._skew:
+                rows.times = array("d", [t + self._skew for t in rows.times])
+            if segment is not None:
+                segment.rows(rows)
+            if generation is None:
+                self._behind(rows, 0, b"")
+                if head.get("thin") and not self.far.thin:
+                    self.say(thin=True)
+            return
+        kind, planes = int(head["kind"]), head.get("planes")
+        if kind not in (log.HEAD, log.TENSORS, log.MARK, log.GAP, log.PROBES):
+            return   # of a later version
+        if planes:
+            whole = len(body) // 4 * 4
+            body = unplanes(body[:whole], 4) + body[whole:]
+        if segment is not None:
+            segment.frame(kind, body)
+        if generation is None:
+            self._behind(None, kind, body)
+
+    def _behind(self, rows: Rows | None, kind: int, body: bytes) -> None:
+        if self._coming is not None:
+            self._since.append((rows, kind, body))
+
+    def close(self) -> None:
+        """Give the files back."""
+        for segment in (self._shown, self._coming):
+            if segment is not None:
+                segment.close()
+
+    def _begin(self, generation: int, *, thin: bool) -> None:
+        if self._coming is not None:
+            self._coming.close()
+            self._coming.path.unlink(missing_ok=True)
+        self._generation, self._since, self._is_thin = generation, [], thin
+        self._coming = Segment(self.run.metrics / f"coming-{generation}")
+
+    def _publish(self) -> None:
+        coming, shown = self._coming, self._shown
+        assert coming is not None
+        for rows, kind, payload in self._since:
+            if rows is not None:
+                coming.rows(rows)
+            else:
+                coming.frame(kind, payload)
+        if shown is not None:
+            shown.close()
+            shown.path.unlink(missing_ok=True)   # first: a reader that saw both would go on from the one to the other
+        coming.publish(self.run.metrics / f"r0-{self._generation:03d}.tlog")
+        self._shown, self._coming, self._since = coming, None, []
+        self.say(thin=self._is_thin)
+        self.is_ready = True
+
+    def _beat(self, head: Mapping[str, Any]) -> None:
+        if self._shown is None or not isinstance(head.get("wall"), int | float):
+            return
+        body = {"wall": float(head["wall"]) + self._skew, "mono": float(head["mono"]), "state": str(head["state"])[:20]}
+        self._shown.frame(log.BEAT, json.dumps(body).encode())
+
+    def _file(self, name: str, at: int, size: int, body: bytes) -> None:
+        if not _WHOLE.fullmatch(name) or not 0 <= at <= size <= MOST_WHOLE or len(self._known) > MOST_FILES:
+            return
+        if at == 0:
+            self._parts[name] = bytearray()
+        part = self._parts.setdefault(name, bytearray())
+        if len(part) != at or at + len(body) > size:
+            raise WireError(f"{name!r:.80} in pieces that do not fit")
+        part += body
+        if len(part) < size:
+            return
+        whole = bytes(self._parts.pop(name))
+        self._known.add(name)
+        path = self.run.path / name
+        for folder in reversed([p for p in path.parents if p.is_relative_to(self.run.path) and p != self.run.path]):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        write_atomically(str(path), self._placed(name, whole))
+
+    def _placed(self, name: str, whole: bytes) -> bytes:
+        """A file that names a process says on which machine: no process of this one is taken for it."""
+        if name not in ("run.json", "launch.json"):
+            return whole
+        try:
+            body = json.loads(whole)
+            body["process"]["host"] = f"{self._host} (over ssh)"
+            return json.dumps(body).encode()
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return whole
+
+    def _tail(self, name: str, body: bytes, *, is_new: bool) -> None:
+        if name not in _TAILS:
+            return
+        path = self.run.path / name
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(path, flags, 0o600)
+        try:
+            if is_new or os.fstat(fd).st_size > _TAILS[name]:
+                os.ftruncate(fd, 0)
+            os.write(fd, body)
+        finally:
+            os.close(fd)
+
+
+def make_folder(root: Path | None = None) -> Path:
+    """A place of its own for a mirror; what was left by viewers that are gone is removed."""
+    base = (cache_root() if root is None else root) / "far"
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in os.listdir(base):
+        pid = name.partition("-")[0]
+        if pid.isdigit() and not os.path.exists(f"/proc/{pid}") and os.path.isdir("/proc/self"):
+            shutil.rmtree(base / name, ignore_errors=True)
+    folder = base / f"{os.getpid()}-{secrets.token_hex(4)}"
+    folder.mkdir(mode=0o700)
+    return folder

@@ -1,0 +1,88 @@
+"""A run of another machine, seen through its mirror (see `remote`): how the link stands, and what is wished over it.
+
+Touches the disk; knows no thread. Time is an argument.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Final
+
+from tuimon.record.far import LOOK, Far, read_far
+from tuimon.record.files import write_atomically
+from tuimon.record.rundir import RunDir
+from tuimon.viewer.lines import Tone, lapse
+
+EVERY: Final = 0.5
+"""Seconds between two looks."""
+SLOW, LOST = 4.0, 15.0
+"""Seconds without a word after which the link is amber, and red."""
+CALM: Final = 0.4
+"""Seconds that a window stands before more of it is asked for."""
+
+
+class Afar:
+    """The link behind a run directory, if there is one."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._run = run
+        self.far: Far | None = None
+        """None: a run of this machine."""
+        self._heard, self._looked = math.inf, -math.inf
+        self._wish: tuple[int, int] | None = None
+        self._wished = math.inf
+        self._told: tuple[int, int] | None = None
+
+    def look(self, mono: float) -> None:
+        """Read what the link says, now and then."""
+        if mono - self._looked >= EVERY:
+            self._looked = mono
+            found = read_far(self._run)
+            if found is not None:
+                self.far, self._heard = found
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether the log here is an outline of the one there."""
+        return self.far is not None and self.far.thin
+
+    @property
+    def host(self) -> str:
+        """The other machine; "" where there is none."""
+        return "" if self.far is None else self.far.host
+
+    @property
+    def reading(self) -> str:
+        """How far the other machine has read its log, while it lags."""
+        far = self.far
+        return "" if far is None or far.share >= 1.0 else f"read {100 * far.share:.0f} % on {far.host}"
+
+    def status(self, now: float) -> tuple[str, Tone] | None:
+        """What the link has to say before anything else; None where it is as it should be."""
+        if self.far is None:
+            return None
+        silence = now - self._heard
+        if self.far.state != "live":
+            return f"◌ reconnecting {lapse(silence)}", "critical" if silence > LOST else "warning"
+        if silence > SLOW:
+            return f"◌ no word {lapse(silence)}", "critical" if silence > LOST else "warning"
+        return None
+
+    @property
+    def problem(self) -> str:
+        """Why the link is down; else ""."""
+        return "" if self.far is None or self.far.state == "live" else f"{self.far.host}: {self.far.why}"
+
+    def wish(self, window: tuple[int, int] | None, mono: float) -> None:
+        """Look closely at some steps, or at the whole. Told when the window has stood for a moment."""
+        if self.far is None:
+            return
+        if window != self._wish:
+            self._wish, self._wished = window, mono
+        if self._wish != self._told and mono - self._wished >= CALM and (self.far.thin or self._wish is None):
+            self._told = self._wish
+            try:
+                write_atomically(str(self._run.path / LOOK), json.dumps(self._wish).encode())
+            except OSError:
+                return   # what there is stays on the screen
