@@ -110,14 +110,14 @@ def foreign_logs(folder: Path) -> dict[str, Path]:
     name = DIRECTORY.replace("\udcff", "")
     losses = [3.0 - 0.02 * i if i < 40 else math.nan for i in range(60)]
     found = {kind: folder / f"{kind}{name}.{ending}" for kind, ending in (("csv", "csv"), ("jsonl", "jsonl"), ("hf", "json"), ("bad csv", "csv"), ("bad jsonl", "jsonl"), ("unknown", "csv"))}
-    columns = [f"a{COLUMN}", NASTY.replace("\n", " "), f"layer_grad_norm/{COLUMN}", f"train/{COLUMN}/loss", f"lr-{COLUMN}"]
+    columns = [f"a{COLUMN}", NASTY.replace("\x00", ""), f"layer_grad_norm/{COLUMN}", f"train/{COLUMN}/loss", f"lr-{COLUMN}"]
     head = ",".join(['"' + c.replace('"', '""') + '"' for c in columns])
     found["csv"].write_text(f"step,loss,{head}\n" + "".join(f"{i},{loss},1,2,0.5,{loss},0.1\n" for i, loss in enumerate(losses, 1)), encoding="utf-8")
     rows = [{"step": i, "loss": loss, "layer_grad_norm": {f"{COLUMN}.{k}": 0.5 * k for k in range(3)}, CARRIED: 1.0, "text": CARRIED}
             for i, loss in enumerate(losses, 1)]
     found["jsonl"].write_text("".join(json.dumps(row) + "\n" for row in rows))
     found["hf"].write_text(json.dumps({"log_history": [{k: v for k, v in row.items() if k != "layer_grad_norm"} for row in rows], "max_steps": 100, "best_model_checkpoint": CARRIED}))
-    found["bad csv"].write_text(f"step,loss\n1,{NASTY}\n", encoding="utf-8")
+    found["bad csv"].write_text(f"step,loss\n1,{NASTY}\n".replace("\x00", ""), encoding="utf-8")
     found["bad jsonl"].write_text(f'{{"step": 1, "loss": "{"x"}"}}\n{{{NASTY}\n', encoding="utf-8")
     found["unknown"].write_text(f"{head}\n" + "1,2,3,4,5\n" * 3, encoding="utf-8")
     return found

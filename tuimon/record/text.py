@@ -25,6 +25,11 @@ _JOINED: Final = 4
 """Combining marks kept on one base: enough for every script, too few to climb over other lines."""
 
 
+def is_seen(character: str) -> bool:
+    """Whether a person sees it, or what it does to the letter before it."""
+    return unicodedata.category(character) not in _GONE and character not in _HIDDEN
+
+
 def clean(text: str, limit: int = 400) -> str:
     """One printable line of at most `limit` characters.
 
@@ -43,9 +48,9 @@ def clean(text: str, limit: int = 400) -> str:
             kept.append(" ")
             marks = 0
             continue
-        category = unicodedata.category(character)
-        if category in _GONE or character in _HIDDEN:
+        if not is_seen(character):
             continue
+        category = unicodedata.category(character)
         if category == "Zs":
             character = " "  # noqa: PLW2901 - any space is a space
         marks = marks + 1 if category in {"Mn", "Me"} else 0
