@@ -15,7 +15,6 @@ import synthetic
 from tests.security.hostile_text import NASTY, PAYLOADS
 from tuimon.record.chunk import Mark
 from tuimon.record.label import FILE as LABEL
-from tuimon.record.log import Row
 from tuimon.record.probes import ProbeEntry
 from tuimon.record.rundir import Launch, RunDir, RunInfo, runs_root
 from tuimon.record.tensors import TensorEntry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.security.hostile_runs import foreign_logs, hostile_run, unreadable_run, walked
+from tests.security.hostile_runs import hostile_run, unreadable_run, walked
 from tests.security.hostile_text import odd_characters
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.places import PLACES

@@ -19,7 +19,8 @@ def page(found: Autopsy, width: int, where: str, clean: Callable[[str], str]) ->
 
     `clean` makes names and notes from outside safe.
     """
-    values = " and ".join(f"{_WORDS.get(n, clean(n))} was {number(v)}" for n, v in sorted(found.values.items(), reverse=True))
+    values = " and ".join(f"{_WORDS.get(name, clean(name))} was {number(value)}"
+                          for name, value in sorted(found.values.items(), reverse=True))
     yield f"step {count(found.step)}: {values or 'it did not end'}"
     yield f"first: {clean(subject(found))}"
     yield f"found by: {_how(found)}"

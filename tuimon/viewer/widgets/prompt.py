@@ -66,7 +66,7 @@ class Prompt(Horizontal):
     def open(self, purpose: str, word: str, text: str = "") -> None:
         """Ask for a text; `purpose` comes back with it, `word` stands before it."""
         self._purpose = purpose
-        self.query_one(Static).update(word)
+        self.query_one(Static).update(clean(word))
         line = self.query_one(Input)
         with line.prevent(Input.Changed):
             line.value = text
