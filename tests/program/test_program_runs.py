@@ -44,7 +44,7 @@ def test_runs_are_listed_as_a_table_with_what_a_person_called_them(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["run", "state", "age", "steps", "loss", "best", "val", "verdict"]
     one = next(line for line in lines if line.startswith("one-"))
-    assert "finished" in one and "2 h" in one and "2.00" in one and "2.10" in one and one.endswith("healthy  (mine · the good [31mone)")
+    assert "finished" in one and "2 h" in one and "2.00" in one and "2.10" in one and one.endswith("healthy  (mine · the good one)")
     assert next(line for line in lines if line.startswith("two-")).endswith("critical: NaN in the loss")
 
 

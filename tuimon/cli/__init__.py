@@ -61,9 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()   # at the end of the interpreter nobody could say what is wrong
         return status  # noqa: TRY300  # what is wrong with the flush is said below
     except TuimonError as error:
+        from tuimon.record.printing import print_words
         from tuimon.record.text import clean
 
-        print(f"tuimon: {clean(str(error), 1000)}", file=sys.stderr)  # it may name a file that somebody else has named
+        print_words(f"tuimon: {clean(str(error), 1000)}", sys.stderr)  # it may name a file that somebody else has named
         return 2
     except KeyboardInterrupt:
         return 130
@@ -73,14 +74,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None and error.errno in FULL:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # what waits in it cannot be written
-            print(f"tuimon: standard output: cannot be written: {error.strerror}", file=sys.stderr)
+            from tuimon.record.printing import print_words
+
+            print_words(f"tuimon: standard output: cannot be written: {error.strerror}", sys.stderr)
             return 2
         if os.environ.get("TUIMON_DEBUG"):
             raise
+        from tuimon.record.printing import print_words
         from tuimon.record.text import clean
 
         words = f"{type(error).__name__}: {clean(str(error), 1000)}"
-        print(f"tuimon: a fault of ours: {words} (TUIMON_DEBUG=1 shows where)", file=sys.stderr)
+        print_words(f"tuimon: a fault of ours: {words} (TUIMON_DEBUG=1 shows where)", sys.stderr)
         return 1
 
 

@@ -18,16 +18,18 @@ def run(args: argparse.Namespace) -> int:
 
     from tuimon.diagnosis.autopsy.page import page
     from tuimon.formats.autopsied import examined
+    from tuimon.record.printing import print_words
     from tuimon.viewer.text import clean
 
     one = examined(args.run)
     if args.json:
-        print(json.dumps(one.json(), indent=1, allow_nan=False))
+        print_words(json.dumps(one.json(), indent=1, allow_nan=False))
         return 0
     if not one.found:
-        print(f"{clean(one.reading.name)}: loss and gradients are finite in all {one.steps} steps: nothing to examine")
+        print_words(f"{clean(one.reading.name)}: loss and gradients are finite in all {one.steps} steps: nothing to "
+                    "examine")
     for i, found in enumerate(one.found):
-        print("" if i else clean(one.reading.name))
+        print_words("" if i else clean(one.reading.name))
         for line in page(found, min(shutil.get_terminal_size((80, 24)).columns, 100), one.where, clean):
-            print(line)
+            print_words(line)
     return 0

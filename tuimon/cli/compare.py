@@ -78,6 +78,7 @@ def _print(sources: tuple[Source, ...]) -> int:
     import time
 
     from tuimon.diagnosis.figures import number, step
+    from tuimon.record.printing import print_words
     from tuimon.viewer.lines import rate
     from tuimon.viewer.places.compare.detail import Comparison
     from tuimon.viewer.places.compare.model import Ask
@@ -94,7 +95,7 @@ def _print(sources: tuple[Source, ...]) -> int:
             "" if lr is None else rate(lr), side.verdict))
     print_table(rows)
     if view.differences:
-        print()
+        print_words()
         print_table([("", *(side.letter for side in view.sides)), *((d.name, *d.values) for d in view.differences)])
     _tell_best(view)
     return 0
@@ -115,9 +116,10 @@ def _losses_at(comparison: Comparison, step: int) -> list[float | None]:
 def _tell_best(view: CompareView) -> None:
     """One sentence: which has the best validation loss, and by how much."""
     from tuimon.diagnosis.figures import number
+    from tuimon.record.printing import print_words
 
     order = sorted((side.best_val, side.letter, side.name) for side in view.sides if side.best_val is not None)
     if len(order) > 1:
         first, second = order[:2]
-        print(f"\nBest validation loss: {first[1]} ({first[2]}), {number(first[0])}; next {second[1]}, "
-              f"{number(second[0])}.")
+        print_words(f"\nBest validation loss: {first[1]} ({first[2]}), {number(first[0])}; next {second[1]}, "
+                    f"{number(second[0])}.")

@@ -30,21 +30,23 @@ def run(args: argparse.Namespace) -> int:
 
     from tuimon.diagnosis.curve.report import as_json, comparison, gallery, gallery_page, judge_source, page
     from tuimon.diagnosis.curve.sources import load
+    from tuimon.record.printing import print_words
     from tuimon.viewer.text import clean
 
     if args.gallery:
         if args.sources:
             raise UsageError("--gallery shows the six patterns alone: leave out the files and runs")
         bodies = [as_json(j) for j in gallery()]
-        print(json.dumps(bodies, indent=1, allow_nan=False) if args.json else gallery_page(_page()))
+        print_words(json.dumps(bodies, indent=1, allow_nan=False) if args.json else gallery_page(_page()))
         return 0
     loaded = [load(name, _log_of) for name in args.sources or [None]]
     judged = [judge_source(replace(one, name=clean(one.name)), args.total_steps, args.target) for one in loaded]
     if args.json:
         bodies = [as_json(j) for j in judged]
-        print(json.dumps(bodies if len(bodies) > 1 else bodies[0], indent=1, allow_nan=False))
+        print_words(json.dumps(bodies if len(bodies) > 1 else bodies[0], indent=1, allow_nan=False))
     else:
-        print(page(judged[0], _page()) if len(judged) == 1 else comparison(judged, _page()), end="")
+        said = page(judged[0], _page()) if len(judged) == 1 else comparison(judged, _page())
+        print_words(said.removesuffix("\n"))
     return 0
 
 

@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from tuimon.formats.judged import find, judged
     from tuimon.formats.progress import Bar
     from tuimon.formats.told import told
+    from tuimon.record.printing import print_words
     from tuimon.viewer.text import clean
 
     sources, missing = find(args.runs)
@@ -47,14 +48,14 @@ def run(args: argparse.Namespace) -> int:
                 raise
             unread.append(str(error))
     for line in unread:
-        print(f"tuimon: {clean(line, 1000)}", file=sys.stderr)
+        print_words(f"tuimon: {clean(line, 1000)}", sys.stderr)
     found.sort(key=lambda one: one.badness, reverse=True)
     if args.json:
         for one in found:
-            print(json.dumps(one.json(), indent=1 if single else None, allow_nan=False))
+            print_words(json.dumps(one.json(), indent=1 if single else None, allow_nan=False))
     elif single:
         for line in told(found[0]):
-            print(clean(line))
+            print_words(clean(line))
     elif found:
         print_table([("log", "verdict", "steps", "since", "what"), *(_row(one) for one in found)])
     limit = SEVERITIES.index(args.fail_on)

@@ -19,22 +19,23 @@ def run(args: argparse.Namespace) -> int:
     import textwrap
 
     from tuimon.diagnosis.manual import markdown, page, pages
+    from tuimon.record.printing import print_words
 
     if args.markdown:
         if args.rule is not None:
             raise UsageError(f"--markdown prints all pages: leave out {args.rule!r:.60}")
-        print(markdown(), end="")
+        print_words(markdown().removesuffix("\n"))
         return 0
     if args.rule is None:
         known = pages()
         wide = max(len(p.slug) for p in known)
         for one in known:
-            print(f"{one.code}  {one.slug:<{wide}}  {one.summary}")
+            print_words(f"{one.code}  {one.slug:<{wide}}  {one.summary}")
         return 0
     found = page(args.rule)
     width = min(shutil.get_terminal_size().columns, 100)
-    print(f"{found.slug} ({found.code}, {found.category}): {found.summary}\n")
+    print_words(f"{found.slug} ({found.code}, {found.category}): {found.summary}\n")
     for title, text in found.parts.items():
-        print(textwrap.fill(f"{title}: {text}", width, break_on_hyphens=False) + "\n")
-    print(f"Needs: {', '.join(found.needs)}.")
+        print_words(textwrap.fill(f"{title}: {text}", width, break_on_hyphens=False) + "\n")
+    print_words(f"Needs: {', '.join(found.needs)}.")
     return 0

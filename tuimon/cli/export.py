@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from tuimon.formats.judged import find
     from tuimon.formats.names import some
     from tuimon.formats.progress import Bar
+    from tuimon.record.printing import print_words
     from tuimon.viewer.text import clean
 
     sources, _ = find([args.run] if args.run else [])
@@ -56,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"standard output: cannot be written: {error.strerror or error}") from None
     if done.path != "-":
         layers = f", {len(done.survey.layers):,} columns of layers" if done.survey.layers else ""
-        print(f"{clean(done.path)}: {done.rows:,} rows of {_count(len(done.survey.names), 'metric')}{layers}, "
-              f"{_size(done.size)}", file=sys.stderr)
+        print_words(f"{clean(done.path)}: {done.rows:,} rows of {_count(len(done.survey.names), 'metric')}{layers}, "
+                    f"{_size(done.size)}", sys.stderr)
     return 0
 
 

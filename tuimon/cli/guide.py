@@ -16,6 +16,7 @@ def run(args: argparse.Namespace) -> int:
     import shutil
     import sys
 
+    from tuimon.record.printing import print_words
     from tuimon.viewer.glyphs import choose
     from tuimon.viewer.places.guide.content import chapter, chapters
     from tuimon.viewer.places.guide.page import page
@@ -24,9 +25,9 @@ def run(args: argparse.Namespace) -> int:
         known = chapters()
         wide = max(len(one.slug) for one in known)
         for one in known:
-            print(f"{one.slug:<{wide}}  {one.summary}")
+            print_words(f"{one.slug:<{wide}}  {one.summary}")
         return 0
     width = shutil.get_terminal_size((80, 24)).columns
     for line in page(chapter(args.chapter), width, choose(os.environ, sys.stdout.encoding)):
-        print(line)
+        print_words(line)
     return 0

@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Follow the run until it ends, or until told to go."""
     from tuimon.formats.exports.mirror import Mirror, follow
+    from tuimon.record.printing import print_words
     from tuimon.record.runs import find_run
     from tuimon.record.status import status
     from tuimon.viewer.text import clean
@@ -34,11 +35,11 @@ def run(args: argparse.Namespace) -> int:
             with contextlib.suppress(OSError):
                 os.nice(5)  # the training on this machine goes first
             stop = _Stop()
-            print(f"{clean(found.name)} goes to {clean(mirror.folder)}; show it with: tensorboard --logdir "
-                  f"{clean(args.tensorboard)}; Ctrl+C ends the mirror, not the run", flush=True)
+            print_words(f"{clean(found.name)} goes to {clean(mirror.folder)}; show it with: tensorboard --logdir "
+                        f"{clean(args.tensorboard)}; Ctrl+C ends the mirror, not the run", flush=True)
             follow(mirror, lambda: not status(found).is_live, stop.pause)
         step = mirror.place.step
-        print("nothing measured yet" if step is None else f"mirrored up to step {step:,}")
+        print_words("nothing measured yet" if step is None else f"mirrored up to step {step:,}")
     return 0
 
 

@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from tuimon.formats.plotted import Look, plotted
     from tuimon.formats.progress import Bar
     from tuimon.record.metrics import METRICS
+    from tuimon.record.printing import print_words
 
     name, metrics = args.run, args.metrics
     if name in METRICS and not os.path.lexists(name):  # a metric of the latest run
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     look = Look(args.width or on.width, height, on.colour, args.ascii or on.ascii_only, args.log, args.overlay,
                 args.first, args.last)
     for lines in plotted(one, metrics, look):
-        print(lines)
+        print_words(lines)
     return 0
 
 

@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from tuimon.formats.report.gather import gather
     from tuimon.formats.report.page import page
     from tuimon.formats.report.write import default_name, write
+    from tuimon.record.printing import print_words
     from tuimon.record.text import clean
 
     sources, _ = find([args.run] if args.run else [])
@@ -41,5 +42,5 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.buffer.write(words.encode("utf-8", "replace"))
         return 0
     write(path, words, force=args.force)
-    print(clean(path, 1000))
+    print_words(clean(path, 1000))
     return 0

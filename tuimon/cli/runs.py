@@ -28,7 +28,9 @@ def run(args: argparse.Namespace) -> int:
     import time
 
     from tuimon.record.catalogue import Catalogue
+    from tuimon.record.printing import print_words
     from tuimon.record.query import FIELDS, parse
+    from tuimon.viewer.text import clean
 
     query = parse(" ".join(args.query))
     catalogue, now = Catalogue(), time.time()
@@ -36,12 +38,12 @@ def run(args: argparse.Namespace) -> int:
     entries = [entry for entry in known if query.matches(entry, now)]
     if args.json:
         for entry in entries:
-            print(json.dumps(as_json(entry), allow_nan=False))
+            print_words(json.dumps(as_json(entry), allow_nan=False))
         return 0
     if not known:
-        print(f"no runs under {catalogue.root}; start one with: tuimon demo exploding")
+        print_words(f"no runs under {clean(str(catalogue.root), 1000)}; start one with: tuimon demo exploding")
     elif not entries:
-        print(f"none of {len(known)} runs match; a query compares or looks into {', '.join(FIELDS)}")
+        print_words(f"none of {len(known)} runs match; a query compares or looks into {', '.join(FIELDS)}")
     else:
         print_table([("run", "state", "age", "steps", "loss", "best val", "verdict"), *(_row(e, now) for e in entries)])
     return 0

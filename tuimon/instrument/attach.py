@@ -57,6 +57,7 @@ from tuimon.instrument.tracked import device_of, held_by, named_parameters
 from tuimon.instrument.weakly import Weak
 from tuimon.record import claim
 from tuimon.record.liveness import is_alive
+from tuimon.record.printing import print_words
 from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run, prepare_run
 from tuimon.record.status import status
 
@@ -311,7 +312,7 @@ def _say_where(run: RunDir) -> None:
     """To a person at a terminal, how to watch; a file, a notebook or a viewer that started this script needs none."""
     with suppress(OSError, ValueError, AttributeError):  # closed, or none at all
         if not os.environ.get("TUIMON_QUIET") and sys.stderr.isatty():
-            sys.stderr.write(f"tuimon: recording to {run.name}; watch it with: {watching(run)}\n")
+            print_words(f"tuimon: recording to {run.name}; watch it with: {watching(run)}", sys.stderr)
 
 
 def _name_untrained(monitor: Monitor, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:

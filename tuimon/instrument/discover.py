@@ -30,6 +30,7 @@ from tuimon.instrument.monitor import Monitor
 from tuimon.instrument.owners import Assembled, held, living_tops, owner, reached
 from tuimon.instrument.state import unwrapped
 from tuimon.record import claim
+from tuimon.record.printing import print_words
 from tuimon.record.rundir import Launch, RunDir, create_run
 
 LOOKS: Final = 20
@@ -230,6 +231,6 @@ class Search:
 def say(text: str) -> None:
     """A line on the script's console."""
     try:
-        print(f"tuimon: {text}", file=sys.stderr)  # noqa: T201  # that is where a person looks who wonders
+        print_words(f"tuimon: {text}", sys.stderr)   # that is where a person looks who wonders
     except (OSError, ValueError, AttributeError):
         return  # it has closed its console

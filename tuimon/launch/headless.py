@@ -23,9 +23,11 @@ from tuimon.launch.process import Started
 from tuimon.launch.words import Rules
 from tuimon.record.chunk import Chunk
 from tuimon.record.events import EventReader
-from tuimon.record.rundir import RunDir
+from tuimon.record.printing import print_words
+from tuimon.record.rundir import CONSOLE_TAIL, RunDir
 from tuimon.record.segments import LogReader
 from tuimon.record.status import Told, status
+from tuimon.record.text import clean
 
 POLL_S: Final = 0.1
 LINE_S: Final = 1.0
@@ -154,11 +156,11 @@ def attend(started: Started, following: Following, err: TextIO, clock: Callable[
     told = 0
     try:
         with told_to_go():
-            print(f"{started.run.name}: {started.launch.statement}", file=err, flush=True)
+            print_words(f"{started.run.name}: {started.launch.statement}", file=err, flush=True)
             follow(started, following, err, clock)
     except KeyboardInterrupt as error:
         told = error.args[0] if error.args else signal.SIGINT
-        say("ending the run", err)
+        mention("ending the run", err)
     finally:
         status = _end(started)
     following.poll()
@@ -183,7 +185,7 @@ def reaches(diagnosis: Diagnosis, fail_on: Severity) -> bool:
 
 def print_json(body: Mapping[str, Any], out: TextIO) -> None:
     """The final object."""
-    print(json.dumps(body, indent=1, allow_nan=False), file=out, flush=True)
+    print_words(json.dumps(body, indent=1, allow_nan=False), file=out, flush=True)
 
 
 @contextmanager
@@ -215,10 +217,10 @@ def told_to_go() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def say(line: str, err: TextIO) -> None:
+def mention(line: str, err: TextIO) -> None:
     """Nobody may be reading any more, and the run has yet to be ended."""
     try:
-        print(line, file=err, flush=True)
+        print_words(line, file=err, flush=True)
     except OSError:
         return
 
@@ -229,12 +231,11 @@ def follow(started: Started, following: Following, err: TextIO, clock: Callable[
     while started.poll() is None:
         following.poll()
         if clock() >= due:
-            print(following.line(started.launch.total_steps), file=err, flush=True)
+            print_words(following.line(started.launch.total_steps), file=err, flush=True)
             due = clock() + LINE_S
         time.sleep(POLL_S)
 
 
 def last_line(run: RunDir) -> str:
-    """The last thing that the training process printed, without control characters; "" where it printed nothing."""
-    said = (run.last_words() or "").strip()
-    return "".join(c if c.isprintable() else " " for c in said)
+    """The last thing that the training process printed, clean; "" where it printed nothing."""
+    return clean((run.last_words() or "").strip(), CONSOLE_TAIL)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from tuimon.errors import UsageError
-from tuimon.launch.headless import Ended, Following, attend, last_line, print_json, reaches, say
+from tuimon.launch.headless import Ended, Following, attend, last_line, mention, print_json, reaches
 from tuimon.launch.options import RunOptions
 from tuimon.launch.process import Started, check_python, create, start
 from tuimon.record import claim
@@ -126,7 +126,7 @@ def run(options: RunOptions, out: TextIO | None = None, err: TextIO | None = Non
     following = Following(started.run, options.rules)
     ended = attend(started, following, err, clock)
     for line in closing_words(started, ended.status, trained=following.steps > 0):
-        say(line, err)
+        mention(line, err)
     print_json({**following.result(), "exit_status": ended.status}, out)
     return exit_status(ended, failed=reaches(following.diagnosis, options.fail_on))
 
@@ -151,7 +151,7 @@ def left(started: Started) -> int:
     if found.state == "stopped":
         return 0
     for line in closing_words(started, status, trained=found.step > 0):
-        say(line, sys.stderr)
+        mention(line, sys.stderr)
     return shell_status(status)
 
 

@@ -23,11 +23,14 @@ from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import Launch, RunDir, RunInfo, called, list_runs, runs_root
 from tuimon.record.sketch import Validation, losses_of
 from tuimon.record.status import RunStatus, status_of
+from tuimon.record.text import clean
 
 BUDGET: Final = 0.05
 """Seconds of reading in one poll."""
 EVERY: Final = 2.0
 """Seconds between two readings of the same run, and between two looks at the root."""
+LONGEST: Final = 4_000
+"""Characters of one word of a command line."""
 CHECKED: Final = 100
 """Runs whose files are looked at in one poll."""
 UNREAD: Final = RunStatus("")
@@ -35,7 +38,7 @@ UNREAD: Final = RunStatus("")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One run. Text is as it was written: clean it before it is shown."""
+    """One run. What it says of itself is clean; `path` and `key` are as they are: clean them before they are shown."""
 
     path: Path
     status: RunStatus = UNREAD
@@ -146,7 +149,7 @@ class _Known:
             try:
                 self._info, self._launch = self.run.read_info(), self.run.read_launch()
             except LogError as error:
-                self._why = str(error)
+                self._why = clean(str(error))
         found = RunStatus("unreadable", why=self._why) if self._why else status_of(
             self.run, self._info, self._launch, now)
         moved = not before or before[4:] != seen[4:]
@@ -175,12 +178,12 @@ class _Known:
         process = info.process if info else launch.process if launch else None
         argv = info.argv if info and info.argv else tuple(launch.script.split()) if launch else ()
         entry = Entry(
-            self.run.path, found, read_label(self.run), info.name if info else launch.name if launch else "",
+            self.run.path, found, read_label(self.run), clean(info.name if info else launch.name if launch else ""),
             found.started or self.entry.started, best[1] if best else None, best[0] if best else None, losses,
-            info.optimizer if info else "", info.model if info else "",
+            clean(info.optimizer) if info else "", clean(info.model) if info else "",
             sum(t.numel for t in info.tensors if t.trained) if info else 0,
-            info.device if info else "", process.host if process else "", process.pid if process else 0, argv,
-            size, checkpoints)
+            clean(info.device) if info else "", clean(process.host) if process else "", process.pid if process else 0,
+            tuple(clean(word, LONGEST) for word in argv), size, checkpoints)
         if entry != self.entry:
             self.entry = entry
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import unicodedata
 from dataclasses import asdict, dataclass
 from typing import Final
 
 from tuimon.record.files import open_to_read, write_atomically
 from tuimon.record.rundir import SCHEMA, RunDir
+from tuimon.record.text import clean
 
 FILE: Final = "label.json"
 LONGEST_NAME: Final = 80
@@ -36,10 +36,8 @@ NO_LABEL: Final = Label()
 
 
 def one_line(text: str, limit: int) -> str:
-    """The text as one line of at most `limit` characters, without what is no visible character."""
-    visible = "".join(" " if c.isspace() else c for c in text[:8 * limit] if c.isspace()
-                      or unicodedata.category(c)[0] != "C")
-    return " ".join(visible.split())[:limit].rstrip()
+    """The text as one line of at most `limit` characters, clean, with single spaces."""
+    return " ".join(clean(text[:8 * limit], 8 * limit).split())[:limit].rstrip()
 
 
 def read_label(run: RunDir) -> Label:

@@ -15,6 +15,7 @@ from tuimon.record.events import Event, EventReader, last_events
 from tuimon.record.files import open_to_read
 from tuimon.record.liveness import ProcessIdentity, is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo
+from tuimon.record.text import clean
 
 if TYPE_CHECKING:
     from tuimon.record import log  # with numpy: only where metrics are read
@@ -61,7 +62,7 @@ class RunStatus:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the events of a run say about its state: a pure fold."""
+    """What the events of a run say about its state: a pure fold. Its texts are clean."""
 
     state: str = "starting"
     attempt: int = 0
@@ -76,20 +77,21 @@ class Told:
         if event.kind == "attempt":
             return Told(attempt=event.attempt)
         if event.kind in ("state", "end"):
-            state = event.text("state") or self.state
+            state = clean(event.text("state"), 20) or self.state
             # why it runs is why it stood before: no reason for what it is or has come to
-            why = "" if state == "running" else event.text("error") or event.text("why")
+            why = "" if state == "running" else clean(event.text("error") or event.text("why"))
             return replace(self, state=state, why=why)
         if event.kind == "incident":
-            others = tuple(i for i in self.incidents if i[0] != event.text("rule"))
+            rule = clean(event.text("rule"), 60)
+            others = tuple(i for i in self.incidents if i[0] != rule)
             if event.text("change") == "resolved":
                 return replace(self, incidents=others)
-            one = event.text("rule"), event.text("severity"), event.text("headline"), event.whole("onset_step")
-            return replace(self, incidents=(*others, one))
+            severity, headline = clean(event.text("severity"), 20), clean(event.text("headline"))
+            return replace(self, incidents=(*others, (rule, severity, headline, event.whole("onset_step"))))
         if event.kind == "label":
-            metric = event.text("metric")
+            metric = clean(event.text("metric"), 60)
             rest = tuple(label for label in self.labels if label[0] != metric)
-            return replace(self, labels=(*rest, (metric, event.text("text"))))
+            return replace(self, labels=(*rest, (metric, clean(event.text("text")))))
         return self
 
     def worst(self) -> tuple[str, str, int | None]:
@@ -146,7 +148,7 @@ def status(run: RunDir, clock: Callable[[], float] = time.time) -> RunStatus:
     try:
         info, launch = run.read_info(), run.read_launch()
     except LogError as error:
-        return RunStatus("unreadable", why=str(error))
+        return RunStatus("unreadable", why=clean(str(error)))
     return status_of(run, info, launch, clock())
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from rich.cells import cell_len
 
-from tuimon.viewer.charts.picture import Role, Row, Run
+from tuimon.viewer.charts.picture import Role, Row, Run, cells_of
 
 _LETTER: Final = f"[!-{chr(0x24FF)}]"
 _PARTS: Final = re.compile(f"[^ ]+(?:(?<={_LETTER}) (?={_LETTER})[^ ]+)*| +")
@@ -41,5 +41,5 @@ def word_row(words: tuple[tuple[str, Role], ...], width: int) -> Row:
 
 
 def _solid(text: str) -> str:
-    """Without characters that take no cell."""
-    return text if text.isascii() and text.isprintable() else "".join(filter(cell_len, text))
+    """Without characters that take no cell, as on a canvas."""
+    return text if text.isascii() and text.isprintable() else "".join(filter(cells_of, text))

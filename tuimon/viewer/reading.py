@@ -295,8 +295,8 @@ class Reading:
         if self._log is not None and self._log.is_replaced and self._afar.far is None:
             return "another run took this directory: open it again to see that one"
         damaged, fault = (0, "") if self._log is None else (self._log.damaged, self._log.fault)
-        return self._fault or fault or self._afar.problem or self._details.problem or (
-            f"the log is damaged in {damaged} places; the rest was read" if damaged else "")
+        return clean(self._fault or fault or self._afar.problem or self._details.problem or (
+            f"the log is damaged in {damaged} places; the rest was read" if damaged else ""), 200)
 
     def _sources(self, now: float, mono: float, wanted: Wanted) -> Sources:
         standing, history = self._standing, self._history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,7 +19,8 @@ def page(found: Autopsy, width: int, where: str, clean: Callable[[str], str]) ->
 
     `clean` makes names and notes from outside safe.
     """
-    values = " and ".join(f"{_WORDS.get(n, n)} was {number(v)}" for n, v in sorted(found.values.items(), reverse=True))
+    values = " and ".join(f"{_WORDS.get(name, clean(name))} was {number(value)}"
+                          for name, value in sorted(found.values.items(), reverse=True))
     yield f"step {count(found.step)}: {values or 'it did not end'}"
     yield f"first: {clean(subject(found))}"
     yield f"found by: {_how(found)}"
@@ -38,7 +40,8 @@ def page(found: Autopsy, width: int, where: str, clean: Callable[[str], str]) ->
     for note in found.notes:
         yield from _wrapped(clean(note), width, "note: ")
     if found.batch and where:
-        yield f'the batch: torch.load("{clean(where)}/{clean(found.batch)}", weights_only=True)'
+        place = json.dumps(f"{clean(where)}/{clean(found.batch)}", ensure_ascii=False)   # a name may hold quotes
+        yield f"the batch: torch.load({place}, weights_only=True)"
 
 
 def _how(found: Autopsy) -> str:

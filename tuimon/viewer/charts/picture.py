@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from rich.cells import cell_len
 
+from tuimon.record.text import clean
+
 if TYPE_CHECKING:
     import numpy as np  # at run time only where something is drawn: the first paint is words, and does without
     from numpy.typing import NDArray
@@ -93,14 +95,15 @@ def _common(old: Row, new: Row, way: Literal[1, -1]) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _cells(character: str) -> int:
-    return cell_len(character)
+def cells_of(character: str) -> int:
+    """Cells that it takes; what nobody sees takes none, and so gets into no picture."""
+    return cell_len(character) if clean(character) == character else 0
 
 
 @lru_cache(maxsize=4096)
 def _is_narrow(text: str) -> bool:
     """Whether every character takes one cell: names and titles are said again and again."""
-    return (text.isascii() and text.isprintable()) or all(_cells(character) == 1 for character in text)
+    return (text.isascii() and text.isprintable()) or all(cells_of(character) == 1 for character in text)
 
 
 NOTHING: Final = Picture(0, ())
@@ -108,7 +111,10 @@ NOTHING: Final = Picture(0, ())
 
 
 class Canvas:
-    """Cells to paint on. Everything outside is clipped; text is plain, one line, already clean."""
+    """Cells to paint on. Everything outside is clipped; text is plain, one line, clean: what is not seen is left out.
+
+    So nothing that a terminal would act on can be in a picture, whoever wrote it.
+    """
 
     def __init__(self, width: int, height: int) -> None:
         import numpy as np
@@ -137,7 +143,7 @@ class Canvas:
         return after
 
     def _put_one(self, x: int, y: int, character: str, role: Role) -> int:
-        cells = _cells(character)
+        cells = cells_of(character)
         if cells > 0 and 0 <= y < self.height and 0 <= x <= self.width - cells:
             self._glyphs[y, x] = ord(character)
             self._roles[y, x] = _ROLE[role]

@@ -20,6 +20,7 @@ from tuimon.viewer.machine.counts import TreeReader, allowed, host_counts
 from tuimon.viewer.machine.gpus import GpuWatch
 from tuimon.viewer.machine.model import NOTHING, Gpus, Host, HostCounts, ProcessCounts, Sample, Target, Tree
 from tuimon.viewer.machine.ring import NO_TRACES, Ring, Traces
+from tuimon.viewer.text import clean
 
 EVERY: Final = 1.0
 """Seconds between two looks ..."""
@@ -53,14 +54,14 @@ class Sampler:
         if process != self._process:
             self._process, self._before, self._find_at = process, None, -math.inf
         if process is not None and process.host != socket.gethostname():
-            return Sample(mono, "elsewhere", process.host, process.pid)
+            return Sample(mono, "elsewhere", clean(process.host, 60), process.pid)
         host, gpus = self._machine(target, mono), self._gpus.poll(mono)
         if process is None:
             return Sample(mono, "unknown", host=host, gpus=gpus)
         tree = self._tree(process, mono)
         if tree is None:
-            return Sample(mono, "gone", process.host, process.pid, host=host, gpus=gpus)
-        return Sample(mono, "here", process.host, process.pid, tree, host, allowed(process.pid), gpus)
+            return Sample(mono, "gone", clean(process.host, 60), process.pid, host=host, gpus=gpus)
+        return Sample(mono, "here", clean(process.host, 60), process.pid, tree, host, allowed(process.pid), gpus)
 
     def close(self) -> None:
         """End what was started."""

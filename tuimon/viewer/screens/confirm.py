@@ -21,6 +21,7 @@ from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, text_of
 from tuimon.viewer.questions import Question
 from tuimon.viewer.screens.over import Over
+from tuimon.viewer.text import clean
 from tuimon.viewer.theme import Ink
 
 _LEAVE: Final = ("escape", "q", "ctrl+c")
@@ -36,10 +37,11 @@ class Answer(NamedTuple):
 
 
 def styled(line: Line, ink: Ink, glyphs: GlyphSet) -> Text:
-    """A line as Rich text: never markup."""
+    """A line as Rich text: never markup, and nothing that is not seen."""
     text = Text(no_wrap=False)
     for span in line:
-        text.append(glyphs.say(span.text), ink.style(ROLES[span.tone]))
+        words = glyphs.say(span.text)
+        text.append(clean(words, len(words)), ink.style(ROLES[span.tone]))
     return text
 
 

@@ -26,6 +26,7 @@ from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place
 from tuimon.viewer.widgets.picture import PictureView
+from tuimon.viewer.widgets.typed import Typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class Palette(Over["str | None"]):
     def compose(self) -> ComposeResult:
         """A line to type in, and what it finds."""
         with Vertical():
-            line = Input(placeholder="what do you want to do?", compact=True)
+            line = Typed(placeholder="what do you want to do?", compact=True)
             line.cursor_blink = False
             yield line
             yield PictureView(self._ink, self._glyphs)

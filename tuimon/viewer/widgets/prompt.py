@@ -11,9 +11,10 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from tuimon.viewer.text import clean
+from tuimon.viewer.widgets.typed import LONGEST, Typed
 
 
-class Line(Input):
+class Line(Typed):
     """Tells at once that enter was pressed: a message would come behind the next key."""
 
     async def action_submit(self) -> None:
@@ -65,7 +66,7 @@ class Prompt(Horizontal):
     def open(self, purpose: str, word: str, text: str = "") -> None:
         """Ask for a text; `purpose` comes back with it, `word` stands before it."""
         self._purpose = purpose
-        self.query_one(Static).update(word)
+        self.query_one(Static).update(clean(word))
         line = self.query_one(Input)
         with line.prevent(Input.Changed):
             line.value = text
@@ -86,12 +87,12 @@ class Prompt(Horizontal):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Hand on what is typed."""
         event.stop()
-        self.post_message(self.Changed(self._purpose, clean(event.value, 500)))
+        self.post_message(self.Changed(self._purpose, clean(event.value, LONGEST)))
 
     def submit(self, text: str) -> None:
         """Hand on what was entered."""
         self._hide()
-        self.post_message(self.Submitted(self._purpose, clean(text, 500)))
+        self.post_message(self.Submitted(self._purpose, clean(text, LONGEST)))
 
     def _hide(self) -> None:
         self.remove_class("-open")

@@ -203,7 +203,7 @@ def detail_lines(row: Row | None, view: RunsView) -> list[Line]:
         return []
     entry, found = row.entry, row.entry.status
     if not entry.is_read:
-        return [(dim("◌ reading"),), (dim(fit(entry.key, 60)),)]
+        return [(dim("◌ reading"),), (dim(clean(entry.key, 60)),)]
     glyph, tone = STATES.get(found.state, ("◌", "dim"))
     when = f", began {lapse(view.now - entry.started)} ago" if entry.started else ""
     count = f", step {steps(found.step)}" + (f" of {steps(found.total_steps)}" if found.total_steps else "")
