@@ -81,7 +81,7 @@ SYNCS = re.compile(r"\.item\(|\.tolist\(|\.cpu\(|\.synchronize\(|\.numpy\(")
 ALLOWED_SYNCS = {
     "transfer.py",       # the one place where device values become host values
     "replay.py",         # an autopsy: the run is broken already, and may wait once
-    "host.py", "manifest.py",  # copies for snapshots and checkpoints, read off the training thread
+    "host.py", "portable.py",  # copies for snapshots and checkpoints, read off the training thread
     "restoring.py",      # a restore waits for its copies: training stands still anyway, and errors must show there
 }
 

@@ -21,10 +21,11 @@ from torch import nn
 
 from tuimon.errors import CheckpointError
 from tuimon.instrument.checkpoints import Checkpoints
-from tuimon.instrument.manifest import Manifest, portable
+from tuimon.instrument.portable import portable
 from tuimon.instrument.snapshots import Snapshots, capture_copy
 from tuimon.instrument.state import TrainingState
 from tuimon.record.files import OsFiles
+from tuimon.record.manifest import Manifest
 
 torch.set_num_threads(1)
 
@@ -81,7 +82,7 @@ def test_the_newest_three_and_the_newest_healthy_one_are_kept(tmp_path):
     for step in range(3, 9):
         store.save(copy_of(step))
     assert [(i.step, i.healthy) for i in store.list()] == [(2, True), (6, False), (7, False), (8, False)]
-    store.promote(7)
+    store.promote(next(i.id for i in store.list() if i.step == 7))
     store.save(copy_of(9))
     assert [(i.step, i.healthy) for i in store.list()] == [(7, True), (8, False), (9, False)]
 
@@ -191,7 +192,7 @@ def test_swapped_manifests_and_renamed_checkpoints_are_refused(tmp_path):
     one, two = store.save(copy_of(1)), store.save(copy_of(2, seed=1))
     raw = [(i.path / "manifest.json").read_bytes() for i in (one, two)]
     (one.path / "manifest.json").write_bytes(raw[1])
-    with pytest.raises(CheckpointError, match="its manifest belongs to '000002"):
+    with pytest.raises(CheckpointError, match="its manifest belongs to 000002"):
         store.load(one.id)
     (one.path / "manifest.json").write_bytes(raw[0])
     shutil.copy(two.path / "state.pt", one.path / "state.pt")
@@ -470,7 +471,7 @@ def test_values_that_cannot_be_stored_safely_are_left_out_by_name():
 
 
 def test_manifests_read_back_and_refuse_other_versions():
-    manifest = Manifest("000001-step-000000001", 1, 1, "überlauf", "2", 0.5, "ab", 3, ("x",))
+    manifest = Manifest("000001-step-000000001", 1, 1, "überlauf", "2", 0.5, "ab" * 32, 3, ("x",))
     assert Manifest.decode(manifest.encode()) == manifest
     for raw in (b"", b"[]", b"{}", b"null", b"[" * 100_000, manifest.encode() + b" "):
         with pytest.raises(CheckpointError, match="manifest is damaged"):

@@ -20,11 +20,11 @@ from torch.optim import Optimizer
 
 from tuimon.errors import CheckpointError, UsageError
 from tuimon.instrument.arguments import unwrap
-from tuimon.instrument.checkpoints import CheckpointInfo, Checkpoints
+from tuimon.instrument.checkpoints import Checkpoints
 from tuimon.instrument.discovery import only_loader, only_scaler, schedules_of
-from tuimon.instrument.manifest import ID, MANIFEST
 from tuimon.instrument.restoring import Plan, plan, scaler_numbers, settled
 from tuimon.instrument.state import Plain, TrainingState, set_random_state
+from tuimon.record.manifest import ID, MANIFEST, CheckpointInfo
 from tuimon.record.rundir import RunDir
 from tuimon.record.runs import find_run
 
