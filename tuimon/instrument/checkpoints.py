@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 import torch
-from torch import Tensor
 
 from tuimon.errors import CheckpointError
+from tuimon.instrument.contents import check_body, check_packing
 from tuimon.instrument.host import Captured
 from tuimon.instrument.portable import portable
 from tuimon.record.files import OS, Files, write_fully
@@ -219,9 +219,11 @@ class Checkpoints:
         with translated(_label(id)), Opened(self.directory, id) as opened, opened.state() as file:
             _check_torch(torch.__version__, self.directory)
             opened.check(digest_of(file))
+            check_packing(file)
             file.seek(0)
             body = torch.load(file, map_location="cpu", weights_only=True)
-            return _checked(body, opened.manifest)
+            check_body(body, opened.manifest.step)
+            return cast("dict[str, Any]", body)
 
     def promote(self, id: str) -> None:  # noqa: A002  # the word users see
         """It has earned its health."""
@@ -320,18 +322,6 @@ def _check_torch(version: str, directory: Path) -> None:
         where = "" if found < _BELIEVED else f"; it loads checkpoints below {runs_root()} (TUIMON_RUNS) only"
         raise CheckpointError(
             f"refused: torch {version} can be harmed by a prepared file ({names}), torch 2.10 cannot{where}")
-
-
-def _checked(body: Any, manifest: Manifest) -> dict[str, Any]:
-    """`body` if it has the shape of ours; what is inside `plain` is checked against the run when it is restored."""
-    if not isinstance(body, dict) or body.get("format") != 1:
-        raise CheckpointError("its contents are of another version of tuimon")
-    tensors, plain = body.get("tensors"), body.get("plain")
-    if body.get("step") != manifest.step or not isinstance(tensors, dict) or not isinstance(plain, dict):
-        raise CheckpointError("its contents do not match its manifest")
-    if not all(isinstance(k, str) and isinstance(t, Tensor) for k, t in tensors.items()):
-        raise CheckpointError("its contents are not a training state")
-    return body
 
 
 def _short(text: str) -> str:
