@@ -41,6 +41,7 @@ def modules_after(statement: str) -> set[str]:
     ("import tuimon; tuimon.integrations", {"torch", "textual", "transformers", "lightning", "pytorch_lightning"}),
     ("import tuimon.formats", {"torch", "textual", "plotext", "tensorboard", "wandb"}),
     ("import tuimon.formats.exports.export, tuimon.formats.exports.mirror", {"torch", "textual", "plotext", "tensorboard", "pyarrow"}),
+    ("import tuimon.cli.checkpoints, tuimon.formats.checkpointed", {"torch", "textual", "plotext"}),
     ("import tuimon.demo, tuimon.demo.launch, tuimon.demo.headless", {"torch", "textual"}),
 ])
 def test_a_module_loads_only_what_its_place_in_the_house_allows(statement, never):

@@ -356,6 +356,30 @@ def test_a_file_size_limit_leaves_the_previous_checkpoint(tmp_path):
     assert names(tmp_path) == store.ids()
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="only root can mount a small disk")
+def test_a_real_disk_that_fills_up_unforeseen_costs_nothing_and_is_used_again_when_there_is_room(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this machine does not let us mount a small disk")
+    try:
+        store = Checkpoints(disk / "c", margin=-1 << 40)
+        first = store.save(copy_of(1, width=200))
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(1400 << 10))
+        with pytest.raises(CheckpointError, match="not saved: the disk is full"):
+            store.save(copy_of(2, width=200))
+        with pytest.raises(CheckpointError, match=r"not saved: it needs .* GB and the disk has 0\.00 GB left"):
+            Checkpoints(disk / "c").save(copy_of(2, width=200))
+        assert names(disk / "c") == [first.id]
+        store.verify(first.id)
+        ballast.unlink()
+        store.verify(store.save(copy_of(3, width=200)).id)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def child_environment():
     here = os.path.dirname(__file__)
     root = os.path.dirname(os.path.dirname(here))

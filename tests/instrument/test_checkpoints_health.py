@@ -146,6 +146,17 @@ def test_of_two_healthy_ones_the_damaged_one_goes(tmp_path: Path) -> None:
     assert store.ids() == [old.id, newest.id]
 
 
+def test_going_on_from_a_suspect_one_is_said_with_the_last_healthy_one(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", wrong=(80, 85, None))
+    with run.monitor:
+        run.train(95, 15, 90)
+    healthy, suspect = run.store.ids()
+    fresh = nn.Linear(4, 4)
+    found = tuimon.resume(tmp_path / "run", fresh, torch.optim.AdamW(fresh.parameters(), lr=1e-3))
+    assert (found.step, found.notes) == (90, (f"{suspect} was taken while something was wrong with the run; the last healthy one: id='{healthy}'",))
+    assert tuimon.resume(tmp_path / "run", fresh, torch.optim.AdamW(fresh.parameters(), lr=1e-3), id=healthy).notes == ()
+
+
 class Forgetful(OsFiles):
     """A disk that gives back something else than was written."""
 

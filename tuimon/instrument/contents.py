@@ -51,6 +51,15 @@ def is_plain(value: Any) -> bool:
             and value.device.type == "cpu")
 
 
+def non_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The first parameter that holds a value which is not finite: going on from there is of no use."""
+    for key, tensor in tensors.items():
+        has_none = not (tensor.is_floating_point() or tensor.is_complex())
+        if key.startswith("param/") and not (has_none or bool(torch.isfinite(tensor).all())):
+            return key
+    return None
+
+
 def is_number(value: Any) -> bool:
     """Whether it can be calculated with."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from tuimon.errors import CheckpointError, UsageError
 from tuimon.instrument.arguments import unwrap
 from tuimon.instrument.checkpoints import Checkpoints
-from tuimon.instrument.contents import check_moves, check_random, check_scale
+from tuimon.instrument.contents import check_moves, check_random, check_scale, non_finite
 from tuimon.instrument.discovery import only_loader, only_scaler, schedules_of
 from tuimon.instrument.host import one_line
 from tuimon.instrument.restoring import Plan, plan, scaler_numbers, settled
@@ -120,7 +119,8 @@ def _load(checkpoints: Checkpoints, wanted: str | None, notes: list[str]) -> tup
     if wanted is not None:
         body = checkpoints.load(wanted)
         return body, next(i for i in checkpoints.list() if i.id == wanted)
-    for info in reversed(checkpoints.list()):
+    infos = checkpoints.list()
+    for info in reversed(infos):
         if info.problem:
             notes.append(f"passed over {info.id}: {info.problem}")
             continue
@@ -129,15 +129,14 @@ def _load(checkpoints: Checkpoints, wanted: str | None, notes: list[str]) -> tup
         except CheckpointError as error:
             notes.append(f"passed over: {error}")
             continue
-        broken = next((k for k, t in body["tensors"].items() if k.startswith("param/") and not _is_finite(t)), None)
+        broken = non_finite(body["tensors"])
         if broken is None:
+            if info.suspect:  # people know best: what was wrong may have been a plateau
+                sound = [f"; the last healthy one: id={i.id!r}" for i in infos if i.healthy][-1:]
+                notes.append(f"{info.id} was taken while something was wrong with the run{''.join(sound)}")
             return body, info
         notes.append(f"passed over {info.id}: {broken} is not finite")
     raise CheckpointError(f"no sound checkpoint in {checkpoints.directory}" + "".join(f"; {n}" for n in notes[-1:]))
-
-
-def _is_finite(tensor: torch.Tensor) -> bool:
-    return not (tensor.is_floating_point() or tensor.is_complex()) or bool(torch.isfinite(tensor).all())
 
 
 def _state(model: nn.Module, optimizers: tuple[Any, ...], scheduler: Any, scaler: Any, plain: Plain) -> TrainingState:
