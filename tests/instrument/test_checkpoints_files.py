@@ -390,37 +390,57 @@ NURSERY = """
 import os, sys
 from test_checkpoints_files import capture_copy, state, Checkpoints
 store, live = Checkpoints(sys.argv[1]), state(width=400)
-for _ in range(10):
+for _ in range(int(sys.argv[2])):
     child = os.fork()
     if child == 0:
         for step in range(1, 100000):
-            store.save(capture_copy(live, step))
-            print("saved", flush=True)
+            name = store.save(capture_copy(live, step)).id
+            print("saved", name, flush=True)
+            if step % 2:
+                store.promote(name)
+                print("healthy", name, flush=True)
+            else:
+                store.gone_back_to(name)
+                print("back", name, flush=True)
     print("child", child, flush=True)
     os.waitpid(child, 0)
+    print("gone", flush=True)
+    sys.stdin.readline()  # the next one does not save while this one's work is looked at
 """
 
 
-def test_sigkill_while_saving_never_leaves_a_checkpoint_that_is_not_whole(tmp_path):
+@pytest.mark.parametrize("times", [10, pytest.param(200, marks=pytest.mark.nightly)])
+def test_sigkill_while_saving_costs_no_checkpoint_that_was_there_and_leaves_none_that_is_not_whole(times, tmp_path):
     chance = random.Random(7)
-    spoilt = 0
-    with subprocess.Popen([sys.executable, "-c", NURSERY, str(tmp_path)], stdout=subprocess.PIPE, text=True,
+    spoilt, last = 0, {}
+    with subprocess.Popen([sys.executable, "-c", NURSERY, str(tmp_path), str(times)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                           env=child_environment()) as nursery:
-        for _ in range(10):
+        for _ in range(times):
             lines = []
-            while "saved" not in lines or not any(line.startswith("child") for line in lines):
+            while not {"saved", "child", chance.choice(["saved", "healthy", "back"])} <= {line.split()[0] for line in lines}:
                 lines.append(nursery.stdout.readline().strip())
                 assert lines[-1], "the nursery died"
             deadline = time.monotonic() + chance.random() * 0.05
             while time.monotonic() < deadline:
                 pass
-            os.kill(int(next(line for line in lines if line.startswith("child")).split()[1]), signal.SIGKILL)
+            child = int(next(line for line in lines if line.startswith("child")).split()[1])
+            os.kill(child, signal.SIGSTOP)
+            assert Checkpoints(tmp_path).sweep() == ()  # it lives
+            os.kill(child, signal.SIGKILL)
+            while lines[-1] != "gone":
+                lines.append(nursery.stdout.readline().strip())
+                assert lines[-1], "the nursery died"
+            last.update(line.split() for line in lines if " " in line)
             store = Checkpoints(tmp_path)
-            assert store.ids()
+            assert store.ids()[-1] >= last["saved"]
+            assert max((i.id for i in store.list() if i.healthy), default="") >= last.get("healthy", "")
+            assert max((i.id for i in store.list() if i.returned), default="") >= last.get("back", "")
             for i in store.ids():
                 store.verify(i)
                 store.load(i)
             spoilt += any(n.startswith(".tmp") for n in names(tmp_path))
+            nursery.stdin.write("\n")
+            nursery.stdin.flush()
     assert nursery.returncode == 0
     assert spoilt > 0
     Checkpoints(tmp_path).save(copy_of(5))

@@ -168,15 +168,17 @@ def spoilt(body: dict[str, Any], where: str, value: Any) -> dict[str, Any]:
     ("plain.schedulers.0.step", 3), ("plain.schedulers.0.optimizer", None), ("plain.schedulers.0.lr_lambdas", 7), ("plain.schedulers.0", [1]),
     ("plain.kinds", "LambdaLR"), ("plain.optimizers", None), ("plain.optimizers.0.state", []), ("plain.optimizers.0.groups", {}), ("plain.optimizers.0.kind", 3),
     ("plain.scaler", {"scale": "x"}), ("plain.scaler", 3), ("overrides", [1]), ("extra", 3), ("overrides", {"lr_scale": "x"}),
-    ("tensors.param/0.weight_", None), ("plain", {}),
+    ("tensors.param/0.weight", "sparse"), ("tensors.opt/0/0.weight/exp_avg", "expanded"), ("plain", {}),
 ], ids=str)
 def test_contents_that_are_not_what_they_should_be_are_refused_before_anything_is_touched(where: str, value: Any, tmp_path: Path) -> None:
     store, run = Checkpoints(tmp_path), Run()
     run.go(3)
     info = store.save(capture_copy(run.state, 3))
     body = torch.load(info.path / "state.pt", weights_only=True)
-    if where.startswith("tensors"):
+    if value == "sparse":
         body["tensors"]["param/0.weight"] = body["tensors"]["param/0.weight"].to_sparse()
+    elif value == "expanded":
+        body["tensors"]["opt/0/0.weight/exp_avg"] = torch.zeros(1).expand(1 << 50)
     else:
         body = spoilt(body, where, value)
     buffer = io.BytesIO()

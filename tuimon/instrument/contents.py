@@ -46,9 +46,9 @@ def check_body(body: Any, step: int) -> None:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether it is a tensor in host memory that can be copied out of."""
+    """Whether it is a tensor in host memory that can be copied out of, and takes no more room copied."""
     return (isinstance(value, Tensor) and value.layout is torch.strided and not value.is_quantized
-            and value.device.type == "cpu")
+            and value.device.type == "cpu" and value.nbytes <= value.untyped_storage().nbytes())
 
 
 def non_finite(tensors: Mapping[str, Tensor]) -> str | None:
