@@ -41,6 +41,7 @@ def modules_after(statement: str) -> set[str]:
     ("import tuimon; tuimon.integrations", {"torch", "textual", "transformers", "lightning", "pytorch_lightning"}),
     ("import tuimon.formats", {"torch", "textual", "plotext", "tensorboard", "wandb"}),
     ("import tuimon.formats.exports.export, tuimon.formats.exports.mirror", {"torch", "textual", "plotext", "tensorboard", "pyarrow"}),
+    ("import tuimon.cli.checkpoints, tuimon.formats.checkpointed", {"torch", "textual", "plotext"}),
     ("import tuimon.demo, tuimon.demo.launch, tuimon.demo.headless", {"torch", "textual"}),
 ])
 def test_a_module_loads_only_what_its_place_in_the_house_allows(statement, never):
@@ -81,7 +82,7 @@ SYNCS = re.compile(r"\.item\(|\.tolist\(|\.cpu\(|\.synchronize\(|\.numpy\(")
 ALLOWED_SYNCS = {
     "transfer.py",       # the one place where device values become host values
     "replay.py",         # an autopsy: the run is broken already, and may wait once
-    "host.py", "manifest.py",  # copies for snapshots and checkpoints, read off the training thread
+    "host.py", "portable.py",  # copies for snapshots and checkpoints, read off the training thread
     "restoring.py",      # a restore waits for its copies: training stands still anyway, and errors must show there
 }
 

@@ -171,6 +171,16 @@ class FakeCheckpoints:
     saved: list[tuple[int, int, float]] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
     broken: bool = False
+    told: list[tuple[str, str]] = field(default_factory=list)
+
+    def promote(self, id: str) -> None:  # noqa: A002
+        self.told.append(("promote", id))
+
+    def doubt(self, id: str) -> None:  # noqa: A002
+        self.told.append(("doubt", id))
+
+    def gone_back_to(self, id: str) -> None:  # noqa: A002
+        self.told.append(("gone back to", id))
 
     def save(self, captured: Lent, step: int, *, attempt: int, overrides: Mapping[str, Any], **_more: Any) -> Saved:
         assert not captured.released

@@ -21,10 +21,11 @@ from torch import nn
 
 from tuimon.errors import CheckpointError
 from tuimon.instrument.checkpoints import Checkpoints
-from tuimon.instrument.manifest import Manifest, portable
+from tuimon.instrument.portable import portable
 from tuimon.instrument.snapshots import Snapshots, capture_copy
 from tuimon.instrument.state import TrainingState
 from tuimon.record.files import OsFiles
+from tuimon.record.manifest import Manifest
 
 torch.set_num_threads(1)
 
@@ -81,7 +82,7 @@ def test_the_newest_three_and_the_newest_healthy_one_are_kept(tmp_path):
     for step in range(3, 9):
         store.save(copy_of(step))
     assert [(i.step, i.healthy) for i in store.list()] == [(2, True), (6, False), (7, False), (8, False)]
-    store.promote(7)
+    store.promote(next(i.id for i in store.list() if i.step == 7))
     store.save(copy_of(9))
     assert [(i.step, i.healthy) for i in store.list()] == [(7, True), (8, False), (9, False)]
 
@@ -191,7 +192,7 @@ def test_swapped_manifests_and_renamed_checkpoints_are_refused(tmp_path):
     one, two = store.save(copy_of(1)), store.save(copy_of(2, seed=1))
     raw = [(i.path / "manifest.json").read_bytes() for i in (one, two)]
     (one.path / "manifest.json").write_bytes(raw[1])
-    with pytest.raises(CheckpointError, match="its manifest belongs to '000002"):
+    with pytest.raises(CheckpointError, match="its manifest belongs to 000002"):
         store.load(one.id)
     (one.path / "manifest.json").write_bytes(raw[0])
     shutil.copy(two.path / "state.pt", one.path / "state.pt")
@@ -355,6 +356,30 @@ def test_a_file_size_limit_leaves_the_previous_checkpoint(tmp_path):
     assert names(tmp_path) == store.ids()
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="only root can mount a small disk")
+def test_a_real_disk_that_fills_up_unforeseen_costs_nothing_and_is_used_again_when_there_is_room(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this machine does not let us mount a small disk")
+    try:
+        store = Checkpoints(disk / "c", margin=-1 << 40)
+        first = store.save(copy_of(1, width=200))
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(1400 << 10))
+        with pytest.raises(CheckpointError, match="not saved: the disk is full"):
+            store.save(copy_of(2, width=200))
+        with pytest.raises(CheckpointError, match=r"not saved: it needs .* GB and the disk has 0\.00 GB left"):
+            Checkpoints(disk / "c").save(copy_of(2, width=200))
+        assert names(disk / "c") == [first.id]
+        store.verify(first.id)
+        ballast.unlink()
+        store.verify(store.save(copy_of(3, width=200)).id)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 def child_environment():
     here = os.path.dirname(__file__)
     root = os.path.dirname(os.path.dirname(here))
@@ -365,37 +390,57 @@ NURSERY = """
 import os, sys
 from test_checkpoints_files import capture_copy, state, Checkpoints
 store, live = Checkpoints(sys.argv[1]), state(width=400)
-for _ in range(10):
+for _ in range(int(sys.argv[2])):
     child = os.fork()
     if child == 0:
         for step in range(1, 100000):
-            store.save(capture_copy(live, step))
-            print("saved", flush=True)
+            name = store.save(capture_copy(live, step)).id
+            print("saved", name, flush=True)
+            if step % 2:
+                store.promote(name)
+                print("healthy", name, flush=True)
+            else:
+                store.gone_back_to(name)
+                print("back", name, flush=True)
     print("child", child, flush=True)
     os.waitpid(child, 0)
+    print("gone", flush=True)
+    sys.stdin.readline()  # the next one does not save while this one's work is looked at
 """
 
 
-def test_sigkill_while_saving_never_leaves_a_checkpoint_that_is_not_whole(tmp_path):
+@pytest.mark.parametrize("times", [10, pytest.param(200, marks=pytest.mark.nightly)])
+def test_sigkill_while_saving_costs_no_checkpoint_that_was_there_and_leaves_none_that_is_not_whole(times, tmp_path):
     chance = random.Random(7)
-    spoilt = 0
-    with subprocess.Popen([sys.executable, "-c", NURSERY, str(tmp_path)], stdout=subprocess.PIPE, text=True,
+    spoilt, last = 0, {}
+    with subprocess.Popen([sys.executable, "-c", NURSERY, str(tmp_path), str(times)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                           env=child_environment()) as nursery:
-        for _ in range(10):
+        for _ in range(times):
             lines = []
-            while "saved" not in lines or not any(line.startswith("child") for line in lines):
+            while not {"saved", "child", chance.choice(["saved", "healthy", "back"])} <= {line.split()[0] for line in lines}:
                 lines.append(nursery.stdout.readline().strip())
                 assert lines[-1], "the nursery died"
             deadline = time.monotonic() + chance.random() * 0.05
             while time.monotonic() < deadline:
                 pass
-            os.kill(int(next(line for line in lines if line.startswith("child")).split()[1]), signal.SIGKILL)
+            child = int(next(line for line in lines if line.startswith("child")).split()[1])
+            os.kill(child, signal.SIGSTOP)
+            assert Checkpoints(tmp_path).sweep() == ()  # it lives
+            os.kill(child, signal.SIGKILL)
+            while lines[-1] != "gone":
+                lines.append(nursery.stdout.readline().strip())
+                assert lines[-1], "the nursery died"
+            last.update(line.split() for line in lines if " " in line)
             store = Checkpoints(tmp_path)
-            assert store.ids()
+            assert store.ids()[-1] >= last["saved"]
+            assert max((i.id for i in store.list() if i.healthy), default="") >= last.get("healthy", "")
+            assert max((i.id for i in store.list() if i.returned), default="") >= last.get("back", "")
             for i in store.ids():
                 store.verify(i)
                 store.load(i)
             spoilt += any(n.startswith(".tmp") for n in names(tmp_path))
+            nursery.stdin.write("\n")
+            nursery.stdin.flush()
     assert nursery.returncode == 0
     assert spoilt > 0
     Checkpoints(tmp_path).save(copy_of(5))
@@ -470,7 +515,7 @@ def test_values_that_cannot_be_stored_safely_are_left_out_by_name():
 
 
 def test_manifests_read_back_and_refuse_other_versions():
-    manifest = Manifest("000001-step-000000001", 1, 1, "überlauf", "2", 0.5, "ab", 3, ("x",))
+    manifest = Manifest("000001-step-000000001", 1, 1, "überlauf", "2", 0.5, "ab" * 32, 3, ("x",))
     assert Manifest.decode(manifest.encode()) == manifest
     for raw in (b"", b"[]", b"{}", b"null", b"[" * 100_000, manifest.encode() + b" "):
         with pytest.raises(CheckpointError, match="manifest is damaged"):

@@ -43,7 +43,7 @@ def arguments(command: str) -> list[str]:
 
 def test_every_command_is_known_to_a_test():
     others = {*PRINTED, ".venv/bin/tuimon watch", ".venv/bin/tuimon runs", ".venv/bin/tuimon diagnose --json",
-              ".venv/bin/tuimon autopsy", ".venv/bin/tuimon guide exploding",
+              ".venv/bin/tuimon autopsy", ".venv/bin/tuimon checkpoints --verify", ".venv/bin/tuimon guide exploding",
               ".venv/bin/tuimon demo exploding --headless --on-critical rescue", GALLERY, *RUNS, *EXPORTS}
     assert set(COMMANDS) == {*INSTALLS, *DEMOS, *others}
     assert len(INSTALLS) == 2
@@ -87,6 +87,8 @@ def test_the_one_line_works_in_a_script_and_its_run_can_be_listed_watched_judged
     assert (body["schema"], body["steps"], body["state"]) == (1, 200, "finished")
     examined = subprocess.run(arguments(".venv/bin/tuimon autopsy"), capture_output=True, text=True, env=env)
     assert "finite in all 200 steps" in examined.stdout
+    stored = subprocess.run(arguments(".venv/bin/tuimon checkpoints --verify"), capture_output=True, text=True, env=env)
+    assert (stored.returncode, "no checkpoints, " in stored.stdout) == (0, True)
     for command in EXPORTS:
         done = subprocess.run(arguments(command), capture_output=True, cwd=tmp_path, env={**env, "PYTHONPATH": str(ROOT)})
         assert done.returncode == 0, done.stderr

@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, str]] = {
     "run": "run a training script as it is, and watch it",
     "watch": "attach a viewer to a run (the latest live one)",
     "runs": "list runs: state, age, verdict",
+    "checkpoints": "list a run's checkpoints: health, size, why kept; --verify reads every byte",
     "diagnose": "judge runs and logs of other tools, without a screen",
     "autopsy": "where the first NaN came from: module, what went in, what to do",
     "explain": "what a finding means: its manual page",

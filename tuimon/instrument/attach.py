@@ -128,13 +128,13 @@ def attach(
     with ExitStack() as undo:  # whatever ends this, Ctrl+C too, leaves no thread, no hook and no half a run behind
         recorder = _recorder(info, device, run_dir, undo, from_step=first, on_critical=on_critical, controls=controls)
         try:
-            monitor = _join(recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader)
+            monitor = _join(recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader,
+                            resumed)
         except Exception as error:
             raise AttachError(f"cannot watch {type(unwrapped(model)).__name__}: {type(error).__name__}: "
                               f"{' '.join(str(error).split()):.200}") from error
         undo.pop_all()
-    if overrides.in_force != InForce():
-        say_override(recorder, overrides, recorder.from_step)
+    _say_in_force(recorder, overrides)
     _name_untrained(monitor, model, opts)
     _say_where(recorder.run)
     return monitor
@@ -174,6 +174,7 @@ def _recorder(
 def _join(
     recorder: Recorder, state: TrainingState, model: nn.Module, optimizers: Sequence[Optimizer], detail: Detail,
     places: Sequence[Place], overrides: Overrides, undo: ExitStack, keep: Keep, dataloader: Any,
+    resumed: ResumeInfo | None,
 ) -> Monitor:
     """The parts of one run, connected; the last of them begins to watch."""
     info, from_step = recorder.info, recorder.from_step
@@ -209,6 +210,8 @@ def _join(
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
         discovery=Discovery(state, dataloader, feeds.newest),
     )
+    if resumed is not None and resumed.run_dir is not None and resumed.run_dir.resolve() == recorder.run.path.resolve():
+        steering.goes_on_from(resumed.step, resumed.id)
     inquest = Inquest(probe, state, snapshots, recorder, steering.send if keep == "auto" else None)
     run = Attached(probe, recorder, steering, state, feeds, snapshots, inquest)
     attached = weakref.ref(run)
@@ -306,6 +309,12 @@ def _launched(run_dir: str | Path | None) -> tuple[str | Path | None, Launch | N
         return run_dir, None if run_dir is None else RunDir(Path(run_dir)).read_launch()
     except LogError:
         return run_dir, None
+
+
+def _say_in_force(recorder: Recorder, overrides: Overrides) -> None:
+    """What an earlier attempt left in force."""
+    if overrides.in_force != InForce():
+        say_override(recorder, overrides, recorder.from_step)
 
 
 def _say_where(run: RunDir) -> None:

@@ -3,47 +3,53 @@
     <directory>/.tmp-<uuid>.<whose>/          being written or removed; swept once its process is dead
     <directory>/<number>-step-<step>/
         state.pt         tensors and primitives only: torch.load(weights_only=True)
-        manifest.json    sha256 and size of state.pt, step, versions; ends in a sha256 of itself
-        healthy          empty; there once the state has earned its health
+        ...              the rest, and how it is opened: see `record.manifest`
 
 Touches the disk; meant for the writer thread. Ids are labels, never paths; numbers grow, so the newest sorts last.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import pickle
 import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
 import torch
-from torch import Tensor
 
 from tuimon.errors import CheckpointError
-from tuimon.instrument.host import Captured, one_line
-from tuimon.instrument.manifest import (
+from tuimon.instrument.contents import check_body, check_packing
+from tuimon.instrument.host import Captured
+from tuimon.instrument.portable import portable
+from tuimon.record.files import OS, Files, write_fully
+from tuimon.record.liveness import ProcessIdentity, identity, is_alive
+from tuimon.record.manifest import (
+    HEALTHY,
     ID,
+    KEEP,
     MANIFEST,
+    RETURNED,
     STATE,
+    SUSPECT,
     CheckpointInfo,
+    Damaged,
     Manifest,
     Opened,
     digest_of,
-    portable,
+    ids,
+    listed,
+    retained,
+    translated,
 )
-from tuimon.record.files import OS, Files, write_fully
-from tuimon.record.liveness import ProcessIdentity, identity, is_alive
+from tuimon.record.rundir import runs_root
 
-KEEP: Final = 3
-"""Newest checkpoints kept, besides the newest healthy one."""
 MARGIN: Final = 64 << 20
 """Bytes that a save leaves free besides 1.2 times its own size."""
 _ABANDONED_S: Final = 3600.0
@@ -53,14 +59,10 @@ _ASIDE: Final = re.compile(
     r"\.tmp-[0-9a-f]{32}\.(?P<pid>[0-9]{1,10})\.(?P<started>[0-9]{1,12})\.(?P<boot>[0-9a-f]{12})\.(?P<host>[0-9a-f]{12})"
 )
 _TRIES: Final = 20
-_REASONS: Final = {
-    errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the file size limit is reached", errno.EROFS: "the disk is read-only",
-    errno.ELOOP: "it is a symbolic link, which is not followed",
-    errno.ENOTDIR: "it is not a checkpoint directory",
-}
-
-__all__ = ["CheckpointInfo", "Checkpoints"]
+_BELIEVED: Final = (2, 6)
+"""torch before this runs code out of a prepared file, weights_only or not (CVE-2025-32434)."""
+_SOUND: Final = (2, 10)
+"""torch before this has its memory corrupted by one (CVE-2026-24747)."""
 
 
 class Checkpoints:
@@ -79,14 +81,14 @@ class Checkpoints:
     def save(
         self, captured: Captured, step: int | None = None, *, attempt: int = 1,
         overrides: Mapping[str, Any] | None = None, loader: Any = None, extra: Mapping[str, Any] | None = None,
-        healthy: bool | None = None, parts: Mapping[str, str] | None = None,
+        healthy: bool | None = None, suspect: bool = False, parts: Mapping[str, str] | None = None,
     ) -> CheckpointInfo:
-        """Write a lent copy durably, read it back, prune old ones. Gives the copy back, whatever happens.
+        """Write a lent copy durably, read it back, publish it, prune old ones. Gives the copy back, whatever happens.
 
         `overrides` (lr scale, clip), `loader` (a position) and `extra` come back from `load` as they were given;
         values that cannot be stored safely are named in the info's `left_out`. `parts` says in the manifest what was
-        given, found, or not found. `healthy` defaults to what the copy
-        knows of itself.
+        given, found, or not found. `healthy` defaults to what the copy knows of itself; `suspect`: something is wrong
+        with the run at this moment.
         """
         try:
             left_out: list[str] = []
@@ -97,18 +99,18 @@ class Checkpoints:
                 "overrides": portable(dict(overrides or {}), "overrides", left_out),
                 "loader": portable(loader, "loader", left_out), "extra": portable(dict(extra or {}), "extra", left_out),
             }
-            with _translated("not saved"):
+            with translated("not saved"):
                 info = self._write(body, captured.bytes, Manifest(
                     id="", step=step, attempt=attempt, run=self.run, torch=str(torch.__version__), saved=time.time(),
                     left_out=tuple(left_out), parts=dict(parts or {}),
-                ), healthy=captured.proven if healthy is None else healthy)
-            with suppress(OSError):  # what was saved is saved; the next save prunes
+                ), SUSPECT if suspect else HEALTHY if (captured.proven if healthy is None else healthy) else "")
+            with suppress(OSError, CheckpointError):  # what was saved is saved; the next save prunes
                 self._prune()
             return info
         finally:
             captured.release()
 
-    def _write(self, body: Mapping[str, Any], size: int, manifest: Manifest, *, healthy: bool) -> CheckpointInfo:
+    def _write(self, body: Mapping[str, Any], size: int, manifest: Manifest, mark: str) -> CheckpointInfo:
         begun = time.perf_counter()
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         self.sweep()
@@ -116,14 +118,12 @@ class Checkpoints:
         aside = self._aside()
         try:
             manifest = self._write_state(aside / STATE, body, manifest)
-            if healthy:
-                self._put(aside / "healthy", b"")
-            manifest = self._publish(aside, manifest)
+            if mark:
+                self._put(aside / mark, b"")
+            return replace(self._publish(aside, manifest), seconds=time.perf_counter() - begun)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
-        self.verify(manifest.id)
-        return CheckpointInfo.of(manifest, self.directory / manifest.id, time.perf_counter() - begun, healthy=healthy)
 
     def _aside(self) -> Path:
         """A fresh directory that says in its name whose it is: there is no moment at which nobody knows."""
@@ -148,18 +148,25 @@ class Checkpoints:
             if sink.error is not None:
                 raise sink.error
             self._files.sync(sink.fd)
+            if hasattr(os, "posix_fadvise"):  # so that what is read back comes from the disk, not out of memory
+                with suppress(OSError):
+                    os.posix_fadvise(sink.fd, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             self._files.close(sink.fd)
         return manifest.holding(sink.digest.hexdigest(), sink.size)
 
-    def _publish(self, aside: Path, manifest: Manifest) -> Manifest:
-        """Name, manifest, sync, rename, sync: from here on it exists. Two writers never take the same number."""
+    def _publish(self, aside: Path, manifest: Manifest) -> CheckpointInfo:
+        """Name, manifest, sync, verify, rename, sync: from here on it exists. Two writers never take the same number.
+
+        What cannot be read back as it was written is never published: it would count among those kept.
+        """
         for _ in range(_TRIES):
             number = 1 + max((int(i.split("-", 1)[0]) for i in self.ids()), default=0)
             manifest = manifest.named(f"{number:06d}-step-{manifest.step:09d}")
             (aside / MANIFEST).unlink(missing_ok=True)
             self._put(aside / MANIFEST, manifest.encode())
             self._sync_directory(aside)
+            info = self._verified(manifest.id, aside.name)
             try:
                 self._files.rename(str(aside), str(self.directory / manifest.id))
             except OSError as error:
@@ -167,7 +174,7 @@ class Checkpoints:
                     continue
                 raise error from None
             self._sync_directory(self.directory)
-            return manifest
+            return info
         raise CheckpointError("other writers keep taking its number")
 
     def _put(self, path: Path, data: bytes) -> None:
@@ -187,64 +194,86 @@ class Checkpoints:
 
     def ids(self) -> list[str]:
         """Ids of everything published, oldest first, damaged or not."""
-        try:
-            found = [n for n in os.listdir(self.directory) if ID.fullmatch(n)]
-        except OSError:
-            return []
-        return sorted(found, key=lambda n: int(n.split("-")[0]))
+        return ids(self.directory)
 
     def list(self) -> list[CheckpointInfo]:
         """What is there, oldest first, by its manifests; those that cannot be read say why in `problem`."""
-        found = []
-        for name in self.ids():
-            try:
-                with _translated("unreadable"), Opened(self.directory, name) as opened:
-                    found.append(CheckpointInfo.of(
-                        opened.manifest, self.directory / name, 0.0, healthy=opened.has("healthy")))
-            except CheckpointError as error:
-                found.append(CheckpointInfo.broken(name, self.directory / name, str(error)))
-        return found
+        return listed(self.directory)
 
     def verify(self, id: str) -> CheckpointInfo:  # noqa: A002  # the word users see
         """Read every byte and compare. CheckpointError if anything differs from what was written."""
+        with translated(_label(id)):
+            return self._verified(id)
+
+    def _verified(self, name: str, entry: str | None = None) -> CheckpointInfo:
         begun = time.perf_counter()
-        with _translated(_label(id)), Opened(self.directory, id) as opened, opened.state() as file:
+        with Opened(self.directory, name, entry) as opened, opened.state() as file:
             opened.check(digest_of(file))
-            healthy = opened.has("healthy")
-            return CheckpointInfo.of(opened.manifest, self.directory / id, time.perf_counter() - begun, healthy=healthy)
+            return CheckpointInfo.of(opened, self.directory / name, time.perf_counter() - begun)
 
     def load(self, id: str) -> dict[str, Any]:  # noqa: A002  # the word users see
         """The contents, on the host, after verifying them: the same open file, so nothing can be swapped in between.
 
         Keys: step, attempt, tensors, plain, overrides, loader, extra.
         """
-        with _translated(_label(id)), Opened(self.directory, id) as opened, opened.state() as file:
+        with translated(_label(id)), Opened(self.directory, id) as opened, opened.state() as file:
+            _check_torch(torch.__version__, self.directory)
             opened.check(digest_of(file))
+            check_packing(file)
             file.seek(0)
             body = torch.load(file, map_location="cpu", weights_only=True)
-            return _checked(body, opened.manifest)
+            check_body(body, opened.manifest.step)
+            return cast("dict[str, Any]", body)
 
-    def promote(self, step: int) -> tuple[str, ...]:
-        """Mark the checkpoints of `step` as having earned their health. Their ids."""
-        marked = []
+    def promote(self, id: str) -> None:  # noqa: A002  # the word users see
+        """It has earned its health."""
+        self._mark(id, HEALTHY, there=True)
+
+    def doubt(self, id: str) -> None:  # noqa: A002  # the word users see
+        """It was taken after something had begun to go wrong, whatever was thought of it before."""
+        self._mark(id, SUSPECT, there=True)
+
+    def gone_back_to(self, id: str) -> None:  # noqa: A002  # the word users see
+        """A run goes on from this one: it is kept until one goes on from another."""
+        self._mark(id, RETURNED, there=True)
         for info in self.list():
-            if info.step == step and not info.problem:
-                with _translated("not marked"):
-                    if not info.healthy:
-                        self._put(info.path / "healthy", b"")
-                    marked.append(info.id)
-        return tuple(marked)
+            if info.returned and info.id != id:
+                self._mark(info.id, RETURNED, there=False)
+
+    def _mark(self, id: str, mark: str, *, there: bool) -> None:  # noqa: A002  # the word users see
+        """Durably set, or take away, what is not part of the contents. CheckpointError where it is not ours to mark."""
+        with translated(f"{_label(id)}: not marked"), Opened(self.directory, id) as opened:
+            if opened.has(mark) == there:
+                return
+            path = self.directory / id
+            if there:
+                self._put(path / mark, b"")
+            else:
+                os.unlink(path / mark)
+            self._sync_directory(path)
 
     def _prune(self) -> None:
-        """Drop the oldest beyond `keep`, never the newest healthy one. Only ever after a verified save."""
-        infos = self.list()
-        healthy = [i.id for i in infos if i.healthy][-1:]
-        whole = [i.id for i in infos if not i.problem]
-        for info in infos:
-            if info.id not in whole[-self.keep:] and info.id not in healthy:
-                aside = self._aside()
-                os.rename(info.path, aside)
-                shutil.rmtree(aside, ignore_errors=True)
+        """Drop what `retained` does not name. Only ever after a verified save.
+
+        An older healthy one goes only once a newer one has been read to its last byte: disks forget.
+        """
+        infos, unsound = self.list(), set[str]()
+        while True:
+            sound = [i for i in infos if i.id not in unsound]
+            kept = retained(sound, self.keep)
+            gone = [i for i in infos if i.id not in kept]
+            last = next((i.id for i in reversed(sound) if i.healthy), "")
+            if not any(i.healthy and i.id not in unsound for i in gone):
+                break
+            try:
+                self.verify(last)
+                break
+            except Damaged:
+                unsound.add(last)
+        for info in gone:
+            aside = self._aside()
+            os.rename(info.path, aside)
+            shutil.rmtree(aside, ignore_errors=True)
 
     def sweep(self) -> tuple[str, ...]:
         """Remove what dead processes left half-written. Names removed."""
@@ -281,35 +310,18 @@ class _Sink:
         """Nothing is held back."""
 
 
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """Whatever goes wrong inside becomes one line that a user can act on."""
-    try:
-        yield
-    except CheckpointError as error:
-        raise CheckpointError(f"{what}: {error}") from error
-    except OSError as error:
-        raise CheckpointError(f"{what}: {_REASONS.get(error.errno or 0) or error.strerror or error}") from error
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{what}: refused, it holds more than tensors and numbers") from error
-    except Exception as error:
-        raise CheckpointError(f"{what}: {one_line(error)}") from error
-
-
 def _label(name: object) -> str:
     return f"checkpoint {name}" if isinstance(name, str) and ID.fullmatch(name) else "not loaded"
 
 
-def _checked(body: Any, manifest: Manifest) -> dict[str, Any]:
-    """`body` if it has the shape of ours; what is inside `plain` is checked against the run when it is restored."""
-    if not isinstance(body, dict) or body.get("format") != 1:
-        raise CheckpointError("its contents are of another version of tuimon")
-    tensors, plain = body.get("tensors"), body.get("plain")
-    if body.get("step") != manifest.step or not isinstance(tensors, dict) or not isinstance(plain, dict):
-        raise CheckpointError("its contents do not match its manifest")
-    if not all(isinstance(k, str) and isinstance(t, Tensor) for k, t in tensors.items()):
-        raise CheckpointError("its contents are not a training state")
-    return body
+def _check_torch(version: str, directory: Path) -> None:
+    """CheckpointError where this torch could be made to do more than load. Files elsewhere may be anybody's."""
+    found = tuple(int(n) for n in re.findall(r"[0-9]+", version)[:2])
+    if found < _BELIEVED or (found < _SOUND and runs_root().resolve() not in directory.resolve().parents):
+        names = "CVE-2025-32434" if found < _BELIEVED else "CVE-2026-24747"
+        where = "" if found < _BELIEVED else f"; it loads checkpoints below {runs_root()} (TUIMON_RUNS) only"
+        raise CheckpointError(
+            f"refused: torch {version} can be harmed by a prepared file ({names}), torch 2.10 cannot{where}")
 
 
 def _short(text: str) -> str:

@@ -121,6 +121,10 @@ class Health:
         if len(self._known) > 2 * KNOWN:
             self._known = set(sorted(self._known)[-KNOWN:])
 
+    def knows(self, step: int) -> bool:
+        """Whether the state of that step is followed, or was."""
+        return step in self._known
+
     def gone_after(self, step: int) -> None:
         """Later snapshots exist no more (a rollback, or voided)."""
         self._candidates = [s for s in self._candidates if s <= step]
@@ -177,5 +181,7 @@ class Guard:
         """Follow what the training thread did with its snapshots."""
         if kind == "snapshot":
             self.health.captured(int(fields["snapshot_step"]))
+        elif kind == "checkpoint" and fields["outcome"] == "saved" and not self.health.knows(fields["snapshot_step"]):
+            self.health.captured(int(fields["snapshot_step"]))  # where no snapshots fit, this is all there is
         elif kind == "snapshot-void":
             self.health.gone_after(int(fields["after_step"]))

@@ -23,8 +23,8 @@ from tuimon.instrument.batches import Batch, Suspect
 from tuimon.instrument.blame import Weights, by_gradients, by_labels, in_the_model, innocent, on_the_way_back, outside
 from tuimon.instrument.errands import Errand
 from tuimon.instrument.host import available_memory, one_line, size_of
-from tuimon.instrument.manifest import portable
 from tuimon.instrument.measure import Probe
+from tuimon.instrument.portable import portable
 from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.replay import broken, replay
 from tuimon.instrument.snapshots import Snapshots

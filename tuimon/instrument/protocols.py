@@ -130,9 +130,18 @@ class Checkpoints(Protocol):
 
     def save(
         self, captured: Any, step: int, *, attempt: int, overrides: Mapping[str, Any], loader: Any,
-        parts: Mapping[str, str],
+        parts: Mapping[str, str], suspect: bool,
     ) -> CheckpointInfo:
         """Write what was captured, durable on return; called on a background thread. OSError or CheckpointError."""
+
+    def promote(self, id: str) -> None:  # noqa: A002  # the word users see
+        """It has earned its health. The same thread and errors, here and below."""
+
+    def doubt(self, id: str) -> None:  # noqa: A002  # the word users see
+        """It is not to be trusted any more."""
+
+    def gone_back_to(self, id: str) -> None:  # noqa: A002  # the word users see
+        """The run goes on from it."""
 
 
 class Discovery(Protocol):

@@ -14,19 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from tuimon.errors import CheckpointError, UsageError
 from tuimon.instrument.arguments import unwrap
-from tuimon.instrument.checkpoints import CheckpointInfo, Checkpoints
+from tuimon.instrument.checkpoints import Checkpoints
+from tuimon.instrument.contents import check_moves, check_random, check_scale, non_finite
 from tuimon.instrument.discovery import only_loader, only_scaler, schedules_of
-from tuimon.instrument.manifest import ID, MANIFEST
+from tuimon.instrument.host import one_line
 from tuimon.instrument.restoring import Plan, plan, scaler_numbers, settled
-from tuimon.instrument.state import Plain, TrainingState, set_random_state
+from tuimon.instrument.state import Plain, TrainingState, copied, set_random_state
+from tuimon.record.manifest import ID, MANIFEST, CheckpointInfo
 from tuimon.record.rundir import RunDir
-from tuimon.record.runs import find_run
+from tuimon.record.runs import find_run, named_path
+from tuimon.record.text import clean
 
 _LOG = logging.getLogger("tuimon")
 Source = str | os.PathLike[str] | Checkpoints
@@ -84,20 +86,19 @@ def resume(
         raise CheckpointError(f"checkpoint {info.id}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         raise CheckpointError(f"checkpoint {info.id}: its contents are not a training state") from error
-    work.apply()
-    _put_schedules(state, body["plain"])
+    _put(state, work, body["plain"], info.id)
     _put_data(dataloader, body.get("loader"), notes)
     set_random_state(body["plain"]["random"])
     notes.extend(f"not restored: {place}" for place in info.left_out)
     return ResumeInfo(info.step, info.id, info.attempt, info.sha256, info.healthy, body.get("overrides") or {},
-                      body.get("loader"), body.get("extra") or {}, tuple(notes), _run_of(checkpoints))
+                      body.get("loader"), body.get("extra") or {}, tuple(clean(n) for n in notes), _run_of(checkpoints))
 
 
 def _open(source: Source) -> tuple[Checkpoints, str | None]:
     """The checkpoints of `source`, and the one that it names, if it names one."""
     if isinstance(source, Checkpoints):
         return source, None
-    path = Path(source).expanduser().absolute()
+    path = named_path(os.fspath(source))
     if ID.fullmatch(path.name) and (path.is_dir() or path.parent.is_dir()) and os.sep in str(source):
         return Checkpoints(path.parent), path.name
     if (path / MANIFEST).is_file():
@@ -118,7 +119,8 @@ def _load(checkpoints: Checkpoints, wanted: str | None, notes: list[str]) -> tup
     if wanted is not None:
         body = checkpoints.load(wanted)
         return body, next(i for i in checkpoints.list() if i.id == wanted)
-    for info in reversed(checkpoints.list()):
+    infos = checkpoints.list()
+    for info in reversed(infos):
         if info.problem:
             notes.append(f"passed over {info.id}: {info.problem}")
             continue
@@ -127,15 +129,14 @@ def _load(checkpoints: Checkpoints, wanted: str | None, notes: list[str]) -> tup
         except CheckpointError as error:
             notes.append(f"passed over: {error}")
             continue
-        broken = next((k for k, t in body["tensors"].items() if k.startswith("param/") and not _is_finite(t)), None)
+        broken = non_finite(body["tensors"])
         if broken is None:
+            if info.suspect:  # people know best: what was wrong may have been a plateau
+                sound = [f"; the last healthy one: id={i.id!r}" for i in infos if i.healthy][-1:]
+                notes.append(f"{info.id} was taken while something was wrong with the run{''.join(sound)}")
             return body, info
         notes.append(f"passed over {info.id}: {broken} is not finite")
     raise CheckpointError(f"no sound checkpoint in {checkpoints.directory}" + "".join(f"; {n}" for n in notes[-1:]))
-
-
-def _is_finite(tensor: torch.Tensor) -> bool:
-    return not (tensor.is_floating_point() or tensor.is_complex()) or bool(torch.isfinite(tensor).all())
 
 
 def _state(model: nn.Module, optimizers: tuple[Any, ...], scheduler: Any, scaler: Any, plain: Plain) -> TrainingState:
@@ -164,11 +165,42 @@ def _in_order(schedules: list[Any], kinds: list[str]) -> list[Any]:
     return found
 
 
+def _put(state: TrainingState, work: Plan, plain: Plain, name: str) -> None:
+    """The schedules, which refuse or can be taken back; then all else; then the step() calls that the loop owed."""
+    moved = _moving(state, plain)
+    before = [copied(schedule.state_dict()) for schedule, _, _ in moved]
+    try:
+        for schedule, saved, _ in moved:
+            schedule.load_state_dict(saved)
+    except Exception as error:  # a schedule's own way of saying that these are not its numbers
+        for (schedule, _, _), mine in zip(moved, before, strict=True):
+            schedule.load_state_dict(mine)
+        raise CheckpointError(f"checkpoint {name}: its schedule does not fit this one: {one_line(error)}") from error
+    try:
+        work.apply()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "step() before optimizer.step()": the update was in another process
+            for schedule, _, due in moved:
+                for _ in range(due):
+                    schedule.step()
+    except Exception as error:
+        raise CheckpointError(f"checkpoint {name}: put back in part only, build model and optimizer anew: "
+                              f"{one_line(error)}") from error
+
+
+def _moving(state: TrainingState, plain: Plain) -> list[tuple[Any, Plain, int]]:
+    """Each schedule, what it is put to, and how many steps it owes; none where the run has others than were saved."""
+    if len(plain["schedulers"]) != len(state.schedulers):
+        return []
+    return list(zip(state.schedulers, plain["schedulers"], plain["due"], strict=True))
+
+
 def _plan(state: TrainingState, tensors: Mapping[str, Any], plain: Plain, notes: list[str]) -> Plan:
     numbers = plain["scaler"]
     scaled = state.scaler is not None and state.scaler.is_enabled()
     if numbers is not None:
         numbers = settled(tensors, scaler_numbers(tensors, numbers))
+        check_scale(numbers)
     if scaled != (numbers is not None):
         notes.append("the loss scale starts anew: the checkpoint has none" if scaled else
                      "the loss scale was not restored: no scaler was passed, and none or several were found")
@@ -178,6 +210,7 @@ def _plan(state: TrainingState, tensors: Mapping[str, Any], plain: Plain, notes:
                      "the schedule starts anew: the checkpoint has none")
     else:
         _check_schedules(state, saved, plain)
+    check_random(plain["random"])
     own = {k: t for k, t in tensors.items() if not k.startswith(("scaler/", "pending/"))}
     return plan(state, own, {**plain, "scaler": numbers}, hyper=True)
 
@@ -187,20 +220,9 @@ def _check_schedules(state: TrainingState, saved: list[Plain], plain: Plain) -> 
     if len(saved) != len(here) or len(saved) != len(plain["due"]):
         raise CheckpointError(f"not of this run: it holds {len(saved)} schedules, the run has {len(here)}")
     kinds = plain.get("kinds", here)
+    check_moves(state.schedulers, saved, plain["due"])
     if kinds != here:
         raise CheckpointError(f"not of this run: its schedule is {', '.join(kinds)} there and {', '.join(here)} here")
-
-
-def _put_schedules(state: TrainingState, plain: Plain) -> None:
-    """Load each, then make the step() calls that the loop owed when the checkpoint was taken."""
-    if len(plain["schedulers"]) != len(state.schedulers):
-        return
-    for schedule, saved, due in zip(state.schedulers, plain["schedulers"], plain["due"], strict=True):
-        schedule.load_state_dict(saved)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "step() before optimizer.step()": the update was in another process
-            for _ in range(due):
-                schedule.step()
 
 
 def _put_data(loader: Any, position: Any, notes: list[str]) -> None:

@@ -6,16 +6,22 @@ after it; at once where training stands still, where its script asks, or where t
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tuimon.control.commands import Command
+from tuimon.errors import CheckpointError
 from tuimon.instrument.errands import Errands
 from tuimon.instrument.mailbox import Ready
 from tuimon.instrument.protocols import Captured, Checkpoints, Discovery, Overrides
 from tuimon.instrument.recorder import Recorder
+
+REMEMBERED: Final = 64
+"""Checkpoints of this attempt whose health is followed, newest first: far more than are kept."""
+_LOG: Final = logging.getLogger("tuimon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,8 @@ class Taken:
     overrides: Mapping[str, Any]
     loader: Any
     parts: Mapping[str, str]
+    is_calm: bool
+    """Whether nothing open spoke against trusting the weights."""
 
 
 class Saving:
@@ -40,6 +48,8 @@ class Saving:
         self._overrides, self._errands, self._discovery = overrides, errands, discovery
         self._looking: dict[str, Command] = {}
         """Commands that wait for a look."""
+        self._ids: dict[int, str] = {}
+        """Checkpoints of this attempt by their step; the background thread's own."""
 
     def looks_first(self, command: Command) -> bool:
         """Whether the command has to wait for a look in the background; `Ready` says when it is over."""
@@ -70,6 +80,40 @@ class Saving:
         self._errands.send(lambda: self._write(store, taken, command))
         return ""
 
+    def earned(self, step: int) -> None:
+        """The state of `step` has earned its health: so has its checkpoint, if there is one."""
+        self._tell(lambda at: at == step, lambda store, found: store.promote(found))
+
+    def voided(self, after_step: int) -> None:
+        """Later states are not to be trusted any more, on disk as in memory."""
+        self._tell(lambda at: at > after_step, lambda store, found: store.doubt(found))
+
+    def went_back(self, to_step: int) -> None:
+        """The run goes on from there."""
+        self.voided(to_step)
+        self._tell(lambda at: at == to_step, lambda store, found: store.gone_back_to(found))
+
+    def goes_on_from(self, step: int, name: str) -> None:
+        """This attempt goes on from a checkpoint that an earlier one wrote."""
+        self._errands.send(lambda: self._ids.update({step: name}))
+        self.went_back(step)
+
+    def _tell(self, which: Callable[[int], bool], what: Callable[[Checkpoints, str], None]) -> None:
+        """Say it to the store of some checkpoints, in the background: after those that were begun before."""
+        store = self._store
+        if store is None:
+            return
+
+        def told() -> None:
+            for step, name in self._ids.items():
+                try:
+                    if which(step):
+                        what(store, name)
+                except (OSError, CheckpointError):  # one that was removed meanwhile
+                    _LOG.debug("the health of %s was not noted", name, exc_info=True)
+
+        self._errands.send(told)
+
     def release(self) -> None:
         """After the end: keep no way to the model."""
         self._capture = self._store = self._discovery = None
@@ -78,13 +122,14 @@ class Saving:
         now, discovery = self._overrides.in_force, self._discovery
         overrides = {"lr_scale": now.lr_scale, "clip": now.clip, "warmup_from": now.warmup_from,
                      "warmup_steps": now.warmup_steps}
+        is_calm = self._recorder.situation.is_calm
         if discovery is None:
-            return Taken(capture(step), step, overrides, None, {})
+            return Taken(capture(step), step, overrides, None, {}, is_calm)
         if discovery.is_due and not looked:
             discovery.look()
         discovery.settle()
         try:
-            return Taken(capture(step), step, overrides, discovery.position(), discovery.parts())
+            return Taken(capture(step), step, overrides, discovery.position(), discovery.parts(), is_calm)
         finally:
             discovery.forget()
 
@@ -92,12 +137,13 @@ class Saving:
         begun, step = time.monotonic(), taken.step
         try:
             info = store.save(taken.captured, step, attempt=self._recorder.attempt, overrides=taken.overrides,
-                              loader=taken.loader, parts=taken.parts)
+                              loader=taken.loader, parts=taken.parts, suspect=not taken.is_calm)
         except Exception as error:
             why = " ".join(str(error).split())[:300] or type(error).__name__
             self._say(command, step, begun, taken.parts, outcome="failed", why=why)
             self._recorder.answer(command, step, "refused", why)
         else:
+            self._ids = {s: self._ids[s] for s in sorted(self._ids)[1 - REMEMBERED:]} | {step: info.id}
             self._say(command, step, begun, taken.parts, id=info.id, bytes=info.bytes, sha256=info.sha256,
                       outcome="saved")
             self._recorder.answer(command, step, "applied", f"saved as {info.id}")

@@ -103,6 +103,10 @@ class Steering:
         """Have it done in the background, before the run is closed."""
         self._errands.send(errand)
 
+    def goes_on_from(self, step: int, checkpoint: str) -> None:
+        """This attempt goes on from a checkpoint of the run, by its id: it is kept."""
+        self._saving.goes_on_from(step, checkpoint)
+
     def dismiss(self) -> None:
         """A run that stands still goes on: it is being closed, and nobody could resume it."""
         self._is_dismissed = True
@@ -172,14 +176,16 @@ class Steering:
             self._obey(letter, step)
         elif isinstance(letter, Ready):
             self._save_what_waits(step, letter.command)
-        elif self._snapshots is None:
-            return
         elif isinstance(letter, Earned):
-            self._earning.add(letter.step)
-            self._errands.send(lambda: self._promote(letter.step, step))
+            if self._snapshots is not None:
+                self._earning.add(letter.step)
+                self._errands.send(lambda: self._promote(letter.step, step))
+            self._saving.earned(letter.step)
         else:
-            self._snapshots.void_after(letter.after_step)
-            self._recorder.event("snapshot-void", step, after_step=letter.after_step)
+            if self._snapshots is not None:
+                self._snapshots.void_after(letter.after_step)
+                self._recorder.event("snapshot-void", step, after_step=letter.after_step)
+            self._saving.voided(letter.after_step)
 
     def _promote(self, earned: int, step: int) -> None:
         """On the background thread, for it takes a hash; on this one where a restore cannot wait for its turn."""
@@ -255,6 +261,7 @@ class Steering:
             return Refuse(str(to_step))
         self._hand_over()
         put_back(self._recorder, self._snapshots, to_step, step)
+        self._saving.went_back(to_step)
         self.has_moved = True
         return Done()
 
@@ -267,6 +274,7 @@ class Steering:
         cut = rescue(self._recorder, self._overrides, self._snapshots, command, to_step, step)
         if isinstance(cut, str):
             return Refuse(cut)
+        self._saving.went_back(to_step)
         self.has_moved = True
         self._end_warmup(step, cut_short=True)
         self._warming = (command.id, step + cut.warmup)

@@ -154,7 +154,7 @@ class _Known:
             self.run, self._info, self._launch, now)
         moved = not before or before[4:] != seen[4:]
         old = self.entry
-        size, checkpoints = _used(str(self.run.path))
+        size, checkpoints = used(str(self.run.path))
         self.is_searched = self.is_searched and not moved
         self._describe(found, losses_of(self.run.metrics) if moved else old.losses, size, checkpoints)
 
@@ -188,7 +188,7 @@ class _Known:
             self.entry = entry
 
 
-def _used(path: str) -> tuple[int, int]:
+def used(path: str) -> tuple[int, int]:
     """Bytes of the files below, links not followed, and the number of checkpoints."""
     total = checkpoints = 0
     waiting = [path]

@@ -3,7 +3,7 @@
     <run>/run.json             who runs what: replaced whole at each attempt
     <run>/launch.json          written by whoever started a demo or a script: before torch is loaded, and when it ended
     <run>/metrics/             see `segments`          <run>/events.jsonl    see `events`
-    <run>/commands/            see `control.spool`     <run>/checkpoints/    see `instrument.checkpoints`
+    <run>/commands/            see `control.spool`     <run>/checkpoints/    see `manifest`
     <run>/autopsy/             the batches of steps that came out non-finite, one each
     <run>/console.log          stdout and stderr of a training process that tuimon started
 

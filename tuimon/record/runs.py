@@ -24,10 +24,10 @@ def find_run(selector: str | None, root: Path | None = None) -> RunDir:
             raise RunNotFound(f"no runs under {root}; start one with: tuimon demo exploding")
         return next((run for run in runs if is_live(run)), runs[0])
     if os.sep in selector or selector in (".", ".."):
-        path = Path(selector).expanduser()
+        path = named_path(selector)
         if not (path / "metrics").is_dir():
             raise RunNotFound(f"{selector!r} is not a run directory: it has no metrics/")
-        return RunDir(path.absolute())
+        return RunDir(path)
     exact = [run for run in runs if run.name == selector] or [run for run in runs if _given(run) == selector]
     if exact:
         return exact[0]
@@ -39,6 +39,19 @@ def find_run(selector: str | None, root: Path | None = None) -> RunDir:
     if len(set(starting.values())) > 1:
         raise UsageError(f"{selector!r} fits several runs: {', '.join(run.name for run in list(starting)[:5])}")
     return next(iter(starting))
+
+
+def named_path(text: str) -> Path:
+    """What a person wrote, as an absolute path; RunNotFound where no path can be written so."""
+    try:
+        path = Path(text).expanduser().absolute()
+        os.stat(path)
+    except FileNotFoundError:
+        pass
+    except (OSError, RuntimeError, ValueError) as error:  # nobody's home, a NUL, far too long, not to be entered
+        why = error.strerror if isinstance(error, OSError) else "it cannot be a path"
+        raise RunNotFound(f"{text!r:.80} is not a run directory: {why}") from None
+    return path
 
 
 def _given(run: RunDir) -> str:
