@@ -26,6 +26,8 @@ from tuimon.viewer.lines import Span, Tone
 from tuimon.viewer.places.layers.model import Tensors
 from tuimon.viewer.text import pad, squeeze
 
+KEPT: Final = 1000
+"""Rows that are kept as they were drawn, of one table."""
 STRANGE: Final = 10.0
 WILD: Final = 30.0
 """Times the usual from which a gradient is told in the tone of a warning, and of something critical."""
@@ -43,9 +45,6 @@ class Reading:
     def read(self, by: int, count: int, rows: int) -> Reading:
         """So many rows further down, or up, in a table of `count` of which `rows` are shown."""
         return replace(self, top=max(0, min(self.top + by, count - rows)))
-
-KEPT: Final = 1000
-"""Rows that are kept as they were drawn, of one table."""
 
 
 class _Column(NamedTuple):
