@@ -27,7 +27,7 @@ _WORDS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 KINDS: Final = (
     "attempt", "state", "command", "rescue", "override", "rollback", "snapshot", "snapshot-healthy", "snapshot-void",
-    "checkpoint", "incident", "note", "label", "autopsy", "fault", "end",
+    "checkpoint", "incident", "note", "label", "autopsy", "fault", "gap", "end",
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Files(Protocol):
@@ -59,6 +59,17 @@ class OsFiles:
 
 
 OS: Files = OsFiles()
+LEAST_ROOM: Final = 64 << 10
+"""Bytes below which a file system counts as full: the last ones of it may be there for others."""
+
+
+def is_full(path: str | os.PathLike[str]) -> bool:
+    """Whether the file system that holds a path has no room for this user; False where that cannot be told."""
+    try:
+        there = os.statvfs(path)
+    except OSError:
+        return False
+    return there.f_blocks > 0 and there.f_bavail * there.f_frsize < LEAST_ROOM
 
 
 def open_to_read(path: str | os.PathLike[str]) -> int:

@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from tuimon.diagnosis.figures import percent
 from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.actions import actions_at, footer
-from tuimon.viewer.charts.picture import Canvas, Picture, Role
+from tuimon.viewer.charts.picture import Canvas, Picture, Role, Row
 from tuimon.viewer.first import SHORT
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, Tone, dim, text_of
@@ -39,6 +39,15 @@ def paint(lines: Sequence[Line], width: int, height: int, glyphs: GlyphSet) -> P
     width, height = max(1, width), max(1, height)
     rows = [word_row(tuple(_cut(line, width, glyphs)), width) for line in lines[:height]]
     return Picture(width, (*rows, *(word_row((), width) for _ in range(height - len(rows)))))
+
+
+def boxed(line: Line, width: int, glyphs: GlyphSet, side: str) -> Row:
+    """A line as a row of a box, a blank from either side of it; side "": of no box."""
+    edge: tuple[tuple[str, Role], ...] = ((side, "frame"), (" ", "blank"))
+    inner = max(0, width - (4 if side else 2))
+    words = tuple(_cut(line, inner, glyphs))
+    rest = " " * (inner - sum(cell_len(text) for text, _ in words))
+    return word_row((*edge, *words, (rest, "blank"), *edge[::-1]), width)
 
 
 def _cut(line: Line, width: int, glyphs: GlyphSet) -> Iterator[tuple[str, Role]]:

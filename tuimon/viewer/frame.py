@@ -69,6 +69,8 @@ def _status(sources: Sources, state: State) -> tuple[str, Tone]:
         return f"◌ silent {lapse(sources.silence)}", "warning"
     if not sources.step:
         return "◌ waiting", "dim"
+    if sources.is_full:
+        return f"◌ disk full {lapse(sources.age)}", "warning"
     if sources.age > max(STALE_FLOOR, STALE_STEPS * (sources.step_time or 0.0)):
         return f"◌ stale {lapse(sources.age)}", "warning"
     return "● LIVE", "ok"
@@ -177,8 +179,7 @@ def _marks(story: Story, diagnosis: Diagnosis) -> tuple[MarkView, ...]:
     onsets = tuple(MarkView(i.onset_step, "onset", tone_of(i.severity), i.word) for i in diagnosis.incidents
                    if i is leading or (i.state == "resolved" and i.severity == "critical"))
     back = (MarkView(story.healthy[-1], "snapshot", "ok"),) if story.healthy else ()
-    events = tuple(MarkView(e.step, e.mark, e.tone, "rolled back" if e.mark == "rollback" else "")
-                   for e in story.lines if e.mark in ("event", "rollback"))
+    events = tuple(MarkView(e.step, e.mark, e.tone, e.word) for e in story.lines if e.mark in ("event", "rollback"))
     return onsets + back + events
 
 

@@ -26,6 +26,7 @@ from tuimon.diagnosis.told import Told
 from tuimon.errors import CommandError, LogError
 from tuimon.record.cache import Cache, cache_root
 from tuimon.record.events import EventReader
+from tuimon.record.files import is_full
 from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.reader import segment_paths
@@ -50,6 +51,10 @@ COLUMNS: Final = 1024
 LEAD_STEPS: Final = 200
 LEAD_SHARE: Final = 0.2
 """What is read before a window of steps, in steps at least and as a share of it: a smooth line does not begin there."""
+FULL_AFTER: Final = 3.0
+"""Seconds without rows after which a full disk may be the reason."""
+FULL: Final = "the disk with this run is full: training goes on, its rows wait in memory"
+FULL_AT_THE_END: Final = "the disk with this run is full: how it ended is not recorded"
 RECENT: Final = 50
 """Steps whose median is the usual step time."""
 SHOWN: Final = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr", "throughput", "step_time",
@@ -289,11 +294,18 @@ class Reading:
         seen = {name: thin.between(first, last) for name, thin in self._columns.items()}
         self._wide = frozenset(name for name, thin in seen.items() if is_wide(thin.low, thin.high))
 
-    def _problem(self) -> str:
+    def _is_full(self, age: float) -> bool:
+        """Whether a full disk is why nothing follows: of a run that goes on, or whose end nobody recorded."""
+        return (age > FULL_AFTER and not self._story.ended and self._afar.far is None   # that disk is another machine's
+                and is_full(self.run.metrics))
+
+    def _problem(self, *, is_full: bool) -> str:
         if not os.path.isdir(self.run.path):
             return "the run directory is gone; what was read stays on the screen"
         if self._log is not None and self._log.is_replaced and self._afar.far is None:
             return "another run took this directory: open it again to see that one"
+        if is_full:
+            return FULL if self.is_live else FULL_AT_THE_END
         damaged, fault = (0, "") if self._log is None else (self._log.damaged, self._log.fault)
         return clean(self._fault or fault or self._afar.problem or self._details.problem or (
             f"the log is damaged in {damaged} places; the rest was read" if damaged else ""), 200)
@@ -308,6 +320,8 @@ class Reading:
         self._thin(*span)
         self._afar.wish(None if wanted.window.first is None else (math.floor(span[0]), math.ceil(span[1])), mono)
         device = " on ".join(part for part in (info.device if info else "", self._afar.host) if part)
+        age = mono - self._fresh if self._fresh is not None else 0.0
+        is_full = self._is_full(age)
         values = {n: value for n in (*SHOWN, *TOLD) if (value := history.value(n)) is not None}
         found = Sources(
             name=clean(name, 60), story=standing.settled(self._story), diagnosis=diagnosis,
@@ -315,11 +329,11 @@ class Reading:
             model=clean(info.model, 60) if info else "", device=clean(device, 60), total=total,
             clips=info.clips if info else None, statement=standing.statement(begun=history.last_step > 0),
             awaited="" if history.last_step else standing.awaited(mono, ended=self._story.ended), alive=standing.alive,
-            step=history.last_step, age=mono - self._fresh if self._fresh is not None else 0.0,
+            step=history.last_step, age=age, is_full=is_full,
             silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,
             trend=self._trend, columns=self._columns, wide=self._wide, last=int(self._x.last),
             heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
-            revision=self._revision, problem=self._problem(), now=now, console=self._console(),
+            revision=self._revision, problem=self._problem(is_full=is_full), now=now, console=self._console(),
             judging=self._afar.reading or self._lag, link=self._afar.status(now), span=span, newest=history.last_step,
             wanted=wanted, readout=self._readout(wanted))
         return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)

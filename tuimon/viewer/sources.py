@@ -49,6 +49,8 @@ class Sources:
     step: int = 0
     age: float = 0.0
     """Seconds since the newest row."""
+    is_full: bool = False
+    """Whether nothing is written any more and the disk that the run is on has no room."""
     silence: float = 0.0
     """Seconds since the newest sign of life."""
     step_time: float | None = None

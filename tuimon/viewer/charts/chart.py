@@ -194,20 +194,21 @@ def draw_marks(canvas: Canvas, place: Area, marks: tuple[VMark, ...], x: XAxis, 
 
 
 def draw_words(canvas: Canvas, place: Area, marks: tuple[VMark, ...], x: XAxis) -> None:
-    """Beside each line what it means, in the first of its upper rows that is free there."""
+    """Beside each line what it means, and why if there is room, in the first of its upper rows that is free there."""
     lines = [(_cell_of(mark.step, x, place), mark) for mark in marks if mark.kind != "snapshot"]
     found = sorted(lines, key=lambda pair: pair[0])
     for i, (cell, mark) in enumerate(found):
         if not 0 <= cell < place.width:
             continue
         free = (found[i + 1][0] if i + 1 < len(found) else place.width) - cell - 1
-        length = cell_len(mark.word) + 2
-        if not mark.word or place.height < 5 or free < length - 1:
+        word = next((w for w in (mark.word, mark.word.split(":", 1)[0]) if cell_len(w) < free), "")
+        if not word or place.height < 5:
             continue
+        length = cell_len(word) + 2
         rows = range(place.top, place.top + max(1, place.height // 3))
         row = next((y for y in rows if canvas.is_blank(place.left + cell + 1, y, min(free, length))), None)
         if row is not None:
-            canvas.put(place.left + cell + 1, row, f" {mark.word}", mark.role)
+            canvas.put(place.left + cell + 1, row, f" {word}", mark.role)
 
 
 def state_role(state: State | None) -> Role:

@@ -45,7 +45,8 @@ class PictureView(Widget):
         self._made_of: tuple[object, ...] | None = None
         """What the picture was drawn from, at this size; None: to be drawn."""
         self._strips: dict[int, tuple[Row, Strip]] = {}
-        """Rows as they were last handed out, and what they were made of."""
+        """Rows as they were last handed out, by the identity of what they were made of, which is kept as well: they may
+        move."""
         self._base: Style | None = None
         """What stands behind and around every cell; None: to be asked for."""
         self._is_bare = False
@@ -114,17 +115,18 @@ class PictureView(Widget):
         if not self._is_bare or crop.column_span != (0, self.size.width):
             return super().render_lines(crop)
         filters, rows, strips = self.app.get_line_filters(), self.picture.rows, self._strips
-        found: list[Strip] = []
+        found: list[tuple[Row, Strip]] = []
         for y in crop.line_range:
             row = rows[y] if y < len(rows) else ()
-            known = strips.get(y)
-            if known is None or known[0] is not row:
+            known = strips.get(id(row))
+            if known is None:
                 strip = self.render_line(y)
                 for one in filters:
                     strip = strip.apply_filter(one, self.background_colors[1])
-                known = strips[y] = row, RowStrip(strip, self.size.width)
-            found.append(known[1])
-        return found
+                known = row, RowStrip(strip, self.size.width)
+            found.append(known)
+        self._strips = {id(known[0]): known for known in found}
+        return [strip for _, strip in found]
 
     def render_line(self, y: int) -> Strip:
         """One row of the picture as styled segments."""
