@@ -15,8 +15,8 @@ from hypothesis import settings as hsettings
 from hypothesis import strategies as st
 
 from tuimon.viewer import settings as s
-from tuimon.viewer import toml
-from tuimon.viewer.settings_file import MOST, Keeper, config_path, load, save
+from tuimon.config import toml
+from tuimon.config.file import MOST, Keeper, config_path, load, save
 
 CHOSEN = st.fixed_dictionaries({}, optional={row.key: st.sampled_from(row.values) for row in s.SETTINGS})
 JUNK = st.one_of(st.text(max_size=5), st.integers(), st.floats(), st.booleans(), st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2))
@@ -209,5 +209,5 @@ def test_the_last_choice_wins_whichever_thread_writes(tmp_path):
 
 
 def test_settings_load_nothing_heavy():
-    code = "import sys, tuimon.viewer.settings, tuimon.viewer.settings_file; assert not {'numpy', 'rich', 'textual'} & set(sys.modules)"
+    code = "import sys, tuimon.viewer.settings, tuimon.config.file; assert not {'numpy', 'rich', 'textual'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

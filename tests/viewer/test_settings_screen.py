@@ -18,7 +18,7 @@ from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.messages import OpenRun, Prefers
 from tuimon.viewer.palettes import PALETTES
 from tuimon.viewer.settings import Settled, settle
-from tuimon.viewer.settings_file import Keeper, load
+from tuimon.config.file import Keeper, load
 
 
 class Colourful(Tuimon):

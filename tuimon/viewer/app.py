@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from tuimon.config.file import Keeper
 from tuimon.viewer import terminal
 from tuimon.viewer.asking import Asking
 from tuimon.viewer.dressing import begins
@@ -23,7 +24,6 @@ from tuimon.viewer.looks import Around
 from tuimon.viewer.messages import END, LEAVE, OpenRun
 from tuimon.viewer.pace import Pace
 from tuimon.viewer.settings import Settled
-from tuimon.viewer.settings_file import Keeper
 from tuimon.viewer.theme import depth_of
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place, Wanted
