@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("no live run; tuimon runs lists those that have ended")
     least = RANK[args.fail_on]
-    if any((RANK.get(one.verdict, 0) >= least and one.is_live) or one.state in LOST for _, one in found):
+    if any(RANK.get(one.verdict, 0) >= least or one.state in LOST for _, one in found):
         return WRONG
     return 0 if any(one.is_live for _, one in found) else NOBODY
 

@@ -128,8 +128,7 @@ def attach(
         with _refusing(model):
             monitor = _join(recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader)
         undo.pop_all()
-    if overrides.in_force != InForce():
-        say_override(recorder, overrides, recorder.from_step)
+    _say_carried(recorder, overrides)
     _name_untrained(monitor, model, opts)
     _say_where(place)
     calling.call(recorder, *calls, complain)
@@ -158,6 +157,12 @@ def _carried(resumed: ResumeInfo | None) -> Overrides:
     if resumed is not None and resumed.overrides:
         overrides.load(resumed.overrides)
     return overrides
+
+
+def _say_carried(recorder: Recorder, overrides: Overrides) -> None:
+    """What is in force from the first step on."""
+    if overrides.in_force != InForce():
+        say_override(recorder, overrides, recorder.from_step)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from tuimon.config.toml import Path as Key
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.looks import Around, glyphs_of, ink_of, textual_theme
 from tuimon.viewer.messages import Prefers, Remembers
-from tuimon.viewer.settings import Settled, layout_changes
+from tuimon.viewer.settings import Settled, find, layout_changes
 from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import Frame
 
@@ -123,7 +123,7 @@ class Dressed(App[str]):
             self.redraw()
         if key == "fps":
             self.paced(self.settled.settings.period(remote=self.around.remote))
-        self._keep({(key,): value})
+        self._keep({find(key).path: value})
 
     def on_remembers(self, message: Remembers) -> None:
         """The panel was arranged anew."""
