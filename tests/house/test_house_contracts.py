@@ -34,6 +34,7 @@ def modules_after(statement: str) -> set[str]:
     ("import tuimon.record.history, tuimon.record.segments, tuimon.record.status", {"torch", "textual"}),
     ("import tuimon.control.spool", {"torch", "textual", "numpy"}),
     ("import tuimon.diagnosis.engine, tuimon.diagnosis.notebook", {"torch", "textual", "plotext"}),
+    ("import tuimon.notify.helper, tuimon.notify.begin", {"torch", "textual", "rich", "numpy", "apprise"}),
     ("import tuimon.launch.process", {"torch", "textual"}),
     ("import tuimon.launch.boot", {"torch", "textual", "numpy", "psutil", "pathlib", "tuimon.record.rundir"}),
     ("import tuimon.launch.script", {"torch", "textual"}),

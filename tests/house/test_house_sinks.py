@@ -20,6 +20,8 @@ GATES = {
         "viewer/opening.py",                         # the name that is being opened, cleaned
         "viewer/outlet.py", "viewer/background.py",  # what Textual drew; a question
         "viewer/apart.py", "control/spool.py",       # a pipe between our processes; a file
+        "notify/begin.py", "remote/link.py",         # pipes
+        "remote/far/agent.py", "remote/far/files.py", "remote/mirror.py",   # a pipe; files
     },
 }
 """What writes, and the files that may call it."""

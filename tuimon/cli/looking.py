@@ -38,8 +38,8 @@ def add_looking_arguments(parser: argparse.ArgumentParser, plain: str = PLAIN) -
 
 def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None) -> Settled:
     """The preferences in force: flags, environment, file, defaults, in this order. Reads the file."""
+    from tuimon.config.file import config_path, load
     from tuimon.viewer.settings import SETTINGS, settle
-    from tuimon.viewer.settings_file import config_path, load
 
     env = os.environ if env is None else env
     flags = {row.key: getattr(args, row.key) for row in SETTINGS if row.flag and hasattr(args, row.key)}

@@ -36,6 +36,7 @@ from tuimon.instrument.snapshots import Snapshots
 from tuimon.instrument.state import TrainingState
 from tuimon.instrument.steering import Steering
 from tuimon.instrument.stopping import TrainingStopped
+from tuimon.notify import begin
 from tuimon.record.chunk import Mark
 
 LAST_ROWS: Final = 2.0
@@ -265,6 +266,7 @@ def close_all() -> None:
     for attached in open_runs():
         attached.close(*ending(error, stopping=attached.should_stop))
     close_recorders()
+    begin.farewell()
 
 
 def close_at_the_end() -> None:

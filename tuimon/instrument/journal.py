@@ -101,7 +101,7 @@ class Journal:
 
     def __init__(
         self, run: RunDir, *, attempt: int, from_step: int, tensors: int, probes: int = 0, files: Files = OS,
-        clock: Callable[[], float] = time.monotonic, limit: int = LIMIT,
+        clock: Callable[[], float] = time.monotonic, limit: int = LIMIT, off: str = "",
     ) -> None:
         self._run, self._attempt, self._from_step = run, attempt, from_step
         self._tensors, self._probes = tensors, probes
@@ -116,7 +116,7 @@ class Journal:
         self._dropped, self._why = 0, ""
         self._outage = Outage(clock)
         self._metrics_patience, self._events_patience = Patience(clock), Patience(clock)
-        self.off = ""
+        self.off = off
         """Why nothing is recorded any more; "" while it is."""
         self.dropped = 0
         """Rows thinned out so far."""

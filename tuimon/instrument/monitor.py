@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from tuimon.diagnosis.model import Diagnosis
+from tuimon.errors import UsageError
 from tuimon.instrument.attached import Attached
 from tuimon.instrument.ending import Ending, ending
 from tuimon.instrument.measure import Probe
@@ -92,7 +93,7 @@ class Monitor:
 
     @property
     def run_dir(self) -> Path:
-        """Where this run is recorded."""
+        """Where this run is recorded; nothing is there where nothing could be written."""
         return self._recorder.run.path
 
     @property
@@ -133,7 +134,8 @@ class Monitor:
         if attached is None:
             return f"<tuimon.Monitor {recorder.ended or 'detached'} at step {recorder.last_step}, see {self.run_dir}>"
         state, step = recorder.situation.state, attached.probe.step
-        return f"<tuimon.Monitor {state} at step {step}; to watch it: {watching(recorder.run)}>"
+        how = "recorded nowhere" if recorder.is_in_memory else f"to watch it: {watching(recorder.run)}"
+        return f"<tuimon.Monitor {state} at step {step}; {how}>"
 
     # -- for the package
 
@@ -153,5 +155,8 @@ class Monitor:
 
 def watching(run: RunDir) -> str:
     """The command that shows it."""
-    name = run.name if run.path.parent == runs_root() else str(run.path)
+    try:
+        name = run.name if run.path.parent == runs_root() else str(run.path)
+    except UsageError:   # no home
+        name = str(run.path)
     return f"tuimon watch {shlex.quote(name)}"

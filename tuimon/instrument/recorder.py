@@ -46,9 +46,12 @@ class Recorder:
         self, run: RunDir, info: RunInfo, *, attempt: int, from_step: int, context: RunContext | None = None,
         on_critical: Policy = "warn", controls: bool = True, judge: Callable[[RunContext], Judge] | None = None,
         files: Files = OS, pace: Pace | None = None, horizon: int = HORIZON, limit: int = LIMIT,
-        memory: Callable[[], float] | None = None,
+        memory: Callable[[], float] | None = None, unwritable: str = "",
     ) -> None:
-        """`memory` says how many bytes training holds; it is called by the writer thread."""
+        """`memory` says how many bytes training holds; it is called by the writer thread.
+
+        unwritable: why there is no run directory; then all is judged and steered, and nothing written.
+        """
         self.run, self.info, self.attempt, self.from_step = run, info, attempt, from_step
         self.situation = Situation(from_step)
         self.mailbox = Mailbox()
@@ -60,8 +63,10 @@ class Recorder:
         self._intake = Intake(limit)
         self._journal = Journal(
             run, attempt=attempt, from_step=from_step, tensors=len(info.tensors),
-            probes=len(info.probes), files=files, limit=limit,
+            probes=len(info.probes), files=files, limit=limit, off=unwritable,
         )
+        self.is_in_memory = bool(unwritable)
+        """Whether it never had a directory."""
         self._who = Who(_user(), os.getuid(), info.process.host, os.getpid(), "guard")
         self._pid = os.getpid()
         self._is_open = False
@@ -86,11 +91,12 @@ class Recorder:
 
     def start(self) -> None:
         """Open the files, say who runs, start the writer. Never raises: without a disk the run is still steered."""
-        self._journal.open()
-        try:
-            prepare(self.run.commands)
-        except OSError as error:
-            _LOG.debug("no spool: %s", error)
+        if not self.is_in_memory:
+            self._journal.open()
+            try:
+                prepare(self.run.commands)
+            except OSError as error:
+                _LOG.debug("no spool: %s", error)
         process = self.info.process
         self.event(
             "attempt", self.from_step, number=self.attempt, from_step=self.from_step, pid=process.pid,

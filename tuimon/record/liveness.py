@@ -18,7 +18,7 @@ class ProcessIdentity:
 
     pid: int
     started: float
-    """Wall clock of its start, seconds since the epoch."""
+    """Wall clock of its start, seconds since the epoch; 0 where that cannot be asked: a sandbox without /proc."""
     boot_id: str
     host: str
 
@@ -32,7 +32,10 @@ def boot_id() -> str:
     except OSError:
         import psutil
 
-        return f"boot-{round(psutil.boot_time() / 10)}"
+        try:
+            return f"boot-{round(psutil.boot_time() / 10)}"
+        except OSError:   # no /proc at all
+            return "boot"
 
 
 def identity(pid: int | None = None) -> ProcessIdentity:
@@ -43,7 +46,11 @@ def identity(pid: int | None = None) -> ProcessIdentity:
     try:
         started = psutil.Process(number).create_time()
     except psutil.NoSuchProcess:
-        raise ProcessLookupError(number) from None
+        if pid is not None:
+            raise ProcessLookupError(number) from None
+        started = 0.0
+    except (psutil.Error, OSError):
+        started = 0.0
     return ProcessIdentity(number, float(started), boot_id(), socket.gethostname())
 
 
@@ -53,6 +60,8 @@ def is_alive(process: ProcessIdentity) -> bool | None:
         return None
     if process.boot_id != boot_id():
         return False
+    if not process.started:
+        return _is_there(process.pid)
     import psutil
 
     try:
@@ -64,3 +73,14 @@ def is_alive(process: ProcessIdentity) -> bool | None:
         return False
     except psutil.Error:
         return True
+
+
+def _is_there(pid: int) -> bool:
+    """Whether some process has that number."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError, ValueError):
+        return False
+    except OSError:
+        return True   # somebody else's
+    return True

@@ -5,6 +5,7 @@
     <run>/metrics/             see `segments`          <run>/events.jsonl    see `events`
     <run>/commands/            see `control.spool`     <run>/checkpoints/    see `manifest`
     <run>/autopsy/             the batches of steps that came out non-finite, one each
+    <run>/notify.jsonl         see `notify.ledger`
     <run>/console.log          stdout and stderr of a training process that tuimon started
 
 Directories are 0700 and files 0600 from the moment they exist. Names are labels, never paths.
@@ -22,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tuimon.errors import LogError
+from tuimon.errors import LogError, UsageError
 from tuimon.record.entries import ProbeEntry, TensorEntry
 from tuimon.record.files import open_to_read, write_atomically
 from tuimon.record.liveness import ProcessIdentity
@@ -125,6 +126,11 @@ class RunDir:
         return self.path / "events.jsonl"
 
     @property
+    def notices(self) -> Path:
+        """Who was told what happened; there where somebody is to be told."""
+        return self.path / "notify.jsonl"
+
+    @property
     def metrics(self) -> Path:
         """What was measured."""
         return self.path / "metrics"
@@ -221,14 +227,28 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def runs_root(env: Mapping[str, str] | None = None) -> Path:
-    """Where runs live: $TUIMON_RUNS, else $XDG_STATE_HOME/tuimon/runs, else ~/.local/state/tuimon/runs."""
+    """Where runs live: $TUIMON_RUNS, else $XDG_STATE_HOME/tuimon/runs, else ~/.local/state/tuimon/runs.
+
+    UsageError where there is no home either.
+    """
     env = os.environ if env is None else env
     chosen = env.get("TUIMON_RUNS")
     if chosen:
         return Path(chosen).expanduser().absolute()
     state = env.get("XDG_STATE_HOME")
-    base = Path(state) if state and os.path.isabs(state) else Path.home() / ".local" / "state"
+    base = Path(state) if state and os.path.isabs(state) else _home() / ".local" / "state"
     return base / "tuimon" / "runs"
+
+
+def _home() -> Path:
+    """UsageError where this user has none: in a container a number may be all that there is of them."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path()
+    if not home.is_absolute():
+        raise UsageError("this user has no home directory for runs: set TUIMON_RUNS to a directory that can be written")
+    return home
 
 
 def label(name: str) -> str:

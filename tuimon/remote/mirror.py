@@ -40,7 +40,7 @@ SKEW: Final = 2.0
 """Seconds by which two clocks may differ unnoticed: the road there and back is in it."""
 
 
-class Segment:
+class Written:
     """One picture of the log and what came after it, as a segment is written."""
 
     def __init__(self, path: Path) -> None:
@@ -104,8 +104,8 @@ class Mirror:
         self._skew = 0.0
         self._parts: dict[str, bytearray] = {}
         self._known: set[str] = set()
-        self._shown: Segment | None = None
-        self._coming: Segment | None = None
+        self._shown: Written | None = None
+        self._coming: Written | None = None
         self._since: list[tuple[Rows | None, int, bytes]] = []
         """What came while a picture is coming: it goes behind that."""
         self._generation, self._is_thin = 0, False
@@ -193,7 +193,7 @@ class Mirror:
             self._coming.close()
             self._coming.path.unlink(missing_ok=True)
         self._generation, self._since, self._is_thin = generation, [], thin
-        self._coming = Segment(self.run.metrics / f"coming-{generation}")
+        self._coming = Written(self.run.metrics / f"coming-{generation}")
 
     def _publish(self) -> None:
         coming, shown = self._coming, self._shown

@@ -54,6 +54,13 @@ def on_ending_signals(leave: Callable[[int], object]) -> None:
             loop.add_signal_handler(number, leave, int(number))
 
 
+def send(app: Any, data: str) -> None:
+    """Bytes to the terminal that are no picture."""
+    driver = getattr(app, "_driver", None)
+    if driver is not None and not app.is_headless:
+        driver.write(data)
+
+
 def ask(app: Any) -> None:
     """Have the driver ask the terminal for an answer to what was drawn since it last asked."""
     asking = getattr(getattr(app, "_driver", None), "ask", None)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tuimon.viewer import toml
+from tuimon.config import toml
 
 MOST: Final = 1 << 18
 """Bytes that are read: no file of preferences is longer."""
