@@ -38,33 +38,57 @@ def test_what_is_called_alike_is_alike(values, more, every, columns, width, log)
     for i, one in enumerate(more):
         history.extend(Chunk.of([len(values) * every + i + 1], loss=[one]))
         after = spec_of(history, columns, log=log, value="2.0")
-        if charts_alike(before, after, X, area(width, height).width):
+        if charts_alike(before, after, X, y, area(width, height)):
             got = headed(drawn, after, BRAILLE, framed=area(width, height).framed)
             assert got.lines == draw(after, width, height, X, y, BRAILLE).lines
+
+
+PLACE = area(30, 12)
+
+
+def fitted(spec: ChartSpec):
+    return fit(None, spec.extent, X, log=spec.log)
 
 
 def test_on_a_flat_stretch_most_steps_draw_nothing_and_a_spike_always_does():
     rng, history = np.random.default_rng(0), History()
     history.extend(Chunk.of(loss=2 + 0.1 * rng.normal(size=400)))
     drawn, last = 0, spec_of(history, 1024, log=False)
+    y = fitted(last)
     for step in range(401, 501):
         history.extend(Chunk.of([step], loss=[2 + 0.1 * rng.normal()]))
         now = spec_of(history, 1024, log=False)
-        if not charts_alike(last, now, X, 20):
+        if not charts_alike(last, now, X, y, PLACE):
             drawn, last = drawn + 1, now
     assert 4 <= drawn <= 35, "each new column, and what widens one"
     history.extend(Chunk.of([501], loss=[9.0]))
-    assert not charts_alike(last, spec_of(history, 1024, log=False), X, 20)
+    assert not charts_alike(last, spec_of(history, 1024, log=False), X, y, PLACE)
+
+
+def test_what_widens_a_column_by_less_than_a_dot_draws_nothing():
+    history = History()
+    history.extend(Chunk.of(loss=[10.0, 1.0, 2.0]))
+    spec = spec_of(history, 1024, log=False)
+    y = fitted(spec)
+    dot = (y.high - y.low) / (4 * PLACE.height - 1)
+    for loss, is_alike in ((10.0 + dot / 50, True), (10.0 + dot, False), (y.high + dot / 50, False), (math.nan, False)):
+        more = History()
+        more.extend(Chunk.of(loss=[10.0, 1.0, 2.0, loss]))
+        assert charts_alike(spec, spec_of(more, 1024, log=False), X, y, PLACE) == is_alike
 
 
 def test_whatever_else_is_new_is_drawn():
     history = History()
     history.extend(Chunk.of(loss=[2.0] * 50))
     spec = spec_of(history, 100, log=False)
-    assert charts_alike(spec, replace(spec, title="loss · smooth", value="3", state="warning"), X, 40)
+    y = fitted(spec)
+    assert charts_alike(spec, replace(spec, title="loss · smooth", value="3", state="warning"), X, y, PLACE)
     for other in (replace(spec, log=True), replace(spec, marks=(VMark(3, "event"),)), replace(spec, focused=True), replace(spec, series=()),
                   replace(spec, series=(replace(spec.series[0], role="data-2"),))):
-        assert not charts_alike(spec, other, X, 40)
+        assert not charts_alike(spec, other, X, y, PLACE)
+    empty = ChartSpec("loss")
+    assert charts_alike(empty, replace(empty, title="waiting"), X, None, PLACE)
+    assert not charts_alike(empty, spec, X, None, PLACE)
 
 
 @given(st.lists(st.lists(st.sampled_from([1e-4, 1e-2, 1.0, 1.1, 30.0, math.nan, math.inf, 0.0]), min_size=3, max_size=3), min_size=30, max_size=60),
