@@ -123,7 +123,7 @@ def test_a_heat_strip_stands_while_nothing_is_worse_in_its_last_cell():
         return heats_alike(one, other, X, 50)
 
     kept = sum(stands(count - 1, count) for count in range(51, 91))
-    assert 15 <= kept <= 38
+    assert 35 <= kept <= 38, "all but the first of each cell: what is further from the usual has the same shade"
     assert not stands(90, 91), "a row that is worse"
     assert not stands(95, 120), "another cell"
     one, two, three = np.array([[1.0], [math.inf]]), np.array([[1.0], [math.inf], [2.0]]), np.array([True, False, True])[:, None]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuimon.diagnosis.axes import XAxis, YAxis
+from tuimon.diagnosis.heat import ranked, usual_logs
 from tuimon.viewer.charts.chart import Area, ChartSpec, draw_heading
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Canvas, Picture
@@ -66,7 +67,13 @@ def heats_alike(before: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool
         return False
     held = old[here:] if before.seen is None else np.where(before.seen[here:], old[here:], np.nan)
     # The worst that a cell holds is an extreme of what was seen. NaN is neither above nor below.
-    return bool((new[settled:] >= np.fmin.reduce(held)).all() and (new[settled:] <= np.fmax.reduce(held)).all())
+    least, most = np.fmin.reduce(held), np.fmax.reduce(held)
+    lowest, highest = new[settled:].min(0), new[settled:].max(0)
+    if (lowest >= least).all() and (highest <= most).all():
+        return True
+    ends = np.stack((least, np.minimum(least, lowest), most, np.maximum(most, highest)))
+    ranks = ranked(ends, usual_logs(before))
+    return bool(np.isfinite(ends).all() and (ranks[::2] == ranks[1::2]).all())
 
 
 def headed(picture: Picture, spec: ChartSpec | HeatSpec, glyphs: GlyphSet, *, framed: bool) -> Picture:
