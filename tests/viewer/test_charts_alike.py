@@ -17,7 +17,7 @@ from tuimon.viewer.charts.alike import charts_alike, headed, heats_alike
 from tuimon.viewer.charts.chart import ChartSpec, VMark, area, draw
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.series import Series
-from tuimon.viewer.glyphs import BRAILLE
+from tuimon.viewer.glyphs import ASCII, BRAILLE
 
 X = XAxis(0, 1000)
 VALUES = st.lists(st.one_of(st.floats(-3, 30), st.sampled_from([math.nan, math.inf, 0.0, 1e300])), min_size=1, max_size=120)
@@ -75,6 +75,17 @@ def test_what_widens_a_column_by_less_than_a_dot_draws_nothing():
         more = History()
         more.extend(Chunk.of(loss=[10.0, 1.0, 2.0, loss]))
         assert charts_alike(spec, spec_of(more, 1024, log=False), X, y, PLACE) == is_alike
+
+
+@given(st.text(st.sampled_from("ab ·€漢-…"), max_size=12), st.sampled_from(["", "2.1", "12 GB", "漢 1"]), st.sampled_from([None, "good", "critical"]),
+       st.integers(1, 40), st.integers(1, 6), st.booleans(), st.sampled_from([BRAILLE, ASCII]))
+@settings(max_examples=300, deadline=None)
+def test_a_heading_looks_the_same_alone_and_with_its_chart(title, value, state, width, height, focused, glyphs):
+    spec = ChartSpec(title, value, state, focused=focused)
+    whole = draw(spec, width, height, X, fit(None, (), X, log=False), glyphs)
+    alone = headed(whole, spec, glyphs, framed=area(width, height).framed)
+    looks = [[(letter, letter == " " or run.role) for run in one.rows[0] for letter in run.text] for one in (alone, whole)]
+    assert looks[0] == looks[1] and alone.lines == whole.lines
 
 
 def test_whatever_else_is_new_is_drawn():

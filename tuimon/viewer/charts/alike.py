@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from tuimon.diagnosis.axes import XAxis, YAxis
 from tuimon.diagnosis.heat import ranked, usual_logs
-from tuimon.viewer.charts.chart import Area, ChartSpec, draw_heading
+from tuimon.viewer.charts.chart import Area, ChartSpec, heading_words
 from tuimon.viewer.charts.heat import HeatSpec
-from tuimon.viewer.charts.picture import Canvas, Picture
+from tuimon.viewer.charts.picture import Picture
 from tuimon.viewer.charts.raster import WIDE, dot_rows
 from tuimon.viewer.charts.series import Floats, Series
 from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.painted import word_row
 
 HEADING: Final = frozenset({"title", "value", "state"})
 """What stands in the first row."""
@@ -80,9 +81,9 @@ def headed(picture: Picture, spec: ChartSpec | HeatSpec, glyphs: GlyphSet, *, fr
     """`picture`, which was drawn from a spec like this one, with its heading."""
     if picture.height < 2:
         return picture
-    canvas = Canvas(picture.width, 2)
-    draw_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=framed, focused=spec.focused)
-    return Picture(picture.width, (canvas.picture().rows[0], *picture.rows[1:]))
+    words = heading_words(picture.width, spec.title, spec.value, spec.state, glyphs, framed=framed,
+                          focused=spec.focused)
+    return Picture(picture.width, (word_row(words, picture.width), *picture.rows[1:]))
 
 
 def _agree(before: object, after: object, but: frozenset[str]) -> bool:
