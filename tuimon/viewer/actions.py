@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from tuimon.control.states import Refuse, Verb, outcome
@@ -278,6 +279,7 @@ def find(name: str) -> Action:
     return next(action for action in ACTIONS if action.name == name)
 
 
+@lru_cache(maxsize=len(PLACES))
 def actions_at(place: Place) -> tuple[Action, ...]:
     """The keys of one screen."""
     return tuple(action for action in ACTIONS if not action.places or place in action.places)
@@ -315,10 +317,15 @@ def _from_left(action: Action) -> int:
     return {"run": 0, "place": 2}.get(action.group, 1 if action.places else 3)
 
 
+@lru_cache(maxsize=len(PLACES))
+def _in_footer(place: Place) -> tuple[Action, ...]:
+    return tuple(sorted(actions_at(place), key=_from_left))
+
+
 def footer(frame: Frame, place: Place = "overview") -> tuple[tuple[int, Line], ...]:
     """The footer's entries in this state, each with its weight: what cannot be done now is dim."""
     entries: list[tuple[int, Line]] = []
-    for action in sorted(actions_at(place), key=_from_left):
+    for action in _in_footer(place):
         weight = _weight(action, frame)
         if weight:
             weight = _placed(action, weight, place)

@@ -80,6 +80,8 @@ def _length(line: Iterable[Span]) -> int:
 
 def wrap(line: Line, width: int) -> list[Line]:
     """The line broken at spaces into lines of at most `width` cells; a word may be in several tones."""
+    if line and line[0].text[:1] not in ("", " ") and _length(line) <= width:
+        return [line]
     words: list[list[Span]] = [[]]
     for text, tone in line:
         for piece in re.findall(r"[^ ]+ ?| ", text):
@@ -156,26 +158,31 @@ def badges(frame: Frame, width: int, height: int) -> list[Line]:
     At the right: our own cost.
     """
     del height
-    telling = [_badge(b, b.label, "" if _is_calm(b) else b.word) for b in frame.badges]
+    return [_in_a_row(frame.badges, frame.header.cost, width)]
+
+
+@lru_cache(maxsize=64)
+def _in_a_row(badges: tuple[BadgeView, ...], cost: str, width: int) -> Line:
+    telling = [_badge(b, b.label, "" if _is_calm(b) else b.word) for b in badges]
     forms = (
-        ("   ", [_badge(b, b.label, b.word) for b in frame.badges]),
-        ("  ", [_badge(b, b.label, b.word) for b in frame.badges]),
+        ("   ", [_badge(b, b.label, b.word) for b in badges]),
+        ("  ", [_badge(b, b.label, b.word) for b in badges]),
         ("  ", telling),
         (" ", telling),
-        ("  ", [_badge(b, b.label, "") for b in frame.badges]),
-        ("  ", [_shortened(b, 0) for b in frame.badges]),
-        (" ", [_shortened(b, 1) for b in frame.badges]),
-        (" ", _counted(frame.badges)),
-        (" ", [_badge(b, b.label[:1], "") for b in frame.badges]),
+        ("  ", [_badge(b, b.label, "") for b in badges]),
+        ("  ", [_shortened(b, 0) for b in badges]),
+        (" ", [_shortened(b, 1) for b in badges]),
+        (" ", _counted(badges)),
+        (" ", [_badge(b, b.label[:1], "") for b in badges]),
     )
     line: Line = ()
     for gap, found in forms:
         line = (Span(" "), *(span for i, badge in enumerate(found) for span in ((Span(gap),) if i else ()) + badge))
         if _length(line) <= width:
             break
-    cost = f"tuimon takes {frame.header.cost} " if frame.header.cost else ""
-    free = width - _length(line) - len(cost)
-    return [(*line, Span(" " * free), dim(cost))] if cost and free >= 3 else [line]
+    words = f"tuimon takes {cost} " if cost else ""
+    free = width - _length(line) - len(words)
+    return (*line, Span(" " * free), dim(words)) if words and free >= 3 else line
 
 
 def _trim(line: Line, width: int) -> Line:

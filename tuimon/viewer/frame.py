@@ -138,7 +138,7 @@ def _charts(sources: Sources, state: State) -> tuple[ChartView, ...]:
     speed = "throughput" if "throughput" in sources.values else "step_time"
     for name in ("loss", "grad_norm", ratio, "lr", speed, "memory"):
         metric = METRICS[name]
-        log = metric.log_axis or (name == "loss" and name in sources.wide)
+        log = metric.log_axis or (name == "loss" and sources.is_wide)
         value, bands = sources.values.get(name), _bands(sources, name)
         label, meaning = sources.story.labels.get(name, ("", ""))
         views.append(ChartView(

@@ -106,7 +106,7 @@ class Reading:
         """What the columns were thinned for."""
         self._grid: tuple[object, ...] = ()
         """And over which steps: they grow on while that stays."""
-        self._wide: frozenset[str] = frozenset()
+        self._is_wide = False
         self._trend: float | None = None
         self._step_time: float | None = None
         self._revision = 0
@@ -277,9 +277,18 @@ class Reading:
         self._step_time = float(np.median(times)) if len(times) else None
         self._trend = _trend(history)
 
-    def _thin(self, first: float, last: float) -> None:
+    def _drawn(self, at: int | None) -> tuple[str, ...]:
+        """The metrics that the charts draw, now or as of a step, where they may be others."""
+        known = self._history.names
+        unseen = {"update_ratio" if self.rules == "notebook" else "grad_param_ratio"}
+        if at is None and "throughput" in known:
+            unseen.add("step_time")
+        return tuple(name for name in SHOWN if name in known and name not in unseen)
+
+    def _thin(self, first: float, last: float, at: int | None) -> None:
         """The metrics over the steps that are shown; anew only where these or the data have changed."""
-        shown = (self._revision, first, last)
+        names = self._drawn(at)
+        shown = (self._revision, first, last, names)
         if shown == self._shown:
             return
         self._shown = shown
@@ -290,9 +299,9 @@ class Reading:
         self._columns = {
             name: history.around(name, low, high, COLUMNS, lead) if name not in before else
             history.thin_on(before[name], name, low, high, COLUMNS)   # nothing lies outside
-            for name in SHOWN if name in history.names}
-        seen = {name: thin.between(first, last) for name, thin in self._columns.items()}
-        self._wide = frozenset(name for name, thin in seen.items() if is_wide(thin.low, thin.high))
+            for name in names}
+        loss = self._columns["loss"].between(first, last) if "loss" in names else None
+        self._is_wide = loss is not None and is_wide(loss.low, loss.high)
 
     def _is_full(self, age: float) -> bool:
         """Whether a full disk is why nothing follows: of a run that goes on, or whose end nobody recorded."""
@@ -317,7 +326,7 @@ class Reading:
         total = info.total_steps if info else launch.total_steps if launch else None
         diagnosis = self._diagnosis
         span = wanted.window.ends(self._x.last, history.last_step)
-        self._thin(*span)
+        self._thin(*span, wanted.at)
         self._afar.wish(None if wanted.window.first is None else (math.floor(span[0]), math.ceil(span[1])), mono)
         device = " on ".join(part for part in (info.device if info else "", self._afar.host) if part)
         age = mono - self._fresh if self._fresh is not None else 0.0
@@ -331,7 +340,7 @@ class Reading:
             awaited="" if history.last_step else standing.awaited(mono, ended=self._story.ended), alive=standing.alive,
             step=history.last_step, age=age, is_full=is_full,
             silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,
-            trend=self._trend, columns=self._columns, wide=self._wide, last=int(self._x.last),
+            trend=self._trend, columns=self._columns, is_wide=self._is_wide, last=int(self._x.last),
             heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
             revision=self._revision, problem=self._problem(is_full=is_full), now=now, console=self._console(),
             judging=self._afar.reading or self._lag, link=self._afar.status(now), span=span, newest=history.last_step,

@@ -70,8 +70,8 @@ class Sources:
     """The newest step there is."""
     present: Present | None = None
     """What commands are about, where the rest shows the past."""
-    wide: frozenset[str] = frozenset()
-    """Metrics whose values span too many decades for a linear axis."""
+    is_wide: bool = False
+    """Whether the loss spans too many decades for a linear axis."""
     last: int = 1
     heat: HeatView = field(default_factory=HeatView)
     incidents: tuple[IncidentView, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
@@ -10,9 +11,13 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tuimon.viewer import terminal
 from tuimon.viewer.charts.picture import NOTHING, Picture, Row
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.theme import Ink
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class RowStrip(Strip):
@@ -47,6 +52,8 @@ class PictureView(Widget):
         self._strips: dict[int, tuple[Row, Strip]] = {}
         """Rows as they were last handed out, by the identity of what they were made of, which is kept as well: they may
         move."""
+        self._handed: tuple[Picture, Region, list[Strip]] | None = None
+        """All that was handed out last, of what and for which part."""
         self._base: Style | None = None
         """What stands behind and around every cell; None: to be asked for."""
         self._is_bare = False
@@ -60,6 +67,12 @@ class PictureView(Widget):
             self.refresh()
         elif changed:
             self.refresh(*(Region(first, y, last - first, 1) for y, first, last in changed))
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """Textual's own; where it is about parts only, the screen is told at once."""
+        if regions and not layout and not recompose and terminal.redraw(self, regions):
+            return self
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def draw_with(self, painter: Callable[[int, int], Picture], *made_of: object) -> None:
         """Show what `painter(width, height)` draws, now if this is on screen, and again on every resize.
@@ -102,7 +115,7 @@ class PictureView(Widget):
         self._forget()
 
     def _forget(self) -> None:
-        self._strips, self._base = {}, None
+        self._strips, self._base, self._handed = {}, None, None
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The rows asked for. The screen asks every widget for all of its rows whenever one row of one has changed.
@@ -110,6 +123,9 @@ class PictureView(Widget):
         Rows that did not change are handed out as they were; a widget with more around its picture (a border, padding,
         opacity) takes the way that all widgets take.
         """
+        handed = self._handed
+        if handed is not None and handed[0] is self.picture and handed[1] == crop:
+            return handed[2]
         if self._base is None:
             self._base, self._is_bare = self.rich_style, not self.gutter and self.opacity == 1.0
         if not self._is_bare or crop.column_span != (0, self.size.width):
@@ -126,7 +142,9 @@ class PictureView(Widget):
                 known = row, RowStrip(strip, self.size.width)
             found.append(known)
         self._strips = {id(known[0]): known for known in found}
-        return [strip for _, strip in found]
+        lines: list[Strip] = [strip for _, strip in found]
+        self._handed = self.picture, crop, lines
+        return lines
 
     def render_line(self, y: int) -> Strip:
         """One row of the picture as styled segments."""
