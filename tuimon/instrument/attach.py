@@ -103,8 +103,7 @@ def attach(
     found = give_way(map(unwrap, optimizers))
     opts = check_optimizers(model, optimizers, _attached(model))
     schedulers = check_others(opts, scheduler, scaler, dataloader, name, run_dir)
-    is_claimed = run_dir is None and found is None
-    is_argument = run_dir is not None
+    is_claimed, is_argument = run_dir is None and found is None, run_dir is not None
     run_dir, launched = (run_dir, None) if is_argument else launch_of(found or claim.reserved())
     if launched is not None:  # what the script leaves alone is what `tuimon run` was asked for
         name, total_steps = name or launched.name, total_steps or launched.total_steps
@@ -121,14 +120,14 @@ def attach(
     overrides = _carried(resumed)
     places = find(model, vocab_size)
     info = run_info(model, opts, name=name, attempt=1, device=device, total_steps=total_steps,
-                    tokens_per_step=tokens_per_step,
-                    vocab_size=vocab_size, controls=controls, probes=entries_of(places))
+                    tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
+                    probes=entries_of(places))
     with ExitStack() as undo:  # whatever ends this, Ctrl+C too, leaves no thread, no hook and no half a run behind
         place = take_place(info, run_dir, undo, is_argument=is_argument)
         recorder = _recorder(place, device, undo, from_step=first, on_critical=on_critical, controls=controls)
         with _refusing(model):
-            monitor = _join(recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader,
-                            resumed)
+            monitor = _join(
+                recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader, resumed)
         undo.pop_all()
     _say_carried(recorder, overrides)
     _name_untrained(monitor, model, opts)

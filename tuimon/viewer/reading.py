@@ -43,6 +43,7 @@ from tuimon.viewer.places.incidents.proofs import Proofs
 from tuimon.viewer.sources import Present, Sources
 from tuimon.viewer.standing import Standing
 from tuimon.viewer.text import clean
+from tuimon.viewer.trend import trend_of
 from tuimon.viewer.views import Frame, Rules
 from tuimon.viewer.wanted import NOW, Wanted
 
@@ -275,7 +276,7 @@ class Reading:
         times = history.tail("step_time", RECENT).values
         times = times[np.isfinite(times)]
         self._step_time = float(np.median(times)) if len(times) else None
-        self._trend = _trend(history)
+        self._trend = trend_of(history)
 
     def _drawn(self, at: int | None) -> tuple[str, ...]:
         """The metrics that the charts draw, now or as of a step, where they may be others."""
@@ -368,7 +369,7 @@ class Reading:
         diagnosis = self._judged.as_of(at, unmeasured)
         return replace(
             present, story=self._diary.as_of(at), diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0,
-            values=values, trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="",
+            values=values, trend=trend_of(self._history, at), heat=self._layers.view(diagnosis, at), awaited="",
             alive=True, judging=present.judging if at > self._judged.steps else "",
             present=Present(present.story, present.values, present.alive))
 
@@ -381,21 +382,3 @@ class Reading:
     def is_live(self) -> bool:
         """Whether the run may still move."""
         return self._story.state in LIVE and self._standing.alive is not False
-
-
-def _trend(history: History, at: int | None = None) -> float | None:
-    """Relative change of the loss over 100 steps: medians of the latest tenth and of the tenth before the window."""
-    series = history.tail("loss", 110, at)
-    steps, values = series.steps, series.values
-    until = history.last_step if at is None else at
-    broken = max((m.step for m in history.marks if m.kind in ("rollback", "attempt") and m.step <= until), default=0)
-    fine = np.isfinite(values) & (steps > broken)   # what was before a rollback says nothing about now
-    steps, values = steps[fine], values[fine]
-    if len(values) < 30:
-        return None
-    tenth = max(3, len(values) // 10)
-    then, now = float(np.median(values[:tenth])), float(np.median(values[-tenth:]))
-    apart = float(np.median(steps[-tenth:]) - np.median(steps[:tenth]))
-    if then == 0 or apart <= 0:
-        return None
-    return (now - then) / abs(then) * 100.0 / apart
