@@ -55,6 +55,7 @@ from tuimon.instrument.state import TrainingState, unwrapped
 from tuimon.instrument.steering import Steering
 from tuimon.instrument.tracked import device_of, held_by, named_parameters
 from tuimon.instrument.weakly import Weak
+from tuimon.private import make_folder
 from tuimon.record import claim
 from tuimon.record.liveness import is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run, prepare_run
@@ -266,7 +267,7 @@ def _run(
             return run, 1
         run = RunDir(Path(run_dir).expanduser().absolute())
         is_new = not run.path.exists()
-        run.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(run.path.parent, parents=0o755, mode=0o755, follow=True)
         prepare_run(run)
         taking.enter_context(_claiming(run.path))
         before = run.read_info()
