@@ -1,7 +1,7 @@
 """What is one person's alone: folders and files that are made so, and whether others could have changed one.
 
-Folders are 0700 and files 0600 from the moment they exist, never wider and then narrowed. A umask takes away what others
-may anyway; one that takes the owner's own rights, too, is put right at once. Touches the disk.
+Folders are 0700 and files 0600 from the moment they exist, never wider and then narrowed. A umask that takes away even
+the owner's own rights is put right at once. Touches the disk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Path = str | os.PathLike[str]
 def make_folder(path: Path, *, parents: int | None = None, mode: int = 0o700, follow: bool = False) -> None:
     """Make it, unless it is there. OSError where it cannot be.
 
-    `parents`: with those above it, in that mode. `follow`: it may be a link to a folder: a person's own choice of place.
+    `parents`: with those above it, in that mode. `follow`: it may be a link to a folder, where the place is chosen.
     """
     try:
         os.mkdir(path, mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+
 import pytest
 from steering_parts import Loop, ScriptedJudge, incident, rig, wait_for
 

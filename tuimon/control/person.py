@@ -14,12 +14,13 @@ from tuimon.control.commands import Who
 
 
 def this_person(origin: str, *, host: str | None = None) -> Who:
-    """Whoever runs this process. `origin`: what asks, such as "viewer"; over SSH a client's address stands beside it."""
+    """Whoever runs this process. `origin`: what asks, such as "viewer"; over SSH the client stands beside it."""
     user = str(os.getuid())   # what a container without a table of users has
     with contextlib.suppress(KeyError, OSError, ImportError):
         user = getpass.getuser()
     client = os.environ.get("SSH_CONNECTION", "").split(" ")[0]
-    return Who(user, os.getuid(), socket.gethostname() if host is None else host, os.getpid(), origin, terminal(), client)
+    here = socket.gethostname() if host is None else host
+    return Who(user, os.getuid(), here, os.getpid(), origin, terminal(), client)
 
 
 def terminal() -> str:

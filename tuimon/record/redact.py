@@ -5,8 +5,8 @@
     hf_..., sk-..., ghp_..., AKIA..., eyJ...       what looks like a key that a service hands out
     any value of a secret in the environment       wherever it stands
 
-A number behind "key" or "token" is a hyper-parameter (--num-key-value-heads 8, --max-tokens 2048) and stays. Too much may
-be taken out, a secret never is left on purpose: what was hidden can still be looked up by whoever typed it.
+A number behind "key" or "token" is a hyper-parameter (--num-key-value-heads 8, --max-tokens 2048) and stays. Rather too
+much is taken out than too little: whoever typed it can look it up.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _ALWAYS: Final = re.compile(
     r"secret|passw|passphrase|credential|(?<![a-z])pwd|(?:api|access|private|auth|signing|encryption|license|ssh)[^a-z]?key"
     r"|(?:^|\.)(?:(?:hf|auth|access)[_-])?(?:key|token)$")
 _OFTEN: Final = re.compile(r"keys?(?![a-z])|token(?!i[sz])|(?<![a-z])auth(?![a-z]|or)|bearer")
-_PLAIN: Final = re.compile(r"[-+]?[\d_]{0,12}\.?\d{0,12}(?:e[-+]?\d{1,3})?|true|false|yes|no|on|off|none|null|", re.IGNORECASE)
+_PLAIN: Final = re.compile(
+    r"[-+]?[\d_]{0,12}\.?\d{0,12}(?:e[-+]?\d{1,3})?|true|false|yes|no|on|off|none|null", re.IGNORECASE)
 """Values of hyper-parameters."""
 _NAME: Final = r"[A-Za-z_][\w.-]*"
 _OPTION: Final = re.compile(rf"-{{1,2}}({_NAME})")
@@ -35,13 +36,14 @@ _WHOLE: Final = re.compile(rf"(?s)([-+~]*{_NAME})=(.*)")
 _LOGIN: Final = re.compile(r"(://)([^\s/?#:@]*)(:?)(\S*)@")
 _KNOWN: Final = re.compile(
     r"\b(?:hf_\w{16,}|sk-[\w-]{16,}|gh[a-z]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{10,}"
-    r"|A(?:KIA|SIA)[A-Z0-9]{12,}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)|(?<=Bearer )\S+|(?<=Basic )\S{8,}")
+    r"|A(?:KIA|SIA)[A-Z0-9]{12,}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"
+    r"|(?<=Bearer )\S+|(?<=Basic )\S{8,}")
 
 
 def is_secret(name: str, value: str) -> bool:
     """Whether whatever is called so has a value that is nobody's business."""
     plain = re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
-    return bool(_ALWAYS.search(plain)) and bool(value) or bool(_OFTEN.search(plain)) and not _PLAIN.fullmatch(value)
+    return (bool(_ALWAYS.search(plain)) and bool(value)) or (bool(_OFTEN.search(plain)) and not _PLAIN.fullmatch(value))
 
 
 def secrets(env: Mapping[str, str] | None = None) -> tuple[str, ...]:

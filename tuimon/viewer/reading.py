@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from tuimon.control.commands import Command, Who
-from tuimon.control.spool import submit
+from tuimon.control.spool import barred, submit
 from tuimon.control.states import LIVE, Verb
 from tuimon.diagnosis.axes import XAxis, is_wide
 from tuimon.diagnosis.model import Category, Diagnosis
@@ -28,6 +28,7 @@ from tuimon.record.events import EventReader
 from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.reader import segment_paths
+from tuimon.record.readonly import ONLY_LOOKS, is_read_only
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.viewer.details import Details
 from tuimon.viewer.diary import Diary
@@ -80,6 +81,7 @@ class Reading:
         """`cache`: where what was read of long runs is remembered; None: this user's."""
         self.run, self.rules = run, rules
         self._cache = Cache(cache_root()) if cache is None else cache
+        self._read_only = is_read_only()
         self._judge_for = judge
         self._standing = Standing(run)
         self._events = EventReader(run.events)
@@ -143,7 +145,7 @@ class Reading:
     def broken(self, error: str) -> Frame | None:
         """The last picture, or an empty one, saying that reading failed; None where it says so already."""
         problem = f"this viewer cannot read on: {clean(error, 160)}"
-        last = empty_frame(clean(self.run.name, 60), problem) if self._last is None else self._last
+        last = self._last or empty_frame(clean(self.run.name, 60), problem, read_only=self._read_only)
         if last.problem == problem:
             return None
         self._last = replace(last, problem=problem)
@@ -204,6 +206,8 @@ class Reading:
         command = Command(secrets.token_hex(8), verb, args, attempt, now, who=who)
         outcome, why = "requested", ""
         try:
+            if self._read_only:
+                raise CommandError(ONLY_LOOKS)
             submit(self.run.commands, command)
         except (OSError, CommandError) as error:
             outcome, why = "refused", f"it could not be handed over: {getattr(error, 'strerror', None) or error}"
@@ -309,7 +313,8 @@ class Reading:
             heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
             revision=self._revision, problem=self._problem(), now=now, console=self._console(),
             judging=self._log.judging if self._log is not None else "", span=span, newest=history.last_step,
-            wanted=wanted, readout=self._readout(wanted))
+            wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,
+            barred=ONLY_LOOKS if self._read_only else barred(self.run.commands))
         return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)
 
     def _console(self) -> str:

@@ -77,5 +77,8 @@ class Sources:
     rules: Rules = "tuimon"
     revision: int = 0
     problem: str = ""
+    read_only: bool = False
+    barred: str = ""
+    """Why nothing can be asked of this run from here."""
     now: float = 0.0
     """Wall clock, seconds since the epoch."""
