@@ -78,10 +78,12 @@ def _entered(spool: Path, name: str) -> Iterator[int]:
     held = [run]
     try:
         owner = os.fstat(run).st_uid
+        if os.geteuid() not in (owner, 0):
+            raise Untrusted(errno.EPERM, f"the run directory belongs to user {owner}")
         for label in ("the run directory", spool.name, f"{spool.name}/{name}"):
             if label != "the run directory":
                 held.append(os.open(label.rpartition("/")[2], ENTERING, dir_fd=held[-1]))
-            why = distrust(os.fstat(held[-1]), *((owner,) if os.geteuid() == 0 else ()))
+            why = distrust(os.fstat(held[-1]), owner)
             if why:
                 raise Untrusted(errno.EPERM, f"{label} {why}")
         yield held[-1]
@@ -101,15 +103,7 @@ def barred(spool: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        return error.strerror if isinstance(error, Untrusted) and error.strerror else _belongs(spool.parent)
-
-
-def _belongs(run: Path) -> str:
-    try:
-        owner = os.stat(run).st_uid
-    except OSError:
-        return ""
-    return "" if owner == os.geteuid() else f"the run directory belongs to user {owner}"
+        return error.strerror or str(error)
 
 
 def submit(spool: Path, command: Command) -> None:

@@ -319,7 +319,8 @@ class Reading:
 
     def _console(self) -> str:
         """Where all is that an untrained run printed; "" where it was not kept."""
-        return clean(str(self.run.console), 200) if not self._history.last_step and self.run.console.exists() else ""
+        path = str(self.run.console)   # not its own `exists`, which raises where this user may not look
+        return clean(path, 200) if not self._history.last_step and os.path.exists(path) else ""
 
     def _readout(self, wanted: Wanted) -> dict[str, float | None]:
         """What every chart says at the crosshair."""
