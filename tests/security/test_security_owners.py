@@ -151,7 +151,7 @@ def test_a_link_in_the_place_of_the_spool_leads_nowhere(tmp_path, link):
     (elsewhere / "new" / "x.json").write_bytes(encode(STOP))
     shutil.rmtree(run.path / link)
     (run.path / link).symlink_to(elsewhere)
-    with pytest.raises(OSError, match="Not a directory|Too many"):
+    with pytest.raises(OSError, match=r"Not a directory|Too many"):
         submit(run.commands, Command("b2", "stop", issued=1000.0))
     if link != "commands/tmp":
         assert _inbox(run).poll() == []

@@ -22,7 +22,7 @@ SHORTEST: Final = 8
 _ALWAYS: Final = re.compile(
     r"secret|passw|passphrase|credential|(?<![a-z])pwd|(?:api|access|private|auth|signing|encryption|license|ssh)[^a-z]?key"
     r"|(?:^|\.)(?:(?:hf|auth|access)[_-])?(?:key|token)$")
-_OFTEN: Final = re.compile(r"keys?(?![a-z])|token(?!i[sz])|(?<![a-z])auth(?![a-z]|or)|bearer")
+_OFTEN: Final = re.compile(r"(?<!mon)keys?(?![a-z])|token(?!i[sz])|(?<![a-z])auth(?![a-z]|or)|bearer")
 _PLAIN: Final = re.compile(
     r"[-+]?[\d_]{0,12}\.?\d{0,12}(?:e[-+]?\d{1,3})?|true|false|yes|no|on|off|none|null", re.IGNORECASE)
 """Values of hyper-parameters."""
@@ -36,7 +36,7 @@ _WHOLE: Final = re.compile(rf"(?s)([-+~]*{_NAME})=(.*)")
 _LOGIN: Final = re.compile(r"(://)([^\s/?#:@]*)(:?)(\S*)@")
 _KNOWN: Final = re.compile(
     r"\b(?:hf_\w{16,}|sk-[\w-]{16,}|gh[a-z]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{10,}"
-    r"|A(?:KIA|SIA)[A-Z0-9]{12,}|AIza[\w-]{30,}|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"
+    r"|A(?:KIA|SIA)[A-Z0-9]{12,}|AIza[\w-]{30,}|eyJ[\w-]{4,}\.[\w-]{4,}(?:\.[\w-]*)?)"
     r"|(?<=Bearer )\S+|(?<=Basic )\S{8,}")
 
 
