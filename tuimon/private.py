@@ -15,10 +15,12 @@ ENTERING: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 Path = str | os.PathLike[str]
 
 
-def make_folder(path: Path, *, parents: int | None = None, mode: int = 0o700, follow: bool = False) -> None:
+def make_folder(path: Path, *, parents: int | None = None, mode: int = 0o700, follow: bool = False,
+                fresh: bool = False) -> None:
     """Make it, unless it is there. OSError where it cannot be.
 
     `parents`: with those above it, in that mode. `follow`: it may be a link to a folder, where the place is chosen.
+    `fresh`: it may not be there.
     """
     try:
         os.mkdir(path, mode)
@@ -27,10 +29,10 @@ def make_folder(path: Path, *, parents: int | None = None, mode: int = 0o700, fo
         if parents is None or above == os.path.abspath(path):
             raise
         make_folder(above, parents=parents, mode=parents, follow=True)
-        make_folder(path, mode=mode, follow=follow)
+        make_folder(path, mode=mode, follow=follow, fresh=fresh)
         return
     except OSError:
-        if not os.path.isdir(path):
+        if fresh or not os.path.isdir(path):
             raise
         if os.path.islink(path) and not follow:
             raise NotADirectoryError(errno.ENOTDIR, "it is a link", path) from None

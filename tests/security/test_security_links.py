@@ -15,7 +15,7 @@ from tuimon.launch.process import start
 from tuimon.private import make_folder
 from tuimon.record.cache import Cache
 from tuimon.record.catalogue import Catalogue
-from tuimon.record.console import Console
+from tuimon.record.console import ConsoleReader
 from tuimon.record.events import EventReader, EventWriter, last_events
 from tuimon.record.files import write_atomically
 from tuimon.record.label import Label, read_label, write_label
@@ -87,8 +87,9 @@ def test_no_reader_follows_a_link(tmp_path, victim, name):
     run = synthetic.healthy(root=tmp_path / "runs", alive=False).dir
     run.path.joinpath(name).unlink(missing_ok=True)
     (run.path / name).symlink_to(victim)
+    console = ConsoleReader(run.console)
     said = [run.last_words(), read_label(run), EventReader(run.events).poll(), last_events(run.events, 1 << 20), LogReader(run.metrics).poll(),
-            status(run), Catalogue(tmp_path / "runs").poll(time.time(), 60.0), Console(run.console).poll() if name == "console.log" else ""]
+            status(run), Catalogue(tmp_path / "runs").poll(time.time(), 60.0), console.poll(), console.read(0, 10)]
     for read in (run.read_info, run.read_launch):
         try:
             said.append(read())
@@ -116,7 +117,8 @@ def test_no_store_is_kept_or_read_through_a_link(tmp_path, victim):
 def test_a_picture_is_not_drawn_through_a_link(tmp_path, monkeypatch):
     monkeypatch.setattr("tuimon.viewer.export.png", lambda svg: b"png")
     (tmp_path / "x-step-1.png").symlink_to(tmp_path / "nothing")
-    (tmp_path / "x-step-1.svg").symlink_to(tmp_path / "nothing")
+    (tmp_path / "x-step-2.svg").symlink_to(tmp_path / "nothing")
+    assert [path.name for path in save("<svg/>", "x", 2, tmp_path)] == ["x-step-2-2.svg", "x-step-2-2.png"]
     saved = save("<svg/>", "x", 1, tmp_path)
     assert [path.name for path in saved] == ["x-step-1-2.svg", "x-step-1-2.png"]
     assert not (tmp_path / "nothing").exists()

@@ -131,7 +131,7 @@ class Checkpoints:
         me = identity()
         whose = f"{me.pid}.{me.started:.0f}.{_short(me.boot_id)}.{_short(me.host)}"
         aside = self.directory / f".tmp-{uuid.uuid4().hex}.{whose}"
-        make_folder(aside)
+        make_folder(aside, fresh=True)
         return aside
 
     def _check_space(self, size: int) -> None:

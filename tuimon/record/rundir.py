@@ -250,7 +250,7 @@ def create_run(name: str, root: Path | None = None) -> RunDir:
     make_folder(root, parents=0o700, follow=True)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     run = RunDir(root / f"{label(name)}-{stamp}-{secrets.token_hex(3)}")
-    os.mkdir(run.path, 0o700)   # not one that is there: nobody else's
+    make_folder(run.path, fresh=True)
     prepare_run(run)
     return run
 
