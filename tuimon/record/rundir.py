@@ -33,6 +33,8 @@ from tuimon.record.tensors import TensorTable
 
 SCHEMA: Final = 1
 MAX_JSON: Final = 64 << 20
+MAX_PARTS: Final = 2 << 20
+"""Values of a description: each takes up to 70 bytes of memory, and two of the file. A tensor has about seven."""
 CONSOLE_TAIL: Final = 4096
 """Bytes in which the last line of a console is looked for."""
 _LABEL: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -214,6 +216,8 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         raise LogError(f"cannot read {path.name}: {error.strerror}") from None
     with os.fdopen(fd, "rb") as file:
         raw = file.read(MAX_JSON + 1)
+    if sum(map(raw.count, (b"[", b"{", b","))) > MAX_PARTS:
+        raise LogError(f"{path.name} of {path.parent.name} is larger than any of ours")
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
