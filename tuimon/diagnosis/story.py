@@ -352,9 +352,9 @@ def _who(story: Story, event: Event) -> str:
 
 
 def _origin(who: object) -> str:
-    """"viewer, ada on node7"; as much of it as was said."""
+    """"viewer, ada on node7 from 10.0.0.9"; as much of it as was said."""
     if not isinstance(who, Mapping):
         return ""
-    user, host = (_word(who, name) for name in ("user", "host"))
-    person = " on ".join(part for part in (user, host) if part not in ("", "?"))
+    user, host, client = (_word(who, name) for name in ("user", "host", "ssh"))
+    person = " on ".join(part for part in (user, host) if part not in ("", "?")) + (f" from {client}" if client else "")
     return ", ".join(part for part in (_word(who, "origin"), person) if part)

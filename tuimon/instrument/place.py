@@ -19,6 +19,7 @@ from typing import Final
 
 from tuimon.errors import AttachError, LogError, UsageError
 from tuimon.instrument.recorder import is_recorded
+from tuimon.private import make_folder
 from tuimon.record.liveness import is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run, label, prepare_run, runs_root
 from tuimon.record.status import status
@@ -109,7 +110,7 @@ def _run(
         return run, 1
     run = RunDir(Path(run_dir).expanduser().absolute())
     is_new = not run.path.exists()
-    run.path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(run.path.parent, parents=0o755, mode=0o755, follow=True)
     prepare_run(run)
     taking.enter_context(_claiming(run.path))
     before = run.read_info()

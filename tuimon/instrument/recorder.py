@@ -7,14 +7,15 @@ because of the disk. A forked child records nothing.
 from __future__ import annotations
 
 import atexit
-import getpass
 import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from tuimon.control.commands import Command, Who
+from tuimon.control.commands import Command
+from tuimon.control.person import this_person
 from tuimon.control.spool import Inbox, new_id, prepare
 from tuimon.control.states import Verb
 from tuimon.diagnosis.model import Diagnosis, RunContext
@@ -67,7 +68,7 @@ class Recorder:
         )
         self.is_in_memory = bool(unwritable)
         """Whether it never had a directory."""
-        self._who = Who(_user(), os.getuid(), info.process.host, os.getpid(), "guard")
+        self._who = this_person("guard", host=info.process.host)
         self._pid = os.getpid()
         self._is_open = False
         self._is_closed = False
@@ -143,8 +144,7 @@ class Recorder:
 
     def order(self, verb: Verb, origin: str) -> Command:
         """A command from within this process, on its way to the next step boundary."""
-        who = Who(self._who.user, self._who.uid, self._who.host, self._who.pid, origin)
-        command = Command(new_id(), verb, {}, self.attempt, time.time(), who=who)
+        command = Command(new_id(), verb, {}, self.attempt, time.time(), who=replace(self._who, origin=origin))
         self.event("command", self.situation.step, **command_fields(command, "received"))
         self.mailbox.post(command)
         return command
@@ -220,13 +220,6 @@ def close_recorders() -> None:
 
 
 atexit.register(close_recorders)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container without a user table
-        return str(os.getuid())
 
 
 def _after_fork_in_child() -> None:

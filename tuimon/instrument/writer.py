@@ -60,10 +60,8 @@ class Situation:
 
 def command_fields(command: Command, result: str, why: str = "") -> dict[str, Any]:
     """Fields of a `command` event."""
-    who = command.who
     return {
-        "id": command.id, "verb": command.verb, "args": dict(command.args),
-        "who": {"user": who.user, "uid": who.uid, "host": who.host, "pid": who.pid, "origin": who.origin},
+        "id": command.id, "verb": command.verb, "args": dict(command.args), "who": command.who.fields(),
         "outcome": result, "why": why,
     }
 
@@ -218,7 +216,11 @@ class Writer:
                 self._untold += 1
 
     def _tell_refused(self, rejected: Rejected) -> None:
-        self._tell("command", id=rejected.id, verb="", args={}, who={}, outcome="refused", why=rejected.why)
+        if rejected.command is not None:
+            self._tell("command", **command_fields(rejected.command, "refused", rejected.why))
+            return
+        who = {"uid": rejected.uid} if rejected.uid >= 0 else {}
+        self._tell("command", id=rejected.id, verb="", args={}, who=who, outcome="refused", why=rejected.why)
 
     def _receive(self, command: Command) -> None:
         self._tell("command", **command_fields(command, "received"))

@@ -7,6 +7,8 @@ import os
 import stat
 from typing import Final, Protocol
 
+from tuimon.private import open_file
+
 
 class Files(Protocol):
     """What the writers ask of an operating system; every method may raise OSError."""
@@ -35,7 +37,7 @@ class OsFiles:
 
     def open(self, path: str, flags: int, mode: int) -> int:
         """A file descriptor."""
-        return os.open(path, flags, mode)
+        return open_file(path, flags, mode)
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
         """Bytes written."""

@@ -24,14 +24,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuimon.errors import LogError, UsageError
+from tuimon.private import make_folder
 from tuimon.record.entries import ProbeEntry, TensorEntry
 from tuimon.record.files import open_to_read, write_atomically
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.plain import built, finite
+from tuimon.record.redact import redacted_words
 from tuimon.record.tensors import TensorTable
 
 SCHEMA: Final = 1
 MAX_JSON: Final = 64 << 20
+MAX_PARTS: Final = 2 << 20
+"""Values of a description: each takes up to 70 bytes of memory, and two of the file. A tensor has about seven."""
 CONSOLE_TAIL: Final = 4096
 """Bytes in which the last line of a console is looked for."""
 _LABEL: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -184,8 +188,9 @@ class RunDir:
             raise LogError(f"{self.run_json.name} of {self.name} is not one of ours: {error}") from None
 
     def write_info(self, info: RunInfo) -> None:
-        """Write run.json atomically."""
-        write_atomically(str(self.run_json), _encode({"schema": SCHEMA, **asdict(info)}))
+        """Write run.json atomically, without what is secret of the command line."""
+        told = {"schema": SCHEMA, **asdict(info), "argv": redacted_words(info.argv)}
+        write_atomically(str(self.run_json), _encode(told))
 
     def read_launch(self) -> Launch | None:
         """launch.json, or None where nobody launched it; LogError if it is not one."""
@@ -217,6 +222,8 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         raise LogError(f"cannot read {path.name}: {error.strerror}") from None
     with os.fdopen(fd, "rb") as file:
         raw = file.read(MAX_JSON + 1)
+    if sum(map(raw.count, (b"[", b"{", b","))) > MAX_PARTS:
+        raise LogError(f"{path.name} of {path.parent.name} is larger than any of ours")
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
@@ -264,18 +271,19 @@ def called(directory: str) -> str:
 def create_run(name: str, root: Path | None = None) -> RunDir:
     """A fresh run directory under `root`; OSError where it cannot be made."""
     root = runs_root() if root is None else root
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(root, parents=0o700, follow=True)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     run = RunDir(root / f"{label(name)}-{stamp}-{secrets.token_hex(3)}")
-    run.path.mkdir(mode=0o700)
+    make_folder(run.path, fresh=True)
     prepare_run(run)
     return run
 
 
 def prepare_run(run: RunDir) -> None:
-    """Make what a run directory holds, where it is missing."""
-    for folder in (run.path, run.metrics, run.commands, run.checkpoints):
-        folder.mkdir(mode=0o700, exist_ok=True)
+    """Make what a run directory holds, where it is missing; OSError where something is a link to elsewhere."""
+    make_folder(run.path, follow=True)
+    for folder in (run.metrics, run.commands, run.checkpoints):
+        make_folder(folder)
 
 
 def list_runs(root: Path | None = None) -> list[RunDir]:

@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from tuimon.config.file import Keeper
+from tuimon.record.readonly import is_read_only
 from tuimon.viewer import terminal
 from tuimon.viewer.alerts import Alerts, sequence, way_of
 from tuimon.viewer.asking import Asking
@@ -80,7 +81,7 @@ class Tuimon(InTurn, Asking):
         self._own: Frame | None = None
         """The run that the panel was opened on, as it was when another took its place."""
         self._guards_terminal, self._opener = guards_terminal, opener
-        self.move_in(empty_frame(name, OPENING), place, ask)
+        self.move_in(self._empty(name), place, ask)
         self._wanted = Wanted(units=self.settled.settings.units)
         self._settle = settle
         self._loaded: set[Place] = set()
@@ -91,6 +92,10 @@ class Tuimon(InTurn, Asking):
         source = feed(lambda: self.post_message(self.FrameReady()))
         source.want(self._wanted)
         return source
+
+    @staticmethod
+    def _empty(name: str) -> Frame:
+        return empty_frame(name, OPENING, read_only=is_read_only())
 
     def redraw(self) -> None:
         """Show the moment again, as it is preferred."""
@@ -189,7 +194,7 @@ class Tuimon(InTurn, Asking):
         self._forget()
         self._asks = {place: ask for place, ask in self._asks.items() if place == self._home}
         self._want(Wanted(place=message.place, ask=self._asks.get(message.place), units=self._wanted.units))
-        self._frame = empty_frame(name, OPENING)
+        self._frame = self._empty(name)
         self._source = self._fed(feed)
         self.paced(self.settled.settings.period(remote=self.around.remote))
         self._source.start()

@@ -115,7 +115,7 @@ def header(frame: Frame, width: int, height: int) -> list[Line]:
         right += [Span("━" * full, "info"), dim("─" * (cells - full)), Span(f" {percent(fraction)}")]
     if head.eta and wide:
         right += [dim("  ETA "), Span(head.eta)]
-    right += [Span("  "), status]
+    right += [Span("  "), *([Span("read-only  ", "info")] if frame.barred else []), status]
     room = width - _length(right) - 2
     what = head.what if wide else head.device
     name = Span(head.name, "strong")

@@ -241,6 +241,7 @@ def build_frame(sources: Sources) -> Frame:
         header=_header(sources, state), badges=badges, verdict=told.wide, narrow=told.narrow, tone=told.tone,
         charts=_charts(sources, state), heat=sources.heat, marks=_marks(sources.story, sources.diagnosis),
         events=_diary(sources), about=about(leading), state=live, is_live=live in LIVE, facts=facts,
+        read_only=sources.read_only, barred=sources.barred,
         incidents=sources.incidents, unlooked=sources.diagnosis.not_evaluated,
         is_judged=sources.revision > 0 and not sources.judging, revision=sources.revision, problem=sources.problem,
         last=sources.last, span=sources.span, newest=sources.newest, wanted=sources.wanted,

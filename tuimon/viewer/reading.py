@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from tuimon.control.commands import Command, Who
-from tuimon.control.spool import submit
+from tuimon.control.spool import barred, submit
 from tuimon.control.states import LIVE, Verb
 from tuimon.diagnosis.axes import XAxis, is_wide
 from tuimon.diagnosis.model import Category, Diagnosis
@@ -30,6 +30,7 @@ from tuimon.record.files import is_full
 from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.reader import segment_paths
+from tuimon.record.readonly import ONLY_LOOKS, is_read_only
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.viewer.afar import Afar
 from tuimon.viewer.details import Details
@@ -88,6 +89,7 @@ class Reading:
         """`cache`: where what was read of long runs is remembered; None: this user's."""
         self.run, self.rules = run, rules
         self._cache = Cache(cache_root()) if cache is None else cache
+        self._read_only = is_read_only()
         self._judge_for = judge
         self._standing, self._afar, self._told = Standing(run), Afar(run), Told()
         self._events = EventReader(run.events)
@@ -155,7 +157,7 @@ class Reading:
     def broken(self, error: str) -> Frame | None:
         """The last picture, or an empty one, saying that reading failed; None where it says so already."""
         problem = f"this viewer cannot read on: {clean(error, 160)}"
-        last = empty_frame(clean(self.run.name, 60), problem) if self._last is None else self._last
+        last = self._last or empty_frame(clean(self.run.name, 60), problem, read_only=self._read_only)
         if last.problem == problem:
             return None
         self._last = replace(last, problem=problem)
@@ -216,6 +218,8 @@ class Reading:
         command = Command(secrets.token_hex(8), verb, args, attempt, now, who=who)
         outcome, why = "requested", ""
         try:
+            if self._read_only:
+                raise CommandError(ONLY_LOOKS)
             submit(self.run.commands, command)
         except (OSError, CommandError) as error:
             outcome, why = "refused", f"it could not be handed over: {getattr(error, 'strerror', None) or error}"
@@ -345,7 +349,8 @@ class Reading:
             heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
             revision=self._revision, problem=self._problem(is_full=is_full), now=now, console=self._console(),
             judging=self._afar.reading or self._lag, link=self._afar.status(now), span=span, newest=history.last_step,
-            wanted=wanted, readout=self._readout(wanted))
+            wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,
+            barred=ONLY_LOOKS if self._read_only else barred(self.run.commands))
         return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)
 
     @property
@@ -355,7 +360,8 @@ class Reading:
 
     def _console(self) -> str:
         """Where all is that an untrained run printed; "" where it was not kept."""
-        return clean(str(self.run.console), 200) if not self._history.last_step and self.run.console.exists() else ""
+        path = str(self.run.console)   # not its own `exists`, which raises where this user may not look
+        return clean(path, 200) if not self._history.last_step and os.path.exists(path) else ""
 
     def _readout(self, wanted: Wanted) -> dict[str, float | None]:
         """What every chart says at the crosshair."""

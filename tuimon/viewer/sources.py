@@ -82,5 +82,8 @@ class Sources:
     problem: str = ""
     link: tuple[str, Tone] | None = None
     """What the link to another machine has to say before anything else."""
+    read_only: bool = False
+    barred: str = ""
+    """Why nothing can be asked of this run from here."""
     now: float = 0.0
     """Wall clock, seconds since the epoch."""
