@@ -19,7 +19,9 @@ from tuimon.notify.ledger import lock, notices
 from tuimon.notify.wishes import wish
 from tuimon.record.events import EventReader, EventWriter
 from tuimon.record.liveness import identity
+from tuimon.record.log import Row
 from tuimon.record.rundir import RunDir, RunInfo, create_run
+from tuimon.record.segments import LogWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 60.0
@@ -112,6 +114,9 @@ sys.stdin.read()
 def test_a_training_that_is_killed_is_told_of_though_it_could_say_nothing():
     with Hook(503) as hook:   # and the first try is refused
         run = create_run("night")
+        log = LogWriter(run.metrics, attempt=1, from_step=0, tensors=0)
+        log.append([Row(41_000, time.time(), {"loss": 2.0})])   # no event says how far it has come
+        log.close()
         trainer = subprocess.Popen([sys.executable, "-c", _TRAINER, str(run.path), hook.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                    env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True)
         assert trainer.stdout.readline() == "begun\n"
@@ -122,9 +127,20 @@ def test_a_training_that_is_killed_is_told_of_though_it_could_say_nothing():
         trainer.stdout.close()
         told = [hook.next(), hook.next()]
         assert [t["answer"] for t in told] == [503, 200]
-        assert told[1]["body"]["headline"] == "Died before its first step"
+        assert told[1]["body"]["headline"] == "Died at step 41,000"
     until(lambda: not helpers(run))
     assert [line.kind for line in lines(run)] == ["watching", "trying", "sent"]
+
+
+def test_a_command_finds_the_python_path_of_the_training_as_it_was(tmp_path, monkeypatch):
+    for path in ("/somewhere", ""):   # what is installed beside a training may be built for another Python
+        monkeypatch.setenv("PYTHONPATH", path)
+        run, events = a_run()
+        begin.begin(run, 1, wishes(f"sh -c 'echo =$PYTHONPATH= >{tmp_path}/new; mv {tmp_path}/new {tmp_path}/told'"))
+        incident(events)
+        events.append("end", 9, time.time(), {"state": "finished"})
+        begin.farewell(DEADLINE)
+        assert (tmp_path / "told").read_text() == f"={path}=\n"
 
 
 def test_there_is_one_helper_per_run_and_what_was_told_is_not_told_again():

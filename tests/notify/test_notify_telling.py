@@ -47,7 +47,7 @@ def test_ends_are_told_as_chosen_and_a_run_that_died_has_crashed():
     assert told([end("finished")]) == told([end("stopped")]) == []
     assert told([end("finished")], Wishes(ends=("finished",))) == [("end", "info")]
     gone = Telling(Wishes(), 1)
-    assert [m.headline for m in gone.died(2.0)] == ["Died before its first step"]
+    assert [m.headline for m in gone.died(0, 2.0)] == ["Died before its first step"]
     assert gone.is_over
 
 

@@ -30,6 +30,7 @@ from tuimon.notify.wishes import Wishes
 from tuimon.record.events import EventReader
 from tuimon.record.liveness import is_alive
 from tuimon.record.rundir import RunDir, RunInfo
+from tuimon.record.status import status
 
 POLL_S: Final = 0.5
 LIFE_S: Final = 2.0
@@ -117,7 +118,7 @@ class Helper:
             for event in events:
                 self._take(self._telling.after(event), now)
         if is_gone and not self._telling.is_over:
-            self._take(self._telling.died(time.time()), now)
+            self._take(self._telling.died(status(self._run).step, time.time()), now)
         message = self._budget.due(now, last=self._telling.is_over)
         if message is not None:
             for delivery in self._deliveries:

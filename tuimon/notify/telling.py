@@ -50,10 +50,10 @@ class Telling:
             return self._end(event.text("state"), line(event.text("error")), event.step, event.time)
         return []
 
-    def died(self, now: float) -> list[Message]:
-        """The process is gone, and no event said so."""
+    def died(self, step: int, now: float) -> list[Message]:
+        """The process is gone, and no event said so. step: the last measured one, which events need not know of."""
         self.is_over = True
-        return self._end("died", DIED, self.step, now)
+        return self._end("died", DIED, max(step, self.step), now)
 
     def _incident(self, event: Event) -> list[Message]:
         key = f"{event.text('rule')}:{event.whole('detected_step')}"
