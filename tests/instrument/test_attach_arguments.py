@@ -19,6 +19,7 @@ from training_loops import Net
 
 import tuimon
 from tuimon.instrument.describe import count, summary, vocabulary
+from tuimon.instrument.overrides import InForce
 from tuimon.instrument.patches import PATCHES
 from tuimon.instrument.resume import ResumeInfo
 from tuimon.record.events import EventReader
@@ -239,6 +240,16 @@ def test_the_run_directory_describes_the_run(tmp_path: Path, monkeypatch: pytest
     assert (info.total_steps, info.vocab_size, info.tokens_per_step) == (10, 17, 15)
     assert info.process.pid == os.getpid()
     assert info.versions["torch"] == torch.__version__
+
+
+def test_overrides_that_lack_some_are_those_of_the_script_and_odd_ones_are_refused(tmp_path: Path) -> None:
+    found = ResumeInfo(2, "000001-step-000000002", 1, "", healthy=True, loader=None, extra={}, overrides={"lr_scale": 0.5})
+    model = Net()
+    opt = sgd(model)
+    with tuimon.attach(model, opt, run_dir=tmp_path / "run", resumed=found) as monitor:
+        assert monitor.probe.overrides.in_force == InForce(0.5)
+    with pytest.raises(tuimon.AttachError, match="resumed: lr_scale must be"):
+        tuimon.attach(model, opt, resumed=replace(found, overrides={"lr_scale": -1.0}))
 
 
 def test_another_attempt_counts_on_and_keeps_the_overrides_of_a_rescue(tmp_path: Path) -> None:

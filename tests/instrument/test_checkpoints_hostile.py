@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import zipfile
 from collections.abc import Callable
@@ -168,6 +169,7 @@ def spoilt(body: dict[str, Any], where: str, value: Any) -> dict[str, Any]:
     ("plain.schedulers.0.step", 3), ("plain.schedulers.0.optimizer", None), ("plain.schedulers.0.lr_lambdas", 7), ("plain.schedulers.0", [1]),
     ("plain.kinds", "LambdaLR"), ("plain.optimizers", None), ("plain.optimizers.0.state", []), ("plain.optimizers.0.groups", {}), ("plain.optimizers.0.kind", 3),
     ("plain.scaler", {"scale": "x"}), ("plain.scaler", 3), ("overrides", [1]), ("extra", 3), ("overrides", {"lr_scale": "x"}),
+    ("overrides", {"lr_scale": math.nan}), ("overrides", {"lr_scale": None}), ("overrides", {"clip": 10**400}), ("overrides", {"warmup_steps": math.inf}),
     ("tensors.param/0.weight", "sparse"), ("tensors.opt/0/0.weight/exp_avg", "expanded"), ("plain", {}),
 ], ids=str)
 def test_contents_that_are_not_what_they_should_be_are_refused_before_anything_is_touched(where: str, value: Any, tmp_path: Path) -> None:

@@ -105,6 +105,20 @@ def test_verify_reads_every_byte_and_a_damaged_one_is_status_3_with_one_line_why
     assert body["checkpoints"][2]["problem"].startswith("its state.pt is damaged")
 
 
+@pytest.mark.parametrize("words", [[], ["--verify"]])
+def test_on_a_terminal_of_80_columns_no_line_is_broken_and_what_was_asked_for_stays(capsys, monkeypatch, words):
+    run = a_run()
+    for number, step in ((1, 10), (2, 20), (3, 30)):
+        shelve(run, number, step, *(["healthy", "returned-to"] if number == 3 else []))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(["checkpoints", "mine", *words]) == 0
+    table = capsys.readouterr().out.split("\n\n")[0].splitlines()
+    assert max(map(len, table)) <= 80
+    assert ("verified" in table[0]) == bool(words)
+    assert table[3].endswith("newest 3, last healthy, gone back to")
+
+
 EVIL = "\x1b]0;mine\x07\x1b[31m\u202ered"
 
 

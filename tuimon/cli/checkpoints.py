@@ -37,11 +37,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_words(json.dumps(all_of_it.json(), indent=1, allow_nan=False))
     else:
-        _print(all_of_it, time.time())
+        _print(all_of_it, time.time(), is_read=args.verify or args.load)
     return 3 if any(one.problem for one in all_of_it.kept) else 0
 
 
-def _print(found: Stored, now: float) -> None:
+def _print(found: Stored, now: float, *, is_read: bool) -> None:
     from tuimon.cli.printed import paper
     from tuimon.diagnosis.figures import counted, size, step
     from tuimon.viewer.text import clean
@@ -49,8 +49,9 @@ def _print(found: Stored, now: float) -> None:
     name = clean(found.run.name)
     if found.kept:
         ticks = ("ok", "BAD") if paper().ascii_only else ("✔", "✘")
+        spare = ("step", "size", "age", "loss")   # the id says the step
         print_table([("id", "step", "age", "size", "loss", "health", "verified", "kept as"),
-                     *(_row(one, now, ticks) for one in found.kept)])
+                     *(_row(one, now, ticks) for one in found.kept)], spare if is_read else ("verified", *spare))
         for one in found.kept:
             if one.problem:
                 print_words(f"{ticks[1]} {one.info.id}: {clean(one.problem)}")

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from tuimon.errors import AttachError
+from tuimon.errors import AttachError, UsageError
 from tuimon.instrument import calling, patches
 from tuimon.instrument.arguments import (
     check_counts,
@@ -156,7 +156,10 @@ def _carried(resumed: ResumeInfo | None) -> Overrides:
     """Those of the attempt before."""
     overrides = Overrides()
     if resumed is not None and resumed.overrides:
-        overrides.load(resumed.overrides)
+        try:
+            overrides.load(resumed.overrides)
+        except UsageError as error:
+            raise AttachError(f"resumed: {error}") from error
     return overrides
 
 

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO, Final
 import torch
 from torch import Tensor
 
-from tuimon.errors import CheckpointError
+from tuimon.errors import CheckpointError, UsageError
+from tuimon.instrument.overrides import Overrides
 from tuimon.instrument.state import random_state, set_random_state
 
 _SCALER: Final = ("scale", "growth", "growth_factor", "backoff_factor", "growth_interval")
@@ -39,10 +40,13 @@ def check_body(body: Any, step: int) -> None:
         raise CheckpointError("its contents do not match its manifest")
     if not all(isinstance(k, str) and is_plain(t) for k, t in tensors.items()):
         raise CheckpointError("its contents are not a training state")
-    overrides = body.get("overrides") or {}
-    if not (isinstance(overrides, dict) and all(v is None or is_number(v) for v in overrides.values())
-            and isinstance(body.get("extra") or {}, dict)):
+    overrides, extra = body.get("overrides") or {}, body.get("extra") or {}
+    if not (isinstance(overrides, dict) and isinstance(extra, dict)):
         raise CheckpointError("its contents are not what a run had in force")
+    try:
+        Overrides().load(overrides)
+    except UsageError:
+        raise CheckpointError("its contents are not what a run had in force") from None
 
 
 def is_plain(value: Any) -> bool:

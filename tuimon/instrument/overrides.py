@@ -84,8 +84,10 @@ class Overrides:
             raise UsageError(f"lr_scale must be a finite number above 0, not {lr_scale!r}")
         if clip is not None and not (math.isfinite(clip) and clip > 0):
             raise UsageError(f"clip must be a finite number above 0, or None, not {clip!r}")
-        if warmup_steps < 0:
-            raise UsageError(f"warmup_steps must be 0 or more, not {warmup_steps!r}")
+        if not isinstance(warmup_steps, int) or warmup_steps < 0:
+            raise UsageError(f"warmup_steps must be a whole number, 0 or more, not {warmup_steps!r}")
+        if not isinstance(warmup_from, int | None):
+            raise UsageError(f"warmup_from must be a step, or None, not {warmup_from!r}")
         self._now = InForce(lr_scale, clip, warmup_from, warmup_steps)
 
     def undo(self) -> None:
@@ -147,6 +149,8 @@ class Overrides:
                 "warmup_steps": now.warmup_steps}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Put in force what `state` gave."""
-        self.set(lr_scale=float(state["lr_scale"]), clip=state["clip"], warmup_from=state["warmup_from"],
-                 warmup_steps=int(state["warmup_steps"]))
+        """Put in force what `state` gave; what it lacks is as the script has it. UsageError where it cannot have."""
+        try:
+            self.set(**{name: state[name] for name in self.state() if name in state})
+        except (TypeError, OverflowError):
+            raise UsageError("overrides must be numbers, as `state` gives them") from None
