@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import psutil
 import pytest
 from stub_hook import Hook
 
+from tuimon.cli import main
 from tuimon.notify import begin
 from tuimon.notify.ledger import lock, notices
 from tuimon.notify.wishes import wish
@@ -79,7 +81,7 @@ def test_a_person_is_told_of_an_incident_its_end_and_the_crash_and_no_secret_is_
         assert hook.next()["body"]["kind"] == "several"
         assert hook.got.empty()
     assert [line.kind for line in lines(run)] == ["watching", "sent", "sent"]
-    assert notices(run).targets == (f"webhook {hook.url.split('/')[2]}",)
+    assert notices(run, 1).targets == (f"webhook {hook.url.split('/')[2]}",)
     assert all(b"SECRET" not in path.read_bytes() for path in run.path.rglob("*") if path.is_file())
     assert run.notices.stat().st_mode & 0o777 == 0o600
     until(lambda: not helpers(run))
@@ -160,6 +162,26 @@ def test_there_is_one_helper_per_run_and_what_was_told_is_not_told_again():
         events.append("end", 9, time.time(), {"state": "finished"})
         begin.farewell(DEADLINE)
         assert hook.got.empty()
+
+
+def test_status_says_of_a_live_run_that_nobody_is_told_any_more(capsys):
+    run, events = a_run()
+    events.append("attempt", 0, time.time(), {})
+    begin.begin(run, 1, wishes("true"))
+    until(lambda: lines(run))
+    assert main(["status"]) == 0
+    assert "not told" not in capsys.readouterr().out
+    (helper,) = helpers(run)
+    helper.kill()   # as the kernel does where memory is short
+    until(lambda: not helpers(run))
+    assert main(["status"]) == 0
+    assert "[not told: the process that sends messages has gone]" in capsys.readouterr().out
+    assert main(["status", run.name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notify"]["trouble"]
+    _, events = a_run(2, run)   # which nobody is to be told of
+    events.append("attempt", 0, time.time(), {})
+    assert main(["status"]) == 0
+    assert "not told" not in capsys.readouterr().out
 
 
 def test_another_attempt_has_a_helper_of_its_own_and_the_earlier_one_leaves():

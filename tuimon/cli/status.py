@@ -9,6 +9,7 @@ from tuimon.cli.tables import print_table
 from tuimon.record.printing import print_words
 
 if TYPE_CHECKING:
+    from tuimon.notify.ledger import Notices
     from tuimon.record.rundir import RunDir
     from tuimon.record.status import RunStatus
 
@@ -58,7 +59,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _row(run: RunDir, found: RunStatus, now: float) -> tuple[str, ...]:
     from tuimon.diagnosis.figures import age, duration, number, step
-    from tuimon.notify.ledger import notices
     from tuimon.record.text import clean
 
     verdict = clean(found.verdict, 20) if found.step else "nothing measured"
@@ -67,7 +67,7 @@ def _row(run: RunDir, found: RunStatus, now: float) -> tuple[str, ...]:
         verdict = f"{verdict}: {clean(found.headline)}{since}"
     if found.why:
         verdict += f" ({clean(found.why, 200)})"
-    trouble = notices(run).trouble
+    trouble = _told(run, found).trouble
     if trouble:
         verdict += f"  [not told: {clean(trouble, 120)}]"
     return (
@@ -78,12 +78,23 @@ def _row(run: RunDir, found: RunStatus, now: float) -> tuple[str, ...]:
     )
 
 
+def _told(run: RunDir, found: RunStatus) -> Notices:
+    """How it stands with telling somebody; a helper that was killed could not say so itself."""
+    from dataclasses import replace
+
+    from tuimon.notify.ledger import is_followed, notices
+
+    told = notices(run, found.attempt)
+    if found.is_live and told.targets and is_followed(run) is False:
+        return replace(told, trouble="the process that sends messages has gone")
+    return told
+
+
 def as_json(run: RunDir, found: RunStatus, now: float) -> dict[str, Any]:
     """One run, as strict JSON: numbers that are not finite are words, null is not known. Times are wall clock."""
-    from tuimon.notify.ledger import notices
     from tuimon.record.plain import finite
 
-    told = notices(run)
+    told = _told(run, found)
     body: dict[str, Any] = finite({
         "schema": 1, "run": run.name, "path": str(run.path), "state": found.state, "live": found.is_live,
         "why": found.why, "attempt": found.attempt, "step": found.step, "total_steps": found.total_steps,

@@ -37,6 +37,24 @@ def lock(run: RunDir) -> int | None:
     return fd
 
 
+def is_followed(run: RunDir) -> bool | None:
+    """Whether a helper of the run lives; None where that cannot be told."""
+    try:
+        fd = os.open(run.path / "notify.lock", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
 class Ledger:
     """The file, as the helper has it. A disk that takes no lines costs lines, never a message."""
 
@@ -71,7 +89,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Notices:
-    """What the end of the file says of the newest attempt."""
+    """What the end of the file says of one attempt."""
 
     targets: tuple[str, ...] = ()
     """What they are called; empty: nobody is told."""
@@ -80,10 +98,12 @@ class Notices:
     """What did not arrive last, and why; "" where that did which came last."""
 
 
-def notices(run: RunDir) -> Notices:
-    """How it stands with telling somebody about a run. Reads the disk; never raises."""
+def notices(run: RunDir, attempt: int) -> Notices:
+    """How it stands with telling somebody about an attempt of a run. Reads the disk; never raises."""
     found = Notices()
     for event in last_events(run.notices, TAIL)[0]:
+        if event.attempt != attempt:
+            continue
         if event.kind == "watching":
             names = event.fields.get("to")
             found = Notices(tuple(n for n in names if isinstance(n, str)) if isinstance(names, list) else ())
