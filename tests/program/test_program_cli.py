@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -70,3 +71,13 @@ def test_an_output_that_takes_no_more_is_one_line_with_status_2(line):
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-m", "tuimon", *line], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "tuimon: standard output: cannot be written: No space left on device\n")
+
+
+def test_what_only_a_program_starts_says_so_to_a_person_in_one_line_of_80_columns():
+    near, far = pty.openpty()
+    done = subprocess.run([sys.executable, "-m", "tuimon", "agent"], stdin=far, capture_output=True, text=True, check=False)
+    os.close(near)
+    os.close(far)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr) <= 80

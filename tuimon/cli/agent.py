@@ -21,5 +21,5 @@ def run(args: argparse.Namespace) -> int:
     from tuimon.remote.far.agent import main
 
     if os.isatty(0) or os.isatty(1):
-        raise UsageError("this is no command for people: tuimon watch HOST: starts it on the other machine")
+        raise UsageError("agent is not for people: tuimon watch HOST: starts it over there")
     return main(list(METRICS), __version__)
