@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, str]] = {
     "guide": "what can go wrong, why, and what helps: read a chapter",
     "export": "a run or a log as CSV, JSON lines, Parquet, SQLite or TensorBoard events",
     "mirror": "keep a TensorBoard directory up to date with a run",
+    "torture": "do what can go wrong around a training, here: kill, fill, hang; what was survived",
 }
 """Name, which is that of its file, and what it does."""
 

@@ -22,6 +22,7 @@ from typing import Final
 
 from tuimon.control.commands import MAX_BYTES, Command, decode, encode
 from tuimon.errors import CommandError
+from tuimon.record.files import OS, Files, write_fully
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -58,21 +59,19 @@ def clear(spool: Path) -> None:
                 continue  # a directory, say: the reader passes it over
 
 
-def submit(spool: Path, command: Command) -> None:
+def submit(spool: Path, command: Command, files: Files = OS) -> None:
     """Put a command where the run will find it; OSError if the directory is gone or full."""
     name = f"{time.time_ns():020d}-{command.id}.json"
     raw = encode(command)
     aside = spool / "tmp" / name
-    fd = os.open(aside, _WRITE, 0o600)
+    fd = files.open(str(aside), _WRITE, 0o600)
     try:
         try:
-            written = 0
-            while written < len(raw):
-                written += os.write(fd, raw[written:])
-            os.fsync(fd)
+            write_fully(files, fd, raw, 0)
+            files.sync(fd)
         finally:
-            os.close(fd)
-        aside.rename(spool / "new" / name)
+            files.close(fd)
+        files.rename(str(aside), str(spool / "new" / name))
     except OSError:
         aside.unlink(missing_ok=True)
         raise

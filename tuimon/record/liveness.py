@@ -71,7 +71,7 @@ def has_started_as(found: psutil.Process, process: ProcessIdentity) -> bool:
     begun = since_boot(process.pid)
     if begun is not None and process.since_boot is not None:
         return abs(begun - process.since_boot) < TICK
-    return abs(found.create_time() - process.started) <= START_SLACK
+    return bool(abs(found.create_time() - process.started) <= START_SLACK)
 
 
 def is_alive(process: ProcessIdentity) -> bool | None:
