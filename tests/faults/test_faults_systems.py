@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_a_file_system_that_is_full_and_has_space_again_costs_nothing(bench, tmp
         training = bench.start(run=RunDir(small / "run"), save=20)
         training.more(20)
         ballast = os.open(small / "ballast", os.O_WRONLY | os.O_CREAT)
-        with pytest.raises(OSError, match="No space"):
+        with suppress(OSError):
             while True:
                 os.write(ballast, bytes(4096))
         training.more(300, "on a full disk")

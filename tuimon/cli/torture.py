@@ -53,7 +53,7 @@ def _do(results: list[Result], where: str | None, seconds: float) -> bool:
     from pathlib import Path
 
     from tuimon.record.rundir import runs_root
-    from tuimon.torture.bench import Bench, Skipped
+    from tuimon.torture.bench import Bench
     from tuimon.torture.session import go_round
 
     root = Path(where) if where else runs_root()
@@ -74,8 +74,6 @@ def _do(results: list[Result], where: str | None, seconds: float) -> bool:
     try:
         with bench:
             go_round(bench, results, seconds, say)
-    except Skipped as why:
-        raise UsageError(str(why)) from None
     except KeyboardInterrupt:
         return True
     finally:

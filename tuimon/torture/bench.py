@@ -130,46 +130,45 @@ class Bench:
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]),
         }
         self._environment.pop("TUIMON_RUN_DIR", None)
-        self._said = open(self.root / "nursery.said", "wb")  # noqa: SIM115  # closed by __exit__
-        self._nursery = subprocess.Popen(  # our own interpreter
-            [sys.executable, "-m", "tuimon.torture.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._said, text=True, env=self._environment, start_new_session=True,
-        )
+        self._nursery: subprocess.Popen[str] | None = None
+        """Started by the first who needs a training: it loads torch."""
 
     def __enter__(self) -> Bench:  # noqa: PYI034  # Self is younger than Python 3.10
-        try:
-            self._read()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for stream in (self._nursery.stdin, self._nursery.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
         for viewer in self._viewers:
             viewer.kill()
-        self._nursery.wait()  # it kills its children
-        self._said.close()
+        if self._nursery is not None:
+            for stream in (self._nursery.stdin, self._nursery.stdout):
+                if stream is not None:
+                    with suppress(OSError):
+                        stream.close()
+            self._nursery.wait()  # it kills its children
         shutil.rmtree(self.root, ignore_errors=True)
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Have the nursery answer."""
+        """Have the nursery answer. Skipped where there can be none."""
+        if self._nursery is None:
+            with open(self.root / "nursery.said", "wb") as said:
+                self._nursery = subprocess.Popen(  # our own interpreter
+                    [sys.executable, "-m", "tuimon.torture.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    stderr=said, text=True, env=self._environment, start_new_session=True,
+                )
+            self._read(self._nursery)
         assert self._nursery.stdin is not None
         try:
             self._nursery.stdin.write(json.dumps(question) + "\n")
             self._nursery.stdin.flush()
         except OSError:
             pass  # it is gone; that is what reading will find
-        return self._read()
+        return self._read(self._nursery)
 
-    def _read(self) -> dict[str, Any]:
-        assert self._nursery.stdout is not None
-        line = self._nursery.stdout.readline()
+    def _read(self, nursery: subprocess.Popen[str]) -> dict[str, Any]:
+        assert nursery.stdout is not None
+        line = nursery.stdout.readline()
         if not line:
             said = (self.root / "nursery.said").read_text(errors="replace").splitlines()
             raise Skipped(f"no training can be started here: {said[-1] if said else 'its process ended'}")
