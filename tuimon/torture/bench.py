@@ -152,11 +152,14 @@ class Bench:
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """Have the nursery answer. Skipped where there can be none."""
         if self._nursery is None:
-            with open(self.root / "nursery.said", "wb") as said:
-                self._nursery = subprocess.Popen(  # our own interpreter
-                    [sys.executable, "-m", "tuimon.torture.nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                    stderr=said, text=True, env=self._environment, start_new_session=True,
-                )
+            try:
+                with open(self.root / "nursery.said", "wb") as said:
+                    self._nursery = subprocess.Popen(  # our own interpreter
+                        [sys.executable, "-m", "tuimon.torture.nursery"], stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE, stderr=said, text=True, env=self._environment, start_new_session=True,
+                    )
+            except OSError as error:
+                raise Skipped(f"no training can be started here: {error.strerror}") from None
             self._read(self._nursery)
         assert self._nursery.stdin is not None
         try:
