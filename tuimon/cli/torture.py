@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from tuimon.errors import UsageError
+from tuimon.record.printing import print_words
 
 if TYPE_CHECKING:
     from tuimon.torture.session import Result
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     is_cut_short = _do(results, args.dir, 60 * args.minutes)
     if args.json:
         faults = [result.as_json() for result in results]
-        print(json.dumps({"schema": 1, "complete": not is_cut_short, "faults": faults}, indent=1))
+        print_words(json.dumps({"schema": 1, "complete": not is_cut_short, "faults": faults}, indent=1))
     else:
         _print(results)
     if any(result.broken for result in results):
