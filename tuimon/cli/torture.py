@@ -49,20 +49,17 @@ def run(args: argparse.Namespace) -> int:
 
 def _do(results: list[Result], where: str | None, seconds: float) -> bool:
     """All of them; whether Ctrl+C has cut it short."""
+    import math
     import signal
     import sys
     from pathlib import Path
 
+    from tuimon.formats.progress import Bar
     from tuimon.record.rundir import runs_root
     from tuimon.torture.bench import Bench
     from tuimon.torture.session import go_round
 
     root = Path(where) if where else runs_root()
-
-    def say(result: Result) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{result.fault.name}: {result.fault.done}")
-            sys.stderr.flush()
 
     try:
         if where is None:
@@ -73,13 +70,10 @@ def _do(results: list[Result], where: str | None, seconds: float) -> bool:
     for number in (signal.SIGTERM, signal.SIGHUP):   # also then nothing is left behind
         signal.signal(number, lambda signum, _: sys.exit(128 + signum))
     try:
-        with bench:
-            go_round(bench, results, seconds, say)
+        with bench, Bar() as watch:
+            go_round(bench, results, seconds, lambda result: watch(result.fault.name, math.nan))
     except KeyboardInterrupt:
         return True
-    finally:
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")
     return False
 
 
