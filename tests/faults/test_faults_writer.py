@@ -16,7 +16,7 @@ class Strange(FaultyOS):
         return self.error("strange")
 
 
-@pytest.mark.parametrize("error", [MemoryError, ZeroDivisionError])
+@pytest.mark.parametrize("error", [pytest.param(MemoryError, marks=pytest.mark.nightly), ZeroDivisionError])
 def test_whichever_operation_meets_an_unforeseen_error_the_rest_of_the_run_is_recorded(tmp_path, error):
     first, files = 0, FaultyOS()
     while files.calls >= first:
