@@ -14,7 +14,8 @@ settings.load_profile("steady")
 
 collect_ignore = (
     [] if importlib.util.find_spec("torch") else
-    ["instrument", "integrations", "demo", "program", "bench", "launch/test_launch_script.py",
+    ["instrument", "faults", "integrations", "demo", "program", "bench",
+     "launch/test_launch_script.py",
      "zoo/test_zoo_make.py", "zoo/test_zoo_making.py"]
 )
 

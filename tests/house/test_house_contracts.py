@@ -44,6 +44,7 @@ def modules_after(statement: str) -> set[str]:
     ("import tuimon.formats.exports.export, tuimon.formats.exports.mirror", {"torch", "textual", "plotext", "tensorboard", "pyarrow"}),
     ("import tuimon.cli.checkpoints, tuimon.formats.checkpointed", {"torch", "textual", "plotext"}),
     ("import tuimon.demo, tuimon.demo.launch, tuimon.demo.headless", {"torch", "textual"}),
+    ("import tuimon.torture.table, tuimon.torture.session", {"torch", "textual"}),
 ])
 def test_a_module_loads_only_what_its_place_in_the_house_allows(statement, never):
     assert not modules_after(statement) & never

@@ -19,38 +19,11 @@ from tuimon.record.events import EventReader
 from tuimon.record.files import OsFiles
 from tuimon.record.rundir import create_run
 from tuimon.record.segments import LogReader, Row
+from tuimon.torture.faulty import FaultyOS
 
 
-class FailingFiles(OsFiles):
-    """Fails the calls whose numbers are in `failing`; a failing write may first write half. Nothing is made durable."""
-
-    def __init__(self, failing=(), error=errno.ENOSPC, *, short=False):
-        self.failing, self.error, self.short, self.calls = failing, error, short, 0
-
-    def _may_fail(self):
-        self.calls += 1
-        return self.calls in self.failing
-
-    def open(self, path, flags, mode):
-        if self._may_fail():
-            raise OSError(self.error, os.strerror(self.error))
-        return super().open(path, flags, mode)
-
-    def pwrite(self, fd, data, offset):
-        if self._may_fail():
-            if self.short and len(data) > 1:
-                super().pwrite(fd, data[: len(data) // 2], offset)
-            raise OSError(self.error, os.strerror(self.error))
-        return super().pwrite(fd, data, offset)
-
-    def sync(self, fd):
-        if self._may_fail():
-            raise OSError(self.error, os.strerror(self.error))
-
-    def ftruncate(self, fd, length):
-        if self._may_fail():
-            raise OSError(self.error, os.strerror(self.error))
-        super().ftruncate(fd, length)
+def FailingFiles(failing=(), error=errno.ENOSPC, *, short=False):
+    return FaultyOS(failing, error, short=short, durable=False)
 
 
 class Clock:

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tuimon.viewer.settings_file import load
 
+from tuimon.config.file import load
 from tuimon.control import spool
 from tuimon.control.commands import Command, encode
 from tuimon.control.spool import Inbox

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from second_user import as_nobody, needs_root
-from tuimon.viewer.settings_file import save
 
+from tuimon.config.file import save
 from tuimon.control import spool
 from tuimon.control.commands import Command
 from tuimon.control.spool import Inbox, submit

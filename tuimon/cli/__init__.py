@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, str]] = {
     "export": "a run or a log as CSV, JSON lines, Parquet, SQLite or TensorBoard events",
     "agent": "what `tuimon watch HOST:` starts on the other machine",
     "mirror": "keep a TensorBoard directory up to date with a run",
+    "torture": "do what can go wrong around a training, here: kill, fill, hang; what was survived",
 }
 """Name, which is that of its file, and what it does."""
 

@@ -25,7 +25,8 @@ from typing import Final
 
 from tuimon.control.commands import MAX_BYTES, Command, decode, encode
 from tuimon.errors import CommandError
-from tuimon.private import ENTERING, distrust, make_folder, open_file
+from tuimon.private import ENTERING, distrust, make_folder
+from tuimon.record.files import OS, Files, write_fully
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -106,23 +107,21 @@ def barred(spool: Path) -> str:
         return error.strerror or str(error)
 
 
-def submit(spool: Path, command: Command) -> None:
+def submit(spool: Path, command: Command, files: Files = OS) -> None:
     """Put a command where the run will find it; OSError if the directory is gone, full or not its owner's alone."""
     name = f"{time.time_ns():020d}-{command.id}.json"
     raw = encode(command)
     with _entered(spool, "tmp") as aside, _entered(spool, "new") as new:
-        fd = open_file(name, _WRITE, dir_fd=aside)
+        fd = files.open(name, _WRITE, 0o600, aside)
         try:
             try:
-                written = 0
-                while written < len(raw):
-                    written += os.write(fd, raw[written:])
+                write_fully(files, fd, raw, 0)
                 if os.fstat(aside).st_uid != os.geteuid():
                     os.fchmod(fd, 0o644)   # root's word to a user's run: the folder keeps everybody else out
-                os.fsync(fd)
+                files.sync(fd)
             finally:
-                os.close(fd)
-            os.rename(name, name, src_dir_fd=aside, dst_dir_fd=new)
+                files.close(fd)
+            files.rename(name, name, aside, new)
         except OSError:
             try:
                 os.unlink(name, dir_fd=aside)

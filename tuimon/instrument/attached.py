@@ -36,6 +36,7 @@ from tuimon.instrument.snapshots import Snapshots
 from tuimon.instrument.state import TrainingState
 from tuimon.instrument.steering import Steering
 from tuimon.instrument.stopping import TrainingStopped
+from tuimon.instrument.words import told
 from tuimon.notify import begin
 from tuimon.record.chunk import Mark
 
@@ -145,7 +146,7 @@ class Attached:
     def fault(self, part: str, error: Exception) -> None:
         """A part of tuimon is off from here on; training goes on."""
         _LOG.debug("%s", part, exc_info=error)
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+        text = told(error)
         self.recorder.event("fault", self.probe.step, part=part, error=text)
         self.complain(part, f"tuimon has switched off its {part} part, training goes on: {text}"[:300])
 

@@ -29,6 +29,8 @@ FIRST_DELAY: Final = 0.05
 LONGEST_DELAY: Final = 2.0
 NOTABLE: Final = 2.0
 """Seconds of trouble that are told even where nothing is missing afterwards; and of peace until it is over."""
+PASSING: Final = (OSError, MemoryError)
+"""What a write may meet that has nothing to do with what is written."""
 _HOPELESS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """Errors of opening a file that waiting does not cure."""
 _LOG: Final = logging.getLogger("tuimon")
@@ -49,12 +51,12 @@ class Patience:
         """Whether the next try is due."""
         return self.clock() >= self.until
 
-    def failed(self, error: OSError, size: int) -> None:
+    def failed(self, error: Exception, size: int) -> None:
         """Wait longer, take half."""
         self.delay = min(LONGEST_DELAY, max(FIRST_DELAY, 2 * self.delay))
         self.until = self.clock() + self.delay
         self.batch = max(1, min(self.batch, size) // 2)
-        self.why = error.strerror or str(error) or type(error).__name__
+        self.why = getattr(error, "strerror", None) or str(error) or type(error).__name__
 
     def succeeded(self) -> None:
         """Take more again."""
@@ -147,6 +149,8 @@ class Journal:
             else:
                 self._metrics_patience.failed(error, BATCH)
                 self._outage.goes_on(self._step, self._metrics_patience.why)
+        except Exception as error:  # nobody foresaw it; a later try may do
+            self._metrics_patience.failed(error, BATCH)
 
     def keep(self, items: Sequence[Item], notes: Sequence[Note], thinned: int = 0) -> None:
         """Take over what has to be written."""
@@ -183,7 +187,7 @@ class Journal:
                     log.gap(self._dropped, self._why)
                     self._dropped = 0
                 log.append(batch)
-            except OSError as error:
+            except PASSING as error:
                 patience.failed(error, len(batch))
                 self._outage.goes_on(self._step, patience.why)
                 return
@@ -229,7 +233,7 @@ class Journal:
             note = self._notes[0]
             try:
                 events.append(note.kind, note.step, note.time, note.fields)
-            except OSError as error:
+            except PASSING as error:
                 patience.failed(error, 1)
                 return
             except Exception as error:
@@ -250,7 +254,7 @@ class Journal:
         if not self._items and self._metrics_patience.is_over():
             try:
                 self._log.beat(wall, mono, state)
-            except OSError as error:
+            except Exception as error:
                 self._metrics_patience.failed(error, BATCH)
 
     def sync(self) -> None:
@@ -259,7 +263,7 @@ class Journal:
             if file is not None and not self.off:
                 try:
                     file.sync()
-                except OSError as error:
+                except Exception as error:
                     _LOG.debug("fdatasync: %s", error)
 
     def close(self) -> None:
@@ -277,7 +281,7 @@ class Journal:
             if file is not None:
                 try:
                     file.close()
-                except OSError as error:
+                except Exception as error:
                     _LOG.debug("close: %s", error)
         self._log = self._events = None
 

@@ -19,6 +19,7 @@ from tuimon.instrument.attached import Attached
 from tuimon.instrument.ending import Ending, ending
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.recorder import Recorder
+from tuimon.instrument.words import shown
 from tuimon.record.chunk import Mark
 from tuimon.record.rundir import RunDir, runs_root
 
@@ -57,15 +58,16 @@ class Monitor:
                 _LOG.debug("log %s: %s", name, error)
                 taken = False
             if not taken:
-                attached.complain(name, f"tuimon: {name}= wants one number, not {value!r:.60}; it is not recorded")
+                attached.complain(name, f"tuimon: {name}= wants one number, not {shown(value)}; it is not recorded")
 
     def note(self, text: str) -> None:
         """State something about the run, at the step just completed."""
         attached = self._open
         if attached is not None:
             step = attached.probe.step
-            self._recorder.event("note", step, text=str(text))
-            self._recorder.mark(Mark(step, "note", {"text": str(text)}))
+            said = text if isinstance(text, str) else shown(text)
+            self._recorder.event("note", step, text=said)
+            self._recorder.mark(Mark(step, "note", {"text": said}))
 
     def begins_late(self) -> None:
         """Say that the step under way had begun before this run was attached: its time and tokens are not known."""

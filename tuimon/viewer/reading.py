@@ -333,14 +333,14 @@ class Reading:
         span = wanted.window.ends(self._x.last, history.last_step)
         self._thin(*span, wanted.at)
         self._afar.wish(None if wanted.window.first is None else (math.floor(span[0]), math.ceil(span[1])), mono)
-        device = " on ".join(part for part in (info.device if info else "", self._afar.host) if part)
+        name = " on ".join(part for part in (clean(name, 60), self._afar.host) if part)
         age = mono - self._fresh if self._fresh is not None else 0.0
         is_full = self._is_full(age)
         values = {n: value for n in (*SHOWN, *TOLD) if (value := history.value(n)) is not None}
         found = Sources(
-            name=clean(name, 60), story=standing.settled(self._story), diagnosis=diagnosis,
+            name=clean(name, 100), story=standing.settled(self._story), diagnosis=diagnosis,
             requests=(*self._story.requests, *self._asked.values()),
-            model=clean(info.model, 60) if info else "", device=clean(device, 60), total=total,
+            model=clean(info.model, 60) if info else "", device=clean(info.device, 30) if info else "", total=total,
             clips=info.clips if info else None, statement=standing.statement(begun=history.last_step > 0),
             awaited="" if history.last_step else standing.awaited(mono, ended=self._story.ended), alive=standing.alive,
             step=history.last_step, age=age, is_full=is_full,
