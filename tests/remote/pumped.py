@@ -28,11 +28,12 @@ class Pumped:
         self.mirror: Mirror | None = None
         self.agent.receive({"k": "open", "run": run, "control": control}, b"", self.now)
 
-    def turn(self, seconds: float = 0.1) -> None:
-        """So much later: the far end looks, and says what there is room for."""
+    def turn(self, seconds: float = 0.1, most: int = 1 << 30) -> None:
+        """So much later: the far end looks, and says what there is room for, no more than about `most` bytes."""
         self.now += seconds
         self.agent.poll(self.now)
-        while self.agent.window.has_room:
+        most += self.carried
+        while self.agent.window.has_room and self.carried < most:
             message = self.agent.next(self.now)
             if message is None:
                 break
@@ -47,12 +48,12 @@ class Pumped:
                     self.mirror.take(head, body)
                 self.agent.receive({"k": "ack", "n": 1}, b"", self.now + self.lag)
 
-    def until(self, is_so: Callable[[], object], turns: int = 400) -> Pumped:
+    def until(self, is_so: Callable[[], object], turns: int = 400, most: int = 1 << 30) -> Pumped:
         """As often as it takes."""
         for _ in range(turns):
             if is_so():
                 return self
-            self.turn()
+            self.turn(most=most)
         raise AssertionError("it never came to that")
 
     def settled(self) -> Pumped:

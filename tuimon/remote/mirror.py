@@ -142,6 +142,7 @@ class Mirror:
         elif kind == "alive":
             alive, share = head["alive"], float(head["share"])
             self.say(alive=alive if isinstance(alive, bool) else None, share=share)
+            self.is_ready = self.is_ready or head["begun"] is False   # of what has no log yet there is no picture
         elif kind == "beat":
             self._beat(head)
         elif kind == "begin":

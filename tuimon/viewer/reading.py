@@ -108,6 +108,10 @@ class Reading:
         self._fresh: float | None = None
         self._sign: float | None = None
         self._beat: float = -1.0
+        self._newest = -1
+        """The newest step at the last look."""
+        self._is_outline = self._is_again = False
+        """Of the log from afar: whether it was opened as an outline, and whether it was just opened anew."""
         self._fault = ""
         self._last: Frame | None = None
         self._details = Details()
@@ -232,8 +236,9 @@ class Reading:
             self._log = self._open()
             rows = self._history.rows   # what an earlier viewer read
         log = self._log
-        if log.is_replaced and self._afar.far is not None:   # by a finer picture of the same
-            log = self._log = self._open()
+        if self._afar.far is not None and (log.is_replaced or (self._is_outline and not self._afar.is_thin)):
+            log = self._log = self._open()   # a finer picture of the same, or all of it
+            self._is_again = True
         more, is_wiser = log.poll(mono)
         rows += more
         self.is_behind, self._diagnosis, self._judged = log.is_behind, log.diagnosis, log.judged
@@ -247,9 +252,12 @@ class Reading:
                 self._proofs.update(self._diagnosis, self._history, self._layers)
             return is_wiser
         # A clock that jumps must not make data old: after the first look, age counts from when rows arrived.
-        behind = max(0.0, now - self._history.last_time) if first or self._fresh is None else 0.0
-        self._fresh = mono - behind
-        self._sign = max(self._sign or self._fresh, self._fresh)
+        again, self._is_again = self._is_again, False
+        if not again or self._history.last_step != self._newest:   # a finer picture of what was known is no news
+            behind = max(0.0, now - self._history.last_time) if first or again or self._fresh is None else 0.0
+            self._fresh = mono - behind
+            self._sign = max(self._sign or self._fresh, self._fresh)
+        self._newest = self._history.last_step
         self._summarise()
         return True
 
@@ -257,7 +265,8 @@ class Reading:
         info = self._standing.info
         table, probes = (None, ()) if info is None else (info.table, info.probes)
         self._layers, self._proofs = LayerStrip(table), Proofs()
-        judge = Silent(Diagnosis.nothing()) if self._afar.is_thin else Later(lambda: self._judge_for(self.rules, info))
+        self._is_outline = self._afar.is_thin
+        judge = Silent(Diagnosis.nothing()) if self._is_outline else Later(lambda: self._judge_for(self.rules, info))
         log = Followed(self.run.metrics, table, probes, judge, rules=self.rules, cache=self._cache)
         self._history = log.history
         return log

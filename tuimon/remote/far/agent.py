@@ -69,7 +69,7 @@ class Agent:
         self._said_rows = self._said_beat = self._said_alive = self._spent_at = self._pictured_at = float("-inf")
         self._spare = 0.0
         """Bytes of vectors that may go now."""
-        self._last_alive: Any = ()
+        self._last_alive: dict[str, Any] = {}
 
     def receive(self, head: dict[str, Any], body: bytes, now: float) -> None:
         """What the near end says."""
@@ -112,10 +112,11 @@ class Agent:
             return told
         if now - self._said_alive > 2.0:
             self._said_alive = now
-            state = (live(self._run), 1.0 if self._log.is_through else round(self._log.share, 2))
+            state = {"alive": live(self._run), "share": 1.0 if self._log.is_through else round(self._log.share, 2),
+                     "begun": self._generation > 0}
             if state != self._last_alive:
                 self._last_alive = state
-                return {"k": "alive", "alive": state[0], "share": state[1]}, b""
+                return {"k": "alive", **state}, b""
         news = self._news(now)
         if news is not None:
             return news
