@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from pumped import Pumped
 
+from tuimon.record.liveness import identity
+from tuimon.record.log import Row, TensorRow
+from tuimon.record.reader import LogReader
+from tuimon.record.rundir import RunDir, RunInfo, create_run, prepare_run
+from tuimon.record.segments import LogWriter
+from tuimon.record.tensors import TensorEntry
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.reading import Reading
 
@@ -70,3 +78,49 @@ def test_a_run_that_has_not_begun_is_opened_at_once_and_seen_to_begin(tmp_path: 
     run.go(5)
     watched.turn(turns=30)
     assert watched.frame.header.step == 5
+
+
+MANY = 10_000
+
+
+def many_tensors(root: Path, steps: int) -> tuple[RunDir, LogWriter]:
+    """A run of ten thousand parameter tensors."""
+    root.mkdir()
+    run = create_run("many", root)
+    prepare_run(run)
+    run.write_info(RunInfo("many", identity(), started=time.time(), tensors=tuple(
+        TensorEntry(f"model.layers.{i}.self_attention.projection.weight", (64, 64), "bfloat16") for i in range(MANY))))
+    log = LogWriter(run.metrics, attempt=1, from_step=0, tensors=MANY)
+    for step in range(1, steps + 1):
+        log.append([vector(step), Row(step, time.time(), {"loss": 1.0 / step})])
+    return run, log
+
+
+def vector(step: int) -> TensorRow:
+    norms = np.random.default_rng(step).lognormal(size=MANY).astype(np.float32)
+    return TensorRow(step, norms, np.ones(MANY, np.bool_), norms)
+
+
+def test_ten_thousand_tensors_hold_up_neither_the_first_picture_nor_what_is_new(tmp_path: Path):
+    run, log = many_tensors(tmp_path / "far", 40)
+    watched = Watched(tmp_path / "far", tmp_path)
+    pumped, mirror = watched.pumped, watched.pumped.mirror
+    assert mirror is not None
+    assert pumped.carried < 8_000, "a second of a modem"
+    assert watched.frame is not None
+    for step in range(41, 141):   # 800 bytes a turn: tables and vectors come, and rows between them
+        log.append([vector(step), Row(step, time.time(), {"loss": 1.0 / step})])
+        watched.turn()
+        assert watched.frame.header.step >= step - 8
+    pumped.until(lambda: mirror.run.read_info() is not None)
+    pumped.settled()
+    watched.turn()
+    assert watched.reading.info == replace(run.read_info(), process=watched.reading.info.process)
+    history, chunks, reader = pumped.read()
+    assert reader.damaged == 0
+    assert history.last_step == 140
+    (theirs,) = LogReader(run.metrics).poll(1 << 30)
+    for chunk in chunks:
+        for step, ours in zip(chunk.tensors.steps, chunk.tensors.grad, strict=True):
+            np.testing.assert_array_equal(ours, theirs.tensors.grad[theirs.tensors.steps == step][0])
+    assert sum(len(chunk.tensors) for chunk in chunks) > 0

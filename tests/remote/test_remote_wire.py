@@ -182,7 +182,7 @@ def test_a_window_shrinks_where_answers_come_late_and_grows_where_they_do_not():
 
 
 def test_what_is_sent_where_nothing_is_installed_starts_there():
-    code = "import sys,zlib,base64;exec(zlib.decompress(base64.b64decode(sys.stdin.buffer.readline())))"
+    code = "import sys,zlib,base64;exec(zlib.decompress(base64.b85decode(sys.stdin.buffer.readline().strip())))"
     with subprocess.Popen([sys.executable, "-S", "-E", "-I", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as far:
         assert far.stdin is not None
         assert far.stdout is not None

@@ -29,7 +29,7 @@ _ALONE: Final = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 """Behind the panel nobody could answer a question."""
 _SCRIPT: Final = (
     f"import os,sys,zlib,base64;os.write(1,{BOOT!r});"
-    "exec(zlib.decompress(base64.b64decode(sys.stdin.buffer.readline())))")
+    "exec(zlib.decompress(base64.b85decode(sys.stdin.buffer.readline().strip())))")
 _INSTALLED: Final = "command -v tuimon >/dev/null 2>&1 && exec tuimon agent"
 _SENT: Final = f"exec python3 -u -c {shlex.quote(_SCRIPT)}"
 
@@ -103,4 +103,4 @@ def bundle() -> bytes:
         parts.append(f"setattr(sys.modules['tuimon.remote.far'], {name!r}, m)")
         parts.append(f"exec(compile({source!r}, {whole!r}, 'exec'), m.__dict__)")
     parts.append(f"sys.exit(m.main({list(METRICS)!r}, 'sent'))")
-    return base64.b64encode(zlib.compress("\n".join(parts).encode(), 9)) + b"\n"
+    return base64.b85encode(zlib.compress("\n".join(parts).encode(), 9)) + b"\n"

@@ -1,6 +1,6 @@
 """A run of another machine as a run directory of this one, so that everything that reads runs can read it.
 
-    <cache>/far/<pid>-<chance>/<run>/    as `record.rundir`; one segment, replaced whole when a finer picture has come
+    <cache>/far/<pid>-<whose>-<chance>/<run>/    as `record.rundir`; one segment, replaced whole when a finer picture has come
     <run>/far.json                       see `record.far`; its time is when the other machine was last heard
 
 Touches the disk. What comes is not trusted: names are those of a run's files, sizes are capped, steps only grow.
@@ -23,6 +23,7 @@ from tuimon.control.spool import prepare
 from tuimon.record.cache import cache_root
 from tuimon.record.far import Far, write_far
 from tuimon.record.files import OS, write_atomically, write_fully
+from tuimon.record.liveness import boot_id
 from tuimon.record.metrics import METRICS
 from tuimon.record.rundir import RunDir, label
 from tuimon.remote.far import rows as log
@@ -104,6 +105,8 @@ class Mirror:
         self._skew = 0.0
         self._parts: dict[str, bytearray] = {}
         self._known: set[str] = set()
+        self._pieces: dict[int | None, bytearray] = {}
+        """Of vectors that come, of the picture and of what is new."""
         self._shown: Segment | None = None
         self._coming: Segment | None = None
         self._since: list[tuple[Rows | None, int, bytes]] = []
@@ -149,8 +152,22 @@ class Mirror:
             self._begin(int(head["g"]), thin=bool(head["thin"]))
         elif kind == "done" and self._coming is not None and head["g"] == self._generation:
             self._publish()
+        elif kind == "part":
+            self._piece(head, body)
         elif kind in ("rows", "frame"):
             self._log(head, body)
+
+    def _piece(self, head: Mapping[str, Any], body: bytes) -> bytes:
+        """One more piece of vectors; all that came of them."""
+        generation, at = head["g"], int(head["at"])
+        if generation not in (None, self._generation):
+            return b""
+        found = self._pieces.setdefault(generation, bytearray()) if at else bytearray()
+        if at != len(found) or at + len(body) > MOST_WHOLE:
+            raise WireError("pieces of vectors that do not fit")
+        self._pieces[generation] = found
+        found += body
+        return bytes(found)
 
     def _log(self, head: Mapping[str, Any], body: bytes) -> None:
         generation = head.get("g")
@@ -172,6 +189,8 @@ class Mirror:
         if kind not in (log.HEAD, log.TENSORS, log.MARK, log.GAP, log.PROBES):
             return   # of a later version
         if planes:
+            body = self._piece({"g": generation, **head}, body)
+            self._pieces[generation] = bytearray()
             whole = len(body) // 4 * 4
             body = unplanes(body[:whole], 4) + body[whole:]
         if segment is not None:
@@ -190,10 +209,12 @@ class Mirror:
                 segment.close()
 
     def _begin(self, generation: int, *, thin: bool) -> None:
-        if self._coming is not None:
-            self._coming.close()
-            self._coming.path.unlink(missing_ok=True)
+        given_up, self._coming = self._coming, None
+        if given_up is not None:
+            given_up.close()
+            given_up.path.unlink(missing_ok=True)
         self._generation, self._since, self._is_thin = generation, [], thin
+        self._pieces = {None: self._pieces.get(None, bytearray())}
         self._coming = Segment(self.run.metrics / f"coming-{generation}")
 
     def _publish(self) -> None:
@@ -204,11 +225,11 @@ class Mirror:
                 coming.rows(rows)
             else:
                 coming.frame(kind, payload)
+        self._shown, self._coming, self._since = coming, None, []
         if shown is not None:
             shown.close()
             shown.path.unlink(missing_ok=True)   # first: a reader that saw both would go on from the one to the other
         coming.publish(self.run.metrics / f"r0-{self._generation:03d}.tlog")
-        self._shown, self._coming, self._since = coming, None, []
         self.say(thin=self._is_thin)
         self.is_ready = True
 
@@ -265,10 +286,19 @@ def make_folder(root: Path | None = None) -> Path:
     """A place of its own for a mirror; what was left by viewers that are gone is removed."""
     base = (cache_root() if root is None else root) / "far"
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    here = _processes()
     for name in os.listdir(base):
-        pid = name.partition("-")[0]
-        if pid.isdigit() and not os.path.exists(f"/proc/{pid}") and os.path.isdir("/proc/self"):
+        pid, _, rest = name.partition("-")
+        if pid.isdigit() and here and rest.startswith(f"{here}-") and not os.path.exists(f"/proc/{pid}"):
             shutil.rmtree(base / name, ignore_errors=True)
-    folder = base / f"{os.getpid()}-{secrets.token_hex(4)}"
+    folder = base / f"{os.getpid()}-{here or 0}-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o700)
     return folder
+
+
+def _processes() -> str:
+    """Which processes are meant by numbers here: a home may be shared by machines; "" where that cannot be told."""
+    try:
+        return f"{boot_id()[:8]}.{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return ""

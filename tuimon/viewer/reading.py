@@ -234,7 +234,7 @@ class Reading:
             if self._standing.info is None and not segment_paths(self.run.metrics):
                 return False
             self._log = self._open()
-            rows = self._history.rows   # what an earlier viewer read
+            rows, self._is_again = self._history.rows, not first   # what an earlier viewer read
         log = self._log
         if self._afar.far is not None and (log.is_replaced or (self._is_outline and not self._afar.is_thin)):
             log = self._log = self._open()   # a finer picture of the same, or all of it

@@ -40,6 +40,8 @@ FINE = 600
 """Buckets of a stretch that is looked at closely."""
 AGAIN = 2.0
 """Seconds between two pictures of a long log while it is read."""
+PIECE = 4096
+"""Bytes of vectors in one message: rows may want to go in between."""
 BYTES = 2.6
 """That a number of a row takes on its way."""
 
@@ -59,6 +61,8 @@ class Agent:
                                          "host": os.uname().nodename}, b"")]
         self._fresh: deque[tuple[dict[str, Any], Any]] = deque()
         """What was added to the log since all of it had been read, and is still to be told: rows, or a frame."""
+        self._pieces: deque[Message] = deque()
+        """Of vectors that are on their way."""
         self._picture: Iterator[Message] | None = None
         self._generation, self._count, self._is_thin = 0, 0, False
         self._is_whole, self._is_thin_picture = False, True
@@ -120,6 +124,8 @@ class Agent:
         news = self._news(now)
         if news is not None:
             return news
+        if self._pieces:
+            return self._pieces.popleft()
         told = self._files.middle() if self._picture is None or self._generation > 1 else None
         if told is not None:
             return told
@@ -159,8 +165,12 @@ class Agent:
         rate = max(RATES[0], min(RATES[1], 0.5 * self.window.rate))
         while self._fresh and self._fresh[0][0]["k"] == "frame":
             head, body = self._fresh.popleft()
-            if head["kind"] not in (log.TENSORS, log.PROBES) or self._may_spend(len(body), rate, now):
-                return _framed(head, body)
+            if head["kind"] not in (log.TENSORS, log.PROBES):
+                if head["kind"] == log.HEAD:
+                    self._pieces.clear()   # what is only now on its way would be taken for the new attempt's
+                return head, body
+            if not self._pieces and self._may_spend(len(body), rate, now):
+                self._pieces.extend(_framed(head, body))
         if not self._fresh or now - self._said_rows < LIVE_EVERY:
             return None
         span, self._said_rows = min(5.0, now - self._said_rows), now
@@ -230,7 +240,10 @@ class Agent:
         else:
             rows, is_thin = followed.tail(2 * count), True
         self._is_thin_picture = self._is_thin = is_thin or not followed.is_through
-        self._picture = self._pictured(rows, attempts, self._vectors(count), {"g": self._generation})
+        chosen = self._vectors(count)
+        if self._generation == 1 and sum(vectors.size for vectors in chosen) > 2 * PIECE:
+            chosen, self._is_whole = [], False   # they have time until the next one
+        self._picture = self._pictured(rows, attempts, chosen, {"g": self._generation})
 
     def _pictured(self, rows: list[Rows], attempts: list[Attempt], chosen: list[Vectors],
                   mark: dict[str, Any]) -> Iterator[Message]:
@@ -244,7 +257,7 @@ class Agent:
             yield {"k": "frame", "kind": log.HEAD, **mark}, attempt.head
             for vectors in chosen:
                 if vectors.attempt == attempt.number and (payload := followed.payload(vectors)):
-                    yield _framed({"k": "frame", "kind": vectors.kind, **mark}, payload)
+                    yield from _framed({"k": "frame", "kind": vectors.kind, **mark}, payload)
             at = attempt.from_step + 1 if attempt is not attempts[0] else 0
             for _, step, payload in [m for m in marks if m[0] == attempt.number]:
                 yield from _packed(rows, at, min(step, end), mark)
@@ -265,12 +278,16 @@ class Agent:
         return found[::-1][::every][::-1]
 
 
-def _framed(head: dict[str, Any], body: bytes) -> Message:
-    """Vectors compress better by planes."""
-    if head["kind"] not in (log.TENSORS, log.PROBES):
-        return head, body
+def _framed(head: dict[str, Any], body: bytes) -> Iterator[Message]:
+    """Vectors, in pieces; they compress better by planes."""
+    if len(body) > MOST_PLAIN // 2:
+        return
     whole = len(body) // 4 * 4
-    return {**head, "planes": 4}, planes(body[:whole], 4) + body[whole:]
+    body = planes(body[:whole], 4) + body[whole:]
+    last = max(0, len(body) - 1) // PIECE * PIECE
+    for at in range(0, last, PIECE):
+        yield {"k": "part", "at": at, "g": head.get("g")}, body[at:at + PIECE]
+    yield {**head, "planes": 4, "at": last}, body[last:]
 
 
 def _packed(rows: list[Rows], first: int, last: int, mark: dict[str, Any]) -> Iterator[Message]:
@@ -300,9 +317,9 @@ def serve(agent: Agent, reading: int, writing: int) -> None:
             message = agent.next(now)
             if message is None:
                 break
-            data = packer.pack(*message) if len(message[1]) < MOST_PLAIN // 2 else b""
+            data = packer.pack(*message)
             agent.window.sent(len(data), now)
-            _write(writing, data or packer.pack({"k": "nothing"}))
+            _write(writing, data)
         ready, _, _ = select.select([reading], [], [], max(0.0, looked + TICK - time.monotonic()))
         if ready:
             data = os.read(reading, 65536)

@@ -17,6 +17,8 @@ from tuimon.remote.far.followed import Message, read_at
 
 CHUNK = 4096
 EARLY_EVERY, LATE_EVERY = 0.1, 2.0
+LARGE = 32 << 10
+"""Bytes of a file that goes after the first picture: of ten thousand tensors run.json is a megabyte."""
 MOST_WHOLE = 8 << 20
 MOST_SMALL = 1 << 20
 MOST_EVENTS = 4 << 20
@@ -102,6 +104,7 @@ class Files:
             return
         data = read_at(path, 0, most)
         self._known[name] = sign
+        queue = self._middle if queue is self._early and len(data) > LARGE else queue
         for at in range(0, max(1, len(data)), CHUNK):
             queue.append(({"k": "file", "name": name, "at": at, "size": len(data)}, data[at:at + CHUNK]))
 

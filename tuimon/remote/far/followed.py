@@ -197,6 +197,8 @@ class Followed:
             self.vectors = self.vectors[::2]
 
     def _other(self, kind: int, payload: bytes) -> Iterator[Message]:
+        if len(payload) > PAGE:
+            return   # no mark is that long
         try:
             body = json.loads(payload)
             if kind == log.HEAD:
