@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from pumped import Pumped
 
 from tuimon.record.liveness import identity
@@ -124,3 +126,45 @@ def test_ten_thousand_tensors_hold_up_neither_the_first_picture_nor_what_is_new(
         for step, ours in zip(chunk.tensors.steps, chunk.tensors.grad, strict=True):
             np.testing.assert_array_equal(ours, theirs.tensors.grad[theirs.tensors.steps == step][0])
     assert sum(len(chunk.tensors) for chunk in chunks) > 0
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_run_that_is_gone_or_replaced_over_there_is_said_to_be_and_stays_on_the_screen(tmp_path: Path, *, replaced: bool):
+    run = exploding(root=tmp_path / "far")
+    watched = Watched(tmp_path / "far", tmp_path).settle()
+    step = watched.frame.header.step
+    shutil.rmtree(run.dir.path)
+    if replaced:
+        Run(tmp_path / "elsewhere").go(3 * step).dir.path.rename(run.dir.path)
+    watched.turn(turns=20)
+    assert watched.frame.header.step == step
+    assert watched.frame.problem == ("far: another run took this directory: open it again to see that one" if replaced else
+                                     "far: the run directory is gone; what was read stays on the screen")
+
+
+@pytest.mark.parametrize("ahead", [-7 * 3600.0, 7 * 3600.0])
+def test_clocks_that_differ_by_hours_make_nothing_old_or_of_the_future(tmp_path: Path, ahead: float):
+    (tmp_path / "far").mkdir()
+    run = Run(tmp_path / "far", name="there-20260101-000000-abcdef", began=time.time() + ahead - 30).go(600)   # 30 s of it
+    pumped = Pumped(tmp_path / "far", tmp_path / "near")
+    mirror = pumped.mirror
+    while mirror is None:
+        pumped.turn(most=1)
+        mirror = pumped.mirror
+    mirror.say()
+    mirror.heard(time.time(), time.time() + ahead)
+    reading = Reading(mirror.run)
+    pumped.until(lambda: mirror.is_ready)
+    refused = {"id": "x", "verb": "hold", "outcome": "refused", "why": "no room"}
+    run.event("command", **refused)
+    for delay in (0.0, 1.5, 0.3):   # what comes late says nothing of the clocks
+        mirror.heard(time.time() + delay, time.time() + ahead)
+        run.go(5)
+        pumped.turn(3.0)
+    frame = reading.poll(time.time(), pumped.now)
+    assert frame is not None
+    assert frame.header.status == "● LIVE"
+    assert "hold refused" in "\n".join(map(text_of, frame.verdict))
+    _, (chunk,), _ = pumped.read()
+    assert abs(chunk.times[-1] - time.time()) < 5
+    assert np.abs(np.diff(chunk.times) - run.step_time).max() < 0.01

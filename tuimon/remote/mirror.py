@@ -9,6 +9,7 @@ Touches the disk. What comes is not trusted: names are those of a run's files, s
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import secrets
@@ -26,6 +27,7 @@ from tuimon.record.files import OS, write_atomically, write_fully
 from tuimon.record.liveness import boot_id
 from tuimon.record.metrics import METRICS
 from tuimon.record.rundir import RunDir, label
+from tuimon.record.text import clean
 from tuimon.remote.far import rows as log
 from tuimon.remote.far.rows import Rows
 from tuimon.remote.far.wire import WireError, unplanes
@@ -39,6 +41,8 @@ MOST_FILES: Final = 2000
 _CODES: Final = {name: i for i, name in enumerate(METRICS)}
 SKEW: Final = 2.0
 """Seconds by which two clocks may differ unnoticed: the road there and back is in it."""
+STEP: Final = 30.0
+"""Seconds by which no message is late: a clock was set."""
 
 
 class Segment:
@@ -102,7 +106,7 @@ class Mirror:
         if control:
             prepare(self.run.commands)
         self.far = Far(host=host, control=control)
-        self._skew = 0.0
+        self._apart = math.inf
         self._parts: dict[str, bytearray] = {}
         self._known: set[str] = set()
         self._pieces: dict[int | None, bytearray] = {}
@@ -118,11 +122,18 @@ class Mirror:
     def heard(self, now: float, there: object = None) -> None:
         """The other machine spoke; `there`: what its clock says."""
         if isinstance(there, int | float) and abs(there) < 1e12:
-            self._skew = now - there if abs(now - there) > SKEW else 0.0
+            self._compare(now - there)
         if self.far.state != "live":
             self.say(state="live", why="")
         else:
             os.utime(self.run.path / "far.json", (now, now))
+
+    def _compare(self, apart: float) -> None:
+        """Two clocks: what came late says nothing of them, and one may be set."""
+        self._apart = min(self._apart, apart) if abs(apart - self._apart) < STEP else apart
+        skew = self._apart if abs(self._apart) > SKEW else 0.0
+        if abs(skew - self.far.skew) > SKEW / 2:   # rows that follow each other stay as far apart as they are
+            self.say(skew=skew)
 
     def say(self, **changes: Any) -> None:
         """Something about the link is different."""
@@ -152,6 +163,8 @@ class Mirror:
             self._begin(int(head["g"]), thin=bool(head["thin"]))
         elif kind == "done" and self._coming is not None and head["g"] == self._generation:
             self._publish()
+        elif kind == "trouble":
+            self.say(why=clean(str(head["text"]), 160))
         elif kind == "part":
             self._piece(head, body)
         elif kind in ("rows", "frame"):
@@ -176,8 +189,8 @@ class Mirror:
         segment = self._shown if generation is None else self._coming
         if head["k"] == "rows":
             rows = log.unpack(dict(head), body)
-            if self._skew:
-                rows.times = array("d", [t + self._skew for t in rows.times])
+            if self.far.skew:
+                rows.times = array("d", [t + self.far.skew for t in rows.times])
             if segment is not None:
                 segment.rows(rows)
             if generation is None:
@@ -236,7 +249,7 @@ class Mirror:
     def _beat(self, head: Mapping[str, Any]) -> None:
         if self._shown is None or not isinstance(head.get("wall"), int | float):
             return
-        body = {"wall": float(head["wall"]) + self._skew, "mono": float(head["mono"]), "state": str(head["state"])[:20]}
+        body = {"wall": float(head["wall"]) + self.far.skew, "mono": float(head["mono"]), "state": str(head["state"])[:20]}
         self._shown.frame(log.BEAT, json.dumps(body).encode())
 
     def _file(self, name: str, at: int, size: int, body: bytes) -> None:

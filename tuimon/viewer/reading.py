@@ -132,7 +132,7 @@ class Reading:
         for event in self._events.poll():
             if event.kind == "command":
                 self._asked.pop(event.text("id"), None)   # the run tells it from here on
-            self._diary.take(event)
+            self._diary.take(self._afar.here(event))
             self._told.take(event)
             self._story = self._diary.now
             changed = True

@@ -25,6 +25,8 @@ from tuimon.remote.far.wire import MAGIC, MOST_PLAIN, Packer, Unpacker, WireErro
 PROTOCOL = 1
 TICK = 0.1
 """Seconds between two looks at the disk."""
+NICENESS = 5
+"""Whoever looks steps back behind the training."""
 LIVE_EVERY = 0.25
 BEAT_EVERY = 2.0
 DEAF = 15.0
@@ -73,6 +75,7 @@ class Agent:
         self._said_rows = self._said_beat = self._said_alive = self._spent_at = self._pictured_at = float("-inf")
         self._spare = 0.0
         """Bytes of vectors that may go now."""
+        self._trouble = ""
         self._last_alive: dict[str, Any] = {}
 
     def receive(self, head: dict[str, Any], body: bytes, now: float) -> None:
@@ -92,6 +95,13 @@ class Agent:
     def poll(self, now: float) -> None:
         """Look at the disk."""
         if self._files is None or self._log is None:
+            return
+        why = ("another run took this directory: open it again to see that one" if self._log.is_replaced else
+               "" if os.path.isdir(self._run) else "the run directory is gone; what was read stays on the screen")
+        if why != self._trouble:
+            self._trouble = why
+            self._urgent.append(({"k": "trouble", "text": why}, b""))
+        if self._log.is_replaced:
             return
         self._files.poll(now)
         until = time.monotonic() + TICK / 2
@@ -349,6 +359,7 @@ def root_of(env: dict[str, str]) -> str:
 def main(names: list[str], version: str) -> int:
     """Serve standard input and output."""
     try:
+        os.nice(NICENESS)
         serve(Agent(root_of(dict(os.environ)), names, version), 0, 1)
     except (OSError, WireError) as error:   # the near end has gone, or is none of ours
         sys.stderr.write(f"tuimon: {error}\n")
