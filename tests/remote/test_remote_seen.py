@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pumped import Pumped
 
+from tuimon.control.commands import Who
 from tuimon.record.liveness import identity
 from tuimon.record.log import Row, TensorRow
 from tuimon.record.reader import LogReader
@@ -22,7 +23,7 @@ from tuimon.viewer.lines import text_of
 from tuimon.viewer.reading import Reading
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "viewer"))
-from synthetic import Run, exploding
+from synthetic import Run, exploding, healthy
 
 
 class Watched:
@@ -168,3 +169,32 @@ def test_clocks_that_differ_by_hours_make_nothing_old_or_of_the_future(tmp_path:
     _, (chunk,), _ = pumped.read()
     assert abs(chunk.times[-1] - time.time()) < 5
     assert np.abs(np.diff(chunk.times) - run.step_time).max() < 0.01
+
+
+def test_a_command_that_cannot_be_handed_over_there_is_refused_with_the_reason(tmp_path: Path):
+    run = exploding(root=tmp_path / "far")
+    pumped = Pumped(tmp_path / "far", tmp_path / "near", control=True).settled()
+    assert pumped.mirror is not None
+    here = pumped.mirror.run
+    reading = Reading(here)
+    reading.poll(time.time(), pumped.now)
+    reading.ask("hold", {}, time.time(), Who("ada", 1, "laptop", 2, "viewer"))
+    shutil.rmtree(run.dir.commands)
+    (command,) = (here.commands / "new").iterdir()
+    pumped.agent.receive({"k": "command"}, command.read_bytes(), pumped.now)
+    pumped.turn(1.0)
+    frame = reading.poll(time.time(), pumped.now)
+    assert frame is not None
+    assert "hold refused   it could not be handed over: No such file or directory" in "\n".join(map(text_of, frame.verdict))
+
+
+def test_a_console_that_floods_is_told_from_its_end(tmp_path: Path):
+    run = healthy(root=tmp_path / "far", steps=30)
+    run.dir.console.write_bytes(b"begun\n")
+    pumped = Pumped(tmp_path / "far", tmp_path / "near").settled()
+    with run.dir.console.open("ab") as file:
+        file.write(b"a flood of words\n" * 500_000 + b"the last one\n")
+    assert pumped.mirror is not None
+    console = pumped.mirror.run.console
+    pumped.until(lambda: console.read_bytes().endswith(b"the last one\n"), turns=100)
+    assert pumped.carried < 100_000

@@ -39,6 +39,10 @@ class Far:
     """Seconds by which the clock here is ahead of the one there; 0.0: they agree."""
     control: bool = False
     """Whether commands are handed on."""
+    refused: str = ""
+    """Id of the last command that could not be handed over there."""
+    refusal: str = ""
+    """And why."""
 
     def changed(self, **changes: Any) -> Far:
         """With other values."""

@@ -1,7 +1,7 @@
 """A run of another machine as a run directory of this one, so that everything that reads runs can read it.
 
-    <cache>/far/<pid>-<whose>-<chance>/<run>/    as `record.rundir`; one segment, replaced whole when a finer picture has come
-    <run>/far.json                       see `record.far`; its time is when the other machine was last heard
+    <cache>/far/<pid>-<whose>-<chance>/<run>/    as `record.rundir`; one segment, replaced whole by a finer one
+    <run>/far.json                               see `record.far`; its time is when the other machine was last heard
 
 Touches the disk. What comes is not trusted: names are those of a run's files, sizes are capped, steps only grow.
 """
@@ -163,6 +163,8 @@ class Mirror:
             self._begin(int(head["g"]), thin=bool(head["thin"]))
         elif kind == "done" and self._coming is not None and head["g"] == self._generation:
             self._publish()
+        elif kind == "refused":
+            self.say(refused=str(json.loads(head["command"])["id"])[:80], refusal=clean(str(head["text"]), 160))
         elif kind == "trouble":
             self.say(why=clean(str(head["text"]), 160))
         elif kind == "part":
@@ -249,7 +251,8 @@ class Mirror:
     def _beat(self, head: Mapping[str, Any]) -> None:
         if self._shown is None or not isinstance(head.get("wall"), int | float):
             return
-        body = {"wall": float(head["wall"]) + self.far.skew, "mono": float(head["mono"]), "state": str(head["state"])[:20]}
+        wall, mono = float(head["wall"]) + self.far.skew, float(head["mono"])
+        body = {"wall": wall, "mono": mono, "state": str(head["state"])[:20]}
         self._shown.frame(log.BEAT, json.dumps(body).encode())
 
     def _file(self, name: str, at: int, size: int, body: bytes) -> None:

@@ -127,6 +127,7 @@ class Reading:
         if self._standing.opened is None:
             self._standing.opened = mono
         self._afar.look(mono)
+        self._hear_refusal(now)
         self._read_who()
         changed = self._read_log(now, mono)
         for event in self._events.poll():
@@ -219,6 +220,13 @@ class Reading:
             outcome, why = "refused", f"it could not be handed over: {getattr(error, 'strerror', None) or error}"
         self._asked[command.id] = Request(
             command.id, verb, outcome, why, self._history.last_step, now, who.origin)  # type: ignore[arg-type]  # two literals
+
+    def _hear_refusal(self, now: float) -> None:
+        """A command that could not even be handed over is none that the run will answer."""
+        far = self._afar.far
+        asked = None if far is None else self._asked.get(far.refused)
+        if far is not None and asked is not None and asked.outcome == "requested":
+            self._asked[far.refused] = replace(asked, outcome="refused", why=clean(far.refusal, 160), time=now)
 
     def _read_who(self) -> None:
         try:

@@ -127,7 +127,7 @@ class Agent:
         if now - self._said_alive > 2.0:
             self._said_alive = now
             state = {"alive": live(self._run), "share": 1.0 if self._log.is_through else round(self._log.share, 2),
-                     "begun": self._generation > 0}
+                     "begun": bool(self._generation or self._log.segments())}
             if state != self._last_alive:
                 self._last_alive = state
                 return {"k": "alive", **state}, b""

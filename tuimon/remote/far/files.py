@@ -24,6 +24,8 @@ MOST_SMALL = 1 << 20
 MOST_EVENTS = 4 << 20
 """Of the events, what is sent to begin with: the last ones."""
 MOST_CONSOLE = 64 << 10
+MOST_BEHIND = 1 << 20
+"""Bytes of the console that may wait to be told; of more, only the last ones ever are."""
 MOST_COMMAND = 16_384
 WHOLE = ("run.json", "launch.json", "label.json")
 SLACK = 2.0
@@ -115,7 +117,7 @@ class Files:
         except OSError:
             return
         at, is_new = self._ends.get(name, -1), False
-        if at < 0 or size < at:
+        if at < 0 or size < at or (size - at > MOST_BEHIND and queue is self._late):
             at, is_new = max(0, size - most), True
         data = read_at(path, at, most)
         if is_new and at:
