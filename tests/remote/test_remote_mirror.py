@@ -6,6 +6,7 @@ import json
 import math
 import random
 import sys
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from tuimon.record.log import Row
 from tuimon.record.reader import LogReader
 from tuimon.record.rundir import RunDir, prepare_run
 from tuimon.record.segments import LogWriter
+from tuimon.remote.far.rows import Rows, pack
 from tuimon.remote.far.wire import WireError
-from tuimon.remote.mirror import Mirror
+from tuimon.remote.mirror import Mirror, make_folder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "viewer"))
 from synthetic import TENSORS, Run, collapsing, exploding, healthy
@@ -247,3 +249,29 @@ def test_a_hostile_far_end_writes_nothing_but_its_mirror_and_raises_nothing_else
     LogReader(mirror.run.metrics).poll()
     assert read_far(mirror.run) is None or read_far(mirror.run)[0].host == "far"  # type: ignore[index]
     mirror.close()
+
+
+def test_a_far_end_that_never_stops_fills_no_disk(tmp_path: Path):
+    mirror = Mirror(tmp_path, "run", "far", control=False, most=100_000)
+    mirror.take({"k": "begin", "g": 1, "thin": False}, b"")
+    mirror.take({"k": "done", "g": 1}, b"")
+    table = Rows(("x",), array("q", range(1000)), array("d", [0.0] * 1000), [array("d", [0.0] * 1000)], [None])
+    with pytest.raises(WireError, match="bytes of log"):
+        for at in range(0, 100_000, 1000):
+            table.steps = array("q", range(at, at + 1000))
+            head, body = pack(table)
+            mirror.take({"k": "rows", **head}, body)
+    assert sum(p.stat().st_size for p in mirror.run.metrics.iterdir()) <= 100_000
+    mirror.take({"k": "begin", "g": 1, "thin": False}, b"")   # of the link that is made anew
+    mirror.close()
+
+
+def test_a_home_that_machines_share_keeps_the_pictures_of_all(tmp_path: Path):
+    (tmp_path / "far").mkdir()
+    gone, mine = 2**22 - 3, make_folder(tmp_path)
+    whose = mine.name.split("-")[1]
+    for name in (f"{gone}-{whose}-00000000", f"{gone}-another.1-00000000"):
+        (tmp_path / "far" / name / "run").mkdir(parents=True)
+    make_folder(tmp_path)
+    assert {p.name for p in (tmp_path / "far").iterdir()} >= {mine.name, f"{gone}-another.1-00000000"}
+    assert not (tmp_path / "far" / f"{gone}-{whose}-00000000").exists()

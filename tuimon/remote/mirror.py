@@ -37,7 +37,11 @@ _WHOLE: Final = re.compile(
 _TAILS: Final = {"events.jsonl": 64 << 20, "console.log": 16 << 20}
 """Bytes that are kept of each; then it begins anew with what comes."""
 MOST_WHOLE: Final = 8 << 20
-MOST_FILES: Final = 2000
+MOST_SMALL: Final = 1 << 20
+"""Of a file that is not the run's own description."""
+MOST_FILES: Final = 600
+MOST_LOG: Final = 1 << 30
+"""Bytes of a picture and what came after it: beyond, the link is made anew, and with it the picture."""
 _CODES: Final = {name: i for i, name in enumerate(METRICS)}
 SKEW: Final = 2.0
 """Seconds by which two clocks may differ unnoticed: the road there and back is in it."""
@@ -48,7 +52,8 @@ STEP: Final = 30.0
 class Segment:
     """One picture of the log and what came after it, as a segment is written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most: int = MOST_LOG) -> None:
+        self._most = most
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._offset = 0
         self.path = path
@@ -89,6 +94,8 @@ class Segment:
 
     def _write(self, kind: int, payload: bytes) -> None:
         data = log.frame(kind, self._sequence, payload)
+        if self._offset + len(data) > self._most:
+            raise WireError(f"more than {self._most} bytes of log")
         write_fully(OS, self._fd, data, self._offset)
         self._offset += len(data)
         self._sequence += 1
@@ -97,10 +104,10 @@ class Segment:
 class Mirror:
     """Writes down what is told of one run."""
 
-    def __init__(self, folder: Path, run: str, host: str, *, control: bool) -> None:
-        """`folder`: empty and ours."""
+    def __init__(self, folder: Path, run: str, host: str, *, control: bool, most: int = MOST_LOG) -> None:
+        """`folder`: empty and ours; `most`: bytes of log."""
         self.run = RunDir(folder / label(run))
-        self._host = host
+        self._host, self._most = host, most
         for path in (self.run.path, self.run.metrics):
             path.mkdir(mode=0o700)
         if control:
@@ -230,7 +237,7 @@ class Mirror:
             given_up.path.unlink(missing_ok=True)
         self._generation, self._since, self._is_thin = generation, [], thin
         self._pieces = {None: self._pieces.get(None, bytearray())}
-        self._coming = Segment(self.run.metrics / f"coming-{generation}")
+        self._coming = Segment(self.run.metrics / f"coming-{generation}", self._most)
 
     def _publish(self) -> None:
         coming, shown = self._coming, self._shown
@@ -256,7 +263,8 @@ class Mirror:
         self._shown.frame(log.BEAT, json.dumps(body).encode())
 
     def _file(self, name: str, at: int, size: int, body: bytes) -> None:
-        if not _WHOLE.fullmatch(name) or not 0 <= at <= size <= MOST_WHOLE or len(self._known) > MOST_FILES:
+        most = MOST_SMALL if "/" in name else MOST_WHOLE
+        if not _WHOLE.fullmatch(name) or not 0 <= at <= size <= most or len(self._known) > MOST_FILES:
             return
         if at == 0:
             self._parts[name] = bytearray()
