@@ -99,7 +99,7 @@ class Writer:
         self.log = LogWriter(self.dir.metrics, attempt=1, from_step=0, tensors=0)
         self.names, self.random, self.step = [f"metric_{i}" for i in range(metrics)], np.random.default_rng(0), 0
         while self.step < rows:
-            self.go(min(10_000, rows - self.step))
+            self.go(min(50, rows - self.step))
 
     def go(self, count: int) -> None:
         """So many rows more."""

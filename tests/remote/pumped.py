@@ -33,20 +33,28 @@ class Pumped:
         self.now += seconds
         self.agent.poll(self.now)
         most += self.carried
-        while self.agent.window.has_room and self.carried < most:
-            message = self.agent.next(self.now)
-            if message is None:
+        while self.carried < most:
+            sent = 0
+            while self.agent.window.has_room and self.carried < most and self._say():
+                sent += 1
+            if not sent:
                 break
-            data = self.packer.pack(*message)
-            self.carried += len(data)
-            self.agent.window.sent(len(data), self.now)
-            for head, body in self.unpacker.feed(data):
-                self.said.append(head)
-                if head["k"] == "opened":
-                    self.mirror = Mirror(self.folder, head["run"], "far", control=self.control)
-                elif self.mirror is not None:
-                    self.mirror.take(head, body)
-                self.agent.receive({"k": "ack", "n": 1}, b"", self.now + self.lag)
+            self.agent.receive({"k": "ack", "n": sent}, b"", self.now + self.lag)
+
+    def _say(self) -> bool:
+        message = self.agent.next(self.now)
+        if message is None:
+            return False
+        data = self.packer.pack(*message)
+        self.carried += len(data)
+        self.agent.window.sent(len(data), self.now)
+        for head, body in self.unpacker.feed(data):
+            self.said.append(head)
+            if head["k"] == "opened":
+                self.mirror = Mirror(self.folder, head["run"], "far", control=self.control)
+            elif self.mirror is not None:
+                self.mirror.take(head, body)
+        return True
 
     def until(self, is_so: Callable[[], object], turns: int = 400, most: int = 1 << 30) -> Pumped:
         """As often as it takes."""

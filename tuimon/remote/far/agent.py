@@ -35,15 +35,16 @@ RATES = (1500.0, 8000.0)
 """Bytes a second that what is new may take, at least and at most; in between half of what arrives."""
 FIRST_PICTURE = 24
 FINER = 6
-WAIT = 4.0
-"""Seconds that a finer picture may take to arrive."""
+PATIENT = 15.0
+"""Seconds that the finest picture may take to arrive: who looks closely at a stretch gets that one finer."""
 FINEST = 1500
 FINE = 600
 """Buckets of a stretch that is looked at closely."""
 AGAIN = 2.0
 """Seconds between two pictures of a long log while it is read."""
-PIECE = 4096
-"""Bytes of vectors in one message: rows may want to go in between."""
+PIECES = (1024, 4096)
+"""Bytes of a picture in one message, where less than FAST bytes a second arrive and elsewhere: news go in between."""
+FAST = 40_000.0
 BYTES = 2.6
 """That a number of a row takes on its way."""
 
@@ -180,7 +181,7 @@ class Agent:
                     self._pieces.clear()   # what is only now on its way would be taken for the new attempt's
                 return head, body
             if not self._pieces and self._may_spend(len(body), rate, now):
-                self._pieces.extend(_framed(head, body))
+                self._pieces.extend(_framed(head, body, self._piece))
         if not self._fresh or now - self._said_rows < LIVE_EVERY:
             return None
         span, self._said_rows = min(5.0, now - self._said_rows), now
@@ -224,15 +225,22 @@ class Agent:
         if self._is_whole and not self._is_thin_picture and self._look is None:
             self._settled = True
             return False
-        count = max(FIRST_PICTURE, min(FINEST, self._count * (FINER if self._is_whole else 1)))
-        while count > 2 * self._count and self._cost(count) > WAIT * max(RATES[0], window.rate):
-            count //= 2
+        most = max(4 * FIRST_PICTURE, min(FINEST, int(PATIENT * max(RATES[0], window.best) / self._cost(1))))
+        count = max(FIRST_PICTURE, min(most, self._count * (FINER if self._is_whole else 1)))
+        outline = followed.outline
+        if outline.size == 1 and len(outline.buckets) <= 8 * most:   # a bucket comes out as four rows
+            count = len(outline.buckets)   # all of it, as it is
         self._settled = self._is_whole and count <= self._count and self._look is None
         if self._settled:
             return False
         self._begin(max(count, FINE if self._look else 0), now)
         self._settled = self._look is not None
         return True
+
+    @property
+    def _piece(self) -> int:
+        """Bytes in a message of those that many follow."""
+        return PIECES[self.window.rate > FAST]
 
     def _cost(self, count: int) -> float:
         assert self._log is not None
@@ -248,34 +256,38 @@ class Agent:
             rows, is_thin = followed.picture(count, self._look)
             attempts = list(followed.attempts)
         else:
-            rows, is_thin = followed.tail(2 * count), True
+            rows, is_thin = [], True
+        if not followed.is_through:   # as far as it has been read, and its end
+            tail = [block.between(followed.last_step + 1, 1 << 62) for block in followed.tail(2 * FIRST_PICTURE)]
+            rows = rows + [block for block in tail if len(block)]
         self._is_thin_picture = self._is_thin = is_thin or not followed.is_through
         chosen = self._vectors(count)
-        if self._generation == 1 and sum(vectors.size for vectors in chosen) > 2 * PIECE:
+        if self._generation == 1 and sum(vectors.size for vectors in chosen) > 2 * PIECES[1]:
             chosen, self._is_whole = [], False   # they have time until the next one
-        self._picture = self._pictured(rows, attempts, chosen, {"g": self._generation})
+        mark = {"g": self._generation}
+        # At once, and before anything else: what is new from here on goes behind this picture.
+        self._urgent.append(({"k": "begin", "thin": self._is_thin_picture, **mark}, b""))
+        self._picture = self._pictured(rows, attempts, chosen, list(followed.marks), mark)
 
     def _pictured(self, rows: list[Rows], attempts: list[Attempt], chosen: list[Vectors],
-                  mark: dict[str, Any]) -> Iterator[Message]:
+                  marks: list[tuple[int, int, bytes]], mark: dict[str, Any]) -> Iterator[Message]:
         """The whole log as messages."""
         followed = self._log
         assert followed is not None
-        marks = list(followed.marks)
-        yield {"k": "begin", "thin": self._is_thin_picture, **mark}, b""
-        ends = [a.from_step for a in attempts[1:]] + [followed.last_step + 1]
+        ends = [a.from_step for a in attempts[1:]] + [1 << 62]
         for attempt, end in zip(attempts, ends):
             yield {"k": "frame", "kind": log.HEAD, **mark}, attempt.head
             for vectors in chosen:
                 if vectors.attempt == attempt.number and (payload := followed.payload(vectors)):
-                    yield from _framed({"k": "frame", "kind": vectors.kind, **mark}, payload)
+                    yield from _framed({"k": "frame", "kind": vectors.kind, **mark}, payload, self._piece)
             at = attempt.from_step + 1 if attempt is not attempts[0] else 0
             for _, step, payload in [m for m in marks if m[0] == attempt.number]:
-                yield from _packed(rows, at, min(step, end), mark)
+                yield from _packed(rows, at, min(step, end), mark, self._piece)
                 yield {"k": "frame", "kind": log.MARK, **mark}, payload
                 at = max(at, step + 1)
-            yield from _packed(rows, at, end, mark)
+            yield from _packed(rows, at, end, mark, self._piece)
         if not attempts:
-            yield from _packed(rows, 0, 1 << 62, mark)
+            yield from _packed(rows, 0, 1 << 62, mark, self._piece)
         yield {"k": "done", **mark}, b""
 
     def _vectors(self, count: int) -> list[Vectors]:
@@ -288,25 +300,25 @@ class Agent:
         return found[::-1][::every][::-1]
 
 
-def _framed(head: dict[str, Any], body: bytes) -> Iterator[Message]:
-    """Vectors, in pieces; they compress better by planes."""
+def _framed(head: dict[str, Any], body: bytes, piece: int) -> Iterator[Message]:
+    """Vectors, in pieces of so many bytes; they compress better by planes."""
     if len(body) > MOST_PLAIN // 2:
         return
     whole = len(body) // 4 * 4
     body = planes(body[:whole], 4) + body[whole:]
-    last = max(0, len(body) - 1) // PIECE * PIECE
-    for at in range(0, last, PIECE):
-        yield {"k": "part", "at": at, "g": head.get("g")}, body[at:at + PIECE]
+    last = max(0, len(body) - 1) // piece * piece
+    for at in range(0, last, piece):
+        yield {"k": "part", "at": at, "g": head.get("g")}, body[at:at + piece]
     yield {**head, "planes": 4, "at": last}, body[last:]
 
 
-def _packed(rows: list[Rows], first: int, last: int, mark: dict[str, Any]) -> Iterator[Message]:
-    """The rows of some steps, in small messages: something new may want to go in between."""
+def _packed(rows: list[Rows], first: int, last: int, mark: dict[str, Any], piece: int) -> Iterator[Message]:
+    """The rows of some steps, in messages of about so many bytes."""
     for block in rows:
         if not len(block) or block.steps[0] > last or block.steps[-1] < first:
             continue
         part = block.between(first, last)
-        size = max(1, 4096 // (4 * len(part.names) + 12))
+        size = max(1, piece // (4 * len(part.names) + 12))
         for at in range(0, len(part), size):
             head, body = log.pack(part.cut(at, at + size))
             yield {"k": "rows", **head, **mark}, body
