@@ -14,7 +14,8 @@ settings.load_profile("steady")
 
 collect_ignore = (
     [] if importlib.util.find_spec("torch") else
-    ["instrument", "integrations", "demo", "program", "bench", "launch/test_launch_script.py",
+    ["instrument", "faults", "integrations", "demo", "program", "bench",
+     "launch/test_launch_script.py",
      "zoo/test_zoo_make.py", "zoo/test_zoo_making.py"]
 )
 
@@ -25,7 +26,8 @@ def _own_runs(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("TUIMON_RUNS", str(tmp_path_factory.mktemp("runs")))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "forgotten"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "nobody"))
-    for name in ("TUIMON_THEME", "TUIMON_GLYPHS", "TUIMON_FPS", "TUIMON_MOUSE", "NO_COLOR", "COLORFGBG"):
+    for name in ("TUIMON_THEME", "TUIMON_GLYPHS", "TUIMON_FPS", "TUIMON_MOUSE", "NO_COLOR", "COLORFGBG", "TUIMON_NOTIFY",
+                 "TERM_PROGRAM", "LC_TERMINAL", "KITTY_WINDOW_ID"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tuimon.control import spool
-from tuimon.control.commands import MAX_BYTES, Command, encode
+from tuimon.control.commands import MAX_BYTES, Command, Who, encode
 from tuimon.control.spool import BATCH, LISTED, Inbox, Rejected, prepare, submit
 
 
@@ -23,7 +23,7 @@ def _inbox(box, now=1000.0):
 
 
 def _command(name="a1", **more):
-    return Command(**{"id": name, "verb": "pause", "issued": 1000.0, "attempt": 2, **more})
+    return Command(**{"id": name, "verb": "pause", "issued": 1000.0, "attempt": 2, "who": Who(uid=os.geteuid()), **more})
 
 
 def _all(inbox):
@@ -116,7 +116,8 @@ def test_a_flood_costs_each_poll_a_bounded_number_of_files_and_is_worked_off(box
     for i in range(10_000):
         (box / "new" / f"{i:05d}").touch()
     inbox = _inbox(box)
-    looked_at = inbox._names()
+    with spool._entered(box, "new") as new:
+        looked_at = inbox._names(new)
     assert len(looked_at) == LISTED
     assert len(inbox.poll()) == BATCH
     assert len(os.listdir(box / "new")) == 10_000 - BATCH

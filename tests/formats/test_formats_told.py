@@ -11,6 +11,8 @@ from tuimon.diagnosis.model import Diagnosis, Incident, NotEvaluated, RunContext
 from tuimon.formats import Reading, read
 from tuimon.formats.judged import Judged
 from tuimon.formats.told import told
+from tuimon.record.rundir import create_run
+from tuimon.record.segments import LogWriter, Row
 
 
 def incident(rule, onset, resolved=None, cause=None, layer=None):
@@ -55,3 +57,14 @@ def layers(tmp_path, value):
 def test_a_layer_that_was_not_logged_is_not_cut_off_and_one_that_is_nan_is_told(tmp_path):
     assert layers(tmp_path, None) == {}
     assert layers(tmp_path, "NaN") == {"non-finite": "a"}
+
+
+def test_what_a_run_says_is_missing_from_its_log_is_told_with_the_reason(tmp_path):
+    run = create_run("full", tmp_path)
+    log = LogWriter(run.metrics, attempt=1, from_step=0, tensors=0)
+    for step, why in ((1, "No space left on device"), (900, "No space left on device"), (1300, "the writer was held up")):
+        log.append([Row(step, float(step), {"loss": 2.0})])
+        log.gap(602, why)
+    log.close()
+    found = list(told(Judged(read(run.path), Diagnosis.nothing())))
+    assert found[1:3] == ["note: 1,204 rows not recorded: disk full", "note: 602 rows not recorded: the writer was held up"]

@@ -34,6 +34,7 @@ def modules_after(statement: str) -> set[str]:
     ("import tuimon.record.history, tuimon.record.segments, tuimon.record.status", {"torch", "textual"}),
     ("import tuimon.control.spool", {"torch", "textual", "numpy"}),
     ("import tuimon.diagnosis.engine, tuimon.diagnosis.notebook", {"torch", "textual", "plotext"}),
+    ("import tuimon.notify.helper, tuimon.notify.begin", {"torch", "textual", "rich", "numpy", "apprise"}),
     ("import tuimon.launch.process", {"torch", "textual"}),
     ("import tuimon.launch.boot", {"torch", "textual", "numpy", "psutil", "pathlib", "tuimon.record.rundir"}),
     ("import tuimon.launch.script", {"torch", "textual"}),
@@ -43,6 +44,7 @@ def modules_after(statement: str) -> set[str]:
     ("import tuimon.formats.exports.export, tuimon.formats.exports.mirror", {"torch", "textual", "plotext", "tensorboard", "pyarrow"}),
     ("import tuimon.cli.checkpoints, tuimon.formats.checkpointed", {"torch", "textual", "plotext"}),
     ("import tuimon.demo, tuimon.demo.launch, tuimon.demo.headless", {"torch", "textual"}),
+    ("import tuimon.torture.table, tuimon.torture.session", {"torch", "textual"}),
 ])
 def test_a_module_loads_only_what_its_place_in_the_house_allows(statement, never):
     assert not modules_after(statement) & never

@@ -14,12 +14,14 @@ GATES = {
     "print": {"record/printing.py"},                 # `print_words`, whose words are `printable`
     "Segment": {"viewer/widgets/picture.py"},        # cells of pictures: a canvas and a row take nothing that is not seen
     "Text": {"viewer/screens/confirm.py"},           # `styled`, which cleans
-    "sys.stdout.write": {"viewer/machine/gpu.py"},   # JSON, ASCII, into the pipe of whoever started this process
+    "sys.stdout.write": {"viewer/machine/gpu.py", "torture/nursery.py"},   # JSON, ASCII, into the pipe of whoever started it
     "sys.stdout.buffer.write": {"cli/report.py"},    # HTML, whose texts are clean and escaped
     "os.write": {
         "viewer/opening.py",                         # the name that is being opened, cleaned
         "viewer/outlet.py", "viewer/background.py",  # what Textual drew; a question
-        "viewer/apart.py", "control/spool.py",       # a pipe between our processes; a file
+        "viewer/apart.py",                           # a pipe between our processes
+        "notify/begin.py", "remote/link.py",         # pipes
+        "remote/far/agent.py", "remote/far/files.py", "remote/mirror.py",   # a pipe; files
     },
 }
 """What writes, and the files that may call it."""

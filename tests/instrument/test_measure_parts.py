@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -79,7 +80,8 @@ def test_a_row_is_read_as_it_was_written() -> None:
 
 @pytest.mark.parametrize(("value", "number"), [
     (3, 3.0), (True, 1.0), (torch.tensor([2.5]), 2.5), (torch.tensor(7), 7.0), ("x", None), (None, None),
-    (torch.ones(2), None), (10**400, None),
+    (torch.ones(2), None), (10**400, None), (np.ones(1), 1.0), (np.ones(2), None), (np.complex64(1j), None), (1j, None),
+    (torch.tensor(0.5).to(torch.float8_e4m3fn), 0.5),
 ], ids=lambda v: f"{v!r:.20}")
 def test_a_number_on_the_host_is_read_and_anything_else_is_none(value: object, number: float | None) -> None:
     assert on_host(value) == number

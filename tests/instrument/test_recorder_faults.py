@@ -19,38 +19,11 @@ from tuimon.record.events import EventReader
 from tuimon.record.files import OsFiles
 from tuimon.record.rundir import create_run
 from tuimon.record.segments import LogReader, Row
+from tuimon.torture.faulty import FaultyOS
 
 
-class FailingFiles(OsFiles):
-    """Fails the calls whose numbers are in `failing`; a failing write may first write half. Nothing is made durable."""
-
-    def __init__(self, failing=(), error=errno.ENOSPC, *, short=False):
-        self.failing, self.error, self.short, self.calls = failing, error, short, 0
-
-    def _may_fail(self):
-        self.calls += 1
-        return self.calls in self.failing
-
-    def open(self, path, flags, mode):
-        if self._may_fail():
-            raise OSError(self.error, os.strerror(self.error))
-        return super().open(path, flags, mode)
-
-    def pwrite(self, fd, data, offset):
-        if self._may_fail():
-            if self.short and len(data) > 1:
-                super().pwrite(fd, data[: len(data) // 2], offset)
-            raise OSError(self.error, os.strerror(self.error))
-        return super().pwrite(fd, data, offset)
-
-    def sync(self, fd):
-        if self._may_fail():
-            raise OSError(self.error, os.strerror(self.error))
-
-    def ftruncate(self, fd, length):
-        if self._may_fail():
-            raise OSError(self.error, os.strerror(self.error))
-        super().ftruncate(fd, length)
+def FailingFiles(failing=(), error=errno.ENOSPC, *, short=False):
+    return FaultyOS(failing, error, short=short, durable=False)
 
 
 class Clock:
@@ -98,7 +71,9 @@ def test_whichever_call_fails_for_a_while_everything_is_written_in_the_end(tmp_p
         steps, reader = _steps(run)
         assert steps == list(range(1, 7)), first
         assert not reader.gaps
-        assert [e.step for e in EventReader(run.events).poll()] == list(range(1, 7))
+        events = EventReader(run.events).poll()
+        assert [e.step for e in events if e.kind == "note"] == list(range(1, 7))
+        assert [e.fields["rows"] for e in events if e.kind != "note"] in ([], [0])   # that it was so, and nothing is missing
         if files.calls < first:
             break
         first += 1
@@ -133,6 +108,53 @@ def test_a_disk_that_stays_full_costs_resolution_and_the_gap_is_said_in_its_plac
     assert "space" in reader.gaps[0]["why"]
     assert reader.damaged == 0
     assert attempts < 40
+    (told,) = EventReader(run.events).poll()
+    assert (told.kind, told.step, told.fields["rows"]) == ("gap", 1, journal.dropped)
+    assert "space" in told.text("why")
+    assert 8 < told.number("seconds") < 10
+
+
+def test_a_disk_that_fails_for_a_while_is_warned_of_once_and_told_when_it_is_over(tmp_path, caplog):
+    clock, files = Clock(), FailingFiles()
+    run, journal = _journal(tmp_path, files, clock)
+    journal.open()
+
+    def turns(first, last, seconds):
+        for step in range(first, last):
+            journal.keep([_row(step)], ())
+            journal.flush()
+            clock.now += seconds
+
+    turns(1, 4, 0.1)
+    files.failing = range(1, 1 << 60)
+    turns(4, 8, 0.1)
+    files.failing = ()
+    turns(8, 40, 0.1)
+    assert not caplog.records, "a moment is no news"
+    assert not EventReader(run.events).poll()
+    files.failing = range(1, 1 << 60)
+    turns(40, 100, 0.1)
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{run.name} cannot be recorded for now, training goes on: No space left on device"]
+    files.failing = ()
+    turns(100, 140, 0.1)
+    assert [r.getMessage() for r in caplog.records[1:]] == [f"{run.name} is recorded again; rows missing: 0"]
+    (told,) = EventReader(run.events).poll()
+    assert (told.kind, told.step, told.fields["rows"]) == ("gap", 39, 0)
+    assert 4 < told.number("seconds") < 6
+    assert _steps(run)[0] == list(range(1, 140))
+
+
+def test_a_disk_that_is_still_full_at_the_end_is_said_to_whoever_reads_the_console(tmp_path, caplog):
+    clock, files = Clock(), FailingFiles()
+    run, journal = _journal(tmp_path, files, clock)
+    journal.open()
+    files.failing = range(1, 1 << 60)
+    journal.keep([_row(step) for step in range(1, 101)], [Note("end", 100, 0.0, {"state": "finished"})])
+    journal.flush()
+    journal.close()
+    assert [r.getMessage() for r in caplog.records] == [
+        f"the end of {run.name} is not recorded; rows: 100, events: 1: No space left on device"]
 
 
 def test_waiting_grows_from_50_ms_to_2_s_and_batches_shrink_to_one_row_and_grow_again(tmp_path):
@@ -170,7 +192,11 @@ def test_a_row_that_cannot_be_encoded_is_dropped_alone_and_said(tmp_path):
     steps, reader = _steps(run)
     assert steps == [s for s in range(1, 41) if s not in {18, 31}]
     assert sum(g["dropped"] for g in reader.gaps) == 2
-    assert EventReader(run.events).poll()[-1].step == 2
+    events = EventReader(run.events).poll()
+    assert [e.step for e in events] == [1, 2, 17]
+    assert events[-1].kind == "gap"
+    assert events[-1].fields["rows"] == 2
+    assert events[-1].text("why").startswith("ValueError")
 
 
 @pytest.mark.parametrize("error", [errno.EACCES, errno.EROFS, errno.ENOENT])

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,9 +82,18 @@ def test_a_killed_run_has_died_and_a_live_one_has_not(tmp_path):
 def test_a_reused_process_number_is_not_the_same_process():
     me = identity()
     assert is_alive(me)
-    assert not is_alive(replace(me, started=me.started - 100))
+    assert not is_alive(replace(me, started=me.started - 100, since_boot=(me.since_boot or 0) - 100))
+    assert not is_alive(replace(me, started=me.started - 100, since_boot=None))  # as an older tuimon wrote it
     assert not is_alive(replace(me, boot_id="another"))
     assert is_alive(replace(me, host="elsewhere")) is None
+
+
+@pytest.mark.skipif(identity().since_boot is None, reason="this system does not tell when a process began since boot")
+def test_a_clock_that_was_set_does_not_kill_a_run(monkeypatch, tmp_path):
+    run = started_run(tmp_path, events=[("state", {"state": "running"})], process=identity())
+    began = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: began(self) + 3600)
+    assert status(run).state == "running"
 
 
 def test_status_tells_step_loss_verdict_and_the_last_sign_of_life(tmp_path):

@@ -133,7 +133,7 @@ def test_the_panel_shows_where_the_run_is_and_that_the_link_is_down(far: FarMach
     healthy(root=far.runs)
     env = {name: os.environ[name] for name in ("TUIMON_SSH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TUIMON_RUNS")}
     with Terminal([sys.executable, "-m", "tuimon", "watch", "line:"], 120, 40, env) as terminal:
-        terminal.wait_for("cpu on line")
+        terminal.wait_for("healthy on line")
         terminal.wait_for("LOSS")
         far.link("line").cut()
         terminal.wait_for("reconnecting")

@@ -17,7 +17,7 @@ from tuimon.viewer.charts.alike import charts_alike, headed, heats_alike
 from tuimon.viewer.charts.chart import ChartSpec, VMark, area, draw
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.series import Series
-from tuimon.viewer.glyphs import BRAILLE
+from tuimon.viewer.glyphs import ASCII, BRAILLE
 
 X = XAxis(0, 1000)
 VALUES = st.lists(st.one_of(st.floats(-3, 30), st.sampled_from([math.nan, math.inf, 0.0, 1e300])), min_size=1, max_size=120)
@@ -38,33 +38,68 @@ def test_what_is_called_alike_is_alike(values, more, every, columns, width, log)
     for i, one in enumerate(more):
         history.extend(Chunk.of([len(values) * every + i + 1], loss=[one]))
         after = spec_of(history, columns, log=log, value="2.0")
-        if charts_alike(before, after, X, area(width, height).width):
+        if charts_alike(before, after, X, y, area(width, height)):
             got = headed(drawn, after, BRAILLE, framed=area(width, height).framed)
             assert got.lines == draw(after, width, height, X, y, BRAILLE).lines
+
+
+PLACE = area(30, 12)
+
+
+def fitted(spec: ChartSpec):
+    return fit(None, spec.extent, X, log=spec.log)
 
 
 def test_on_a_flat_stretch_most_steps_draw_nothing_and_a_spike_always_does():
     rng, history = np.random.default_rng(0), History()
     history.extend(Chunk.of(loss=2 + 0.1 * rng.normal(size=400)))
     drawn, last = 0, spec_of(history, 1024, log=False)
+    y = fitted(last)
     for step in range(401, 501):
         history.extend(Chunk.of([step], loss=[2 + 0.1 * rng.normal()]))
         now = spec_of(history, 1024, log=False)
-        if not charts_alike(last, now, X, 20):
+        if not charts_alike(last, now, X, y, PLACE):
             drawn, last = drawn + 1, now
     assert 4 <= drawn <= 35, "each new column, and what widens one"
     history.extend(Chunk.of([501], loss=[9.0]))
-    assert not charts_alike(last, spec_of(history, 1024, log=False), X, 20)
+    assert not charts_alike(last, spec_of(history, 1024, log=False), X, y, PLACE)
+
+
+def test_what_widens_a_column_by_less_than_a_dot_draws_nothing():
+    history = History()
+    history.extend(Chunk.of(loss=[10.0, 1.0, 2.0]))
+    spec = spec_of(history, 1024, log=False)
+    y = fitted(spec)
+    dot = (y.high - y.low) / (4 * PLACE.height - 1)
+    for loss, is_alike in ((10.0 + dot / 50, True), (10.0 + dot, False), (y.high + dot / 50, False), (math.nan, False)):
+        more = History()
+        more.extend(Chunk.of(loss=[10.0, 1.0, 2.0, loss]))
+        assert charts_alike(spec, spec_of(more, 1024, log=False), X, y, PLACE) == is_alike
+
+
+@given(st.text(st.sampled_from("ab ·€漢-…"), max_size=12), st.sampled_from(["", "2.1", "12 GB", "漢 1"]), st.sampled_from([None, "good", "critical"]),
+       st.integers(1, 40), st.integers(1, 6), st.booleans(), st.sampled_from([BRAILLE, ASCII]))
+@settings(max_examples=300, deadline=None)
+def test_a_heading_looks_the_same_alone_and_with_its_chart(title, value, state, width, height, focused, glyphs):
+    spec = ChartSpec(title, value, state, focused=focused)
+    whole = draw(spec, width, height, X, fit(None, (), X, log=False), glyphs)
+    alone = headed(whole, spec, glyphs, framed=area(width, height).framed)
+    looks = [[(letter, letter == " " or run.role) for run in one.rows[0] for letter in run.text] for one in (alone, whole)]
+    assert looks[0] == looks[1] and alone.lines == whole.lines
 
 
 def test_whatever_else_is_new_is_drawn():
     history = History()
     history.extend(Chunk.of(loss=[2.0] * 50))
     spec = spec_of(history, 100, log=False)
-    assert charts_alike(spec, replace(spec, title="loss · smooth", value="3", state="warning"), X, 40)
+    y = fitted(spec)
+    assert charts_alike(spec, replace(spec, title="loss · smooth", value="3", state="warning"), X, y, PLACE)
     for other in (replace(spec, log=True), replace(spec, marks=(VMark(3, "event"),)), replace(spec, focused=True), replace(spec, series=()),
                   replace(spec, series=(replace(spec.series[0], role="data-2"),))):
-        assert not charts_alike(spec, other, X, 40)
+        assert not charts_alike(spec, other, X, y, PLACE)
+    empty = ChartSpec("loss")
+    assert charts_alike(empty, replace(empty, title="waiting"), X, None, PLACE)
+    assert not charts_alike(empty, spec, X, None, PLACE)
 
 
 @given(st.lists(st.lists(st.sampled_from([1e-4, 1e-2, 1.0, 1.1, 30.0, math.nan, math.inf, 0.0]), min_size=3, max_size=3), min_size=30, max_size=60),
@@ -99,7 +134,7 @@ def test_a_heat_strip_stands_while_nothing_is_worse_in_its_last_cell():
         return heats_alike(one, other, X, 50)
 
     kept = sum(stands(count - 1, count) for count in range(51, 91))
-    assert 15 <= kept <= 38
+    assert 35 <= kept <= 38, "all but the first of each cell: what is further from the usual has the same shade"
     assert not stands(90, 91), "a row that is worse"
     assert not stands(95, 120), "another cell"
     one, two, three = np.array([[1.0], [math.inf]]), np.array([[1.0], [math.inf], [2.0]]), np.array([True, False, True])[:, None]

@@ -167,6 +167,49 @@ def test_a_directory_that_vanishes_leaves_what_was_read_on_the_screen():
     assert "✖ hold refused" in said(frame)
 
 
+class Disk:
+    """What the file system says of its room."""
+
+    def __init__(self, monkeypatch, free):
+        self.free, self.f_blocks, self.f_frsize = free, 1024, 4096
+        monkeypatch.setattr(os, "statvfs", lambda path: self)
+
+    @property
+    def f_bavail(self):
+        return self.free
+
+
+def test_a_full_disk_is_said_where_rows_do_not_come_and_no_more_once_they_do(monkeypatch):
+    disk, run = Disk(monkeypatch, free=0), synthetic.healthy()
+    reading, frame = read(run)
+    assert frame.header.status == "● LIVE"   # what comes shows that there is room yet
+    assert not frame.problem
+    frame = reading.poll(time.time(), 1017.5)
+    assert frame.header.status == "◌ disk full 17 s"
+    assert frame.problem == "the disk with this run is full: training goes on, its rows wait in memory"
+    disk.free = 512
+    frame = reading.poll(time.time(), 1018.5)
+    assert frame.header.status == "◌ stale 18 s"   # not measured, as far as anybody knows
+    assert not frame.problem
+    run.event("gap", rows=1204, why="No space left on device", seconds=20.0)
+    run.go(3)
+    frame = reading.poll(time.time(), 1020.0)
+    assert frame.header.status == "● LIVE"
+    assert frame.events[-1].text == "1,204 rows not recorded: disk full for 20 s"
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_full_disk_explains_a_run_without_an_end_and_nothing_of_one_that_has_ended(monkeypatch, ended):
+    Disk(monkeypatch, free=0)
+    run = synthetic.healthy(alive=False)
+    if ended:
+        run.end("finished")
+    reading, _ = read(run)
+    frame = reading.poll(time.time(), 1020.0) or read(run)[1]
+    assert frame.header.status == ("✓ finished" if ended else "✝ died")
+    assert frame.problem == ("" if ended else "the disk with this run is full: how it ended is not recorded")
+
+
 def test_a_run_that_takes_the_directory_of_another_is_said_not_shown_as_that_one():
     run = synthetic.healthy()
     reading, before = read(run)

@@ -42,7 +42,8 @@ ODD = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(ma
                 st.sampled_from(["held", "restored", "lr", "clip", "warmup", "done", "failed", "applied", "refused", "opened"]))
 FIELDS = ("id", "verb", "outcome", "why", "state", "tick", "loss", "to_step", "proven", "scale", "after", "max_norm", "steps",
           "lr_scale", "clip", "snapshot_step", "after_step", "bytes", "sha256", "change", "onset_step", "headline", "severity",
-          "text", "part", "error", "number", "from_step", "who", "pid", "metric", "brief", "examined", "place", "found_by", "module")
+          "text", "part", "error", "number", "from_step", "who", "pid", "metric", "brief", "examined", "place", "found_by", "module",
+          "rows", "seconds")
 
 
 @given(st.lists(st.builds(lambda kind, step, fields: Event(0, 0.0, 1, step, kind, fields), st.sampled_from(KINDS),
@@ -102,6 +103,28 @@ def test_an_autopsy_is_told_at_the_step_that_it_looked_into():
     told = story(event("autopsy", 152, examined=151, place="norm", found_by="replay", module="a\x1b[2J.norm", module_kind="RMSNorm"),
                  event("autopsy", 152, examined=151, place="of a later version", found_by="replay"))
     assert [(line.step, line.text) for line in told.lines] == [(151, "first non-finite: a.norm (RMSNorm)")]
+
+
+def test_rows_that_a_full_disk_cost_are_told_and_marked_in_the_charts_with_the_reason():
+    told = story(event("gap", 400, rows=1204, why="No space left on device", seconds=41.3))
+    (line,) = told.lines
+    assert (line.step, line.text, line.tone) == (400, "1,204 rows not recorded: disk full for 41 s", "warning")
+    frame = build_frame(Sources("run", told, Diagnosis.nothing(), step=900, newest=900))
+    assert [(m.step, m.kind, m.word) for m in frame.marks] == [(400, "event", "1,204 rows not recorded: disk full")]
+    assert 400 in frame.moments
+
+
+@pytest.mark.parametrize(("fields", "says"), [
+    ({"rows": 1, "why": "the writer was held up", "seconds": 0.2}, "1 row not recorded: the writer was held up"),
+    ({"rows": 2, "why": "ValueError: no number", "seconds": 0}, "2 rows not recorded: ValueError: no number"),
+    ({"rows": 0, "why": "Input/output error", "seconds": 300}, "input/output error for 5 min; nothing was lost"),
+    ({"rows": 3, "why": "\x1b[2J"}, "3 rows not recorded: "), ({"seconds": math.inf}, "the disk did not take it; nothing was lost"),
+])
+def test_what_the_disk_did_not_take_is_told_apart_from_what_it_took_later(fields, says):
+    (line,) = story(event("gap", 7, **fields)).lines
+    assert line.text.startswith(says)
+    assert "\x1b" not in line.text
+    assert bool(line.mark) == bool(fields.get("rows"))
 
 
 def test_a_failed_rescue_says_why_and_is_over():

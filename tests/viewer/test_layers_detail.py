@@ -129,6 +129,19 @@ def test_nothing_is_made_anew_while_nothing_changes_and_new_rows_change_it():
     assert len(then.grid) == 55
 
 
+def test_a_judge_that_only_got_further_changes_nothing_and_one_that_found_an_onset_does():
+    read, detail = layered(grads(50), layers=3), LayersDetail()
+    first = update(read, detail=detail)
+    read.revision += 1
+    assert update(read, detail=detail) is first
+    rising = Engine(RunContext())
+    rising.feed(Chunk.of(loss=[2.0] * 20 + [float("nan")] * 30, grad_norm=[1.0] * 20 + [float("nan")] * 30))
+    read.diagnosis = rising.diagnosis
+    then = update(read, detail=detail)
+    assert then is not first
+    assert then.before == 21
+
+
 @pytest.mark.parametrize("quantity", ["gradient", "update"])
 def test_turning_the_quantity_and_back_gives_the_same_again(quantity):
     read, detail = layered(grads(1500), layers=3), LayersDetail()

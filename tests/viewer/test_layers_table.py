@@ -75,6 +75,15 @@ def test_long_names_keep_both_ends_and_long_tables_their_place():
     assert how.read(-1000, 50, rows).top == 0
 
 
+def test_scrolling_moves_rows_that_were_drawn_and_another_table_has_its_own():
+    names = [f"layers.{i}.weight" for i in range(50)]
+    what, other = (tensors(names, np.full(50, grad), np.ones(50)) for grad in (1.0, 2.0))
+    here, below = (draw_table(what, Reading(top=top), "", 110, 20, ASCII).rows for top in (0, 1))
+    assert all(above is row for above, row in zip(here[3:19], below[2:18], strict=True))
+    assert ["2.00" in line for line in lines(other, width=110, height=20)[2:19]] == [True] * 17
+    assert all("1.00" in line for line in lines(what, width=110, height=20)[2:19])
+
+
 @pytest.mark.parametrize(("count", "words"), [
     (812, "812"), (4_096, "4,096"), (131_072, "131k"), (999_700, "1M"), (38_597_376, "38.6M"), (1_200_000_000, "1.2B"),
     (2_000_000_000_000, "2T"),

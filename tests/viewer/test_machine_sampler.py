@@ -106,7 +106,7 @@ def test_a_process_that_ends_between_two_looks_is_gone_and_the_machine_goes_on(t
 
 
 def test_another_process_with_the_same_number_and_an_earlier_boot_are_not_the_training(training):
-    assert machine().sample(Target(replace(training.identity, started=1.0)), 0.0).where == "gone"
+    assert machine().sample(Target(replace(training.identity, started=1.0, since_boot=1.0)), 0.0).where == "gone"
     assert machine().sample(Target(replace(training.identity, boot_id="before")), 0.0).where == "gone"
 
 

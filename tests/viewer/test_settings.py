@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import settings as hsettings
 from hypothesis import strategies as st
 
+from tuimon.config import toml
+from tuimon.config.file import MOST, Keeper, config_path, load, save
 from tuimon.viewer import settings as s
-from tuimon.viewer import toml
-from tuimon.viewer.settings_file import MOST, Keeper, config_path, load, save
 
 CHOSEN = st.fixed_dictionaries({}, optional={row.key: st.sampled_from(row.values) for row in s.SETTINGS})
 JUNK = st.one_of(st.text(max_size=5), st.integers(), st.floats(), st.booleans(), st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2))
@@ -33,8 +33,8 @@ def test_the_table_and_the_settings_are_one_thing():
 def test_a_flag_counts_more_than_the_environment_than_the_file_than_the_default():
     env, kept = {"TUIMON_THEME": "gruvbox", "TUIMON_FPS": "2"}, {"theme": "mocha", "fps": 1, "glyphs": "block"}
     found = s.settle({"theme": "nord"}, env, kept)
-    assert (found.settings.theme, found.settings.fps, found.settings.glyphs, found.settings.bell) == ("nord", 2, "block", False)
-    assert [found.origin(key) for key in ("theme", "fps", "glyphs", "bell")] == ["flag", "environment", "file", "default"]
+    assert (found.settings.theme, found.settings.fps, found.settings.glyphs, found.settings.alerts) == ("nord", 2, "block", "auto")
+    assert [found.origin(key) for key in ("theme", "fps", "glyphs", "alerts")] == ["flag", "environment", "file", "default"]
     assert found.said_by("theme") == "--theme"
     assert found.said_by("fps") == "TUIMON_FPS"
     assert not found.problems
@@ -98,7 +98,7 @@ def test_what_is_saved_is_what_is_settled_next_time(tmp_path_factory, first, the
     path = str(tmp_path_factory.mktemp("c") / "deep" / "config.toml")
     for changes in (first, then):
         keeper = Keeper(path)
-        keeper.want({(key,): value for key, value in changes.items()})
+        keeper.want({s.find(key).path: value for key, value in changes.items()})
         assert keeper.flush() == ""
     kept, problems = load(path)
     found = s.settle({}, {}, kept, problems)
@@ -168,10 +168,10 @@ def test_no_home_a_pipe_and_a_folder_without_rights_hinder_nothing(tmp_path):
 def test_two_viewers_at_once_keep_what_the_other_has_chosen(tmp_path):
     path = tmp_path / "config.toml"
     one, other = Keeper(str(path)), Keeper(str(path))
-    for keeper, key, value in ((one, "theme", "nord"), (other, "theme", "latte"), (other, "bell", True), (one, "fps", 2)):
+    for keeper, key, value in ((one, "theme", "nord"), (other, "theme", "latte"), (other, "zones", "none"), (one, "fps", 2)):
         keeper.want({(key,): value})
         assert keeper.flush() == ""
-    assert toml.loads(path.read_text()) == {"theme": "latte", "fps": 2, "bell": True}
+    assert toml.loads(path.read_text()) == {"theme": "latte", "fps": 2, "zones": "none"}
 
 
 def test_a_file_of_any_length_is_not_read_to_its_end(tmp_path):
@@ -209,5 +209,5 @@ def test_the_last_choice_wins_whichever_thread_writes(tmp_path):
 
 
 def test_settings_load_nothing_heavy():
-    code = "import sys, tuimon.viewer.settings, tuimon.viewer.settings_file; assert not {'numpy', 'rich', 'textual'} & set(sys.modules)"
+    code = "import sys, tuimon.viewer.settings, tuimon.config.file; assert not {'numpy', 'rich', 'textual'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -43,7 +43,7 @@ def test_the_list_says_what_is_chosen_and_who_said_so():
 │   smoothing          0                           default │
 │   sizes              decimal                     default │
 │   times              clock                       default │
-│   bell               off                         default │
+│   alerts             auto: bell                  default │
 │                                                          │
 │ nord: arctic blues on slate                              │
 │ ▲ config.toml: mouse = 'maybe' is not one of auto, on,   │
@@ -63,7 +63,7 @@ def test_no_word_of_what_is_said_is_cut():
 def test_in_little_room_the_chosen_one_stays_and_ascii_is_ascii():
     lines = listed(40, 8, at=8, around=FAR, glyphs=ASCII)
     assert "".join(lines).isascii()
-    assert any(line.startswith("| > bell") for line in lines)
+    assert any(line.startswith("| > alerts") for line in lines)
     assert all(len(line) == 40 for line in lines)
     assert any("smoothing" in line for line in listed(30, 3, at=5, glyphs=ASCII))
 
@@ -109,7 +109,7 @@ def test_keys_go_through_the_values_and_stop_at_the_ends_but_enter_goes_round():
 
 @pytest.mark.parametrize(("key", "around", "words"), [
     ("theme", LOCAL, "dark"), ("theme", FAR, "ansi"), ("glyphs", FAR, "ascii"), ("fps", LOCAL, "4"), ("fps", FAR, "2"),
-    ("mouse", LOCAL, "on"), ("mouse", FAR, "off"), ("bell", LOCAL, ""),
+    ("mouse", LOCAL, "on"), ("mouse", FAR, "off"), ("alerts", LOCAL, "bell"),
 ])
 def test_auto_says_what_it_comes_to(key, around, words):
     assert meaning(key, Settings(), around) == words

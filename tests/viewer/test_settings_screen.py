@@ -11,6 +11,7 @@ from dataclasses import replace
 import synthetic
 from textual.pilot import Pilot
 
+from tuimon.config.file import Keeper, load
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.app import Tuimon
 from tuimon.viewer.feed import Feed
@@ -18,7 +19,6 @@ from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.messages import OpenRun, Prefers
 from tuimon.viewer.palettes import PALETTES
 from tuimon.viewer.settings import Settled, settle
-from tuimon.viewer.settings_file import Keeper, load
 
 
 class Colourful(Tuimon):
@@ -121,7 +121,7 @@ async def fits(p: Panel, size: tuple[int, int]) -> None:
     assert ("themes" in text) == (size[0] >= 100)
     if size[1] >= 24:
         text = await p.until(lambda text: "sample" in text)
-        for words in ("frames a second", "bell", "● healthy", "auto: dark"):
+        for words in ("frames a second", "alerts", "● healthy", "auto: dark"):
             assert words in text
 
 

@@ -40,7 +40,7 @@ class Seen:
 def test_the_header_says_where_and_counts_the_seconds_without_a_word():
     seen = Seen(healthy(), Far("node7", alive=True))
     frame = seen.after(1)
-    assert frame.header.device == "cpu on node7"
+    assert frame.header.name == "healthy on node7"
     assert frame.header.status == "● LIVE"
     for seconds, status, tone in ((7, "◌ no word 7 s", "warning"), (12, "◌ no word 19 s", "critical")):
         header = seen.after(seconds, heard=False).header

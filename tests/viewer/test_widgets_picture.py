@@ -12,7 +12,7 @@ from textual.strip import Strip
 from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.charts.chart import ChartSpec
 from tuimon.viewer.charts.heat import HeatSpec
-from tuimon.viewer.charts.picture import plain
+from tuimon.viewer.charts.picture import Picture, plain
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.charts.spark import SparkSpec
 from tuimon.viewer.glyphs import ASCII, BRAILLE
@@ -196,6 +196,30 @@ async def test_what_is_made_of_the_same_is_drawn_once_and_again_where_size_or_th
         app.chart.display = True
         await pilot.pause()
         assert len(drawn) > 7, "what was missed is drawn when it is seen"
+
+
+async def test_a_row_that_only_moved_keeps_its_style():
+    class Counted(ChartPanel):
+        styled = 0
+
+        def render_line(self, y):
+            Counted.styled += 1
+            return super().render_line(y)
+
+    class One(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Counted(Ink(DARK, "truecolor"), BRAILLE)
+
+    app, rows = One(), [plain(60, 1, (f"row {i}",)).rows[0] for i in range(40)]
+    async with app.run_test(size=(60, 12)) as pilot:
+        panel = app.query_one(Counted)
+        panel.show(Picture(60, tuple(rows[:12])))
+        await pilot.pause()
+        Counted.styled = 0
+        panel.show(Picture(60, tuple(rows[2:14])))
+        await pilot.pause()
+        assert [strip.text.strip() for strip in app.screen._compositor.render_strips()] == [f"row {i}" for i in range(2, 14)]
+        assert Counted.styled == 2
 
 
 async def test_rows_that_were_replaced_are_gone_without_a_search_for_garbage():

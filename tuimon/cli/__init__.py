@@ -24,6 +24,8 @@ COMMANDS: Final[dict[str, str]] = {
     "watch": "attach a viewer to a run (the latest live one)",
     "runs": "list runs: state, age, verdict",
     "checkpoints": "list a run's checkpoints: health, size, why kept; --verify reads every byte",
+    "status": "one line per live run, and an exit status for scripts",
+    "notify": "who is told of what goes wrong, and a test of it",
     "diagnose": "judge runs and logs of other tools, without a screen",
     "autopsy": "where the first NaN came from: module, what went in, what to do",
     "explain": "what a finding means: its manual page",
@@ -35,6 +37,7 @@ COMMANDS: Final[dict[str, str]] = {
     "export": "a run or a log as CSV, JSON lines, Parquet, SQLite or TensorBoard events",
     "agent": "what `tuimon watch HOST:` starts on the other machine",
     "mirror": "keep a TensorBoard directory up to date with a run",
+    "torture": "do what can go wrong around a training, here: kill, fill, hang; what was survived",
 }
 """Name, which is that of its file, and what it does."""
 

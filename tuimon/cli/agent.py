@@ -13,8 +13,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until the near end goes."""
     del args
+    import os
+
     from tuimon import __version__
+    from tuimon.errors import UsageError
     from tuimon.record.metrics import METRICS
     from tuimon.remote.far.agent import main
 
+    if os.isatty(0) or os.isatty(1):
+        raise UsageError("this is no command for people: tuimon watch HOST: starts it on the other machine")
     return main(list(METRICS), __version__)

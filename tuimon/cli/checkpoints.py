@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from tuimon.cli.tables import print_table
+from tuimon.record.printing import print_words
 
 if TYPE_CHECKING:
     from tuimon.formats.checkpointed import Kept, Stored
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     with Bar() as watch:
         all_of_it = stored(found, verify=args.verify, load=args.load, watch=watch)
     if args.json:
-        print(json.dumps(all_of_it.json(), indent=1, allow_nan=False))
+        print_words(json.dumps(all_of_it.json(), indent=1, allow_nan=False))
     else:
         _print(all_of_it, time.time())
     return 3 if any(one.problem for one in all_of_it.kept) else 0
@@ -52,15 +53,15 @@ def _print(found: Stored, now: float) -> None:
                      *(_row(one, now, ticks) for one in found.kept)])
         for one in found.kept:
             if one.problem:
-                print(f"{ticks[1]} {one.info.id}: {clean(one.problem)}")
-        print()
+                print_words(f"{ticks[1]} {one.info.id}: {clean(one.problem)}")
+        print_words()
     unfinished = f", {counted(found.unfinished, 'unfinished save')} among it" if found.unfinished else ""
     some = counted(len(found.kept), "checkpoint") if found.kept else "no checkpoints"
-    print(f"{name}: {some}, {size(found.bytes)} on disk{unfinished}")
-    print(_resumes(found) if found.kept else "c in a viewer writes one, and monitor.checkpoint() in the script.")
+    print_words(f"{name}: {some}, {size(found.bytes)} on disk{unfinished}")
+    print_words(_resumes(found) if found.kept else "c in a viewer writes one, and monitor.checkpoint() in the script.")
     if found.is_live:
         where = "the initial weights" if found.rescue is None else f"the snapshot of step {step(found.rescue)}"
-        print(f"A rescue of the live run goes back to {where}, in memory.")
+        print_words(f"A rescue of the live run goes back to {where}, in memory.")
 
 
 def _row(one: Kept, now: float, ticks: tuple[str, str]) -> tuple[str, ...]:

@@ -19,10 +19,11 @@ MOST = 8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to compare."""
-    from tuimon.cli.looking import add_looking_arguments
+    from tuimon.cli.looking import add_looking_arguments, add_read_only_argument
 
     parser.add_argument("runs", nargs="+", metavar="RUN|FILE", help="two to eight runs, logs of others, or folders")
     add_looking_arguments(parser, plain="no screen: print a table (so by itself in a pipe, and with TERM=dumb)")
+    add_read_only_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,11 +65,12 @@ def _source(found: Found) -> Source:
 def _show(sources: tuple[Source, ...], args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from tuimon.cli.looking import settings_from
+    from tuimon.cli.looking import heed_read_only, settings_from
     from tuimon.record.rundir import RunDir
     from tuimon.viewer.places.compare.model import Ask
     from tuimon.viewer.run import watch
 
+    heed_read_only(args)
     first = next((source.run for source in sources if source.run is not None), Path.cwd())
     return watch(RunDir(first), place="compare", ask=Ask(sources), settled=settings_from(args), pace=args.pace)
 

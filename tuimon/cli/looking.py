@@ -36,10 +36,24 @@ def add_looking_arguments(parser: argparse.ArgumentParser, plain: str = PLAIN) -
     looks.add_argument("--plain", action="store_true", help=plain)
 
 
+def add_read_only_argument(parser: argparse.ArgumentParser) -> None:
+    """For commands that show what others have started."""
+    parser.add_argument("--read-only", action="store_true",
+                        help="look, and change nothing: no key reaches a run ($TUIMON_READONLY=1 for every viewer)")
+
+
+def heed_read_only(args: argparse.Namespace) -> None:
+    """Before the viewer and its processes begin."""
+    from tuimon.record.readonly import only_look
+
+    if args.read_only:
+        only_look()
+
+
 def settings_from(args: argparse.Namespace, env: Mapping[str, str] | None = None) -> Settled:
     """The preferences in force: flags, environment, file, defaults, in this order. Reads the file."""
+    from tuimon.config.file import config_path, load
     from tuimon.viewer.settings import SETTINGS, settle
-    from tuimon.viewer.settings_file import config_path, load
 
     env = os.environ if env is None else env
     flags = {row.key: getattr(args, row.key) for row in SETTINGS if row.flag and hasattr(args, row.key)}

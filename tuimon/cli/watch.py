@@ -12,21 +12,24 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run, and how."""
-    from tuimon.cli.looking import add_looking_arguments
+    from tuimon.cli.looking import add_looking_arguments, add_read_only_argument
 
     parser.add_argument("run", nargs="?", metavar="RUN|[USER@]HOST:[RUN]",
                         help="name, beginning of a name, or path; after HOST: of a run there, reached by your ssh")
     parser.add_argument("--rules", choices=("tuimon", "notebook"), default="tuimon", help="whose verdicts to show")
     parser.add_argument("--control", action="store_true", help="with HOST: keys may command the run there, too")
     add_looking_arguments(parser)
+    add_read_only_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Show it."""
+    from tuimon.cli.looking import heed_read_only
     from tuimon.errors import RunNotFound
     from tuimon.record.runs import find_run
     from tuimon.remote.host import can_be_a_host, names_a_host
 
+    heed_read_only(args)
     if args.run is not None and names_a_host(args.run):
         return _afar(args)
     try:
@@ -41,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 def _afar(args: argparse.Namespace, here: str = "") -> int:
     """A run of another machine; `here`: why it is none of this one, where it might have been."""
     from tuimon.errors import RunNotFound
-    from tuimon.record.removal import READ_ONLY
+    from tuimon.record.readonly import READ_ONLY
     from tuimon.remote.host import parse
     from tuimon.remote.link import Unreached, reached
 

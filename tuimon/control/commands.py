@@ -26,7 +26,16 @@ class Who:
     host: str = "?"
     pid: int = -1
     origin: str = ""
-    """"viewer", "headless", "guard", or the client address of an SSH connection."""
+    """What asked: "viewer", "launch", "script", "guard"."""
+    tty: str = ""
+    """Its controlling terminal; "" where there is none."""
+    ssh: str = ""
+    """Where its SSH connection comes from; "" without one."""
+
+    def fields(self) -> dict[str, str | int]:
+        """As files have it."""
+        return {"user": self.user, "uid": self.uid, "host": self.host, "pid": self.pid, "origin": self.origin,
+                "tty": self.tty, "ssh": self.ssh}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +99,8 @@ def check(command: Command) -> None:
 def encode(command: Command) -> bytes:
     """JSON bytes of a well-formed command."""
     check(command)
-    who = {"user": command.who.user, "uid": command.who.uid, "host": command.who.host, "pid": command.who.pid,
-           "origin": command.who.origin}
     body = {"schema": SCHEMA, "id": command.id, "verb": command.verb, "args": dict(command.args),
-            "attempt": command.attempt, "issued": command.issued, "ttl": command.ttl, "who": who}
+            "attempt": command.attempt, "issued": command.issued, "ttl": command.ttl, "who": command.who.fields()}
     return json.dumps(body, allow_nan=False).encode()
 
 
@@ -131,7 +138,7 @@ def decode(raw: bytes) -> Command:
         verb=body.get("verb"),  # type: ignore[arg-type]  # checked below
         args=args, attempt=attempt, issued=_number(body, "issued"), ttl=_number(body, "ttl"),
         who=Who(_label(who, "user"), _whole(who.get("uid")), _label(who, "host"), _whole(who.get("pid")),
-                _label(who, "origin")),
+                _label(who, "origin"), _label(who, "tty", ""), _label(who, "ssh", "")),
     )
     if not isinstance(command.verb, str):
         raise CommandError("verb must be a string")
@@ -139,10 +146,10 @@ def decode(raw: bytes) -> Command:
     return command
 
 
-def _label(who: dict[str, Any], key: str) -> str:
+def _label(who: dict[str, Any], key: str, absent: str = "?") -> str:
     """A short text; anything else is unknown. Lone surrogates, which no file can hold, become question marks."""
     value = who.get(key)
-    return value[:80].encode("utf-8", "replace").decode() if isinstance(value, str) else "?"
+    return value[:80].encode("utf-8", "replace").decode() if isinstance(value, str) else absent
 
 
 def _whole(value: Any) -> int:

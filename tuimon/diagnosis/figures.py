@@ -55,6 +55,20 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+_TROUBLES: Final = {"No space left on device": "disk full", "Disk quota exceeded": "disk quota used up"}
+
+
+def trouble(why: str) -> str:
+    """What kept a run from being recorded, within a sentence; `why` as the system, or its writer, says it."""
+    is_word = why.split(" ", 1)[0][1:].islower()   # the name of an exception keeps its capitals
+    return _TROUBLES.get(why) or (why[:1].lower() + why[1:] if is_word else why) or "the disk did not take it"
+
+
+def unrecorded(rows: int, why: str) -> str:
+    """What a log itself says is missing from it: 1,204 rows not recorded: disk full."""
+    return f"{counted(rows, 'row')} not recorded: {trouble(why)}"
+
+
 def duration(seconds: float, *, plain: bool = False) -> str:
     """Time to go or taken: 0:34, 12:05, 1:02:03, 2 d 03:04, or plain seconds: 3,723 s; "–" where it is not known."""
     if not math.isfinite(seconds) or seconds < 0:

@@ -109,9 +109,9 @@ def rank_cells(heat: Heat, groups: Sequence[tuple[int, int]], x: XAxis, width: i
     starts = np.flatnonzero(np.concatenate(([True], at[1:] != at[:-1])))
     usual = usual_logs(heat)
     usable = finite & measured
-    low = _log(together(np.minimum, np.where(usable, values, np.inf), starts)) - usual
-    high = _log(together(np.maximum, np.where(usable, values, 0.0), starts)) - usual
-    worst = np.maximum(_rank(low), _rank(high))
+    low = ranked(together(np.minimum, np.where(usable, values, np.inf), starts), usual)
+    high = ranked(together(np.maximum, np.where(usable, values, 0.0), starts), usual)
+    worst = np.maximum(low, high)
     worst[~together(np.logical_or, usable, starts)] = -1
     worst[together(np.logical_or, measured & ~finite, starts)] = BAD
     firsts = [a for a, _ in groups]
@@ -146,6 +146,8 @@ def _log(values: Floats) -> Floats:
         return np.asarray(np.log10(values))
 
 
-def _rank(deviation: Floats) -> Ranks:
+def ranked(values: Floats, usual: Floats) -> Ranks:
+    """The ranks of values (..., L), given what is usual (see `usual_logs`)."""
+    deviation = _log(values) - usual
     size = np.digitize(np.abs(np.nan_to_num(deviation, nan=0.0, posinf=99.0, neginf=-99.0)), LEVELS)
     return np.asarray(np.where(size == 0, 0, 2 * size + (deviation > 0)), np.int8)

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, cast, get_args
 from tuimon.control.states import STATES, State
 from tuimon.diagnosis.autopsy.model import Autopsy
 from tuimon.diagnosis.autopsy.words import subject
+from tuimon.diagnosis.figures import age, trouble, unrecorded
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.overrides import Overrides
 from tuimon.diagnosis.tone import BADGES, Tone
@@ -105,6 +106,8 @@ class EventLine:
     mark: Literal["event", "rollback", "snapshot"] | None = None
     """What charts draw at its step, if anything."""
     is_incident: bool = False
+    word: str = ""
+    """A few words for charts, beside its mark."""
     time: float = 0.0
     """When it was told: wall clock, seconds since the epoch."""
     who: str = ""
@@ -127,6 +130,8 @@ class Story:
     rescue: Rescue | None = None
     """The latest one."""
     rescues: int = 0
+    missing: int = 0
+    """Rows of which the run says that they are not in its log."""
     checkpoint: int | None = None
     """Step of the newest checkpoint on disk."""
     requests: tuple[Request, ...] = ()
@@ -148,14 +153,15 @@ def _word(fields: Mapping[str, Any], name: str) -> str:
     return "" if value is None else clean(str(value)[: 4 * LONGEST], LONGEST)
 
 
-def _line(story: Story, step: int, glyph: str, text: str, tone: Tone = "plain", *,
+def _line(story: Story, step: int, glyph: str, text: str, tone: Tone = "plain", *, word: str = "",
           mark: Literal["event", "rollback", "snapshot"] | None = None, is_incident: bool = False) -> Story:
-    return replace(story, lines=(*story.lines, EventLine(step, glyph, text, tone, mark, is_incident))[-story.keeps:])
+    line = EventLine(step, glyph, text, tone, mark, is_incident, word)
+    return replace(story, lines=(*story.lines, line)[-story.keeps:])
 
 
 def _attempt(story: Story, event: Event) -> Story:
     fresh = Story(
-        attempt=event.attempt, lines=story.lines, keeps=story.keeps, rescues=story.rescues,
+        attempt=event.attempt, lines=story.lines, keeps=story.keeps, rescues=story.rescues, missing=story.missing,
         checkpoint=story.checkpoint, last_step=event.whole("from_step") or 0,
     )
     from_step = event.whole("from_step") or 0
@@ -211,7 +217,7 @@ def _rescue(story: Story, event: Event) -> Story:
         back = tick.whole("to_step")
         words = "rescued: initial weights restored" if tick.fields.get("proven") is False else (
             f"rescued: back to the weights of step {steps(back)}" if back is not None else "rescued")
-        return _line(story, event.step, "◐", words, "info", mark="rollback")
+        return _line(story, event.step, "◐", words, "info", mark="rollback", word="rolled back")
     return story
 
 
@@ -229,7 +235,8 @@ def _rollback(story: Story, event: Event) -> Story:
     back = event.whole("to_step")
     if back is None or (story.rescue is not None and not story.rescue.is_over):
         return story   # a rescue tells it itself
-    return _line(story, event.step, "◐", f"rolled back to the weights of step {steps(back)}", "info", mark="rollback")
+    return _line(story, event.step, "◐", f"rolled back to the weights of step {steps(back)}", "info", mark="rollback",
+                 word="rolled back")
 
 
 def _healthy(story: Story, event: Event) -> Story:
@@ -304,6 +311,16 @@ def _fault(story: Story, event: Event) -> Story:
     return _line(replace(story, faults=(*story.faults, text)[-8:]), event.step, "▲", text, "warning")
 
 
+def _gap(story: Story, event: Event) -> Story:
+    rows, seconds, why = event.whole("rows") or 0, event.number("seconds"), _word(event.fields, "why")
+    lasted = f" for {age(seconds)}" if seconds is not None and 1 <= seconds < math.inf else ""
+    if rows <= 0:
+        return _line(story, event.step, "●", f"{trouble(why)}{lasted}; nothing was lost", "info")
+    said = unrecorded(rows, why)
+    told = replace(story, missing=story.missing + rows)
+    return _line(told, event.step, "▲", f"{said}{lasted}", "warning", mark="event", word=said)
+
+
 def _end(story: Story, event: Event) -> Story:
     name = event.fields.get("state")
     state: State = name if name in ("finished", "stopped", "crashed") else "stopped"
@@ -313,7 +330,8 @@ def _end(story: Story, event: Event) -> Story:
 _TELL: Final[dict[str, Callable[[Story, Event], Story]]] = {
     "attempt": _attempt, "state": _state, "command": _command, "rescue": _rescue, "override": _override,
     "rollback": _rollback, "snapshot-healthy": _healthy, "snapshot-void": _void, "checkpoint": _checkpoint,
-    "incident": _incident, "note": _note, "label": _label, "autopsy": _autopsy, "fault": _fault, "end": _end,
+    "incident": _incident, "note": _note, "label": _label, "autopsy": _autopsy, "fault": _fault,
+    "gap": _gap, "end": _end,
 }
 
 
@@ -334,9 +352,9 @@ def _who(story: Story, event: Event) -> str:
 
 
 def _origin(who: object) -> str:
-    """"viewer, ada on node7"; as much of it as was said."""
+    """"viewer, ada on node7 from 10.0.0.9"; as much of it as was said."""
     if not isinstance(who, Mapping):
         return ""
-    user, host = (_word(who, name) for name in ("user", "host"))
-    person = " on ".join(part for part in (user, host) if part not in ("", "?"))
+    user, host, client = (_word(who, name) for name in ("user", "host", "ssh"))
+    person = " on ".join(part for part in (user, host) if part not in ("", "?")) + (f" from {client}" if client else "")
     return ", ".join(part for part in (_word(who, "origin"), person) if part)

@@ -22,6 +22,8 @@ from tuimon.formats.table import Table, TableBuilder
 
 ROWS: Final = 1 << 14
 """Quoted rows that are taken in at once."""
+COLUMNS: Final = 100_000
+"""Of a table, at most: five for each layer that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ def _header(blocks: Iterable[Lines], builder: TableBuilder) -> tuple[int, _Shape
             if not line.strip():
                 continue
             separator = delimiter(line)
+            if line.count(separator) >= COLUMNS:
+                raise LogError(f"line {block.first + i}: more than {COLUMNS:,} columns")
             try:
                 names = next(csv.reader([line], delimiter=separator))
             except csv.Error as error:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from tuimon.diagnosis.context import context_of
+from tuimon.diagnosis.figures import counted, unrecorded
 from tuimon.diagnosis.model import RunContext
 from tuimon.errors import LogError
 from tuimon.formats import stored
@@ -21,6 +24,7 @@ from tuimon.formats.table import Table
 from tuimon.formats.tfevents import read_events
 from tuimon.formats.wandb_log import HEAD, read_wandb
 from tuimon.record.chunk import Chunk
+from tuimon.record.plain import is_whole
 from tuimon.record.reader import LogReader, bytes_in
 from tuimon.record.rundir import RunDir
 from tuimon.record.status import status, told
@@ -57,7 +61,21 @@ def read_run(run: RunDir, watch: Watch = unwatched) -> Reading:
         chunks += more
         watch("reading", reader.consumed / max(size, reader.consumed, 1))
     context = context_of(info) if info else RunContext()
-    return Reading(run.name, "run", tuple(chunks), context, labels=told(run).labels, state=status(run).state)
+    return Reading(run.name, "run", tuple(chunks), context, notes=tuple(_missing(reader)), labels=told(run).labels,
+                   state=status(run).state)
+
+
+def _missing(reader: LogReader) -> Iterator[str]:
+    """What a log says is not in it, by the reason that it has for that; and what cannot be read any more."""
+    rows: Counter[str] = Counter()
+    for gap in reader.gaps:
+        dropped = gap.get("dropped")
+        rows[str(gap.get("why", ""))] += dropped if is_whole(dropped) else 0
+    for why, count in rows.items():
+        if count > 0:
+            yield unrecorded(count, why)
+    if reader.damaged:
+        yield f"the log is damaged in {counted(reader.damaged, 'place')}; the rest was read"
 
 
 def _read(source: Source, watch: Watch) -> tuple[str, Table, int | None, str]:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import os
-import shutil
 import sys
 import warnings
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from tuimon.errors import AttachError, LogError
-from tuimon.instrument import patches
+from tuimon.errors import AttachError
+from tuimon.instrument import calling, patches
 from tuimon.instrument.arguments import (
     check_counts,
     check_model,
@@ -45,9 +41,11 @@ from tuimon.instrument.measure import Probe
 from tuimon.instrument.memory import reader_for
 from tuimon.instrument.monitor import Monitor, watching
 from tuimon.instrument.overrides import InForce, Overrides
-from tuimon.instrument.probes.finding import Place, entries_of, find
+from tuimon.instrument.place import Place, launch_of, take_place
+from tuimon.instrument.probes.finding import Place as Spot
+from tuimon.instrument.probes.finding import entries_of, find
 from tuimon.instrument.probes.sampling import Sampling
-from tuimon.instrument.recorder import Recorder, is_recorded
+from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.rescue import say_override
 from tuimon.instrument.resume import ResumeInfo
 from tuimon.instrument.snapshots import Snapshots
@@ -56,10 +54,8 @@ from tuimon.instrument.steering import Steering
 from tuimon.instrument.tracked import device_of, held_by, named_parameters
 from tuimon.instrument.weakly import Weak
 from tuimon.record import claim
-from tuimon.record.liveness import is_alive
 from tuimon.record.printing import print_words
-from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run, prepare_run
-from tuimon.record.status import status
+from tuimon.record.rundir import RunInfo
 
 Keep = Literal["auto", "off"]
 _MANY: Final = 4
@@ -84,6 +80,7 @@ def attach(
     on_critical: Policy = "warn",
     controls: bool = True,
     resumed: ResumeInfo | None = None,
+    notify: str | Sequence[str] | None = None,
 ) -> Monitor:
     """Watch this training: measure each optimizer step, record it, obey commands from viewers.
 
@@ -96,6 +93,8 @@ def attach(
     keeps snapshots in memory where they fit in a quarter of what is free; "off" keeps none and writes none.
     on_critical: what to do about a critical incident when nobody watches: "warn", "hold", "rescue", "stop". resumed:
     what `resume` returned, where this is a further attempt: steps count on, and a rescue's overrides stay in force.
+    notify: who is told of what goes wrong, with no viewer open: a URL (a webhook's, or one that apprise knows), a
+    command, or several; default: what $TUIMON_NOTIFY or config.toml says; [] is nobody.
     AttachError says in one line what was given and what is wanted.
     """
     if len(open_runs()) >= _MANY:
@@ -104,45 +103,42 @@ def attach(
     found = give_way(map(unwrap, optimizers))
     opts = check_optimizers(model, optimizers, _attached(model))
     schedulers = check_others(opts, scheduler, scaler, dataloader, name, run_dir)
-    is_claimed = run_dir is None and found is None
-    run_dir, launched = (run_dir, None) if run_dir is not None else _launched(found or claim.reserved())
+    is_claimed, is_argument = run_dir is None and found is None, run_dir is not None
+    run_dir, launched = (run_dir, None) if is_argument else launch_of(found or claim.reserved())
     if launched is not None:  # what the script leaves alone is what `tuimon run` was asked for
         name, total_steps = name or launched.name, total_steps or launched.total_steps
         detail = launched.detail if detail == "auto" else detail  # type: ignore[assignment]  # checked below
         on_critical = launched.on_critical if on_critical == "warn" else on_critical  # type: ignore[assignment]  # so
     check_options(detail=detail, checkpoints=checkpoints, on_critical=on_critical, controls=controls, resumed=resumed,
                   total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
+    calls = calling.wanted(notify)
     if is_claimed:
         claim.take()  # not before all is checked: a call that is put right still finds it
     name, first = name or type(unwrapped(model)).__name__, resumed.step if resumed else 0
     device = device_of([p for group in held_by(opts) for p in group])
     state = TrainingState(model, Weak(opts), scaler=scaler, schedulers=Weak(schedulers), from_step=first)
-    overrides = Overrides()
-    if resumed is not None and resumed.overrides:
-        overrides.load(resumed.overrides)
+    overrides = _carried(resumed)
     places = find(model, vocab_size)
-    info = run_info(
-        model, opts, name=name, attempt=1, device=device, total_steps=total_steps,
-        tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls, probes=entries_of(places),
-    )
+    info = run_info(model, opts, name=name, attempt=1, device=device, total_steps=total_steps,
+                    tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
+                    probes=entries_of(places))
     with ExitStack() as undo:  # whatever ends this, Ctrl+C too, leaves no thread, no hook and no half a run behind
-        recorder = _recorder(info, device, run_dir, undo, from_step=first, on_critical=on_critical, controls=controls)
-        try:
-            monitor = _join(recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader,
-                            resumed)
-        except Exception as error:
-            raise AttachError(f"cannot watch {type(unwrapped(model)).__name__}: {type(error).__name__}: "
-                              f"{' '.join(str(error).split()):.200}") from error
+        place = take_place(info, run_dir, undo, is_argument=is_argument)
+        recorder = _recorder(place, device, undo, from_step=first, on_critical=on_critical, controls=controls)
+        with _refusing(model):
+            monitor = _join(
+                recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader, resumed)
         undo.pop_all()
-    _say_in_force(recorder, overrides)
+    _say_carried(recorder, overrides)
     _name_untrained(monitor, model, opts)
-    _say_where(recorder.run)
+    _say_where(place)
+    calling.call(recorder, *calls, complain)
     return monitor
 
 
 def check_options(
     *, detail: Any = "auto", checkpoints: Any = "auto", on_critical: Any = "warn", controls: bool = True,
-    resumed: Any = None, **counts: Any,
+    resumed: Any = None, notify: Any = None, **counts: Any,
 ) -> None:
     """AttachError for what `attach` could take with no model; `counts` are its numbers."""
     check_words(detail=(detail, DETAILS), checkpoints=(checkpoints, get_args(Keep)),
@@ -152,20 +148,39 @@ def check_options(
         raise AttachError('on_critical="hold" needs controls=True: nobody could resume the run that it holds')
     if resumed is not None and not isinstance(resumed, ResumeInfo):
         raise AttachError(f"resumed must be what resume returned, not {resumed!r:.60}")
+    if notify is not None:
+        calling.wanted(notify)
 
 
-def _recorder(
-    info: RunInfo, device: torch.device, run_dir: str | os.PathLike[str] | None, undo: ExitStack, **options: Any
-) -> Recorder:
-    """A recorder at work in the run directory; `undo` ends it and removes what was not there before."""
-    with ExitStack() as taking:
-        run, attempt = _run(info.name, run_dir, undo, taking)
-        info = replace(info, attempt=attempt)
-        try:
-            run.write_info(info)
-        except OSError as error:
-            raise AttachError(f"cannot write to {run.path}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
-    recorder = Recorder(run, info, attempt=attempt, context=_context(info), memory=reader_for(device), **options)
+def _carried(resumed: ResumeInfo | None) -> Overrides:
+    """Those of the attempt before."""
+    overrides = Overrides()
+    if resumed is not None and resumed.overrides:
+        overrides.load(resumed.overrides)
+    return overrides
+
+
+def _say_carried(recorder: Recorder, overrides: Overrides) -> None:
+    """What is in force from the first step on."""
+    if overrides.in_force != InForce():
+        say_override(recorder, overrides, recorder.from_step)
+
+
+@contextmanager
+def _refusing(model: nn.Module) -> Iterator[None]:
+    """Whatever does not fit together is an AttachError."""
+    try:
+        yield
+    except Exception as error:
+        raise AttachError(f"cannot watch {type(unwrapped(model)).__name__}: {type(error).__name__}: "
+                          f"{' '.join(str(error).split()):.200}") from error
+
+
+def _recorder(place: Place, device: torch.device, undo: ExitStack, **options: Any) -> Recorder:
+    """A recorder at work in the run directory; `undo` ends it."""
+    info = place.info
+    recorder = Recorder(place.run, info, attempt=info.attempt, context=_context(info), memory=reader_for(device),
+                        unwritable=place.trouble, **options)
     recorder.start()
     undo.push(lambda _, error, __: recorder.close(*ending(error, stopping=False)))
     return recorder
@@ -173,7 +188,7 @@ def _recorder(
 
 def _join(
     recorder: Recorder, state: TrainingState, model: nn.Module, optimizers: Sequence[Optimizer], detail: Detail,
-    places: Sequence[Place], overrides: Overrides, undo: ExitStack, keep: Keep, dataloader: Any,
+    places: Sequence[Spot], overrides: Overrides, undo: ExitStack, keep: Keep, dataloader: Any,
     resumed: ResumeInfo | None,
 ) -> Monitor:
     """The parts of one run, connected; the last of them begins to watch."""
@@ -206,7 +221,8 @@ def _join(
     feeds = Feeds()
     steering = Steering(
         recorder, overrides, snapshots,
-        Checkpoints(recorder.run.checkpoints, run=recorder.run.name) if keep == "auto" else None,
+        None if keep == "off" or recorder.is_in_memory
+        else Checkpoints(recorder.run.checkpoints, run=recorder.run.name),
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
         discovery=Discovery(state, dataloader, feeds.newest),
     )
@@ -241,60 +257,6 @@ def _context(info: RunInfo) -> Any:
     return context_of(info)
 
 
-@contextmanager
-def _claiming(path: Path) -> Iterator[None]:
-    """One process at a time looks whether a directory is taken and takes it: two at once would both find it free.
-
-    The lock is the kernel's, on the directory itself: it leaves no file, and dies with its process.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):  # a file system that has no locks
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _run(
-    name: str, run_dir: str | os.PathLike[str] | None, undo: ExitStack, taking: ExitStack
-) -> tuple[RunDir, int]:
-    """The run directory and the number of this attempt in it; `undo` removes what was not there before.
-
-    `taking` is left when the directory says whose it is.
-    """
-    try:
-        if run_dir is None:
-            run = create_run(name)
-            undo.callback(shutil.rmtree, run.path, ignore_errors=True)
-            return run, 1
-        run = RunDir(Path(run_dir).expanduser().absolute())
-        is_new = not run.path.exists()
-        run.path.parent.mkdir(parents=True, exist_ok=True)
-        prepare_run(run)
-        taking.enter_context(_claiming(run.path))
-        before = run.read_info()
-    except OSError as error:
-        where = run_dir or "a run directory"
-        raise AttachError(f"cannot make {where}: {error.strerror}; set TUIMON_RUNS or run_dir=") from None
-    except LogError as error:
-        raise AttachError(f"run_dir holds something else: {error}") from None
-    if before is None:
-        if is_new:  # and nobody else's by now
-            undo.callback(shutil.rmtree, run.path, ignore_errors=True)
-        return run, 1
-    alive = is_alive(before.process)
-    if alive is None:  # another machine's: it cannot be asked, but its log tells
-        alive = status(run).is_live
-    mine = bool(alive) and before.process.pid == os.getpid()
-    if mine and is_recorded(run):
-        gc.collect()  # a notebook's cell run again: the earlier model may be garbage that nobody has collected
-    if is_recorded(run) if mine else alive:
-        whose = "another monitor of this script" if mine else f"process {before.process.pid}"
-        raise AttachError(f"run_dir is being written by {whose}: give each run a directory of its own")
-    return run, before.attempt + 1
-
-
 def _attached(model: nn.Module) -> list[Optimizer]:
     """The optimizers of all open runs. One of this model that was told to stop is over: a notebook goes on with it."""
     for run in open_runs():
@@ -303,25 +265,14 @@ def _attached(model: nn.Module) -> list[Optimizer]:
     return [optimizer for run in open_runs() for _, optimizer in run.probe.optimizers.living()]
 
 
-def _launched(run_dir: str | Path | None) -> tuple[str | Path | None, Launch | None]:
-    """Where whoever started this process wants the run, and what was asked of them; None where nobody did."""
-    try:
-        return run_dir, None if run_dir is None else RunDir(Path(run_dir)).read_launch()
-    except LogError:
-        return run_dir, None
-
-
-def _say_in_force(recorder: Recorder, overrides: Overrides) -> None:
-    """What an earlier attempt left in force."""
-    if overrides.in_force != InForce():
-        say_override(recorder, overrides, recorder.from_step)
-
-
-def _say_where(run: RunDir) -> None:
+def _say_where(place: Place) -> None:
     """To a person at a terminal, how to watch; a file, a notebook or a viewer that started this script needs none."""
+    if place.trouble:
+        complain(f"nothing is recorded, training goes on: {place.trouble}")
+        return
     with suppress(OSError, ValueError, AttributeError):  # closed, or none at all
         if not os.environ.get("TUIMON_QUIET") and sys.stderr.isatty():
-            print_words(f"tuimon: recording to {run.name}; watch it with: {watching(run)}", sys.stderr)
+            print_words(f"tuimon: recording to {place.run.name}; watch it with: {watching(place.run)}", sys.stderr)
 
 
 def _name_untrained(monitor: Monitor, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
@@ -333,8 +284,13 @@ def _name_untrained(monitor: Monitor, model: nn.Module, optimizers: Sequence[Opt
     rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     text = f"{len(names)} trainable tensors are held by no attached optimizer: {', '.join(names[:_NAMED])}{rest}"
     monitor.note(text)
+    complain(text, UserWarning)
+
+
+def complain(text: str, kind: type[Warning] = RuntimeWarning) -> None:
+    """Once, to whoever called `attach`."""
     with suppress(Exception):  # warnings are errors here, or stderr is closed: the run is attached all the same
-        warnings.warn(f"tuimon: {text}", UserWarning, stacklevel=3)
+        warnings.warn(f"tuimon: {text}", kind, stacklevel=4)
 
 
 os.register_at_fork(after_in_child=patches.forget_all)

@@ -36,6 +36,8 @@ from tuimon.instrument.snapshots import Snapshots
 from tuimon.instrument.state import TrainingState
 from tuimon.instrument.steering import Steering
 from tuimon.instrument.stopping import TrainingStopped
+from tuimon.instrument.words import told
+from tuimon.notify import begin
 from tuimon.record.chunk import Mark
 
 LAST_ROWS: Final = 2.0
@@ -144,7 +146,7 @@ class Attached:
     def fault(self, part: str, error: Exception) -> None:
         """A part of tuimon is off from here on; training goes on."""
         _LOG.debug("%s", part, exc_info=error)
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+        text = told(error)
         self.recorder.event("fault", self.probe.step, part=part, error=text)
         self.complain(part, f"tuimon has switched off its {part} part, training goes on: {text}"[:300])
 
@@ -265,6 +267,7 @@ def close_all() -> None:
     for attached in open_runs():
         attached.close(*ending(error, stopping=attached.should_stop))
     close_recorders()
+    begin.farewell()
 
 
 def close_at_the_end() -> None:

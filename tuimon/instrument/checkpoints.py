@@ -28,6 +28,7 @@ from tuimon.errors import CheckpointError
 from tuimon.instrument.contents import check_body, check_packing
 from tuimon.instrument.host import Captured
 from tuimon.instrument.portable import portable
+from tuimon.private import make_folder
 from tuimon.record.files import OS, Files, write_fully
 from tuimon.record.liveness import ProcessIdentity, identity, is_alive
 from tuimon.record.manifest import (
@@ -112,7 +113,7 @@ class Checkpoints:
 
     def _write(self, body: Mapping[str, Any], size: int, manifest: Manifest, mark: str) -> CheckpointInfo:
         begun = time.perf_counter()
-        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        make_folder(self.directory, parents=0o700, follow=True)
         self.sweep()
         self._check_space(size)
         aside = self._aside()
@@ -130,7 +131,7 @@ class Checkpoints:
         me = identity()
         whose = f"{me.pid}.{me.started:.0f}.{_short(me.boot_id)}.{_short(me.host)}"
         aside = self.directory / f".tmp-{uuid.uuid4().hex}.{whose}"
-        os.mkdir(aside, 0o700)
+        make_folder(aside, fresh=True)
         return aside
 
     def _check_space(self, size: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from tuimon.instrument.stopping import TrainingStopped
+from tuimon.instrument.words import told
 
 Ending = Literal["finished", "stopped", "crashed"]
 GRACE: Final = 3
@@ -28,8 +29,7 @@ def ending(error: BaseException | None, *, stopping: bool) -> tuple[Ending, str 
         return "stopped", "KeyboardInterrupt"
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return ("stopped" if stopping else "finished"), None
-    text = " ".join(str(error).split())
-    return "crashed", f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
+    return "crashed", told(error)
 
 
 def last_error() -> BaseException | None:

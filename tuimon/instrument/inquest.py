@@ -29,6 +29,7 @@ from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.replay import broken, replay
 from tuimon.instrument.snapshots import Snapshots
 from tuimon.instrument.state import TrainingState, copied
+from tuimon.private import make_folder
 from tuimon.record.chunk import Mark
 from tuimon.record.files import write_atomically
 
@@ -215,7 +216,7 @@ def _save(recorder: Recorder, found: Autopsy, body: Any, step: int) -> None:
     path = recorder.run.autopsies / f"step-{found.step}.pt"
     try:
         left_out: list[str] = []
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        make_folder(path.parent)
         file = io.BytesIO()
         torch.save(portable(body, "batch", left_out), file)
         write_atomically(str(path), file.getvalue())

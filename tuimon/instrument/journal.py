@@ -1,8 +1,9 @@
 """What the writer thread keeps until the disk has taken it: order, back-off, thinning, gaps in band. Touches the disk.
 
 Trouble is answered, never raised: a write that fails leaves its rows here, the next one is half as large and comes
-after 50 ms to 2 s; when space returns everything follows, headed by a gap frame if rows had to be thinned out. A run
-directory that is gone, or may not be written, turns recording off with one warning; judging and steering go on.
+after 50 ms to 2 s; when space returns everything follows, headed by a gap frame if rows had to be thinned out, and an
+event tells what was wrong and what is missing. A run directory that is gone, or may not be written, turns recording off
+with one warning; judging and steering go on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from tuimon.instrument.queueing import BYTES, LIMIT, Item, Note, size_of, thin
 from tuimon.record.events import EventWriter
@@ -26,6 +27,10 @@ from tuimon.record.segments import LogWriter
 BATCH: Final = 4096
 FIRST_DELAY: Final = 0.05
 LONGEST_DELAY: Final = 2.0
+NOTABLE: Final = 2.0
+"""Seconds of trouble that are told even where nothing is missing afterwards; and of peace until it is over."""
+PASSING: Final = (OSError, MemoryError)
+"""What a write may meet that has nothing to do with what is written."""
 _HOPELESS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """Errors of opening a file that waiting does not cure."""
 _LOG: Final = logging.getLogger("tuimon")
@@ -46,12 +51,12 @@ class Patience:
         """Whether the next try is due."""
         return self.clock() >= self.until
 
-    def failed(self, error: OSError, size: int) -> None:
+    def failed(self, error: Exception, size: int) -> None:
         """Wait longer, take half."""
         self.delay = min(LONGEST_DELAY, max(FIRST_DELAY, 2 * self.delay))
         self.until = self.clock() + self.delay
         self.batch = max(1, min(self.batch, size) // 2)
-        self.why = error.strerror or str(error) or type(error).__name__
+        self.why = getattr(error, "strerror", None) or str(error) or type(error).__name__
 
     def succeeded(self) -> None:
         """Take more again."""
@@ -59,12 +64,46 @@ class Patience:
         self.batch = min(BATCH, 2 * self.batch)
 
 
+@dataclass(slots=True)
+class Outage:
+    """A stretch in which the disk did not take what it was given."""
+
+    clock: Callable[[], float]
+    began: float | None = None
+    step: int = 0
+    """As far as the log went then."""
+    why: str = ""
+    rows: int = 0
+    """Thinned out of what waited."""
+    last: float = 0.0
+    """When something failed last."""
+    is_told: bool = False
+    """Whether a person has been warned."""
+
+    def goes_on(self, step: int, why: str, rows: int = 0) -> None:
+        """It begins, or lasts; its first reason is the one that it is known by."""
+        if self.began is None:
+            self.began, self.step = self.clock(), step
+        self.last, self.why = self.clock(), self.why or why
+        self.rows += rows
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted by the last failure."""
+        return 0.0 if self.began is None else self.last - self.began
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Of the event that tells of it once it is over."""
+        return {"rows": self.rows, "why": self.why, "seconds": round(self.seconds, 1)}
+
+
 class Journal:
     """The metrics log and the event log of one attempt. Writer thread only, after `open`."""
 
     def __init__(
         self, run: RunDir, *, attempt: int, from_step: int, tensors: int, probes: int = 0, files: Files = OS,
-        clock: Callable[[], float] = time.monotonic, limit: int = LIMIT,
+        clock: Callable[[], float] = time.monotonic, limit: int = LIMIT, off: str = "",
     ) -> None:
         self._run, self._attempt, self._from_step = run, attempt, from_step
         self._tensors, self._probes = tensors, probes
@@ -72,11 +111,14 @@ class Journal:
         self._log: LogWriter | None = None
         self._events: EventWriter | None = None
         self._items: deque[Item] = deque()
+        self._step = from_step
+        """As far as the log goes."""
         self._notes: deque[Note] = deque(maxlen=limit)
         self._vector_bytes = 0
         self._dropped, self._why = 0, ""
+        self._outage = Outage(clock)
         self._metrics_patience, self._events_patience = Patience(clock), Patience(clock)
-        self.off = ""
+        self.off = off
         """Why nothing is recorded any more; "" while it is."""
         self.dropped = 0
         """Rows thinned out so far."""
@@ -106,6 +148,9 @@ class Journal:
                 self._turn_off(f"{self._run.name} cannot be written: {error.strerror}")
             else:
                 self._metrics_patience.failed(error, BATCH)
+                self._outage.goes_on(self._step, self._metrics_patience.why)
+        except Exception as error:  # nobody foresaw it; a later try may do
+            self._metrics_patience.failed(error, BATCH)
 
     def keep(self, items: Sequence[Item], notes: Sequence[Note], thinned: int = 0) -> None:
         """Take over what has to be written."""
@@ -121,7 +166,7 @@ class Journal:
             self._vector_bytes = sum(map(size_of, kept))
             self._drop(dropped, self.trouble or "more than the disk took")
 
-    def flush(self) -> None:
+    def flush(self, *, is_last: bool = False) -> None:
         """Write what is waiting, as far as the disk takes it. Never raises OSError."""
         if self.off:
             return
@@ -129,6 +174,7 @@ class Journal:
             self.open()
         if self._log is not None:
             self._flush_metrics(self._log)
+        self._follow_outage(is_last=is_last)
         if self._events is not None:
             self._flush_events(self._events)
 
@@ -141,8 +187,9 @@ class Journal:
                     log.gap(self._dropped, self._why)
                     self._dropped = 0
                 log.append(batch)
-            except OSError as error:
+            except PASSING as error:
                 patience.failed(error, len(batch))
+                self._outage.goes_on(self._step, patience.why)
                 return
             except Exception as error:
                 if len(batch) > 1:
@@ -152,9 +199,32 @@ class Journal:
             self._forget(batch)
             patience.succeeded()
 
+    def _follow_outage(self, *, is_last: bool) -> None:
+        """Warn once of one that lasts; tell of one that is over, if anybody could have noticed."""
+        outage, name = self._outage, self._run.name
+        if outage.began is None:
+            return
+        is_notable = outage.seconds >= NOTABLE
+        if self._items or self._dropped:
+            if is_notable and not outage.is_told:
+                outage.is_told = True
+                _LOG.warning("%s cannot be recorded for now, training goes on: %s", name, outage.why)
+            return
+        is_last = is_last or any(note.kind == "end" for note in self._notes)
+        if not is_last and outage.clock() - outage.last < NOTABLE:
+            return
+        if outage.is_told:
+            _LOG.warning("%s is recorded again; rows missing: %s", name, f"{outage.rows:,}")
+        if is_notable or outage.rows:
+            if len(self._notes) == self._limit:
+                self._notes.popleft()
+            self._notes.appendleft(Note("gap", outage.step, time.time(), outage.fields))   # before what came meanwhile
+        self._outage = Outage(outage.clock)
+
     def _forget(self, batch: Sequence[Item]) -> None:
         for item in batch:
             self._items.popleft()
+            self._step = max(self._step, item.step)
             self._vector_bytes -= size_of(item)
 
     def _flush_events(self, events: EventWriter) -> None:
@@ -163,7 +233,7 @@ class Journal:
             note = self._notes[0]
             try:
                 events.append(note.kind, note.step, note.time, note.fields)
-            except OSError as error:
+            except PASSING as error:
                 patience.failed(error, 1)
                 return
             except Exception as error:
@@ -184,7 +254,7 @@ class Journal:
         if not self._items and self._metrics_patience.is_over():
             try:
                 self._log.beat(wall, mono, state)
-            except OSError as error:
+            except Exception as error:
                 self._metrics_patience.failed(error, BATCH)
 
     def sync(self) -> None:
@@ -193,22 +263,25 @@ class Journal:
             if file is not None and not self.off:
                 try:
                     file.sync()
-                except OSError as error:
+                except Exception as error:
                     _LOG.debug("fdatasync: %s", error)
 
     def close(self) -> None:
         """A last try for everything that waits, then give the files back."""
         for _ in range(16):
             self._metrics_patience.until = self._events_patience.until = 0.0
-            self.flush()
+            self.flush(is_last=True)
             if not self.backlog:
                 break
+        if self.backlog:
+            _LOG.warning("the end of %s is not recorded; rows: %d, events: %d: %s", self._run.name, len(self._items),
+                         len(self._notes), self.trouble)
         self.sync()
         for file in (self._log, self._events):
             if file is not None:
                 try:
                     file.close()
-                except OSError as error:
+                except Exception as error:
                     _LOG.debug("close: %s", error)
         self._log = self._events = None
 
@@ -217,6 +290,7 @@ class Journal:
             self._dropped += count
             self.dropped += count
             self._why = why
+            self._outage.goes_on(self._step, why, count)
 
     def _turn_off(self, why: str) -> None:
         self.off = why

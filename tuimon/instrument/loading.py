@@ -14,6 +14,7 @@ from pathlib import Path
 from tuimon.errors import CheckpointError
 from tuimon.instrument.checkpoints import Checkpoints
 from tuimon.instrument.contents import non_finite
+from tuimon.record.printing import print_words
 
 
 def problem_of(store: Checkpoints, name: str) -> str:
@@ -29,7 +30,7 @@ def main(directory: str, *names: str) -> None:
     """Print what there is to say."""
     store = Checkpoints(Path(directory))
     for name in names:
-        print(json.dumps({"id": name, "problem": problem_of(store, name)}), flush=True)  # noqa: T201  # it is for this
+        print_words(json.dumps({"id": name, "problem": problem_of(store, name)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,7 @@ def reader_for(device: torch.device) -> Callable[[], float]:
         return lambda: float(torch.mps.current_allocated_memory())
     import psutil
 
-    process = psutil.Process()
-    return lambda: float(process.memory_info().rss)
+    return lambda: float(psutil.Process().memory_info().rss)   # at each question: a sandbox may have no /proc to ask
 
 
 class Memory:

@@ -14,10 +14,12 @@ from types import TracebackType
 from typing import Any, Final
 
 from tuimon.diagnosis.model import Diagnosis
+from tuimon.errors import UsageError
 from tuimon.instrument.attached import Attached
 from tuimon.instrument.ending import Ending, ending
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.recorder import Recorder
+from tuimon.instrument.words import shown
 from tuimon.record.chunk import Mark
 from tuimon.record.rundir import RunDir, runs_root
 
@@ -56,15 +58,16 @@ class Monitor:
                 _LOG.debug("log %s: %s", name, error)
                 taken = False
             if not taken:
-                attached.complain(name, f"tuimon: {name}= wants one number, not {value!r:.60}; it is not recorded")
+                attached.complain(name, f"tuimon: {name}= wants one number, not {shown(value)}; it is not recorded")
 
     def note(self, text: str) -> None:
         """State something about the run, at the step just completed."""
         attached = self._open
         if attached is not None:
             step = attached.probe.step
-            self._recorder.event("note", step, text=str(text))
-            self._recorder.mark(Mark(step, "note", {"text": str(text)}))
+            said = text if isinstance(text, str) else shown(text)
+            self._recorder.event("note", step, text=said)
+            self._recorder.mark(Mark(step, "note", {"text": said}))
 
     def begins_late(self) -> None:
         """Say that the step under way had begun before this run was attached: its time and tokens are not known."""
@@ -92,7 +95,7 @@ class Monitor:
 
     @property
     def run_dir(self) -> Path:
-        """Where this run is recorded."""
+        """Where this run is recorded; nothing is there where nothing could be written."""
         return self._recorder.run.path
 
     @property
@@ -133,7 +136,8 @@ class Monitor:
         if attached is None:
             return f"<tuimon.Monitor {recorder.ended or 'detached'} at step {recorder.last_step}, see {self.run_dir}>"
         state, step = recorder.situation.state, attached.probe.step
-        return f"<tuimon.Monitor {state} at step {step}; to watch it: {watching(recorder.run)}>"
+        how = "recorded nowhere" if recorder.is_in_memory else f"to watch it: {watching(recorder.run)}"
+        return f"<tuimon.Monitor {state} at step {step}; {how}>"
 
     # -- for the package
 
@@ -153,5 +157,8 @@ class Monitor:
 
 def watching(run: RunDir) -> str:
     """The command that shows it."""
-    name = run.name if run.path.parent == runs_root() else str(run.path)
+    try:
+        name = run.name if run.path.parent == runs_root() else str(run.path)
+    except UsageError:   # no home
+        name = str(run.path)
     return f"tuimon watch {shlex.quote(name)}"

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from tuimon.instrument import rows
@@ -40,7 +41,13 @@ class Sink(Protocol):
 def as_logged(value: Any) -> float | Parcel | None:
     """A number, or one on its way; None for what is no number."""
     if isinstance(value, Tensor):
-        return Parcel(value.reshape(())) if value.numel() == 1 and not value.is_complex() else None
+        if value.numel() != 1 or value.is_complex():
+            return None
+        if value.is_quantized:
+            value = value.dequantize()
+        if value.layout is not torch.strided:
+            value = value.detach().to_dense()
+        return Parcel(value.reshape(()))
     return on_host(value)
 
 

@@ -8,7 +8,7 @@ writer holds it, the writer is emptying the queue at this moment and there is no
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -35,7 +35,7 @@ class Note:
 
 
 def thin(items: Sequence[Item], limit: int) -> tuple[list[Item], int]:
-    """About half of the rows of each kind, evenly spaced in steps, and all marks; how many were dropped.
+    """About half of the rows of each kind, evenly spaced in steps, and all marks; how many steps that touched.
 
     Evenly, however often it was thinned before: a long stretch that could not be written keeps its shape, its first
     row and its newest. Should marks alone exceed `limit`, the older half goes.
@@ -44,7 +44,8 @@ def thin(items: Sequence[Item], limit: int) -> tuple[list[Item], int]:
     kept = [item for item in items if isinstance(item, Mark) or next(spaced[type(item)])]
     if len(kept) >= limit:
         del kept[:len(kept) - limit // 2]
-    return kept, len(items) - len(kept)
+    before, after = (Counter(map(type, some)) for some in (items, kept))
+    return kept, max((count - after[kind] for kind, count in before.items()), default=0)
 
 
 def _spaced(steps: Sequence[int]) -> Iterator[bool]:

@@ -7,14 +7,15 @@ because of the disk. A forked child records nothing.
 from __future__ import annotations
 
 import atexit
-import getpass
 import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from tuimon.control.commands import Command, Who
+from tuimon.control.commands import Command
+from tuimon.control.person import this_person
 from tuimon.control.spool import Inbox, new_id, prepare
 from tuimon.control.states import Verb
 from tuimon.diagnosis.model import Diagnosis, RunContext
@@ -46,9 +47,12 @@ class Recorder:
         self, run: RunDir, info: RunInfo, *, attempt: int, from_step: int, context: RunContext | None = None,
         on_critical: Policy = "warn", controls: bool = True, judge: Callable[[RunContext], Judge] | None = None,
         files: Files = OS, pace: Pace | None = None, horizon: int = HORIZON, limit: int = LIMIT,
-        memory: Callable[[], float] | None = None,
+        memory: Callable[[], float] | None = None, unwritable: str = "",
     ) -> None:
-        """`memory` says how many bytes training holds; it is called by the writer thread."""
+        """`memory` says how many bytes training holds; it is called by the writer thread.
+
+        unwritable: why there is no run directory; then all is judged and steered, and nothing written.
+        """
         self.run, self.info, self.attempt, self.from_step = run, info, attempt, from_step
         self.situation = Situation(from_step)
         self.mailbox = Mailbox()
@@ -60,9 +64,11 @@ class Recorder:
         self._intake = Intake(limit)
         self._journal = Journal(
             run, attempt=attempt, from_step=from_step, tensors=len(info.tensors),
-            probes=len(info.probes), files=files, limit=limit,
+            probes=len(info.probes), files=files, limit=limit, off=unwritable,
         )
-        self._who = Who(_user(), os.getuid(), info.process.host, os.getpid(), "guard")
+        self.is_in_memory = bool(unwritable)
+        """Whether it never had a directory."""
+        self._who = this_person("guard", host=info.process.host)
         self._pid = os.getpid()
         self._is_open = False
         self._is_closed = False
@@ -86,11 +92,12 @@ class Recorder:
 
     def start(self) -> None:
         """Open the files, say who runs, start the writer. Never raises: without a disk the run is still steered."""
-        self._journal.open()
-        try:
-            prepare(self.run.commands)
-        except OSError as error:
-            _LOG.debug("no spool: %s", error)
+        if not self.is_in_memory:
+            self._journal.open()
+            try:
+                prepare(self.run.commands)
+            except OSError as error:
+                _LOG.debug("no spool: %s", error)
         process = self.info.process
         self.event(
             "attempt", self.from_step, number=self.attempt, from_step=self.from_step, pid=process.pid,
@@ -137,8 +144,7 @@ class Recorder:
 
     def order(self, verb: Verb, origin: str) -> Command:
         """A command from within this process, on its way to the next step boundary."""
-        who = Who(self._who.user, self._who.uid, self._who.host, self._who.pid, origin)
-        command = Command(new_id(), verb, {}, self.attempt, time.time(), who=who)
+        command = Command(new_id(), verb, {}, self.attempt, time.time(), who=replace(self._who, origin=origin))
         self.event("command", self.situation.step, **command_fields(command, "received"))
         self.mailbox.post(command)
         return command
@@ -214,13 +220,6 @@ def close_recorders() -> None:
 
 
 atexit.register(close_recorders)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container without a user table
-        return str(os.getuid())
 
 
 def _after_fork_in_child() -> None:

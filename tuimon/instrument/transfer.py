@@ -151,7 +151,9 @@ def on_host(value: Any) -> float | None:
     """A number that needs no transfer: Python's, numpy's, a CPU tensor's. None for a device's tensor, or no number."""
     if isinstance(value, Tensor):
         return _read(value) if value.device.type == "cpu" and value.numel() == 1 and not value.is_complex() else None
-    if isinstance(value, str | bytes):
+    if isinstance(value, np.ndarray):
+        value = value.item() if value.size == 1 else None
+    if isinstance(value, str | bytes | complex | np.complexfloating):  # a part of it would be a number, and another one
         return None
     try:
         return float(value)
@@ -162,6 +164,6 @@ def on_host(value: Any) -> float | None:
 def _read(tensor: Tensor) -> float:
     """Through memory, so that no operation which could synchronise is dispatched."""
     plain = tensor.detach()
-    if plain.dtype in (torch.bfloat16, torch.float16):
-        plain = plain.float()
+    if plain.is_floating_point() and plain.itemsize < 4:
+        plain = plain.float()  # numpy has no bfloat16 and none of the kinds of eight bits
     return float(plain.numpy().reshape(-1)[0])

@@ -19,13 +19,19 @@ HOST_SHARE: Final = 0.25
 DEVICE_SHARE: Final = 0.10
 """Of the memory that is free when first needed: a training job's own peak comes first."""
 
+UNKNOWN: Final = 256 << 20
+"""Bytes, where nobody can say what is free."""
+
 
 def memory_for_buffers(device: torch.device) -> int:
     """Bytes that the buffers may take."""
     if device.type == "cpu":
         import psutil
 
-        return int(HOST_SHARE * psutil.virtual_memory().available)
+        try:
+            return int(HOST_SHARE * psutil.virtual_memory().available)
+        except OSError:   # a sandbox without /proc
+            return UNKNOWN
     module = torch.get_device_module(device)
     if not hasattr(module, "mem_get_info"):
         return 0

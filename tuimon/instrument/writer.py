@@ -26,6 +26,7 @@ from tuimon.instrument.journal import Journal
 from tuimon.instrument.mailbox import Mailbox
 from tuimon.instrument.memory import Memory
 from tuimon.instrument.queueing import Intake, Item, Note
+from tuimon.instrument.words import told
 from tuimon.record.chunk import Mark
 from tuimon.record.segments import Row
 
@@ -33,6 +34,8 @@ _LOG: Final = logging.getLogger("tuimon")
 TOLD: Final = 8
 """Refused files that get an event of their own in QUIET seconds; of a flood the rest is counted in one."""
 QUIET: Final = 1.0
+VAIN: Final = 100
+"""Turns that fail one after the other before the thread gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,8 @@ class Situation:
 
 def command_fields(command: Command, result: str, why: str = "") -> dict[str, Any]:
     """Fields of a `command` event."""
-    who = command.who
     return {
-        "id": command.id, "verb": command.verb, "args": dict(command.args),
-        "who": {"user": who.user, "uid": who.uid, "host": who.host, "pid": who.pid, "origin": who.origin},
+        "id": command.id, "verb": command.verb, "args": dict(command.args), "who": command.who.fields(),
         "outcome": result, "why": why,
     }
 
@@ -83,7 +84,8 @@ class Writer:
         self._is_polling, self._is_leaving = True, False
         self._closing = threading.Event()
         self._next_poll = self._next_beat = self._quiet_until = 0.0
-        self._told = self._untold = 0
+        self._told = self._untold = self._in_vain = 0
+        self._has_failed = False
         self._next_sync = mono() + pace.sync
         self._thread = threading.Thread(target=self._run, name="tuimon-writer", daemon=True)
 
@@ -110,18 +112,29 @@ class Writer:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        pause = self._pace.turn
+        while not self._closing.wait(pause) and not self._is_leaving and self._in_vain < VAIN:
+            begun = self._mono()
+            self._guarded(self.step_once)
+            # the next turn is due 50 ms after this one began; half of that is always left to training
+            pause = max(self._pace.turn / 2, self._pace.turn - (self._mono() - begun))
+        for last in (self._refuse_the_rest, self._drain, self._journal.close):
+            self._guarded(last)
+
+    def _guarded(self, work: Callable[[], Any]) -> None:
+        """The outermost frame of the thread: what nobody has foreseen costs a turn, not the rest of the run."""
         try:
-            pause = self._pace.turn
-            while not self._closing.wait(pause) and not self._is_leaving:
-                begun = self._mono()
-                self.step_once()
-                # the next turn is due 50 ms after this one began; half of that is always left to training
-                pause = max(self._pace.turn / 2, self._pace.turn - (self._mono() - begun))
-            self._refuse_the_rest()
-            self._drain()
-            self._journal.close()
-        except Exception:  # the outermost frame of the thread: training must not see it
-            _LOG.warning("the recording thread broke, training goes on", exc_info=True)
+            work()
+            self._in_vain = 0
+        except Exception as error:
+            self._in_vain += 1
+            if self._in_vain == VAIN:
+                _LOG.warning("the recording thread broke, training goes on", exc_info=True)
+            elif not self._has_failed:
+                self._has_failed = True
+                _LOG.debug("a turn of the writer", exc_info=True)
+                self._intake.note(Note("fault", self._situation.step, self._wall(), {
+                    "part": "writer", "error": told(error)}))
 
     def step_once(self) -> None:
         """One turn."""
@@ -218,7 +231,11 @@ class Writer:
                 self._untold += 1
 
     def _tell_refused(self, rejected: Rejected) -> None:
-        self._tell("command", id=rejected.id, verb="", args={}, who={}, outcome="refused", why=rejected.why)
+        if rejected.command is not None:
+            self._tell("command", **command_fields(rejected.command, "refused", rejected.why))
+            return
+        who = {"uid": rejected.uid} if rejected.uid >= 0 else {}
+        self._tell("command", id=rejected.id, verb="", args={}, who=who, outcome="refused", why=rejected.why)
 
     def _receive(self, command: Command) -> None:
         self._tell("command", **command_fields(command, "received"))

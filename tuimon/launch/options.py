@@ -12,6 +12,7 @@ from typing import get_args
 from tuimon.diagnosis.model import Severity
 from tuimon.errors import UsageError
 from tuimon.launch.words import Detail, OnCritical, Rules
+from tuimon.record.redact import redacted_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class RunOptions:
 
     @property
     def words(self) -> str:
-        """The command as a person types it."""
-        return shlex.join(("python", *self.command))
+        """The command as a person types it, without what is secret in it."""
+        return shlex.join(redacted_words(("python", *self.command)))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

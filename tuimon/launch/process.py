@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Final
 
 from tuimon.control import spool
-from tuimon.control.commands import Command, Who
+from tuimon.control.commands import Command
+from tuimon.control.person import this_person
 from tuimon.errors import UsageError
+from tuimon.private import open_file
 from tuimon.record.liveness import identity
 from tuimon.record.rundir import Launch, RunDir, create_run
 
@@ -78,8 +80,7 @@ class Started:
         threading.Thread(target=self.tell, name="tuimon-status", daemon=True).start()
 
     def _ask_to_stop(self) -> None:
-        who = Who(uid=os.getuid(), pid=os.getpid(), origin="launch")
-        command = Command(spool.new_id(), "stop", issued=time.time(), who=who)
+        command = Command(spool.new_id(), "stop", issued=time.time(), who=this_person("launch"))
         try:
             spool.submit(self.run.commands, command)
         except OSError:
@@ -112,7 +113,7 @@ def start(run: RunDir, said: Launch, arguments: Sequence[str], environment: Mapp
           stdin: int = subprocess.DEVNULL) -> Started:
     """Write launch.json, then start this Python with `arguments`. UsageError where that cannot be."""
     run.write_launch(said)
-    console = os.open(run.console, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    console = open_file(run.console, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         process = subprocess.Popen(  # noqa: S603  # our own interpreter
             [sys.executable, *arguments], stdin=stdin, stdout=console, stderr=console, start_new_session=True,

@@ -24,6 +24,7 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tuimon.private import distrust, make_folder, open_file
 from tuimon.record.plain import finite
 
 MAGIC: Final = b"TUIMONC1"
@@ -68,7 +69,7 @@ class Cache:
             return False
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(aside, flags, 0o600, dir_fd=folder), "wb") as file:
+            with os.fdopen(open_file(aside, flags, dir_fd=folder), "wb") as file:
                 for piece in _pieces(meta, arrays):
                     file.write(piece)
             os.replace(aside, name + SUFFIX, src_dir_fd=folder, dst_dir_fd=folder)
@@ -112,7 +113,7 @@ class Cache:
         """The folder, if nobody else can write to it."""
         try:
             if make:
-                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_folder(self.root, parents=0o700)
             folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return None
@@ -138,7 +139,7 @@ class Cache:
 
 
 def _is_private(found: os.stat_result) -> bool:
-    return found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return found.st_uid == os.getuid() and not distrust(found)
 
 
 def _forget(folder: int, name: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from tuimon.record.files import OS, Files, open_to_read, write_fully
 from tuimon.record.plain import finite, is_whole
+from tuimon.record.redact import redacted_fields
 
 MAX_LINE: Final = 1 << 20
 READ_BYTES: Final = 8 << 20
@@ -27,7 +28,7 @@ _WORDS: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 KINDS: Final = (
     "attempt", "state", "command", "rescue", "override", "rollback", "snapshot", "snapshot-healthy", "snapshot-void",
-    "checkpoint", "incident", "note", "label", "autopsy", "fault", "end",
+    "checkpoint", "incident", "note", "label", "autopsy", "fault", "gap", "end",
 )
 
 
@@ -78,7 +79,8 @@ class EventWriter:
 
     def append(self, kind: str, step: int, time: float, fields: Mapping[str, Any]) -> None:
         """Write one event."""
-        body = {"seq": self._seq, "time": time, "attempt": self._attempt, "step": step, "kind": kind, **fields}
+        body = {"seq": self._seq, "time": time, "attempt": self._attempt, "step": step, "kind": kind,
+                **redacted_fields(fields)}
         raw = json.dumps(finite(body), allow_nan=False, ensure_ascii=True).encode() + b"\n"
         if self._heal:
             raw = b"\n" + raw

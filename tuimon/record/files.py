@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Protocol
+from typing import Final, Protocol
+
+from tuimon.private import open_file
 
 
 class Files(Protocol):
     """What the writers ask of an operating system; every method may raise OSError."""
 
-    def open(self, path: str, flags: int, mode: int) -> int:
-        """A file descriptor."""
+    def open(self, path: str, flags: int, mode: int, dir_fd: int | None = None) -> int:
+        """A file descriptor. `dir_fd`: of the folder in which `path` lies, where that is held open."""
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
         """Bytes written, possibly fewer than given."""
@@ -26,16 +28,16 @@ class Files(Protocol):
     def close(self, fd: int) -> None:
         """Give the descriptor back."""
 
-    def rename(self, old: str, new: str) -> None:
-        """Atomically put `old` in the place of `new`."""
+    def rename(self, old: str, new: str, old_in: int | None = None, new_in: int | None = None) -> None:
+        """Atomically put `old` in the place of `new`, of folders that are held open or of paths."""
 
 
 class OsFiles:
     """The real thing."""
 
-    def open(self, path: str, flags: int, mode: int) -> int:
+    def open(self, path: str, flags: int, mode: int, dir_fd: int | None = None) -> int:
         """A file descriptor."""
-        return os.open(path, flags, mode)
+        return open_file(path, flags, mode, dir_fd=dir_fd)
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
         """Bytes written."""
@@ -53,12 +55,23 @@ class OsFiles:
         """Give the descriptor back."""
         os.close(fd)
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old: str, new: str, old_in: int | None = None, new_in: int | None = None) -> None:
         """Atomically put `old` in the place of `new`."""
-        os.replace(old, new)
+        os.replace(old, new, src_dir_fd=old_in, dst_dir_fd=new_in)
 
 
 OS: Files = OsFiles()
+LEAST_ROOM: Final = 64 << 10
+"""Bytes below which a file system counts as full: the last ones of it may be there for others."""
+
+
+def is_full(path: str | os.PathLike[str]) -> bool:
+    """Whether the file system that holds a path has no room for this user; False where that cannot be told."""
+    try:
+        there = os.statvfs(path)
+    except OSError:
+        return False
+    return there.f_blocks > 0 and there.f_bavail * there.f_frsize < LEAST_ROOM
 
 
 def open_to_read(path: str | os.PathLike[str]) -> int:

@@ -55,6 +55,8 @@ class History:
         """Rows taken in so far, superseded ones as well."""
         self.cuts = 0
         """How often rows that were there have been superseded."""
+        self.revision = 0
+        """Grows with all that is taken in."""
         self._entries, self._archive = tuple(probes), archive
         self.tracks: dict[str, Track] = {}
         """The metrics; for those who store them."""
@@ -64,6 +66,7 @@ class History:
 
     def extend(self, chunk: Chunk) -> None:
         """Add what a reader delivered; a resumed attempt supersedes what lies after its first step."""
+        self.revision += 1
         for mark in chunk.marks:
             if mark.kind == "attempt":
                 self._supersede(mark.step)

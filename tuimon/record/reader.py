@@ -147,6 +147,8 @@ class LogReader:
         """Stretches that had to be skipped, and frames that contradict themselves or repeat steps."""
         self.gaps: list[Mapping[str, object]] = []
         """What the writer itself reported as dropped."""
+        self.is_through = True
+        """Whether the last poll came to the end of what there was."""
 
     @property
     def place(self) -> Place:
@@ -161,6 +163,7 @@ class LogReader:
 
         A new attempt begins a new chunk, headed by its mark. `upto`: as far as another reader of the log has come.
         """
+        self.is_through = True
         paths = segment_paths(self._metrics, self._rank)
         if not self._stands_in(paths):
             return []
@@ -177,9 +180,9 @@ class LogReader:
             room = None if upto is None or newer else upto.offset - self._offset
             read = self._read(self._current, budget, done, stretch, is_last=not newer, room=room)
             budget -= max(read, 1)
+            if self.is_through or (read == 0 and not newer):
+                break
             if read == 0:
-                if not newer:
-                    break
                 self._current, self._offset, self._before = newer[0], 0, b""
         self._finish(done, stretch)
         return done
@@ -220,7 +223,9 @@ class LogReader:
 
         `room`: bytes that may be consumed at most.
         """
-        data = bytes_at(path, self._offset, max(budget, 1 << 16)) if room is None or room > 0 else None
+        size = max(budget, 1 << 16)
+        data = bytes_at(path, self._offset, size) if room is None or room > 0 else None
+        self.is_through = is_last and (data is None or len(data) < size)
         if data is None:
             return 0
         data = data if room is None else data[:room]

@@ -8,26 +8,18 @@ import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 from tuimon.errors import UsageError
+from tuimon.record.readonly import ONLY_LOOKS, READ_ONLY, is_read_only
 from tuimon.record.rundir import RunDir
 from tuimon.record.segments import segment_paths
 from tuimon.record.status import SILENT_S, status
-
-READ_ONLY: Final = "TUIMON_READONLY"
-
-
-def is_read_only(env: Mapping[str, str] | None = None) -> bool:
-    """Whether this viewer may only look: $TUIMON_READONLY is set to anything but 0 or nothing."""
-    env = os.environ if env is None else env
-    return env.get(READ_ONLY, "").strip() not in ("", "0")
 
 
 def refusal(run: RunDir, root: Path, env: Mapping[str, str] | None = None) -> str:
     """Why this run may not be deleted now; "" where it may. Reads the disk and the process table."""
     if is_read_only(env):
-        return f"this is a read-only view ({READ_ONLY} is set)"
+        return f"{ONLY_LOOKS} ({READ_ONLY} is set)"
     name = run.path.name
     if run.path.parent != root or name in ("", ".", "..") or run.path != root / name:
         return "it is not directly under the root of the runs"

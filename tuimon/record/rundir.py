@@ -5,6 +5,7 @@
     <run>/metrics/             see `segments`          <run>/events.jsonl    see `events`
     <run>/commands/            see `control.spool`     <run>/checkpoints/    see `manifest`
     <run>/autopsy/             the batches of steps that came out non-finite, one each
+    <run>/notify.jsonl         see `notify.ledger`
     <run>/console.log          stdout and stderr of a training process that tuimon started
 
 Directories are 0700 and files 0600 from the moment they exist. Names are labels, never paths.
@@ -22,15 +23,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tuimon.errors import LogError
+from tuimon.errors import LogError, UsageError
+from tuimon.private import make_folder
 from tuimon.record.entries import ProbeEntry, TensorEntry
 from tuimon.record.files import open_to_read, write_atomically
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.plain import built, finite
+from tuimon.record.redact import redacted_words
 from tuimon.record.tensors import TensorTable
 
 SCHEMA: Final = 1
 MAX_JSON: Final = 64 << 20
+MAX_PARTS: Final = 2 << 20
+"""Values of a description: each takes up to 70 bytes of memory, and two of the file. A tensor has about seven."""
 CONSOLE_TAIL: Final = 4096
 """Bytes in which the last line of a console is looked for."""
 _LABEL: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -125,6 +130,11 @@ class RunDir:
         return self.path / "events.jsonl"
 
     @property
+    def notices(self) -> Path:
+        """Who was told what happened; there where somebody is to be told."""
+        return self.path / "notify.jsonl"
+
+    @property
     def metrics(self) -> Path:
         """What was measured."""
         return self.path / "metrics"
@@ -178,8 +188,9 @@ class RunDir:
             raise LogError(f"{self.run_json.name} of {self.name} is not one of ours: {error}") from None
 
     def write_info(self, info: RunInfo) -> None:
-        """Write run.json atomically."""
-        write_atomically(str(self.run_json), _encode({"schema": SCHEMA, **asdict(info)}))
+        """Write run.json atomically, without what is secret of the command line."""
+        told = {"schema": SCHEMA, **asdict(info), "argv": redacted_words(info.argv)}
+        write_atomically(str(self.run_json), _encode(told))
 
     def read_launch(self) -> Launch | None:
         """launch.json, or None where nobody launched it; LogError if it is not one."""
@@ -211,6 +222,8 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         raise LogError(f"cannot read {path.name}: {error.strerror}") from None
     with os.fdopen(fd, "rb") as file:
         raw = file.read(MAX_JSON + 1)
+    if sum(map(raw.count, (b"[", b"{", b","))) > MAX_PARTS:
+        raise LogError(f"{path.name} of {path.parent.name} is larger than any of ours")
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
@@ -221,14 +234,28 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def runs_root(env: Mapping[str, str] | None = None) -> Path:
-    """Where runs live: $TUIMON_RUNS, else $XDG_STATE_HOME/tuimon/runs, else ~/.local/state/tuimon/runs."""
+    """Where runs live: $TUIMON_RUNS, else $XDG_STATE_HOME/tuimon/runs, else ~/.local/state/tuimon/runs.
+
+    UsageError where there is no home either.
+    """
     env = os.environ if env is None else env
     chosen = env.get("TUIMON_RUNS")
     if chosen:
         return Path(chosen).expanduser().absolute()
     state = env.get("XDG_STATE_HOME")
-    base = Path(state) if state and os.path.isabs(state) else Path.home() / ".local" / "state"
+    base = Path(state) if state and os.path.isabs(state) else _home() / ".local" / "state"
     return base / "tuimon" / "runs"
+
+
+def _home() -> Path:
+    """UsageError where this user has none: in a container a number may be all that there is of them."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path()
+    if not home.is_absolute():
+        raise UsageError("this user has no home directory for runs: set TUIMON_RUNS to a directory that can be written")
+    return home
 
 
 def label(name: str) -> str:
@@ -244,18 +271,19 @@ def called(directory: str) -> str:
 def create_run(name: str, root: Path | None = None) -> RunDir:
     """A fresh run directory under `root`; OSError where it cannot be made."""
     root = runs_root() if root is None else root
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(root, parents=0o700, follow=True)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     run = RunDir(root / f"{label(name)}-{stamp}-{secrets.token_hex(3)}")
-    run.path.mkdir(mode=0o700)
+    make_folder(run.path, fresh=True)
     prepare_run(run)
     return run
 
 
 def prepare_run(run: RunDir) -> None:
-    """Make what a run directory holds, where it is missing."""
-    for folder in (run.path, run.metrics, run.commands, run.checkpoints):
-        folder.mkdir(mode=0o700, exist_ok=True)
+    """Make what a run directory holds, where it is missing; OSError where something is a link to elsewhere."""
+    make_folder(run.path, follow=True)
+    for folder in (run.metrics, run.commands, run.checkpoints):
+        make_folder(folder)
 
 
 def list_runs(root: Path | None = None) -> list[RunDir]:

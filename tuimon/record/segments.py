@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -36,6 +37,8 @@ class LogWriter:
         self._metrics, self._rank, self._files = metrics, rank, files
         self._head = {"attempt": attempt, "from_step": from_step, "tensors": tensors, "probes": probes, "rank": rank}
         self._fd, self._offset, self._sequence = -1, 0, 0
+        self._is_torn = False
+        """Whether something may stand behind the end of what was written."""
         self._open_segment()
 
     def append(self, items: Sequence[Row | TensorRow | ProbeRow | Mark]) -> None:
@@ -102,7 +105,14 @@ class LogWriter:
             self._open_segment()
         if self._fd < 0:
             self._open_segment()
-        write_fully(self._files, self._fd, data, self._offset)
+        if self._is_torn:  # frames of a half-written stretch, written again below, must not stand behind it
+            self._files.ftruncate(self._fd, self._offset)
+            self._is_torn = False
+        try:
+            write_fully(self._files, self._fd, data, self._offset)
+        except BaseException:
+            self._is_torn = True
+            raise
         self._offset += len(data)
         self._sequence = sequence
 
@@ -122,13 +132,12 @@ class LogWriter:
         try:
             write_fully(self._files, fd, head, 0)
         except OSError:
-            self._files.close(fd)
-            try:
+            with suppress(OSError):
                 os.unlink(path)  # an empty segment would only say that a disk was full
-            except OSError:
-                pass
+            with suppress(OSError):
+                self._files.close(fd)
             raise
-        self._fd, self._offset = fd, len(head)
+        self._fd, self._offset, self._is_torn = fd, len(head), False
         self._sequence += 1
 
 

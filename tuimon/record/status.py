@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -53,6 +54,15 @@ class RunStatus:
     """Step at which that incident began; None where there is none, or an old log does not say."""
     lr: float | None = None
     """Learning rate beside that loss."""
+    step_time: float | None = None
+    """Seconds that a step usually takes, of those measured last."""
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until its last step, while it runs; None where that cannot be told."""
+        if self.state != "running" or not self.step_time or not self.total_steps or self.step > self.total_steps:
+            return None
+        return (self.total_steps - self.step) * self.step_time
 
     @property
     def is_live(self) -> bool:
@@ -168,7 +178,7 @@ def status_of(run: RunDir, info: RunInfo | None, launch: Launch | None, now: flo
         state = "died"
     return RunStatus(
         state, said.attempt, seen.step or 0, total, seen.loss, seen.sign, started, verdict, headline, said.why or why,
-        since, seen.lr,
+        since, seen.lr, seen.step_time,
     )
 
 
@@ -206,6 +216,7 @@ class _Tail:
     step: int | None = None
     loss: float | None = None
     lr: float | None = None
+    step_time: float | None = None
     sign: float | None = None
     state: str = ""
     """As of the last heartbeat; "" where there is none."""
@@ -224,6 +235,8 @@ class _Tail:
                 self.loss = _last(block, "loss")
             if self.lr is None:
                 self.lr = _last(block, "lr")
+            if self.step_time is None:
+                self.step_time = _usual(block, "step_time")
         elif frame.kind == log.BEAT and not self.state:
             body = log.decode_json(frame.payload)
             self.state = str(body["state"])
@@ -240,6 +253,15 @@ def _last(block: log.RowBlock, name: str) -> float | None:
     if name not in block.columns or not block.present[name].any():
         return None
     return float(block.columns[name][block.present[name]][-1])
+
+
+def _usual(block: log.RowBlock, name: str) -> float | None:
+    """The median: one step that waited for a checkpoint is not how long steps take."""
+    if name not in block.columns or not block.present[name].any():
+        return None
+    values = sorted(block.columns[name][block.present[name]].tolist())
+    middle = float(values[len(values) // 2])
+    return middle if math.isfinite(middle) else None
 
 
 def _tail(run: RunDir) -> _Tail:

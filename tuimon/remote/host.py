@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import base64
+import ast
 import os
 import re
 import shlex
@@ -28,8 +28,7 @@ _ALIVE: Final = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 _ALONE: Final = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 """Behind the panel nobody could answer a question."""
 _SCRIPT: Final = (
-    f"import os,sys,zlib,base64;os.write(1,{BOOT!r});"
-    "exec(zlib.decompress(base64.b85decode(sys.stdin.buffer.readline().strip())))")
+    f"import os,sys,zlib;os.write(1,{BOOT!r});i=sys.stdin.buffer;exec(zlib.decompress(i.read(int(i.readline()))))")
 _INSTALLED: Final = "command -v tuimon >/dev/null 2>&1 && exec tuimon agent"
 _SENT: Final = f"exec python3 -u -c {shlex.quote(_SCRIPT)}"
 
@@ -92,15 +91,26 @@ def start(words: list[str], *, alone: bool) -> subprocess.Popen[bytes]:
 
 
 def bundle() -> bytes:
-    """What is sent where nothing is installed: the far side as one line."""
+    """What is sent where nothing is installed: a length in a line of its own, and the far side, compressed."""
     parts = ["import sys, types", *(
         f"m = sys.modules[{name!r}] = types.ModuleType({name!r}); m.__path__ = []"
         for name in ("tuimon", "tuimon.remote", "tuimon.remote.far"))]
     for name in MODULES:
-        source = resources.files("tuimon.remote.far").joinpath(f"{name}.py").read_text("utf-8")
+        source = _bare(resources.files("tuimon.remote.far").joinpath(f"{name}.py").read_text("utf-8"))
         whole = f"tuimon.remote.far.{name}"
         parts.append(f"m = sys.modules[{whole!r}] = types.ModuleType({whole!r})")
         parts.append(f"setattr(sys.modules['tuimon.remote.far'], {name!r}, m)")
         parts.append(f"exec(compile({source!r}, {whole!r}, 'exec'), m.__dict__)")
     parts.append(f"sys.exit(m.main({list(METRICS)!r}, 'sent'))")
-    return base64.b85encode(zlib.compress("\n".join(parts).encode(), 9)) + b"\n"
+    packed = zlib.compress("\n".join(parts).encode(), 9)
+    return b"%d\n" % len(packed) + packed
+
+
+def _bare(source: str) -> str:
+    """What a machine reads of it: no comments, no docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            said = [one for one in node.body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
+            node.body = said or [ast.Pass()]
+    return ast.unparse(tree)

@@ -49,7 +49,7 @@ STEP: Final = 30.0
 """Seconds by which no message is late: a clock was set."""
 
 
-class Segment:
+class Written:
     """One picture of the log and what came after it, as a segment is written."""
 
     def __init__(self, path: Path, most: int = MOST_LOG) -> None:
@@ -118,8 +118,8 @@ class Mirror:
         self._known: set[str] = set()
         self._pieces: dict[int | None, bytearray] = {}
         """Of vectors that come, of the picture and of what is new."""
-        self._shown: Segment | None = None
-        self._coming: Segment | None = None
+        self._shown: Written | None = None
+        self._coming: Written | None = None
         self._since: list[tuple[Rows | None, int, bytes]] = []
         """What came while a picture is coming: it goes behind that."""
         self._generation, self._is_thin = 0, False
@@ -237,7 +237,7 @@ class Mirror:
             given_up.path.unlink(missing_ok=True)
         self._generation, self._since, self._is_thin = generation, [], thin
         self._pieces = {None: self._pieces.get(None, bytearray())}
-        self._coming = Segment(self.run.metrics / f"coming-{generation}", self._most)
+        self._coming = Written(self.run.metrics / f"coming-{generation}", self._most)
 
     def _publish(self) -> None:
         coming, shown = self._coming, self._shown

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from tuimon.control.states import Refuse, Verb, outcome
 from tuimon.diagnosis.figures import step as steps
+from tuimon.record.readonly import ONLY_LOOKS
 from tuimon.viewer.lines import Line, Span, dim, measured
 from tuimon.viewer.places import PLACES
 from tuimon.viewer.questions import (
@@ -59,9 +61,19 @@ class Action:
     group: Literal["run", "look", "place"] = "look"
     places: tuple[Place, ...] = ()
     """Where it works; none: everywhere."""
+    writes: bool = False
+    """Whether it changes a run's files without asking the run."""
+
+    def bar(self, frame: Frame) -> str:
+        """Why it can never be done from here, whatever the run does; "" where it can."""
+        if self.order is not None:
+            return frame.barred
+        return ONLY_LOOKS if self.writes and frame.read_only else ""
 
     def refusal(self, frame: Frame) -> str | None:
         """Why it cannot be done now, or None."""
+        if bar := self.bar(frame):
+            return bar
         if self.order is None:
             return None
         verb = self.order(frame).verb
@@ -239,11 +251,11 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("runs_sort", ("t",), "t", "sort by age, loss, steps, verdict, size, name", lambda _: "sort", weight=1,
            places=("runs",)),
     Action("runs_rename", ("e",), "e", "call this run something else", lambda _: "rename", weight=1,
-           places=("runs",)),
+           places=("runs",), writes=True),
     Action("runs_note", ("n",), "n", "note something about this run", lambda _: "note", weight=1,
-           places=("runs",)),
+           places=("runs",), writes=True),
     Action("runs_delete", ("delete",), "del", "delete this run, never a live one", lambda _: "delete",
-           weight=1, places=("runs",)),
+           weight=1, places=("runs",), writes=True),
     Action("compare_front", ("up", "down", "k", "j"), "↑↓", "bring another run to the front (or k, j)",
            lambda _: "front", weight=2, places=("compare",)),
     Action("compare_chart", ("1", "2", "3", "4", "5"), "1-5", "choose a chart; again: large, and back",
@@ -278,6 +290,7 @@ def find(name: str) -> Action:
     return next(action for action in ACTIONS if action.name == name)
 
 
+@lru_cache(maxsize=len(PLACES))
 def actions_at(place: Place) -> tuple[Action, ...]:
     """The keys of one screen."""
     return tuple(action for action in ACTIONS if not action.places or place in action.places)
@@ -288,8 +301,13 @@ _TRAVEL: Final = ("scrub", "jump", "play", "back")
 
 
 def _weight(action: Action, frame: Frame) -> int:
-    """What matters now: in the past the way through time, of a run that has ended nothing that would act on it."""
+    """What matters now: in the past the way through time, of a run that has ended nothing that would act on it.
+
+    Nor what may not be done from here at all.
+    """
     wanted = frame.wanted
+    if action.bar(frame):
+        return 0
     if action.order is not None:
         if not frame.is_live:
             return 0
@@ -315,10 +333,15 @@ def _from_left(action: Action) -> int:
     return {"run": 0, "place": 2}.get(action.group, 1 if action.places else 3)
 
 
+@lru_cache(maxsize=len(PLACES))
+def _in_footer(place: Place) -> tuple[Action, ...]:
+    return tuple(sorted(actions_at(place), key=_from_left))
+
+
 def footer(frame: Frame, place: Place = "overview") -> tuple[tuple[int, Line], ...]:
     """The footer's entries in this state, each with its weight: what cannot be done now is dim."""
     entries: list[tuple[int, Line]] = []
-    for action in sorted(actions_at(place), key=_from_left):
+    for action in _in_footer(place):
         weight = _weight(action, frame)
         if weight:
             weight = _placed(action, weight, place)

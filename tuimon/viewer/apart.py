@@ -29,6 +29,8 @@ from tuimon.viewer.wire import Receiver, Sender
 
 DEAF: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """Signals of the terminal: what they mean is up to the screen."""
+DRAWN: Final = frozenset({"charts", "heat", "incidents", "detail"})
+"""Fields of a frame that hold arrays, which no comparison looks at."""
 PATIENCE: Final = 0.7
 """Seconds that leaving waits for what was asked to be written down."""
 
@@ -276,6 +278,10 @@ def _serve(listening: int, telling: int) -> None:
         feed.close()
 
 
+def _differs(field: str, before: object, after: object) -> bool:
+    return before is not after and (field in DRAWN or before != after)
+
+
 def _telling(serial: int, run: RunDir, rules: Rules, period: float, sender: Sender) -> Feed:
     """A feed whose frames go through the pipe: of each, the fields that are not those of the last."""
     last: list[Frame | None] = [None]
@@ -285,8 +291,8 @@ def _telling(serial: int, run: RunDir, rules: Rules, period: float, sender: Send
         if frame is None:
             return
         before, last[0] = last[0], frame
-        changes = {f.name: getattr(frame, f.name) for f in fields(frame)
-                   if before is None or getattr(frame, f.name) is not getattr(before, f.name)}
+        changes = {f.name: getattr(frame, f.name) for f in fields(frame) if before is None or _differs(
+            f.name, getattr(before, f.name), getattr(frame, f.name))}
         with contextlib.suppress(OSError):   # the screen has gone
             sender.send((serial, changes))
         if before is None:

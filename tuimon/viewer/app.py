@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from tuimon.config.file import Keeper
+from tuimon.record.readonly import is_read_only
 from tuimon.viewer import terminal
+from tuimon.viewer.alerts import Alerts, sequence, way_of
 from tuimon.viewer.asking import Asking
-from tuimon.viewer.dressing import begins
 from tuimon.viewer.first import OPENING, empty_frame
 from tuimon.viewer.gate import Gate
 from tuimon.viewer.glyphs import GlyphSet
@@ -23,7 +25,6 @@ from tuimon.viewer.looks import Around
 from tuimon.viewer.messages import END, LEAVE, OpenRun
 from tuimon.viewer.pace import Pace
 from tuimon.viewer.settings import Settled
-from tuimon.viewer.settings_file import Keeper
 from tuimon.viewer.theme import depth_of
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place, Wanted
@@ -73,13 +74,14 @@ class Tuimon(InTurn, Asking):
         self._gate = Gate(self, pace, self.on_tuimon_frame_ready)
         self.dress(settled or Settled(), Around(
             depth_of(self.console.color_system, os.environ), glyphs, None if background is None else background.dark,
-            bool(os.environ.get("SSH_CONNECTION"))), keeper)
+            bool(os.environ.get("SSH_CONNECTION")), way_of(os.environ)), keeper)
+        self._alerts = Alerts()
         self._owner = owner if callable(owner) else lambda: owner and (self._own or self._frame).is_live
         self._name = name
         self._own: Frame | None = None
         """The run that the panel was opened on, as it was when another took its place."""
         self._guards_terminal, self._opener = guards_terminal, opener
-        self.move_in(empty_frame(name, OPENING), place, ask)
+        self.move_in(self._empty(name), place, ask)
         self._wanted = Wanted(units=self.settled.settings.units)
         self._settle = settle
         self._loaded: set[Place] = set()
@@ -90,6 +92,10 @@ class Tuimon(InTurn, Asking):
         source = feed(lambda: self.post_message(self.FrameReady()))
         source.want(self._wanted)
         return source
+
+    @staticmethod
+    def _empty(name: str) -> Frame:
+        return empty_frame(name, OPENING, read_only=is_read_only())
 
     def redraw(self) -> None:
         """Show the moment again, as it is preferred."""
@@ -140,12 +146,26 @@ class Tuimon(InTurn, Asking):
         if frame is not None and self.is_running:
             before, self._frame = self._frame, frame
             self._stay_in_time()
-            if self.settled.settings.bell and begins(before, frame):
-                self.bell()
+            self._tell(before, frame)
             self._front.show_frame(frame)
             if frame.wanted.place not in self._loaded:
                 self._loaded.add(frame.wanted.place)
                 self.call_after_refresh(self._settle)
+
+    def _tell(self, before: Frame, frame: Frame) -> None:
+        """Ring or notify, where something has begun and nobody looks."""
+        words = self._alerts.news(before, frame)
+        way = self._alerts.way(self.settled.settings.alerts, self.around.alert)
+        if words is not None and way is not None:
+            terminal.send(self, sequence(way, f"tuimon {self._name}", words, os.environ))
+
+    def on_app_focus(self) -> None:
+        """The terminal says that it is looked at."""
+        self._alerts.is_looked_at = True
+
+    def on_app_blur(self) -> None:
+        """It says that it no longer is."""
+        self._alerts.is_looked_at = False
 
     def _handle_exception(self, error: Exception) -> None:
         """Textual's own: a screen that was being built when the person left is no fault to print on the way out."""
@@ -174,7 +194,7 @@ class Tuimon(InTurn, Asking):
         self._forget()
         self._asks = {place: ask for place, ask in self._asks.items() if place == self._home}
         self._want(Wanted(place=message.place, ask=self._asks.get(message.place), units=self._wanted.units))
-        self._frame = empty_frame(name, OPENING)
+        self._frame = self._empty(name)
         self._source = self._fed(feed)
         self.paced(self.settled.settings.period(remote=self.around.remote))
         self._source.start()

@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from tuimon.diagnosis.figures import percent
 from tuimon.diagnosis.figures import step as steps
 from tuimon.viewer.actions import actions_at, footer
-from tuimon.viewer.charts.picture import Canvas, Picture, Role
+from tuimon.viewer.charts.picture import Canvas, Picture, Role, Row
 from tuimon.viewer.first import SHORT
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, Tone, dim, text_of
@@ -39,6 +39,15 @@ def paint(lines: Sequence[Line], width: int, height: int, glyphs: GlyphSet) -> P
     width, height = max(1, width), max(1, height)
     rows = [word_row(tuple(_cut(line, width, glyphs)), width) for line in lines[:height]]
     return Picture(width, (*rows, *(word_row((), width) for _ in range(height - len(rows)))))
+
+
+def boxed(line: Line, width: int, glyphs: GlyphSet, side: str) -> Row:
+    """A line as a row of a box, a blank from either side of it; side "": of no box."""
+    edge: tuple[tuple[str, Role], ...] = ((side, "frame"), (" ", "blank"))
+    inner = max(0, width - (4 if side else 2))
+    words = tuple(_cut(line, inner, glyphs))
+    rest = " " * (inner - sum(cell_len(text) for text, _ in words))
+    return word_row((*edge, *words, (rest, "blank"), *edge[::-1]), width)
 
 
 def _cut(line: Line, width: int, glyphs: GlyphSet) -> Iterator[tuple[str, Role]]:
@@ -71,6 +80,8 @@ def _length(line: Iterable[Span]) -> int:
 
 def wrap(line: Line, width: int) -> list[Line]:
     """The line broken at spaces into lines of at most `width` cells; a word may be in several tones."""
+    if line and line[0].text[:1] not in ("", " ") and _length(line) <= width:
+        return [line]
     words: list[list[Span]] = [[]]
     for text, tone in line:
         for piece in re.findall(r"[^ ]+ ?| ", text):
@@ -104,7 +115,7 @@ def header(frame: Frame, width: int, height: int) -> list[Line]:
         right += [Span("━" * full, "info"), dim("─" * (cells - full)), Span(f" {percent(fraction)}")]
     if head.eta and wide:
         right += [dim("  ETA "), Span(head.eta)]
-    right += [Span("  "), status]
+    right += [Span("  "), *([Span("read-only  ", "info")] if frame.barred else []), status]
     room = width - _length(right) - 2
     what = head.what if wide else head.device
     name = Span(head.name, "strong")
@@ -147,26 +158,31 @@ def badges(frame: Frame, width: int, height: int) -> list[Line]:
     At the right: our own cost.
     """
     del height
-    telling = [_badge(b, b.label, "" if _is_calm(b) else b.word) for b in frame.badges]
+    return [_in_a_row(frame.badges, frame.header.cost, width)]
+
+
+@lru_cache(maxsize=64)
+def _in_a_row(badges: tuple[BadgeView, ...], cost: str, width: int) -> Line:
+    telling = [_badge(b, b.label, "" if _is_calm(b) else b.word) for b in badges]
     forms = (
-        ("   ", [_badge(b, b.label, b.word) for b in frame.badges]),
-        ("  ", [_badge(b, b.label, b.word) for b in frame.badges]),
+        ("   ", [_badge(b, b.label, b.word) for b in badges]),
+        ("  ", [_badge(b, b.label, b.word) for b in badges]),
         ("  ", telling),
         (" ", telling),
-        ("  ", [_badge(b, b.label, "") for b in frame.badges]),
-        ("  ", [_shortened(b, 0) for b in frame.badges]),
-        (" ", [_shortened(b, 1) for b in frame.badges]),
-        (" ", _counted(frame.badges)),
-        (" ", [_badge(b, b.label[:1], "") for b in frame.badges]),
+        ("  ", [_badge(b, b.label, "") for b in badges]),
+        ("  ", [_shortened(b, 0) for b in badges]),
+        (" ", [_shortened(b, 1) for b in badges]),
+        (" ", _counted(badges)),
+        (" ", [_badge(b, b.label[:1], "") for b in badges]),
     )
     line: Line = ()
     for gap, found in forms:
         line = (Span(" "), *(span for i, badge in enumerate(found) for span in ((Span(gap),) if i else ()) + badge))
         if _length(line) <= width:
             break
-    cost = f"tuimon takes {frame.header.cost} " if frame.header.cost else ""
-    free = width - _length(line) - len(cost)
-    return [(*line, Span(" " * free), dim(cost))] if cost and free >= 3 else [line]
+    words = f"tuimon takes {cost} " if cost else ""
+    free = width - _length(line) - len(words)
+    return (*line, Span(" " * free), dim(words)) if words and free >= 3 else line
 
 
 def _trim(line: Line, width: int) -> Line:

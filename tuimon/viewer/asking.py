@@ -17,7 +17,7 @@ class Asking(Placed):
     """An app that asks before it does what cannot be undone."""
 
     def action_act(self, name: str) -> None:
-        """Ask, and if the answer is yes, submit: the key path of every order in the table."""
+        """The key path of all that changes a run: refused here, or asked, and if the answer is yes, submitted."""
         from tuimon.viewer.screens.confirm import Confirm
 
         action, frame = find(name), self._frame
@@ -26,6 +26,7 @@ class Asking(Placed):
             self._front.flash(f"{action.word(frame)}: {refusal}")
             return
         if action.order is None or action.question is None:
+            getattr(self._front, f"action_{name}")()   # asks by itself, about the run that is chosen there
             return
         order = action.order(frame)   # what was confirmed is what is sent, whatever happens meanwhile
         self._lay(Confirm.of(action.question(frame), self._ink, self._glyphs),
@@ -43,7 +44,7 @@ class Asking(Placed):
         """Show the keys."""
         from tuimon.viewer.screens.help import Help
 
-        self._lay(Help(self._front.PLACE, self._ink, self._glyphs))
+        self._lay(Help(self._front.PLACE, self._frame, self._ink, self._glyphs))
 
     def action_palette(self) -> None:
         """Find what can be done here."""

@@ -11,13 +11,13 @@ from typing import Protocol
 from textual.app import App
 from textual.message import Message
 
+from tuimon.config.file import Keeper
+from tuimon.config.toml import Path as Key
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.looks import Around, glyphs_of, ink_of, textual_theme
 from tuimon.viewer.messages import Prefers, Remembers
-from tuimon.viewer.settings import Settled, layout_changes
-from tuimon.viewer.settings_file import Keeper
+from tuimon.viewer.settings import Settled, find, layout_changes
 from tuimon.viewer.theme import Ink
-from tuimon.viewer.toml import Path as Key
 from tuimon.viewer.views import Frame
 
 READ = 8.0
@@ -123,7 +123,7 @@ class Dressed(App[str]):
             self.redraw()
         if key == "fps":
             self.paced(self.settled.settings.period(remote=self.around.remote))
-        self._keep({(key,): value})
+        self._keep({find(key).path: value})
 
     def on_remembers(self, message: Remembers) -> None:
         """The panel was arranged anew."""

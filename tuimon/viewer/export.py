@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,7 @@ def save(svg: str, name: str, step: int, folder: Path) -> tuple[Path, ...]:
     for i in range(1, 1000):
         path = folder / (f"{stem}.svg" if i == 1 else f"{stem}-{i}.svg")
         beside = path.with_suffix(".png")
-        if beside.exists():
+        if os.path.lexists(beside):
             continue
         try:
             with open(path, "x", encoding="utf-8") as file:
@@ -32,7 +33,8 @@ def save(svg: str, name: str, step: int, folder: Path) -> tuple[Path, ...]:
         drawn = png(svg)
         if drawn is None:
             return (path,)
-        beside.write_bytes(drawn)
+        with open(beside, "xb") as file:   # nothing is overwritten, nor written through a link
+            file.write(drawn)
         return path, beside
     raise FileExistsError(17, "a thousand pictures of this step are enough")
 

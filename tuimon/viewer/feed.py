@@ -7,9 +7,6 @@ thread within half a second, also in the middle of a long read, because a frame 
 from __future__ import annotations
 
 import contextlib
-import getpass
-import os
-import socket
 import threading
 import time
 from collections import deque
@@ -17,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tuimon.control.commands import Who
+from tuimon.control.person import this_person
 from tuimon.control.states import Verb
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.views import Frame, Rules
@@ -24,15 +22,6 @@ from tuimon.viewer.wanted import Wanted
 
 if TYPE_CHECKING:
     from tuimon.viewer.reading import Reading
-
-
-def this_person() -> Who:
-    """Who sits at this viewer; over SSH the client's address is the origin."""
-    user = "?"
-    with contextlib.suppress(KeyError, OSError, ImportError):
-        user = getpass.getuser()
-    client = os.environ.get("SSH_CONNECTION", "").split(" ")[0]
-    return Who(user, os.getuid(), socket.gethostname(), os.getpid(), client or "viewer")
 
 
 class Feed:
@@ -84,7 +73,7 @@ class Feed:
         # numpy, and what draws with it, are loaded here, after the first paint: keys are answered meanwhile.
         from tuimon.viewer.reading import Reading
 
-        reading, who = Reading(self._run, rules=self._rules), this_person()
+        reading, who = Reading(self._run, rules=self._rules), this_person("viewer")
         while not self._stopped.is_set():
             self._submit(reading, who)
             try:

@@ -10,6 +10,7 @@ from typing import Final
 from tuimon.diagnosis.figures import span
 from tuimon.diagnosis.limits import HEALTHY_UPDATE
 from tuimon.record.metrics import METRICS
+from tuimon.record.readonly import ONLY_LOOKS
 from tuimon.viewer.lines import Line, Span, say
 from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, Header, HeatView
 
@@ -52,14 +53,15 @@ def nothing_yet(awaited: str, third: Line) -> tuple[Line, ...]:
     return ((Span("◌ Waiting for the first step", "dim"),), say(awaited[:1].upper() + awaited[1:]), third)
 
 
-def empty_frame(name: str, awaited: str) -> Frame:
+def empty_frame(name: str, awaited: str, *, read_only: bool = False) -> Frame:
     """Before anything has been read: what the first paint shows."""
     words = nothing_yet(awaited, say(HARMLESS, "dim"))
     badges = tuple(BadgeView(label, "", "◌", "dim") for category, label in LABELS.items() if category not in OPTIONAL)
     return Frame(
         header=Header(name, "", "", 0, None, "", "◌ waiting", "dim"), badges=badges, verdict=words, narrow=words,
         tone="dim", charts=tuple(map(_chart, ("loss", "grad_norm", "update_ratio", "lr", "step_time", "memory"))),
-        heat=HeatView(), marks=(), events=(), about=0, state="starting", is_live=True, facts=Facts(name=name))
+        heat=HeatView(), marks=(), events=(), about=0, state="starting", is_live=True, facts=Facts(name=name),
+        read_only=read_only, barred=ONLY_LOOKS if read_only else "")
 
 
 def _chart(name: str) -> ChartView:

@@ -61,12 +61,9 @@ class Followed:
         """Read and judge what is new: rows and marks that came, and whether the judge knows more."""
         log, start = self._read.log, self._read.log.place
         kept: list[Chunk] | None = []
-        rows = tensors = polls = 0
-        while polls < POLLS:
+        rows = tensors = 0
+        for _ in range(POLLS):
             chunks = log.poll()
-            polls += 1
-            if not chunks:
-                break
             for chunk in chunks:
                 rows += len(chunk) + len(chunk.marks)
                 tensors += chunk.tensors.grad.size
@@ -75,7 +72,9 @@ class Followed:
                     kept.append(chunk)
             if rows > AT_ONCE or tensors > AT_ONCE_TENSORS:
                 kept = None
-        self.is_reading = polls == POLLS
+            if not chunks or log.is_through:
+                break
+        self.is_reading = bool(chunks) and not log.is_through
         if self.is_reading:
             return rows, False   # the charts first
         if kept is None:

@@ -69,6 +69,8 @@ def _status(sources: Sources, state: State) -> tuple[str, Tone]:
         return f"◌ silent {lapse(sources.silence)}", "warning"
     if not sources.step:
         return "◌ waiting", "dim"
+    if sources.is_full:
+        return f"◌ disk full {lapse(sources.age)}", "warning"
     if sources.age > max(STALE_FLOOR, STALE_STEPS * (sources.step_time or 0.0)):
         return f"◌ stale {lapse(sources.age)}", "warning"
     return "● LIVE", "ok"
@@ -136,7 +138,7 @@ def _charts(sources: Sources, state: State) -> tuple[ChartView, ...]:
     speed = "throughput" if "throughput" in sources.values else "step_time"
     for name in ("loss", "grad_norm", ratio, "lr", speed, "memory"):
         metric = METRICS[name]
-        log = metric.log_axis or (name == "loss" and name in sources.wide)
+        log = metric.log_axis or (name == "loss" and sources.is_wide)
         value, bands = sources.values.get(name), _bands(sources, name)
         label, meaning = sources.story.labels.get(name, ("", ""))
         views.append(ChartView(
@@ -177,8 +179,7 @@ def _marks(story: Story, diagnosis: Diagnosis) -> tuple[MarkView, ...]:
     onsets = tuple(MarkView(i.onset_step, "onset", tone_of(i.severity), i.word) for i in diagnosis.incidents
                    if i is leading or (i.state == "resolved" and i.severity == "critical"))
     back = (MarkView(story.healthy[-1], "snapshot", "ok"),) if story.healthy else ()
-    events = tuple(MarkView(e.step, e.mark, e.tone, "rolled back" if e.mark == "rollback" else "")
-                   for e in story.lines if e.mark in ("event", "rollback"))
+    events = tuple(MarkView(e.step, e.mark, e.tone, e.word) for e in story.lines if e.mark in ("event", "rollback"))
     return onsets + back + events
 
 
@@ -240,6 +241,7 @@ def build_frame(sources: Sources) -> Frame:
         header=_header(sources, state), badges=badges, verdict=told.wide, narrow=told.narrow, tone=told.tone,
         charts=_charts(sources, state), heat=sources.heat, marks=_marks(sources.story, sources.diagnosis),
         events=_diary(sources), about=about(leading), state=live, is_live=live in LIVE, facts=facts,
+        read_only=sources.read_only, barred=sources.barred,
         incidents=sources.incidents, unlooked=sources.diagnosis.not_evaluated,
         is_judged=sources.revision > 0 and not sources.judging, revision=sources.revision, problem=sources.problem,
         last=sources.last, span=sources.span, newest=sources.newest, wanted=sources.wanted,

@@ -25,6 +25,8 @@ class Around:
     """Its background; None: not known."""
     remote: bool = False
     """Whether it is at the other end of an SSH connection."""
+    alert: str = "bell"
+    """How it tells somebody who is not looking."""
 
 
 def palette_name(settings: Settings, around: Around) -> str:
@@ -53,6 +55,7 @@ def meaning(key: str, settings: Settings, around: Around) -> str:
     return {
         "theme": palette_name(settings, around), "glyphs": around.glyphs.name,
         "fps": f"{REMOTE_FPS if around.remote else LOCAL_FPS:g}", "mouse": "off" if around.remote else "on",
+        "alerts": around.alert,
     }.get(key, "")
 
 

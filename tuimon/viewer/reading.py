@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from tuimon.control.commands import Command, Who
-from tuimon.control.spool import submit
+from tuimon.control.spool import barred, submit
 from tuimon.control.states import LIVE, Verb
 from tuimon.diagnosis.axes import XAxis, is_wide
 from tuimon.diagnosis.model import Category, Diagnosis
@@ -26,11 +26,14 @@ from tuimon.diagnosis.told import Told
 from tuimon.errors import CommandError, LogError
 from tuimon.record.cache import Cache, cache_root
 from tuimon.record.events import EventReader
+from tuimon.record.files import is_full
 from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.reader import segment_paths
+from tuimon.record.readonly import ONLY_LOOKS, is_read_only
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.viewer.afar import Afar
+from tuimon.viewer.ages import Ages
 from tuimon.viewer.details import Details
 from tuimon.viewer.diary import Diary
 from tuimon.viewer.first import empty_frame
@@ -42,6 +45,7 @@ from tuimon.viewer.places.incidents.proofs import Proofs
 from tuimon.viewer.sources import Present, Sources
 from tuimon.viewer.standing import Standing
 from tuimon.viewer.text import clean
+from tuimon.viewer.trend import trend_of
 from tuimon.viewer.views import Frame, Rules
 from tuimon.viewer.wanted import NOW, Wanted
 
@@ -50,6 +54,10 @@ COLUMNS: Final = 1024
 LEAD_STEPS: Final = 200
 LEAD_SHARE: Final = 0.2
 """What is read before a window of steps, in steps at least and as a share of it: a smooth line does not begin there."""
+FULL_AFTER: Final = 3.0
+"""Seconds without rows after which a full disk may be the reason."""
+FULL: Final = "the disk with this run is full: training goes on, its rows wait in memory"
+FULL_AT_THE_END: Final = "the disk with this run is full: how it ended is not recorded"
 RECENT: Final = 50
 """Steps whose median is the usual step time."""
 SHOWN: Final = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr", "throughput", "step_time",
@@ -82,6 +90,7 @@ class Reading:
         """`cache`: where what was read of long runs is remembered; None: this user's."""
         self.run, self.rules = run, rules
         self._cache = Cache(cache_root()) if cache is None else cache
+        self._read_only = is_read_only()
         self._judge_for = judge
         self._standing, self._afar, self._told = Standing(run), Afar(run), Told()
         self._events = EventReader(run.events)
@@ -101,17 +110,13 @@ class Reading:
         """What the columns were thinned for."""
         self._grid: tuple[object, ...] = ()
         """And over which steps: they grow on while that stays."""
-        self._wide: frozenset[str] = frozenset()
+        self._is_wide = False
         self._trend: float | None = None
         self._step_time: float | None = None
         self._revision = 0
-        self._fresh: float | None = None
-        self._sign: float | None = None
-        self._beat: float = -1.0
-        self._newest = -1
-        """The newest step at the last look."""
-        self._is_outline = self._is_again = False
-        """Of the log from afar: whether it was opened as an outline, and whether it was just opened anew."""
+        self._ages = Ages()
+        self._is_outline = False
+        """Whether the log from afar was opened as one."""
         self._fault = ""
         self._last: Frame | None = None
         self._details = Details()
@@ -154,7 +159,7 @@ class Reading:
     def broken(self, error: str) -> Frame | None:
         """The last picture, or an empty one, saying that reading failed; None where it says so already."""
         problem = f"this viewer cannot read on: {clean(error, 160)}"
-        last = empty_frame(clean(self.run.name, 60), problem) if self._last is None else self._last
+        last = self._last or empty_frame(clean(self.run.name, 60), problem, read_only=self._read_only)
         if last.problem == problem:
             return None
         self._last = replace(last, problem=problem)
@@ -215,6 +220,8 @@ class Reading:
         command = Command(secrets.token_hex(8), verb, args, attempt, now, who=who)
         outcome, why = "requested", ""
         try:
+            if self._read_only:
+                raise CommandError(ONLY_LOOKS)
             submit(self.run.commands, command)
         except (OSError, CommandError) as error:
             outcome, why = "refused", f"it could not be handed over: {getattr(error, 'strerror', None) or error}"
@@ -237,35 +244,29 @@ class Reading:
             self._fault = str(error)
 
     def _read_log(self, now: float, mono: float) -> bool:
-        first, rows = self._sign is None, 0
+        first, rows = self._ages.is_new, 0
         if self._log is None:
             if self._standing.info is None and not segment_paths(self.run.metrics):
                 return False
             self._log = self._open()
-            rows, self._is_again = self._history.rows, not first   # what an earlier viewer read
+            rows = self._history.rows   # what an earlier viewer read
+            self._ages.again()
         log = self._log
         if self._afar.far is not None and (log.is_replaced or (self._is_outline and not self._afar.is_thin)):
             log = self._log = self._open()   # a finer picture of the same, or all of it
-            self._is_again = True
+            self._ages.again()
         more, is_wiser = log.poll(mono)
         rows += more
         self.is_behind, self._diagnosis, self._judged = log.is_behind, log.diagnosis, log.judged
         if self._afar.is_thin:   # the run's own guard has seen every row
             self._diagnosis = self._judged = self._told.diagnosis(self._history.last_step)
-        if log.beat is not None and log.beat.mono != self._beat:
-            self._beat = log.beat.mono
-            self._sign = mono - (max(0.0, now - log.beat.wall) if first else 0.0)
+        if log.beat is not None:
+            self._ages.beat(log.beat, now, mono, first=first)
         if not rows:
             if is_wiser:
                 self._proofs.update(self._diagnosis, self._history, self._layers)
             return is_wiser
-        # A clock that jumps must not make data old: after the first look, age counts from when rows arrived.
-        again, self._is_again = self._is_again, False
-        if not again or self._history.last_step != self._newest:   # a finer picture of what was known is no news
-            behind = max(0.0, now - self._history.last_time) if first or again or self._fresh is None else 0.0
-            self._fresh = mono - behind
-            self._sign = max(self._sign or self._fresh, self._fresh)
-        self._newest = self._history.last_step
+        self._ages.rows(self._history.last_step, self._history.last_time, now, mono, first=first)
         self._summarise()
         return True
 
@@ -287,11 +288,20 @@ class Reading:
         times = history.tail("step_time", RECENT).values
         times = times[np.isfinite(times)]
         self._step_time = float(np.median(times)) if len(times) else None
-        self._trend = _trend(history)
+        self._trend = trend_of(history)
 
-    def _thin(self, first: float, last: float) -> None:
+    def _drawn(self, at: int | None) -> tuple[str, ...]:
+        """The metrics that the charts draw, now or as of a step, where they may be others."""
+        known = self._history.names
+        unseen = {"update_ratio" if self.rules == "notebook" else "grad_param_ratio"}
+        if at is None and "throughput" in known:
+            unseen.add("step_time")
+        return tuple(name for name in SHOWN if name in known and name not in unseen)
+
+    def _thin(self, first: float, last: float, at: int | None) -> None:
         """The metrics over the steps that are shown; anew only where these or the data have changed."""
-        shown = (self._revision, first, last)
+        names = self._drawn(at)
+        shown = (self._revision, first, last, names)
         if shown == self._shown:
             return
         self._shown = shown
@@ -302,15 +312,22 @@ class Reading:
         self._columns = {
             name: history.around(name, low, high, COLUMNS, lead) if name not in before else
             history.thin_on(before[name], name, low, high, COLUMNS)   # nothing lies outside
-            for name in SHOWN if name in history.names}
-        seen = {name: thin.between(first, last) for name, thin in self._columns.items()}
-        self._wide = frozenset(name for name, thin in seen.items() if is_wide(thin.low, thin.high))
+            for name in names}
+        loss = self._columns["loss"].between(first, last) if "loss" in names else None
+        self._is_wide = loss is not None and is_wide(loss.low, loss.high)
 
-    def _problem(self) -> str:
+    def _is_full(self, age: float) -> bool:
+        """Whether a full disk is why nothing follows: of a run that goes on, or whose end nobody recorded."""
+        return (age > FULL_AFTER and not self._story.ended and self._afar.far is None   # that disk is another machine's
+                and is_full(self.run.metrics))
+
+    def _problem(self, *, is_full: bool) -> str:
         if not os.path.isdir(self.run.path):
             return "the run directory is gone; what was read stays on the screen"
         if self._log is not None and self._log.is_replaced and self._afar.far is None:
             return "another run took this directory: open it again to see that one"
+        if is_full:
+            return FULL if self.is_live else FULL_AT_THE_END
         damaged, fault = (0, "") if self._log is None else (self._log.damaged, self._log.fault)
         return clean(self._fault or fault or self._afar.problem or self._details.problem or (
             f"the log is damaged in {damaged} places; the rest was read" if damaged else ""), 200)
@@ -322,23 +339,26 @@ class Reading:
         total = info.total_steps if info else launch.total_steps if launch else None
         diagnosis = self._diagnosis
         span = wanted.window.ends(self._x.last, history.last_step)
-        self._thin(*span)
+        self._thin(*span, wanted.at)
         self._afar.wish(None if wanted.window.first is None else (math.floor(span[0]), math.ceil(span[1])), mono)
-        device = " on ".join(part for part in (info.device if info else "", self._afar.host) if part)
+        name = " on ".join(part for part in (clean(name, 60), self._afar.host) if part)
+        age = self._ages.age(mono)
+        is_full = self._is_full(age)
         values = {n: value for n in (*SHOWN, *TOLD) if (value := history.value(n)) is not None}
         found = Sources(
-            name=clean(name, 60), story=standing.settled(self._story), diagnosis=diagnosis,
+            name=clean(name, 100), story=standing.settled(self._story), diagnosis=diagnosis,
             requests=(*self._story.requests, *self._asked.values()),
-            model=clean(info.model, 60) if info else "", device=clean(device, 60), total=total,
+            model=clean(info.model, 60) if info else "", device=clean(info.device, 30) if info else "", total=total,
             clips=info.clips if info else None, statement=standing.statement(begun=history.last_step > 0),
             awaited="" if history.last_step else standing.awaited(mono, ended=self._story.ended), alive=standing.alive,
-            step=history.last_step, age=mono - self._fresh if self._fresh is not None else 0.0,
-            silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,
-            trend=self._trend, columns=self._columns, wide=self._wide, last=int(self._x.last),
+            step=history.last_step, age=age, is_full=is_full,
+            silence=self._ages.silence(mono), step_time=self._step_time, values=values,
+            trend=self._trend, columns=self._columns, is_wide=self._is_wide, last=int(self._x.last),
             heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
-            revision=self._revision, problem=self._problem(), now=now, console=self._console(),
+            revision=self._revision, problem=self._problem(is_full=is_full), now=now, console=self._console(),
             judging=self._afar.reading or self._lag, link=self._afar.status(now), span=span, newest=history.last_step,
-            wanted=wanted, readout=self._readout(wanted))
+            wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,
+            barred=ONLY_LOOKS if self._read_only else barred(self.run.commands))
         return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)
 
     @property
@@ -348,7 +368,8 @@ class Reading:
 
     def _console(self) -> str:
         """Where all is that an untrained run printed; "" where it was not kept."""
-        return clean(str(self.run.console), 200) if not self._history.last_step and self.run.console.exists() else ""
+        path = str(self.run.console)   # not its own `exists`, which raises where this user may not look
+        return clean(path, 200) if not self._history.last_step and os.path.exists(path) else ""
 
     def _readout(self, wanted: Wanted) -> dict[str, float | None]:
         """What every chart says at the crosshair."""
@@ -362,7 +383,7 @@ class Reading:
         diagnosis = self._judged.as_of(at, unmeasured)
         return replace(
             present, story=self._diary.as_of(at), diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0,
-            values=values, trend=_trend(self._history, at), heat=self._layers.view(diagnosis, at), awaited="",
+            values=values, trend=trend_of(self._history, at), heat=self._layers.view(diagnosis, at), awaited="",
             alive=True, judging=present.judging if at > self._judged.steps else "",
             present=Present(present.story, present.values, present.alive))
 
@@ -375,21 +396,3 @@ class Reading:
     def is_live(self) -> bool:
         """Whether the run may still move."""
         return self._story.state in LIVE and self._standing.alive is not False
-
-
-def _trend(history: History, at: int | None = None) -> float | None:
-    """Relative change of the loss over 100 steps: medians of the latest tenth and of the tenth before the window."""
-    series = history.tail("loss", 110, at)
-    steps, values = series.steps, series.values
-    until = history.last_step if at is None else at
-    broken = max((m.step for m in history.marks if m.kind in ("rollback", "attempt") and m.step <= until), default=0)
-    fine = np.isfinite(values) & (steps > broken)   # what was before a rollback says nothing about now
-    steps, values = steps[fine], values[fine]
-    if len(values) < 30:
-        return None
-    tenth = max(3, len(values) // 10)
-    then, now = float(np.median(values[:tenth])), float(np.median(values[-tenth:]))
-    apart = float(np.median(steps[-tenth:]) - np.median(steps[:tenth]))
-    if then == 0 or apart <= 0:
-        return None
-    return (now - then) / abs(then) * 100.0 / apart

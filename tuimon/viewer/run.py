@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from tuimon.config.file import Keeper, config_path, load
 from tuimon.errors import UsageError
 from tuimon.record.rundir import RunDir
 from tuimon.viewer import interpreter
@@ -17,7 +18,6 @@ from tuimon.viewer.background import asking, guess
 from tuimon.viewer.opening import opening
 from tuimon.viewer.pace import Pace, is_paced
 from tuimon.viewer.settings import Settled, settle
-from tuimon.viewer.settings_file import Keeper, config_path, load
 from tuimon.viewer.views import Rules
 from tuimon.viewer.wanted import Place
 

@@ -49,7 +49,7 @@ class Settings:
     """Degree for charts that were not smoothed by hand, 0 to 5."""
     sizes: Literal["decimal", "binary"] = "decimal"
     times: Literal["clock", "seconds"] = "clock"
-    bell: bool = False
+    alerts: Literal["auto", "off", "bell", "osc9", "osc777", "osc99"] = "auto"
     layout: Layout = field(default_factory=Layout)
 
     def period(self, *, remote: bool) -> float:
@@ -76,7 +76,7 @@ class Setting:
     """One row of the table."""
 
     key: str
-    """In the file, and the field of `Settings`."""
+    """The field of `Settings`, and where nothing else is said, in the file."""
     title: str
     values: tuple[Value, ...]
     """What is offered, in order; the first is the default."""
@@ -89,6 +89,13 @@ class Setting:
     """Least and greatest number, where others than those offered are taken too."""
     at_start: bool = False
     """Whether it counts from the next start on."""
+    table: str = ""
+    """Where it stands among others in a table of the file: "notify.terminal"."""
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Where it stands in the file."""
+        return tuple((self.table or self.key).split("."))
 
     @property
     def default(self) -> Value:
@@ -137,7 +144,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("smoothing", "smoothing", (0, 1, 2, 3, 4, 5), "of charts that were not smoothed by hand"),
     Setting("sizes", "sizes", ("decimal", "binary"), "2.1 GB by powers of 1,000, or 2.0 GiB by powers of 1,024"),
     Setting("times", "times", ("clock", "seconds"), "1:02:03, or 3,723 s"),
-    Setting("bell", "bell", (False, True), "ring the terminal when something critical begins"),
+    Setting("alerts", "alerts", ("auto", "off", "bell", "osc9", "osc777", "osc99"),
+            "bell or desktop notification when a critical incident begins or the run ends; auto: once the terminal "
+            "says that nobody looks at it", table="notify.terminal"),
 )
 """Every preference, in the order of screen and README."""
 
@@ -206,11 +215,12 @@ def settle(flags: Mapping[str, Value], env: Mapping[str, str], kept: Mapping[str
     outside: dict[str, Value] = {}
     found, said = list(problems), {}
     for row in SETTINGS:
-        key = row.key
-        if key in kept:
-            value = row.accept(kept[key])
+        key, given = row.key, _at(kept, row.path)
+        if given is not None:
+            value = row.accept(given)
             if value is None:
-                found.append(f"config.toml: {key} = {row.complaint(kept[key])}; {shown(row.default)} is used")
+                name = ".".join(row.path)
+                found.append(f"config.toml: {name} = {row.complaint(given)}; {shown(row.default)} is used")
             else:
                 values[key], origins[key], said[key] = value, "file", value
         word = env.get(row.env, "") if row.env else ""
@@ -225,6 +235,14 @@ def settle(flags: Mapping[str, Value], env: Mapping[str, str], kept: Mapping[str
             values[key], origins[key], outside[key] = flags[key], "flag", flags[key]
     layout, odd = _layout(kept.get("layout", {}))
     return Settled(Settings(**values, layout=layout), origins, (*found, *odd), outside, said)
+
+
+def _at(kept: Mapping[str, Any], path: tuple[str, ...]) -> object:
+    """What stands there; None where nothing does."""
+    found: object = kept
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
 
 
 def _layout(kept: object) -> tuple[Layout, list[str]]:
@@ -265,7 +283,7 @@ def settings_markdown() -> str:
         if row.limits is not None:
             values += f", or any number from {row.limits[0]:g} to {row.limits[1]:g}"
         ways = ", ".join(f"`{way}`" for way in (row.flag, row.env) if way)
-        rows.append(f"| `{row.key}` | {values} | {row.help} | {ways} |")
+        rows.append(f"| `{'.'.join(row.path)}` | {values} | {row.help} | {ways} |")
     head = ["| in `config.toml` | values | what it does | flag, environment |", "|---|---|---|---|"]
     return "\n".join([*head, *rows, ""])
 

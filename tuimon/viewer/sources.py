@@ -49,6 +49,8 @@ class Sources:
     step: int = 0
     age: float = 0.0
     """Seconds since the newest row."""
+    is_full: bool = False
+    """Whether nothing is written any more and the disk that the run is on has no room."""
     silence: float = 0.0
     """Seconds since the newest sign of life."""
     step_time: float | None = None
@@ -68,8 +70,8 @@ class Sources:
     """The newest step there is."""
     present: Present | None = None
     """What commands are about, where the rest shows the past."""
-    wide: frozenset[str] = frozenset()
-    """Metrics whose values span too many decades for a linear axis."""
+    is_wide: bool = False
+    """Whether the loss spans too many decades for a linear axis."""
     last: int = 1
     heat: HeatView = field(default_factory=HeatView)
     incidents: tuple[IncidentView, ...] = ()
@@ -80,5 +82,8 @@ class Sources:
     problem: str = ""
     link: tuple[str, Tone] | None = None
     """What the link to another machine has to say before anything else."""
+    read_only: bool = False
+    barred: str = ""
+    """Why nothing can be asked of this run from here."""
     now: float = 0.0
     """Wall clock, seconds since the epoch."""

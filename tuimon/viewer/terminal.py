@@ -19,6 +19,7 @@ from tuimon.viewer.terse import terse
 if TYPE_CHECKING:
     from textual._xterm_parser import XTermParser
     from textual.driver import Driver
+    from textual.geometry import Region
     from textual.message import Message
 
     from tuimon.viewer.background import Background
@@ -52,6 +53,13 @@ def on_ending_signals(leave: Callable[[int], object]) -> None:
     for number in ENDING:
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
             loop.add_signal_handler(number, leave, int(number))
+
+
+def send(app: Any, data: str) -> None:
+    """Bytes to the terminal that are no picture."""
+    driver = getattr(app, "_driver", None)
+    if driver is not None and not app.is_headless:
+        driver.write(data)
 
 
 def ask(app: Any) -> None:
@@ -116,6 +124,23 @@ def trimmed(update: Any) -> Any:
                 stops.append(right)
         chops[y], ends[y] = parts, stops
     return type(update)(chops, update.spans, ends)
+
+
+def redraw(widget: Any, regions: Iterable[Region]) -> bool:
+    """Have parts of a widget drawn with the screen's next update; whether that can be done.
+
+    Textual's `refresh` wakes the widget, which tells the screen: of a row that costs as much as to draw it.
+    """
+    mark = getattr(widget, "_set_dirty", None)
+    if mark is None or not widget.is_mounted or not widget.is_attached:
+        return False
+    widgets = getattr(widget.screen, "_dirty_widgets", None)
+    if widgets is None:
+        return False
+    mark(*regions)
+    widgets.add(widget)
+    widget.screen.check_idle()
+    return True
 
 
 def lay_out(app: Any) -> None:

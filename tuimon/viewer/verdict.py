@@ -350,7 +350,8 @@ def _kept(sources: Sources) -> Line:
     step = sources.story.checkpoint
     on_disk = f"Newest checkpoint on disk: step {steps(step)}." if step is not None else (
         "No checkpoint was written to disk.")
-    return say(f"{on_disk} The log is complete up to step {steps(sources.step)}.", "dim")
+    missing = f", but for {counted(sources.story.missing, 'row')}" if sources.story.missing else ""
+    return say(f"{on_disk} The log is complete up to step {steps(sources.step)}{missing}.", "dim")
 
 
 def _printed(sources: Sources) -> Line:

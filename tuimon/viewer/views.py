@@ -163,6 +163,10 @@ class Frame:
     state: State
     is_live: bool
     facts: Facts
+    read_only: bool = False
+    """Whether this viewer writes nothing at all into any run."""
+    barred: str = ""
+    """Why this run cannot be asked for anything by this person, whatever it does; "" where it can."""
     incidents: tuple[IncidentView, ...] = ()
     """Open ones first, each cause before its signs."""
     unlooked: tuple[NotEvaluated, ...] = ()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import select
-import sys
 import time
 from collections import deque
 from typing import Any, Iterator
@@ -373,8 +372,7 @@ def main(names: list[str], version: str) -> int:
     try:
         os.nice(NICENESS)
         serve(Agent(root_of(dict(os.environ)), names, version), 0, 1)
-    except (OSError, WireError) as error:   # the near end has gone, or is none of ours
-        sys.stderr.write(f"tuimon: {error}\n")
+    except (OSError, WireError):   # the near end has gone, or is none of ours: there is nobody to tell
         return 1
     return 0
 

@@ -189,10 +189,13 @@ def live(path: str) -> bool | None:
                 return False
         with open("/proc/{}/stat".format(int(process["pid"])), encoding="utf-8", errors="replace") as file:
             fields = file.read().rpartition(")")[2].split()
+        begun = float(fields[19]) / os.sysconf("SC_CLK_TCK")
+        since = process.get("since_boot")
+        if isinstance(since, float):   # what no setting of the clock moves
+            return fields[0] != "Z" and abs(begun - since) < SLACK
         with open("/proc/stat", encoding="ascii") as file:
             boot = next(float(line.split()[1]) for line in file if line.startswith("btime"))
-        started = boot + float(fields[19]) / os.sysconf("SC_CLK_TCK")
-        return fields[0] != "Z" and abs(started - _number(process.get("started"))) <= SLACK
+        return fields[0] != "Z" and abs(boot + begun - _number(process.get("started"))) <= SLACK
     except (OSError, ValueError, KeyError, IndexError, StopIteration, TypeError):
         pass
     try:

@@ -12,28 +12,34 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tuimon.diagnosis.axes import XAxis
-from tuimon.viewer.charts.chart import ChartSpec, draw_heading
+from tuimon.diagnosis.axes import XAxis, YAxis
+from tuimon.diagnosis.heat import ranked, usual_logs
+from tuimon.viewer.charts.chart import Area, ChartSpec, heading_words
 from tuimon.viewer.charts.heat import HeatSpec
-from tuimon.viewer.charts.picture import Canvas, Picture
-from tuimon.viewer.charts.raster import WIDE
+from tuimon.viewer.charts.picture import Picture
+from tuimon.viewer.charts.raster import WIDE, dot_rows
 from tuimon.viewer.charts.series import Floats, Series
 from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.painted import word_row
 
 HEADING: Final = frozenset({"title", "value", "state"})
 """What stands in the first row."""
 
 
-def charts_alike(before: ChartSpec, after: ChartSpec, x: XAxis, width: int) -> bool:
-    """Whether below the heading all stays as it is, in a chart `width` cells wide over the steps of `x`.
+def heading(spec: ChartSpec | HeatSpec) -> tuple[object, ...]:
+    """The same of one spec."""
+    return spec.title, spec.value, spec.state
 
-    The y axis is taken to stay as well, as it does while the extremes do.
+
+def charts_alike(before: ChartSpec, after: ChartSpec, x: XAxis, y: YAxis | None, place: Area) -> bool:
+    """Whether below the heading all stays as it is, where `before` was drawn in `place` on these axes.
+
+    The y axis is taken to stay, as it does while all that is new lies on it. None: there is nothing to draw yet.
     """
     if after.levels or after.tags or after.fans or len(before.series) != len(after.series):
         return False
-    across = WIDE * width
     return _agree(before, after, HEADING | {"series"}) and all(
-        _adds_no_dot(old, new, x, across, log=after.log)
+        _adds_no_dot(old, new, x, y, place)
         for old, new in zip(before.series, after.series, strict=True))
 
 
@@ -62,16 +68,22 @@ def heats_alike(before: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool
         return False
     held = old[here:] if before.seen is None else np.where(before.seen[here:], old[here:], np.nan)
     # The worst that a cell holds is an extreme of what was seen. NaN is neither above nor below.
-    return bool((new[settled:] >= np.fmin.reduce(held)).all() and (new[settled:] <= np.fmax.reduce(held)).all())
+    least, most = np.fmin.reduce(held), np.fmax.reduce(held)
+    lowest, highest = new[settled:].min(0), new[settled:].max(0)
+    if (lowest >= least).all() and (highest <= most).all():
+        return True
+    ends = np.stack((least, np.minimum(least, lowest), most, np.maximum(most, highest)))
+    ranks = ranked(ends, usual_logs(before))
+    return bool(np.isfinite(ends).all() and (ranks[::2] == ranks[1::2]).all())
 
 
 def headed(picture: Picture, spec: ChartSpec | HeatSpec, glyphs: GlyphSet, *, framed: bool) -> Picture:
     """`picture`, which was drawn from a spec like this one, with its heading."""
     if picture.height < 2:
         return picture
-    canvas = Canvas(picture.width, 2)
-    draw_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=framed, focused=spec.focused)
-    return Picture(picture.width, (canvas.picture().rows[0], *picture.rows[1:]))
+    words = heading_words(picture.width, spec.title, spec.value, spec.state, glyphs, framed=framed,
+                          focused=spec.focused)
+    return Picture(picture.width, (word_row(words, picture.width), *picture.rows[1:]))
 
 
 def _agree(before: object, after: object, but: frozenset[str]) -> bool:
@@ -99,17 +111,24 @@ def _shared_from(old: Floats, new: Floats, x: XAxis, across: int) -> int | None:
     return here
 
 
-def _adds_no_dot(old: Series, new: Series, x: XAxis, across: int, *, log: bool) -> bool:
-    """Whether all that is new lies between the extremes of the last column of dots, where a line still ends."""
+def _adds_no_dot(old: Series, new: Series, x: XAxis, y: YAxis | None, place: Area) -> bool:
+    """Whether all that is new lies on dots of the last column, where a line still ends."""
     settled = len(old) - 1
     if old.role != new.role or settled < 0 or len(new) <= settled:
         return old.role == new.role and len(old) == len(new) == 0
     if not all(_equal(getattr(old, name)[:settled], getattr(new, name)[:settled])
                for name in ("steps", "low", "high", "last", "bad")):
         return False
-    here = _shared_from(old.steps, new.steps, x, across)
-    if here is None or old.bad[here:].any() or new.bad[settled:].any():
+    here = _shared_from(old.steps, new.steps, x, WIDE * place.width)
+    if here is None or y is None or old.bad[here:].any() or new.bad[settled:].any():
         return False
-    least, most = float(old.low[here:].min()), float(old.high[here:].max())
-    within = least <= float(new.low[settled:].min()) and float(new.high[settled:].max()) <= most
-    return within and (least > 0 or not log)   # what is not positive has no place on a log axis
+    least, most = old.low[here:].min(), old.high[here:].max()
+    lowest, highest = new.low[settled:].min(), new.high[settled:].max()
+    if least <= lowest and highest <= most:
+        return bool(least > 0) or not y.log   # what is not positive has no place on a log axis
+    lowest, highest = min(lowest, least), max(highest, most)   # NaN stays where it is new
+    ends = y.units(np.array((least, lowest, most, highest)))
+    if not (y.low <= ends[1] and ends[3] <= y.high):   # what is beyond has a mark of its own; so has NaN
+        return False
+    rows = dot_rows(ends, (y.low, y.high), place.height)
+    return bool(rows[0] == rows[1] and rows[2] == rows[3])

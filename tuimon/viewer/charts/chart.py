@@ -22,7 +22,7 @@ from tuimon.viewer.glyphs import BRAILLE, GlyphSet, State
 from tuimon.viewer.text import fit
 
 __all__ = ["Area", "Band", "ChartSpec", "Fan", "Level", "Tag", "VMark", "area", "draw", "draw_heading", "draw_marks",
-           "draw_waiting", "draw_words", "draw_x_axis", "pointed_labels", "state_role"]
+           "draw_waiting", "draw_words", "draw_x_axis", "heading_words", "pointed_labels", "state_role"]
 
 
 ELSEWHERE: Final = "nothing measured in these steps"
@@ -94,19 +94,27 @@ NAMED: Final = 6
 def draw_heading(
     canvas: Canvas, title: str, value: str, state: State | None, glyphs: GlyphSet, *, framed: bool, focused: bool,
 ) -> None:
-    """The frame, and in its top line the title at the left, value and badge at the right. Unframed: a line of text."""
+    """The frame, and in its top line the heading. Unframed: a line of text."""
     width, height = canvas.width, canvas.height
-    edge: Role = "frame-focus" if focused else "frame"
+    edge = _edge(focused=focused)
     if framed:
         corners = glyphs.corners
-        for row, left, right in ((0, corners[0], corners[1]), (height - 1, corners[2], corners[3])):
-            canvas.line(0, row, width, glyphs.across, edge)
-            canvas.put(0, row, left, edge)
-            canvas.put(width - 1, row, right, edge)
+        canvas.line(0, height - 1, width, glyphs.across, edge)
+        canvas.put(0, height - 1, corners[2], edge)
+        canvas.put(width - 1, height - 1, corners[3], edge)
         canvas.column(0, 1, height - 2, glyphs.down, edge)
         canvas.column(width - 1, 1, height - 2, glyphs.down, edge)
     elif height < 2:
         return
+    x = 0
+    for words, role in heading_words(width, title, value, state, glyphs, framed=framed, focused=focused):
+        x = canvas.put(x, 0, words, role)
+
+
+def heading_words(
+    width: int, title: str, value: str, state: State | None, glyphs: GlyphSet, *, framed: bool, focused: bool,
+) -> tuple[tuple[str, Role], ...]:
+    """The first row: title at the left, value and badge at the right, between them the line of the frame."""
     badge = glyphs.badges[state] if state else ""
     parts: list[tuple[str, Role]] = [(glyphs.say(value), _value_role(state)), (badge, state_role(state))]
     parts = [(words, role) for words, role in parts if words]
@@ -115,13 +123,20 @@ def draw_heading(
     length = sum(cell_len(words) + 1 for words, _ in parts) + 1 if parts else 0
     if length > room or room - length - 3 < min(cell_len(title), NAMED):   # a number means nothing without its name
         parts, length = [], 0
-    at = width - margin - length
-    canvas.put(at, 0, " " * length, "blank")
-    for words, role in parts:
-        at = canvas.put(at + 1, 0, words, role)
     words = fit(glyphs.say(title), room - length - 3, glyphs.ellipsis)
-    if words:
-        canvas.put(canvas.put(margin, 0, " ", "blank"), 0, f"{words} ", "title")
+    named: list[tuple[str, Role]] = [(" ", "blank"), (f"{words} ", "title")] if words else []
+    line = (glyphs.across if framed else " ") * (room - length - (cell_len(words) + 2 if words else 0))
+    said: list[tuple[str, Role]] = []
+    for part in parts:
+        said += [(" ", "blank"), part]
+    edge, ends = _edge(focused=focused), glyphs.corners[:2] if framed else ("", "")
+    across = glyphs.across if framed else ""
+    return ((f"{ends[0]}{across}", edge), *named, (line, edge), *said, (" " if parts else "", "blank"),
+            (f"{across}{ends[1]}", edge))
+
+
+def _edge(*, focused: bool) -> Role:
+    return "frame-focus" if focused else "frame"
 
 
 def draw_waiting(canvas: Canvas, message: str, glyphs: GlyphSet) -> None:
@@ -194,20 +209,21 @@ def draw_marks(canvas: Canvas, place: Area, marks: tuple[VMark, ...], x: XAxis, 
 
 
 def draw_words(canvas: Canvas, place: Area, marks: tuple[VMark, ...], x: XAxis) -> None:
-    """Beside each line what it means, in the first of its upper rows that is free there."""
+    """Beside each line what it means, and why if there is room, in the first of its upper rows that is free there."""
     lines = [(_cell_of(mark.step, x, place), mark) for mark in marks if mark.kind != "snapshot"]
     found = sorted(lines, key=lambda pair: pair[0])
     for i, (cell, mark) in enumerate(found):
         if not 0 <= cell < place.width:
             continue
         free = (found[i + 1][0] if i + 1 < len(found) else place.width) - cell - 1
-        length = cell_len(mark.word) + 2
-        if not mark.word or place.height < 5 or free < length - 1:
+        word = next((w for w in (mark.word, mark.word.split(":", 1)[0]) if cell_len(w) < free), "")
+        if not word or place.height < 5:
             continue
+        length = cell_len(word) + 2
         rows = range(place.top, place.top + max(1, place.height // 3))
         row = next((y for y in rows if canvas.is_blank(place.left + cell + 1, y, min(free, length))), None)
         if row is not None:
-            canvas.put(place.left + cell + 1, row, f" {mark.word}", mark.role)
+            canvas.put(place.left + cell + 1, row, f" {word}", mark.role)
 
 
 def state_role(state: State | None) -> Role:

@@ -67,6 +67,8 @@ class Picture:
 
     def changed(self, before: Picture) -> list[tuple[int, int, int]]:
         """(row, first cell, cell after the last) of what looks different from `before`; all where the sizes differ."""
+        if before is self:
+            return []
         if (before.width, before.height) != (self.width, self.height):
             return [(y, 0, self.width) for y in range(self.height)]
         found = [(y, *_differs(old, new, self.width))

@@ -63,11 +63,9 @@ def rasterise(
     flags[1, at[inside & valued & (high > y[1])] // WIDE] = True
     flags[2, at[inside & (sunk | (valued & (low < y[0])))] // WIDE] = True
     start = np.flatnonzero(np.concatenate(([True], at[1:] != at[:-1])))
-    scale = (down - 1) / (y[1] - y[0])
-    far = 1e6 * down  # beyond any screen, near enough for slopes to be finite
-    top = _rows(np.fmax.reduceat(high, start), y[1], scale, far)
-    bottom = _rows(np.fmin.reduceat(low, start), y[1], scale, far)
-    leaving = _rows(last[_last_valued(valued, start)], y[1], scale, far)
+    top = dot_rows(np.fmax.reduceat(high, start), y, height)
+    bottom = dot_rows(np.fmin.reduceat(low, start), y, height)
+    leaving = dot_rows(last[_last_valued(valued, start)], y, height)
     clean = ~np.isnan(top) & ~np.logical_or.reduceat(bad | sunk, start)
     column = at[start]
     _cut_ends(steps, column, (top, bottom, leaving), clean, x, across)
@@ -133,10 +131,12 @@ def _without_sunk(low: Floats, high: Floats, last: Floats) -> tuple[Floats, Floa
     return np.where(sunk, np.fmin(last, high), low), high, last, sunk
 
 
-def _rows(values: Floats, ceiling: float, scale: float, far: float) -> Floats:
-    """Whole dot rows, counted from the top; off-axis values are far away but finite."""
+def dot_rows(values: Floats, y: tuple[float, float], height: int) -> Floats:
+    """Whole rows of dots in `height` cells, counted from the top; off-axis values are far away but finite."""
+    down = TALL * height
+    far = 1e6 * down  # beyond any screen, near enough for slopes to be finite
     with np.errstate(over="ignore"):
-        return np.asarray(np.floor(np.clip((ceiling - values) * scale, -far, far) + 0.5))
+        return np.asarray(np.floor(np.clip((y[1] - values) * ((down - 1) / (y[1] - y[0])), -far, far) + 0.5))
 
 
 def _last_valued(valued: Bools, start: Ints) -> Ints:

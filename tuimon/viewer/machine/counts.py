@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import psutil
 
-from tuimon.record.liveness import START_SLACK, ProcessIdentity
+from tuimon.record.liveness import ProcessIdentity, has_started_as
 from tuimon.viewer.machine.model import HostCounts, Limits, ProcessCounts
 from tuimon.viewer.text import clean
 
@@ -50,7 +50,7 @@ class TreeReader:
         self.more = 0
         try:
             root = psutil.Process(wanted.pid)
-            if abs(root.create_time() - wanted.started) > START_SLACK or root.status() == psutil.STATUS_ZOMBIE:
+            if not has_started_as(root, wanted) or root.status() == psutil.STATUS_ZOMBIE:
                 raise psutil.NoSuchProcess(wanted.pid)
             found = [root, *_descendants(root)]
         except psutil.NoSuchProcess:

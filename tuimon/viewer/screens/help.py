@@ -15,6 +15,7 @@ from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, dim, say, strong
 from tuimon.viewer.screens.over import Over
 from tuimon.viewer.theme import Ink
+from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place
 from tuimon.viewer.widgets.picture import PictureView
 
@@ -34,20 +35,27 @@ KEYS: Final = 8
 """Cells of the keys before their words."""
 
 
-def _rows(action: Action, width: int) -> list[Line]:
-    """One action: its key, and its words in as many lines as they need."""
-    words = wrap((Span(action.help),), max(20, width - KEYS))
-    heads = [Span(f"{action.shown:>{KEYS - 2}}  ", "key"), *[Span(" " * KEYS)] * (len(words) - 1)]
+def _rows(action: Action, frame: Frame, width: int) -> list[Line]:
+    """One action: its key, and its words in as many lines as they need; dim where it may not be done from here."""
+    bar = action.bar(frame)
+    words = wrap((Span(action.help, "dim" if bar else "plain"),), max(20, width - KEYS))
+    heads = [Span(f"{action.shown:>{KEYS - 2}}  ", "dim" if bar else "key"), *[Span(" " * KEYS)] * (len(words) - 1)]
     return [(head, *line) for head, line in zip(heads, words, strict=True)]
 
 
-def help_lines(place: Place, width: int = WIDEST) -> tuple[tuple[Line, ...], ...]:
-    """The keys of a place in groups, and how to read the screen: blocks of lines for a column of that width."""
+def help_lines(place: Place, frame: Frame, width: int = WIDEST) -> tuple[tuple[Line, ...], ...]:
+    """The keys of a place in groups, and how to read the screen: blocks of lines for a column of that width.
+
+    Where no key of a group may be used from here, the reason stands above them.
+    """
     blocks: list[tuple[Line, ...]] = []
     for group, title in GROUPS:
-        rows = [row for action in actions_at(place) if action.group == group for row in _rows(action, width)]
-        if rows:
-            blocks.append(((strong(title),), *rows))
+        actions = [action for action in actions_at(place) if action.group == group]
+        bars = {action.bar(frame) for action in actions}
+        why = [(dim(bar),) for bar in bars if len(bars) == 1 and bar]
+        if actions:
+            rows = [row for action in actions for row in _rows(action, frame, width)]
+            blocks.append(((strong(title),), *(row for line in why for row in wrap(line, width)), *rows))
     return (*blocks, tuple(row for line in READING for row in wrap(line, width)))
 
 
@@ -66,20 +74,20 @@ def columns_of(blocks: tuple[tuple[Line, ...], ...], rows: int) -> list[list[Lin
     return columns
 
 
-def pages(place: Place, width: int, rows: int) -> list[list[list[Line]]]:
+def pages(place: Place, frame: Frame, width: int, rows: int) -> list[list[list[Line]]]:
     """As few columns side by side as make one page, else as many as fit; pages of columns of at most `rows` lines."""
     most = max(1, width // COLUMN)
     for side in range(1, most + 1):
-        columns = columns_of(help_lines(place, min(WIDEST, width // side - 2)), max(1, rows))
+        columns = columns_of(help_lines(place, frame, min(WIDEST, width // side - 2)), max(1, rows))
         if len(columns) <= side:
             return [columns]
     return [columns[i:i + most] for i in range(0, len(columns), most)]
 
 
-def draw_help(place: Place, page: int, width: int, height: int, glyphs: GlyphSet) -> Picture:
+def draw_help(place: Place, frame: Frame, page: int, width: int, height: int, glyphs: GlyphSet) -> Picture:
     """One page in exactly `width` x `height` cells."""
     canvas = Canvas(width, height)
-    found = pages(place, width - 4, height - 3)
+    found = pages(place, frame, width - 4, height - 3)
     at = page % len(found)
     draw_heading(canvas, "keys", f"{at + 1} of {len(found)}" if len(found) > 1 else "", None, glyphs, framed=True,
                  focused=True)
@@ -104,9 +112,10 @@ class Help(Over[None]):
         Binding("pageup,up,left,k", "turn(-1)", show=False),
     ]
 
-    def __init__(self, place: Place, ink: Ink, glyphs: GlyphSet) -> None:
+    def __init__(self, place: Place, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:
         super().__init__(glyphs)
         self._place: Place = place
+        self._frame = frame
         self._ink, self._glyphs, self._page = ink, glyphs, 0
 
     def compose(self) -> ComposeResult:
@@ -124,14 +133,14 @@ class Help(Over[None]):
 
     def _fit(self) -> None:
         width, height = self.app.size
-        found = pages(self._place, width - 4, height - 3)
+        found = pages(self._place, self._frame, width - 4, height - 3)
         styles = self.query_one(PictureView).styles
         styles.max_width = len(found[0]) * (WIDEST + 2) + 4
         styles.max_height = max(len(column) for page in found for column in page) + 3
 
     def _draw(self) -> None:
         self.query_one(PictureView).draw_with(
-            lambda width, height: draw_help(self._place, self._page, width, height, self._glyphs))
+            lambda width, height: draw_help(self._place, self._frame, self._page, width, height, self._glyphs))
 
     def action_turn(self, by: int) -> None:
         """Another page."""

@@ -27,7 +27,7 @@ def bindings(place: Place) -> list[BindingType]:
 
 def called(action: Action, key: int, place: Place) -> str:
     """What a key calls in a place; an action of several keys is told which one it was."""
-    if action.order is not None:
+    if action.order is not None or action.writes:
         return f"app.act('{action.name}')"
     if action.group == "place":
         return f"app.go('{action.name.removeprefix('go_')}')"

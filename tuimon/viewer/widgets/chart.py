@@ -62,7 +62,7 @@ class ChartPanel(HeadedView[ChartSpec]):
         return draw(spec, width, height, x, y, self.glyphs)
 
     def _is_alike(self, before: ChartSpec, after: ChartSpec) -> bool:
-        return charts_alike(before, after, self._x, area(self.picture.width, self.picture.height).width)
+        return charts_alike(before, after, self._x, self._y, area(self.picture.width, self.picture.height))
 
     def _headed(self) -> Picture:
         framed = area(self.picture.width, self.picture.height).framed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from tuimon.diagnosis.axes import XAxis
+from tuimon.viewer.charts.alike import heading
 from tuimon.viewer.charts.chart import ChartSpec
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Picture
@@ -21,14 +22,15 @@ class HeadedView(PictureView, Generic[Spec]):
     _spec: Spec
     _x = XAxis()
     _drawn: tuple[Spec, XAxis] | None = None
-    """What the picture was drawn from; None: something else."""
+    """What the picture was drawn from, or would be; None: something else."""
 
     def redraw(self) -> None:
         """Show `_spec` over the steps of `_x`."""
         picture, drawn = self.picture, self._drawn
         fits = (picture.width, picture.height) == tuple(self.size)
         if drawn is not None and drawn[1] == self._x and fits and self._is_alike(drawn[0], self._spec):
-            self.show(self._headed())
+            self._drawn = self._spec, self._x
+            self.show(picture if heading(drawn[0]) == heading(self._spec) else self._headed())
         else:
             self.draw_with(self._draw_whole)
 

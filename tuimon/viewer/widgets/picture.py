@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
@@ -10,9 +11,13 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tuimon.viewer import terminal
 from tuimon.viewer.charts.picture import NOTHING, Picture, Row
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.theme import Ink
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class RowStrip(Strip):
@@ -45,7 +50,10 @@ class PictureView(Widget):
         self._made_of: tuple[object, ...] | None = None
         """What the picture was drawn from, at this size; None: to be drawn."""
         self._strips: dict[int, tuple[Row, Strip]] = {}
-        """Rows as they were last handed out, and what they were made of."""
+        """Rows as they were last handed out, by the identity of what they were made of, which is kept as well: they may
+        move."""
+        self._handed: tuple[Picture, Region, list[Strip]] | None = None
+        """All that was handed out last, of what and for which part."""
         self._base: Style | None = None
         """What stands behind and around every cell; None: to be asked for."""
         self._is_bare = False
@@ -59,6 +67,12 @@ class PictureView(Widget):
             self.refresh()
         elif changed:
             self.refresh(*(Region(first, y, last - first, 1) for y, first, last in changed))
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """Textual's own; where it is about parts only, the screen is told at once."""
+        if regions and not layout and not recompose and terminal.redraw(self, regions):
+            return self
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def draw_with(self, painter: Callable[[int, int], Picture], *made_of: object) -> None:
         """Show what `painter(width, height)` draws, now if this is on screen, and again on every resize.
@@ -101,7 +115,7 @@ class PictureView(Widget):
         self._forget()
 
     def _forget(self) -> None:
-        self._strips, self._base = {}, None
+        self._strips, self._base, self._handed = {}, None, None
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The rows asked for. The screen asks every widget for all of its rows whenever one row of one has changed.
@@ -109,22 +123,28 @@ class PictureView(Widget):
         Rows that did not change are handed out as they were; a widget with more around its picture (a border, padding,
         opacity) takes the way that all widgets take.
         """
+        handed = self._handed
+        if handed is not None and handed[0] is self.picture and handed[1] == crop:
+            return handed[2]
         if self._base is None:
             self._base, self._is_bare = self.rich_style, not self.gutter and self.opacity == 1.0
         if not self._is_bare or crop.column_span != (0, self.size.width):
             return super().render_lines(crop)
         filters, rows, strips = self.app.get_line_filters(), self.picture.rows, self._strips
-        found: list[Strip] = []
+        found: list[tuple[Row, Strip]] = []
         for y in crop.line_range:
             row = rows[y] if y < len(rows) else ()
-            known = strips.get(y)
-            if known is None or known[0] is not row:
+            known = strips.get(id(row))
+            if known is None:
                 strip = self.render_line(y)
                 for one in filters:
                     strip = strip.apply_filter(one, self.background_colors[1])
-                known = strips[y] = row, RowStrip(strip, self.size.width)
-            found.append(known[1])
-        return found
+                known = row, RowStrip(strip, self.size.width)
+            found.append(known)
+        self._strips = {id(known[0]): known for known in found}
+        lines: list[Strip] = [strip for _, strip in found]
+        self._handed = self.picture, crop, lines
+        return lines
 
     def render_line(self, y: int) -> Strip:
         """One row of the picture as styled segments."""

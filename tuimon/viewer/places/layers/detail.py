@@ -52,14 +52,14 @@ class LayersDetail:
         ask = wanted.ask if isinstance(wanted.ask, Ask) else Ask()
         history = reading.history
         ends = wanted.window.ends(reading.whole_last, history.last_step)
-        shown = (reading.revision, history.last_step, ends, wanted.at, ask)
+        diagnosis = reading.diagnosis if wanted.at is None else reading.diagnosis.as_of(wanted.at)
+        before = min((i.onset_step for i in diagnosis.incidents if _spoils(i)), default=None)
+        shown = (history, history.revision, before, ends, wanted.at, ask)
         if shown == self._shown:
-            return self._view
+            return self._view   # a judge that only got further changes nothing
         self._shown = shown
         if history.table is not self._table:
             self._told(history.table)
-        diagnosis = reading.diagnosis if wanted.at is None else reading.diagnosis.as_of(wanted.at)
-        before = min((i.onset_step for i in diagnosis.incidents if _spoils(i)), default=None)
         self._view = self._viewed(history, ask, ends, wanted.at, before)
         return self._view
 

@@ -98,7 +98,8 @@ class LayersScreen(PlaceScreen):
             title = f"parameters of {squeeze(view.page.layer, WORDS)}"
             spec = history_spec(view, view.page, marks(self.frame))
             self.query_one(ChartPanel).plot(spec, draw.x_of(view))
-        self._picture("tensors").draw_with(lambda w, h: table.draw_table(tensors, read, title, w, h, self.glyphs))
+        self._picture("tensors").draw_with(
+            lambda w, h: table.draw_table(tensors, read, title, w, h, self.glyphs), tensors, read, title)
 
     def _open(self, view: LayersView) -> Tensors | None:
         """The tensors that are on the screen."""

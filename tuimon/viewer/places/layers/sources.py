@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -37,7 +38,12 @@ class Rows:
     @property
     def names(self) -> tuple[str, ...]:
         """(L) as they are shown."""
-        return tuple(clean(name, NAME) or MODEL for name in self.layers)
+        return _names(self.layers)
+
+
+@lru_cache(4)
+def _names(layers: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(clean(name, NAME) or MODEL for name in layers)
 
 
 def offered(history: History) -> tuple[Name, ...]:

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain, islice, repeat
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,14 +18,16 @@ from rich.cells import cell_len
 from tuimon.diagnosis.figures import UNKNOWN, counted, many, number, short
 from tuimon.diagnosis.figures import step as steps
 from tuimon.record.chunk import Floats, Ints
-from tuimon.viewer.arrange import put_lines
+from tuimon.viewer.arrange import boxed
 from tuimon.viewer.charts.chart import draw_heading
-from tuimon.viewer.charts.picture import Canvas, Picture
-from tuimon.viewer.glyphs import GlyphSet
-from tuimon.viewer.lines import Line, Span, Tone, dim
+from tuimon.viewer.charts.picture import Canvas, Picture, Row
+from tuimon.viewer.glyphs import GLYPHS, GlyphName, GlyphSet
+from tuimon.viewer.lines import Span, Tone
 from tuimon.viewer.places.layers.model import Tensors
 from tuimon.viewer.text import pad, squeeze
 
+KEPT: Final = 1000
+"""Rows that are kept as they were drawn, of one table."""
 STRANGE: Final = 10.0
 WILD: Final = 30.0
 """Times the usual from which a gradient is told in the tone of a warning, and of something critical."""
@@ -65,10 +69,13 @@ def ratios(tensors: Tensors) -> Floats:
 
 
 def ordered(tensors: Tensors, reading: Reading) -> Ints:
-    """Indices of the tensors that the filter leaves, in the chosen order."""
-    order = _called(tensors.names, reading.filter)
-    if not reading.worst:
-        return order
+    """Indices of the tensors that the filter leaves, in the chosen order; not written to."""
+    return _worst_first(tensors, reading.filter) if reading.worst else _called(tensors.names, reading.filter)
+
+
+@lru_cache(1)
+def _worst_first(tensors: Tensors, words: str) -> Ints:
+    order = _called(tensors.names, words)
     with np.errstate(all="ignore"):
         apart = np.abs(np.log10(ratios(tensors)[order]))
     return order[np.argsort(-np.where(np.isnan(apart), -1.0, apart), kind="stable")]
@@ -129,22 +136,40 @@ def _known(value: float) -> str:
     return UNKNOWN if math.isnan(value) else number(value)
 
 
-def lines(tensors: Tensors, order: Ints, first: int, width: int, rows: int) -> list[Line]:
-    """The heading and as many rows as there is room for, from the `first` of `order` on."""
-    shown = [k for k, column in enumerate(_COLUMNS) if width >= column.from_width]
-    if bool(tensors.trained.all()):
-        shown.remove(_STATE) if _STATE in shown else None
-    room = max(8, width - sum(_COLUMNS[k].width + 1 for k in shown))
-    name = min(room, max(12, _longest(tensors.names)))
-    found: list[Line] = [(dim(pad("parameter", name)),
-                          *(dim(f" {pad(_COLUMNS[k].title, _COLUMNS[k].width, right=True)}") for k in shown))]
-    ratio = ratios(tensors)
-    for i in order[first:first + rows].tolist():
-        cells = _cells(tensors, i, float(ratio[i]))
-        trained = bool(tensors.trained[i])
-        found.append((Span(pad(squeeze(tensors.names[i], name), name), "plain" if trained else "dim"), *(
-            Span(f" {pad(cells[k][0], _COLUMNS[k].width, right=True)}", cells[k][1]) for k in shown)))
-    return found
+class _Body:
+    """The rows of one table at one width. Scrolling moves rows: each is drawn when it is first seen, and kept."""
+
+    def __init__(self, tensors: Tensors, width: int, glyphs: GlyphSet, *, framed: bool) -> None:
+        self._tensors, self._ratio, self._glyphs = tensors, ratios(tensors), glyphs
+        self._width, self._side = width, glyphs.down if framed else ""
+        inner, is_any_frozen = width - (4 if framed else 2), not bool(tensors.trained.all())
+        self._shown = [k for k, column in enumerate(_COLUMNS)
+                       if inner >= column.from_width and (k != _STATE or is_any_frozen)]
+        room = max(8, inner - sum(_COLUMNS[k].width + 1 for k in self._shown))
+        self._name = min(room, max(12, _longest(tensors.names)))
+        self._rows: dict[int, Row] = {}
+        self._heading = self._row("parameter", [(column.title, "dim") for column in _COLUMNS], "dim")
+        self._blank = boxed((), width, glyphs, self._side)
+
+    def rows(self, which: Ints, count: int) -> Iterator[Row]:
+        """`count` rows: the heading, those of these tensors, and blank ones."""
+        if len(self._rows) > KEPT:
+            self._rows.clear()
+        tensors = self._tensors
+        found = [self._rows.get(i) or self._rows.setdefault(i, self._row(
+            squeeze(tensors.names[i], self._name), _cells(tensors, i, float(self._ratio[i])),
+            "plain" if tensors.trained[i] else "dim")) for i in which.tolist()]
+        return islice(chain((self._heading,), found, repeat(self._blank)), count)
+
+    def _row(self, name: str, cells: Sequence[tuple[str, Tone]], tone: Tone) -> Row:
+        line = (Span(pad(name, self._name), tone), *(
+            Span(f" {pad(cells[k][0], _COLUMNS[k].width, right=True)}", cells[k][1]) for k in self._shown))
+        return boxed(line, self._width, self._glyphs, self._side)
+
+
+@lru_cache(1)
+def _body(tensors: Tensors, width: int, glyphs: GlyphName, *, framed: bool) -> _Body:
+    return _Body(tensors, width, GLYPHS[glyphs], framed=framed)
 
 
 def rows_for(width: int, height: int) -> int:
@@ -161,7 +186,6 @@ def draw_table(
     tensors: Tensors, reading: Reading, title: str, width: int, height: int, glyphs: GlyphSet,
 ) -> Picture:
     """The table in exactly `width` x `height` cells."""
-    canvas = Canvas(width, height)
     framed = is_framed(width, height)
     rows = rows_for(width, height)
     order = ordered(tensors, reading)
@@ -177,8 +201,9 @@ def draw_table(
     value = totals(tensors, order, wide=wide)
     if tensors.step and wide:
         value += f" · at step {steps(tensors.step)}"
-    draw_heading(canvas, " · ".join(parts), value, None, glyphs, framed=framed, focused=False)
-    inner = width - 4 if framed else width - 2
-    put_lines(canvas, lines(tensors, order, top, inner, rows), 2 if framed else 1, 1, inner,
-              height - (2 if framed else 1), glyphs)
-    return canvas.picture()
+    edges = Canvas(width, 2)
+    draw_heading(edges, " · ".join(parts), value, None, glyphs, framed=framed, focused=False)
+    first, last = edges.picture().rows
+    body = _body(tensors, width, glyphs.name, framed=framed)
+    below = (last,) if framed else ()
+    return Picture(width, (first, *body.rows(order[top:top + rows], height - 1 - len(below)), *below))

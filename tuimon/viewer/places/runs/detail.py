@@ -10,7 +10,8 @@ from tuimon.diagnosis.figures import size
 from tuimon.errors import UsageError
 from tuimon.record.catalogue import BUDGET, Catalogue, Entry, Listing
 from tuimon.record.label import Label, write_label
-from tuimon.record.removal import is_read_only, remove
+from tuimon.record.readonly import ONLY_LOOKS, is_read_only
+from tuimon.record.removal import remove
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.places.runs.model import Ask, Order, Outcome, Row, RunsView, row_of
 from tuimon.viewer.text import clean
@@ -55,7 +56,7 @@ class RunsDetail:
         watched = reading.run.path
         here = watched.name if watched.parent == self._catalogue.root else ""
         return RunsView(self._listed, found.unread, clean(str(self._catalogue.root), 200), here,
-                        _rounded(now, found.entries), is_read_only(), self._outcomes, wanted.units.binary)
+                        _rounded(now, found.entries), self._outcomes, wanted.units.binary)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -71,7 +72,7 @@ class RunsDetail:
                 remove(run, self._catalogue.root)
                 words = f"deleted {name}: {size(row.entry.size, binary=binary)} freed"
             elif is_read_only():
-                return Outcome(order.serial, "this is a read-only view: nothing was written", done=False)
+                return Outcome(order.serial, f"{ONLY_LOOKS}: nothing was written", done=False)
             else:
                 kept = write_label(run, Label(order.name, order.note))
                 words = f"{name}: called {clean(kept.name, 60)}" if kept.name else f"{name}: saved"

@@ -109,7 +109,6 @@ class RunsView:
     """Key of the run that is watched; "" where it lies elsewhere."""
     now: float = 0.0
     """Wall clock, rounded down: ages change no more often than can be seen."""
-    read_only: bool = False
     outcomes: tuple[Outcome, ...] = ()
     binary: bool = False
     """Sizes by powers of 1,024."""

@@ -165,9 +165,6 @@ class RunsScreen(PlaceScreen):
         row = self._chosen
         if row is None:
             return
-        if self._view.read_only:
-            self.flash(f"{purpose}: this is a read-only view")
-            return
         self._before = self._look   # what is typed is about this run, whatever is chosen meanwhile
         self.query_one(Prompt).open(purpose, WORDS[purpose], row.name if purpose == "rename" else row.note)
 
@@ -176,7 +173,7 @@ class RunsScreen(PlaceScreen):
         row = self._chosen
         if row is None or not self.is_active:   # the key was hit twice
             return
-        why = refusal(row, self._view)
+        why = refusal(row)
         if why:
             self.flash(f"delete: {why}")
             return

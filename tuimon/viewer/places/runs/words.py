@@ -9,10 +9,8 @@ from tuimon.viewer.questions import Question
 from tuimon.viewer.text import clean
 
 
-def refusal(row: Row, view: RunsView) -> str:
+def refusal(row: Row) -> str:
     """Why it is not even asked; "" where it is. The producer looks again before it deletes."""
-    if view.read_only:
-        return "this is a read-only view"
     if not row.entry.is_read:
         return "it has not been read yet"
     if row.is_live:

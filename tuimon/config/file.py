@@ -10,7 +10,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tuimon.viewer import toml
+from tuimon.config import toml
+from tuimon.private import make_folder, open_file
 
 MOST: Final = 1 << 18
 """Bytes that are read: no file of preferences is longer."""
@@ -103,9 +104,9 @@ def save(path: str, changes: Mapping[toml.Path, object]) -> None:
     new = toml.edited(text or HEADING, changes)
     if new == (text or HEADING):
         return
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    make_folder(os.path.dirname(path), parents=0o700, follow=True)
     aside = f"{path}.{secrets.token_hex(4)}"
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = open_file(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         with open(fd, "wb") as file:
             file.write(new.encode("utf-8"))

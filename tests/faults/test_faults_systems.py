@@ -1,0 +1,113 @@
+"""Disks that really are full, and calls that really fail: what needs root, a mount or ptrace. Skipped where that is not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from tuimon.record.rundir import RunDir
+from tuimon.torture.looking import missing
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+
+
+@contextmanager
+def mounted(where, *arguments):
+    where.mkdir()
+    done = subprocess.run(["mount", *arguments, str(where)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no mount here: {done.stderr.strip()}")
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", "-l", str(where)], check=True)
+
+
+@needs_root
+def test_a_file_system_that_is_full_and_has_space_again_costs_nothing(bench, tmp_path):
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=2m", "tmpfs") as small:
+        training = bench.start(run=RunDir(small / "run"), save=20)
+        training.more(20)
+        ballast = os.open(small / "ballast", os.O_WRONLY | os.O_CREAT)
+        with suppress(OSError):
+            while True:
+                os.write(ballast, bytes(4096))
+        training.more(300, "on a full disk")
+        os.close(ballast)
+        os.unlink(small / "ballast")
+        training.more(30)
+        training.stop()
+        assert missing(training) == 0
+        assert bench.do("verify", run=training.run).status == 0
+
+
+@needs_root
+@pytest.mark.skipif(not shutil.which("fsfreeze") or not shutil.which("mkfs.ext4"), reason="no fsfreeze, no mkfs.ext4")
+def test_a_file_system_that_hangs_holds_up_nobody(bench, tmp_path):
+    """Frozen, it answers no write until it is thawed: as a network file system whose server is away."""
+    image = tmp_path / "image"
+    with open(image, "wb") as file:
+        file.truncate(32 << 20)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
+    with mounted(tmp_path / "far", "-o", "loop", str(image)) as far:
+        training = bench.start(run=RunDir(far / "run"))
+        training.more(20)
+        frozen = subprocess.run(["fsfreeze", "-f", str(far)], capture_output=True, text=True)
+        if frozen.returncode:
+            training.kill()
+            pytest.skip(f"no freezing here: {frozen.stderr.strip()}")
+        try:
+            training.more(500, "while its file system hangs")
+        finally:
+            subprocess.run(["fsfreeze", "-u", str(far)], check=True)
+        training.more(20)
+        training.stop()
+        assert missing(training) == 0
+
+
+@needs_root
+def test_on_a_read_only_file_system_it_trains_and_watches_in_memory(bench, tmp_path):
+    with mounted(tmp_path / "sealed", "-t", "tmpfs", "-o", "ro", "tmpfs") as sealed:
+        training = bench.start(run=RunDir(sealed / "run"), steps=5)
+        assert training.end() == 0
+        assert training.ledger.steps == 5
+        assert list(sealed.iterdir()) == []
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
+@pytest.mark.parametrize("inject", [
+    "pwrite64:error=ENOSPC:when=1..20", "pwrite64:error=EINTR:when=1+3",
+    pytest.param("pwrite64:error=EIO:when=2..9", marks=pytest.mark.nightly),
+    pytest.param("pwrite64:delay_enter=300000:when=1..10", marks=pytest.mark.nightly),
+    pytest.param("openat:error=EMFILE:when=1..20", marks=pytest.mark.nightly),
+    pytest.param("rename:error=EIO:when=1..3", marks=pytest.mark.nightly),
+    pytest.param("fdatasync:error=EIO:when=1+2", marks=pytest.mark.nightly),
+    pytest.param("pwrite64:error=EROFS:when=1..30", marks=pytest.mark.nightly),
+])
+def test_calls_that_the_system_fails_cost_nothing(bench, tmp_path, inject):
+    training = bench.start(save=20)
+    training.more(20)
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-q", "-o", str(tmp_path / "calls"), "-e", f"trace={inject.split(':')[0]}", "-e", f"inject={inject}",
+         "-p", str(training.pid)], stderr=subprocess.PIPE, text=True)
+    try:
+        bench.wait(lambda: "INJECTED" in read(tmp_path / "calls") or "DELAYED" in read(tmp_path / "calls")
+                   or tracer.poll() is not None, "a call that fails")
+        if tracer.poll() is not None:
+            pytest.skip(f"nothing can be traced here: {tracer.stderr.read().strip()}")
+        training.more(200, "while its calls fail")
+    finally:
+        tracer.terminate()
+        tracer.communicate()
+    training.more(30)
+    training.stop()
+    assert missing(training) == 0
+    bench.do("verify", run=training.run)
+
+
+def read(path):
+    return path.read_text() if path.exists() else ""

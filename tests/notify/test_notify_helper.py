@@ -1,0 +1,175 @@
+"""The helper, as a process beside a training process: real pipes, a real webhook on loopback, real deaths."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from stub_hook import Hook
+
+from tuimon.notify import begin
+from tuimon.notify.ledger import lock, notices
+from tuimon.notify.wishes import wish
+from tuimon.record.events import EventReader, EventWriter
+from tuimon.record.liveness import identity
+from tuimon.record.rundir import RunDir, RunInfo, create_run
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE = 60.0
+
+
+def a_run(attempt=1, run=None):
+    run = run or create_run("night")
+    run.write_info(RunInfo("night", identity(), attempt=attempt, started=time.time()))
+    return run, EventWriter(run.events, attempt)
+
+
+def wishes(*targets, **table):
+    return wish(list(targets), {}, {"notify": table})[0]
+
+
+def incident(events, change="opened", rule="non-finite", severity="critical"):
+    events.append("incident", 7, time.time(), {"change": change, "severity": severity, "rule": rule, "detected_step": 7, "headline": "Non-finite values", "why": "NaN"})
+
+
+def until(condition):
+    deadline = time.monotonic() + DEADLINE
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+    return found
+
+
+def lines(run: RunDir):
+    return EventReader(run.notices).poll()
+
+
+def helpers(run: RunDir):
+    return [p for p in psutil.process_iter(["cmdline"]) if {"tuimon.notify", str(run.path)} <= set(p.info["cmdline"] or [])]
+
+
+@pytest.fixture(autouse=True)
+def _no_helper_outlives_its_test():
+    yield
+    begin.farewell(DEADLINE)
+
+
+def test_a_person_is_told_of_an_incident_its_end_and_the_crash_and_no_secret_is_left_anywhere():
+    with Hook() as hook:
+        run, events = a_run()
+        begin.begin(run, 1, wishes(hook.url))
+        incident(events)
+        first = hook.next()["body"]
+        assert (first["headline"], first["run"], first["host"]) == ("Non-finite values (critical)", run.name, identity().host)
+        (helper,) = helpers(run)
+        assert "SECRET" not in " ".join(helper.cmdline()) + str(helper.environ())
+        assert helper not in psutil.Process().children()   # a script that waits for its children does not wait for it
+        incident(events, "resolved")
+        events.append("end", 30, time.time(), {"state": "crashed", "error": "ValueError: no more data"})
+        begin.farewell(DEADLINE)
+        assert hook.next()["body"]["kind"] == "several"
+        assert hook.got.empty()
+    assert [line.kind for line in lines(run)] == ["watching", "sent", "sent"]
+    assert notices(run).targets == (f"webhook {hook.url.split('/')[2]}",)
+    assert all(b"SECRET" not in path.read_bytes() for path in run.path.rglob("*") if path.is_file())
+    assert run.notices.stat().st_mode & 0o777 == 0o600
+    until(lambda: not helpers(run))
+
+
+def test_a_target_that_hangs_keeps_neither_the_training_nor_the_others_waiting(tmp_path):
+    with Hook(None) as hook:
+        run, events = a_run()
+        begin.begin(run, 1, wishes(hook.url, f"touch {tmp_path / 'told'}"))
+        incident(events)
+        until((tmp_path / "told").exists)
+        events.append("end", 30, time.time(), {"state": "finished"})
+        begin.farewell(0.0)   # as long as training gives it
+        (helper,) = helpers(run)
+        helper.kill()
+
+
+_TRAINER = """
+import os, sys, time
+from tuimon.notify import begin
+from tuimon.notify.wishes import wish
+from tuimon.record.liveness import identity
+from tuimon.record.rundir import RunDir, RunInfo
+run = RunDir(__import__("pathlib").Path(sys.argv[1]))
+run.write_info(RunInfo("night", identity(), started=time.time()))
+begin.begin(run, 1, wish(sys.argv[2], {}, {})[0])
+print("begun", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_training_that_is_killed_is_told_of_though_it_could_say_nothing():
+    with Hook(503) as hook:   # and the first try is refused
+        run = create_run("night")
+        trainer = subprocess.Popen([sys.executable, "-c", _TRAINER, str(run.path), hook.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True)
+        assert trainer.stdout.readline() == "begun\n"
+        until(lambda: lines(run))
+        trainer.send_signal(signal.SIGKILL)
+        assert trainer.wait(DEADLINE) == -signal.SIGKILL
+        trainer.stdin.close()
+        trainer.stdout.close()
+        told = [hook.next(), hook.next()]
+        assert [t["answer"] for t in told] == [503, 200]
+        assert told[1]["body"]["headline"] == "Died before its first step"
+    until(lambda: not helpers(run))
+    assert [line.kind for line in lines(run)] == ["watching", "trying", "sent"]
+
+
+def test_there_is_one_helper_per_run_and_what_was_told_is_not_told_again():
+    with Hook() as hook:
+        run, events = a_run()
+        incident(events)
+        for _ in range(2):
+            begin.begin(run, 1, wishes(hook.url))
+        assert hook.next()["body"]["kind"] == "incident"
+        until(lambda: lines(run)[-1].kind == "sent")
+        assert lock(run) is None
+        helper = next(h for h in helpers(run) if h.pid == lines(run)[0].whole("pid"))
+        helper.kill()   # nobody notices; the other one takes over
+        until(lambda: [line.kind for line in lines(run)].count("watching") == 2)
+        incident(events, rule="loss-spike")
+        assert hook.next()["body"]["kind"] == "incident"
+        events.append("end", 9, time.time(), {"state": "finished"})
+        begin.farewell(DEADLINE)
+        assert hook.got.empty()
+
+
+def test_another_attempt_has_a_helper_of_its_own_and_the_earlier_one_leaves():
+    with Hook() as hook:
+        run, events = a_run()
+        begin.begin(run, 1, wishes(hook.url))
+        until(lambda: lines(run))
+        events.append("end", 9, time.time(), {"state": "finished"})
+        _, events = a_run(2, run)
+        events.append("attempt", 9, time.time(), {"number": 2})
+        begin.begin(run, 2, wishes(hook.url))
+        incident(events)
+        assert hook.next()["body"]["kind"] == "incident"
+        assert [line.attempt for line in lines(run) if line.kind == "watching"] == [1, 2]
+        assert len(helpers(run)) == 1
+        events.append("end", 9, time.time(), {"state": "finished"})
+
+
+def test_a_helper_survives_ctrl_c_and_ends_with_a_directory_that_is_removed(tmp_path):
+    run, _ = a_run()
+    begin.begin(run, 1, wishes("true"))
+    until(lambda: lines(run))
+    (helper,) = helpers(run)
+    assert os.getsid(helper.pid) != os.getsid(0)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        helper.send_signal(number)
+    assert helper.is_running()
+    run.path.rename(tmp_path / "moved")
+    until(lambda: not helpers(run))
