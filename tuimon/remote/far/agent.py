@@ -219,12 +219,12 @@ class Agent:
         if not followed.is_through:
             if now - self._pictured_at < AGAIN:
                 return False
-            self._begin(8 * FIRST_PICTURE, now)   # as far as it has been read
+            self._begin(max(FIRST_PICTURE, min(8 * FIRST_PICTURE, self._within(AGAIN))), now)   # as far as it was read
             return True
         if self._is_whole and not self._is_thin_picture and self._look is None:
             self._settled = True
             return False
-        most = max(4 * FIRST_PICTURE, min(FINEST, int(PATIENT * max(RATES[0], window.best) / self._cost(1))))
+        most = max(4 * FIRST_PICTURE, min(FINEST, self._within(PATIENT)))
         count = max(FIRST_PICTURE, min(most, self._count * (FINER if self._is_whole else 1)))
         outline = followed.outline
         if outline.size == 1 and len(outline.buckets) <= 8 * most:   # a bucket comes out as four rows
@@ -235,6 +235,10 @@ class Agent:
         self._begin(max(count, FINE if self._look else 0), now)
         self._settled = self._look is not None
         return True
+
+    def _within(self, seconds: float) -> int:
+        """Buckets that arrive in so many seconds."""
+        return int(seconds * max(RATES[0], self.window.best) / self._cost(1))
 
     @property
     def _piece(self) -> int:
