@@ -198,3 +198,13 @@ def test_a_console_that_floods_is_told_from_its_end(tmp_path: Path):
     console = pumped.mirror.run.console
     pumped.until(lambda: console.read_bytes().endswith(b"the last one\n"), turns=100)
     assert pumped.carried < 100_000
+
+
+def test_a_short_run_is_not_said_to_be_unread_for_longer_than_it_is(tmp_path: Path):
+    healthy(root=tmp_path / "far", steps=30)
+    pumped = Pumped(tmp_path / "far", tmp_path / "near")
+    while pumped.mirror is None or not pumped.mirror.run.path.joinpath("far.json").exists():
+        pumped._say()   # before it has looked at anything
+    pumped.turn()
+    pumped.turn()
+    assert pumped.mirror.far.share == 1.0

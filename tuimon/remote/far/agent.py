@@ -124,7 +124,7 @@ class Agent:
         told = self._files.early()
         if told is not None:
             return told
-        if now - self._said_alive > 2.0:
+        if now - self._said_alive > 2.0 or (self._log.is_through and self._last_alive.get("share") != 1.0):
             self._said_alive = now
             state = {"alive": live(self._run), "share": 1.0 if self._log.is_through else round(self._log.share, 2),
                      "begun": bool(self._generation or self._log.segments())}
