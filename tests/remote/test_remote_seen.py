@@ -135,10 +135,14 @@ def test_a_run_that_is_gone_or_replaced_over_there_is_said_to_be_and_stays_on_th
     watched = Watched(tmp_path / "far", tmp_path).settle()
     step = watched.frame.header.step
     shutil.rmtree(run.dir.path)
+    mirror = watched.pumped.mirror
+    assert mirror is not None
+    told = mirror.run.events.read_bytes(), (mirror.run.path / "run.json").read_bytes()
     if replaced:
         Run(tmp_path / "elsewhere").go(3 * step).dir.path.rename(run.dir.path)
     watched.turn(turns=20)
     assert watched.frame.header.step == step
+    assert told == (mirror.run.events.read_bytes(), (mirror.run.path / "run.json").read_bytes()), "nothing of another run"
     assert watched.frame.problem == ("far: another run took this directory: open it again to see that one" if replaced else
                                      "far: the run directory is gone; what was read stays on the screen")
 

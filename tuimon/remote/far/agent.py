@@ -96,14 +96,6 @@ class Agent:
         """Look at the disk."""
         if self._files is None or self._log is None:
             return
-        why = ("another run took this directory: open it again to see that one" if self._log.is_replaced else
-               "" if os.path.isdir(self._run) else "the run directory is gone; what was read stays on the screen")
-        if why != self._trouble:
-            self._trouble = why
-            self._urgent.append(({"k": "trouble", "text": why}, b""))
-        if self._log.is_replaced:
-            return
-        self._files.poll(now)
         until = time.monotonic() + TICK / 2
         while True:
             was_through = self._log.is_through
@@ -112,6 +104,14 @@ class Agent:
                 self._fresh.extend(found)
             if not self._log.is_behind or time.monotonic() > until:
                 break
+        why = ("another run took this directory: open it again to see that one" if self._log.is_replaced else
+               "" if os.path.isdir(self._run) else "the run directory is gone; what was read stays on the screen")
+        if why != self._trouble:
+            self._trouble = why
+            self._urgent.append(({"k": "trouble", "text": why}, b""))
+        if self._log.is_replaced:
+            return
+        self._files.poll(now)
         if not self._generation and self._log.segments():
             self._begin(FIRST_PICTURE, now)
 
