@@ -1,4 +1,4 @@
-"""How old what stands on the screen is, at the end of a bad link through a real ssh.
+"""How old what stands on the screen is, at the end of a bad link through a real ssh; or what has come, where it is drawn here.
 
 Run by hand: pytest -m bench tests/bench/test_bench_ssh.py -s
 """
@@ -8,12 +8,23 @@ from __future__ import annotations
 import re
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import synthetic
 from far_terminal import FarTerminal
 from sshd import MODEM, WEAK, FarMachine, far_machine
+
+from tuimon.record.log import Row
+from tuimon.record.reader import LogReader
+from tuimon.record.rundir import RunDir, create_run, prepare_run
+from tuimon.record.segments import LogWriter
+from tuimon.remote.host import parse
+from tuimon.remote.link import reached
 
 SECONDS = 30.0
 HZ = 20
@@ -77,3 +88,86 @@ def test_how_old_the_screen_is_through_ssh(tmp_path):
                 print(f"{name + ', -C' * bool(options):44}{lag.begun:8.2f}{lag.fresh[0]:8.2f}{lag.fresh[1]:8.2f}"
                       f"{lag.behind[0]:8.2f}{lag.behind[1]:8.2f}{lag.frames:10.1f}{lag.carried:13,.0f}", flush=True)
                 far.restore()
+
+
+class Writer:
+    """A run of random metrics, written row by row; `rows` of it before anybody looks."""
+
+    def __init__(self, root: Path, metrics: int, rows: int) -> None:
+        self.dir = create_run("bench", root)
+        prepare_run(self.dir)
+        self.log = LogWriter(self.dir.metrics, attempt=1, from_step=0, tensors=0)
+        self.names, self.random, self.step = [f"metric_{i}" for i in range(metrics)], np.random.default_rng(0), 0
+        while self.step < rows:
+            self.go(min(50, rows - self.step))
+
+    def go(self, count: int) -> None:
+        """So many rows more."""
+        values = self.random.normal(size=(count, len(self.names))).tolist()
+        self.log.append([Row(self.step + i + 1, time.time(), dict(zip(self.names, row, strict=True)))
+                         for i, row in enumerate(values)])
+        self.step += count
+
+
+class Near:
+    """What has come of it."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._run, self._reader, self.newest = run, LogReader(run.metrics), 0
+
+    def look(self) -> int:
+        """The newest step that is here."""
+        if self._reader.is_replaced:
+            self._reader = LogReader(self._run.metrics)
+        for chunk in self._reader.poll():
+            if len(chunk):
+                self.newest = max(self.newest, int(chunk.steps[-1]))
+        return self.newest
+
+
+@contextmanager
+def reaching(far: FarMachine, link: tuple[float, float]) -> Iterator[tuple[RunDir, str, float]]:
+    """A run there as one here: its directory, the host, and seconds until there was something to look at."""
+    host, began = far.host("bench", delay=link[0], rate=link[1]), time.monotonic()
+    with reached(parse(f"{host}:"), control=False) as near:
+        yield near, host, time.monotonic() - began
+
+
+def follow(far: FarMachine, link: tuple[float, float], metrics: int, hertz: float, rows: int = 600) -> str:
+    """One line of the table; lag and bytes are those of the last two thirds."""
+    run, written, lags = Writer(far.runs, metrics, rows), {}, []
+    with reaching(far, link) as (mirror, host, first):
+        near, begun, live, counted = Near(mirror), time.monotonic(), 0.0, 0.0
+        before = (0, 0)
+        while (now := time.monotonic()) < begun + SECONDS:
+            if run.step < rows + (now - begun) * hertz:
+                run.go(1)
+                written[run.step] = now
+            seen = near.look()
+            now = time.monotonic()
+            live = live or (first + now - begun if seen >= rows else 0.0)
+            if not counted and now > begun + SECONDS / 3:
+                counted, before = now, far.link(host).carried()
+            if counted:
+                lags.append(now - written.get(seen + 1, now))
+            time.sleep(0.005)
+        took = time.monotonic() - counted
+        up, down = ((b - a) / took for a, b in zip(before, far.link(host).carried(), strict=True))
+    return f"{first:8.2f}{live:8.2f}{statistics.median(lags):8.2f}{max(lags):8.2f}{up:10,.0f}{down:10,.0f}"
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(900)
+def test_how_new_what_has_come_is_where_it_is_drawn_here(tmp_path, monkeypatch):
+    """Wanted: lag <= 2 round trips + 0.2 s; idle <= 0.3 kB/s, 20 metrics <= 4 kB/s, 200 metrics at 10 Hz <= 10 kB/s."""
+    print(f"\n{'s, and bytes a second':52}{'first':>8}{'live':>8}{'lag':>8}{'most':>8}{'up':>10}{'down':>10}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    slow, free = LINKS["64 kbit/s, 100 ms round trip"], LINKS["no delay"]
+    with far_machine(tmp_path) as far:
+        monkeypatch.setenv("TUIMON_SSH", str(far.root / "near" / "ssh"))
+        for name, link, metrics, hertz, rows in (
+            ("64 kbit/s, 100 ms: 20 metrics, 20 Hz", slow, 20, 20, 600), ("64 kbit/s, 100 ms: 200 metrics, 10 Hz", slow, 200, 10, 600),
+            ("64 kbit/s, 100 ms: nothing new", slow, 20, 0, 600), ("no delay: 20 metrics, 20 Hz", free, 20, 20, 600),
+            ("no delay: 200 metrics, 10 Hz", free, 200, 10, 600), ("64 kbit/s, 100 ms: 20 metrics, 1,000,000 rows", slow, 20, 20, 1_000_000)):
+            print(f"{name:52}{follow(far, link, metrics, hertz, rows)}", flush=True)
+            far.restore()

@@ -28,31 +28,40 @@ class Pumped:
         self.mirror: Mirror | None = None
         self.agent.receive({"k": "open", "run": run, "control": control}, b"", self.now)
 
-    def turn(self, seconds: float = 0.1) -> None:
-        """So much later: the far end looks, and says what there is room for."""
+    def turn(self, seconds: float = 0.1, most: int = 1 << 30) -> None:
+        """So much later: the far end looks, and says what there is room for, no more than about `most` bytes."""
         self.now += seconds
         self.agent.poll(self.now)
-        while self.agent.window.has_room:
-            message = self.agent.next(self.now)
-            if message is None:
+        most += self.carried
+        while self.carried < most:
+            sent = 0
+            while self.agent.window.has_room and self.carried < most and self._say():
+                sent += 1
+            if not sent:
                 break
-            data = self.packer.pack(*message)
-            self.carried += len(data)
-            self.agent.window.sent(len(data), self.now)
-            for head, body in self.unpacker.feed(data):
-                self.said.append(head)
-                if head["k"] == "opened":
-                    self.mirror = Mirror(self.folder, head["run"], "far", control=self.control)
-                elif self.mirror is not None:
-                    self.mirror.take(head, body)
-                self.agent.receive({"k": "ack", "n": 1}, b"", self.now + self.lag)
+            self.agent.receive({"k": "ack", "n": sent}, b"", self.now + self.lag)
 
-    def until(self, is_so: Callable[[], object], turns: int = 400) -> Pumped:
+    def _say(self) -> bool:
+        message = self.agent.next(self.now)
+        if message is None:
+            return False
+        data = self.packer.pack(*message)
+        self.carried += len(data)
+        self.agent.window.sent(len(data), self.now)
+        for head, body in self.unpacker.feed(data):
+            self.said.append(head)
+            if head["k"] == "opened":
+                self.mirror = Mirror(self.folder, head["run"], "far", control=self.control)
+            elif self.mirror is not None:
+                self.mirror.take(head, body)
+        return True
+
+    def until(self, is_so: Callable[[], object], turns: int = 400, most: int = 1 << 30) -> Pumped:
         """As often as it takes."""
         for _ in range(turns):
             if is_so():
                 return self
-            self.turn()
+            self.turn(most=most)
         raise AssertionError("it never came to that")
 
     def settled(self) -> Pumped:

@@ -6,6 +6,7 @@ import json
 import math
 import random
 import sys
+from array import array
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from tuimon.record.log import Row
 from tuimon.record.reader import LogReader
 from tuimon.record.rundir import RunDir, prepare_run
 from tuimon.record.segments import LogWriter
+from tuimon.remote.far.rows import Rows, pack
 from tuimon.remote.far.wire import WireError
-from tuimon.remote.mirror import Mirror
+from tuimon.remote.mirror import Mirror, make_folder
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "viewer"))
 from synthetic import TENSORS, Run, collapsing, exploding, healthy
@@ -85,8 +87,8 @@ def long_run(root: Path, rows: int) -> RunDir:
     rng = np.random.default_rng(0)
     loss = 2 + rng.normal(size=rows) * 0.1
     loss[rows // 3], loss[rows // 2], loss[2 * rows // 3] = 50.0, -9.0, math.nan
-    for at in range(0, rows, 5000):
-        log.append([Row(s + 1, 1e9 + s, {"loss": float(loss[s]), "lr": 1e-3}) for s in range(at, min(rows, at + 5000))])
+    for at in range(0, rows, 1000):
+        log.append([Row(s + 1, 1e9 + s, {"loss": float(loss[s]), "lr": 1e-3}) for s in range(at, min(rows, at + 1000))])
     log.append([Mark(rows, "note", {"text": "end"})])
     return run
 
@@ -128,6 +130,17 @@ def test_the_first_picture_of_a_long_run_fits_a_second_of_a_modem(tmp_path: Path
     assert pumped.carried < 8_000
     history, _, _ = pumped.read()
     assert history.last_step == 60_000
+
+
+def test_while_a_long_log_is_read_there_its_newest_rows_stay_on_the_screen(tmp_path: Path):
+    long_run(tmp_path / "far", 200_000)
+    pumped = Pumped(tmp_path / "far", tmp_path / "near", lag=0.3)
+    seen: set[tuple[bool, int]] = set()
+    while not pumped.agent._settled:
+        pumped.turn(2.0)
+        if pumped.mirror is not None and pumped.mirror.is_ready:
+            seen.add((pumped.agent._log.is_through, pumped.read()[0].last_step))
+    assert seen == {(False, 200_000), (True, 200_000)}
 
 
 def sent_per_second(tmp_path: Path, metrics: int, hertz: int, seconds: int = 20) -> float:
@@ -247,3 +260,33 @@ def test_a_hostile_far_end_writes_nothing_but_its_mirror_and_raises_nothing_else
     LogReader(mirror.run.metrics).poll()
     assert read_far(mirror.run) is None or read_far(mirror.run)[0].host == "far"  # type: ignore[index]
     mirror.close()
+
+
+def test_a_far_end_that_never_stops_fills_no_disk(tmp_path: Path):
+    mirror = Mirror(tmp_path, "run", "far", control=False, most=100_000)
+    mirror.take({"k": "begin", "g": 1, "thin": False}, b"")
+    mirror.take({"k": "done", "g": 1}, b"")
+    table = Rows(("x",), array("q", range(1000)), array("d", [0.0] * 1000), [array("d", [0.0] * 1000)], [None])
+
+    def flood() -> None:
+        for at in range(0, 100_000, 1000):
+            table.steps = array("q", range(at, at + 1000))
+            head, body = pack(table)
+            mirror.take({"k": "rows", **head}, body)
+
+    with pytest.raises(WireError, match="bytes of log"):
+        flood()
+    assert sum(p.stat().st_size for p in mirror.run.metrics.iterdir()) <= 100_000
+    mirror.take({"k": "begin", "g": 1, "thin": False}, b"")   # of the link that is made anew
+    mirror.close()
+
+
+def test_a_home_that_machines_share_keeps_the_pictures_of_all(tmp_path: Path):
+    (tmp_path / "far").mkdir()
+    gone, mine = 2**22 - 3, make_folder(tmp_path)
+    whose = mine.name.split("-")[1]
+    for name in (f"{gone}-{whose}-00000000", f"{gone}-another.1-00000000"):
+        (tmp_path / "far" / name / "run").mkdir(parents=True)
+    make_folder(tmp_path)
+    assert {p.name for p in (tmp_path / "far").iterdir()} >= {mine.name, f"{gone}-another.1-00000000"}
+    assert not (tmp_path / "far" / f"{gone}-{whose}-00000000").exists()

@@ -28,15 +28,21 @@ class Far:
     state: str = "live"
     """live or reconnecting."""
     why: str = ""
-    """Of a link that is down."""
+    """Of a link that is down, or of a run that is not there any more."""
     alive: bool | None = None
     """Whether the training process is there, as the other machine sees it."""
     share: float = 1.0
     """How much of the log the other machine has read, 0 to 1."""
     thin: bool = False
     """Whether the log here is an outline of the one there."""
+    skew: float = 0.0
+    """Seconds by which the clock here is ahead of the one there; 0.0: they agree."""
     control: bool = False
     """Whether commands are handed on."""
+    refused: str = ""
+    """Id of the last command that could not be handed over there."""
+    refusal: str = ""
+    """And why."""
 
     def changed(self, **changes: Any) -> Far:
         """With other values."""

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from tuimon.control.commands import MAX_BYTES
@@ -46,6 +47,10 @@ class Unreached(TuimonError):
     """The other machine, or the run there, was not reached."""
 
 
+class _Left(Exception):
+    """Whoever watched has gone."""
+
+
 @dataclass(slots=True)
 class Line:
     """One ssh and what is said over it."""
@@ -61,6 +66,10 @@ class Line:
     """Whether ssh has nothing more to complain of."""
     waiting: list[tuple[dict[str, Any], bytes]] = field(default_factory=list)
     """Messages that came with the answer."""
+    leash: int | None = None
+    """A pipe whose other end is closed when nobody watches any more."""
+    spoke: float = field(default_factory=time.monotonic)
+    """When anything came last, be it part of a message."""
 
     @property
     def output(self) -> int:
@@ -86,14 +95,17 @@ class Line:
 
     def hear(self, timeout: float) -> list[tuple[dict[str, Any], bytes]] | None:
         """What came; None at the end. WireError for what is nothing of ours."""
-        ready, _, _ = select.select([self.output, *([] if self.is_mute else [self.errors])], [], [], timeout)
+        leash = [] if self.leash is None else [self.leash]
+        ready, _, _ = select.select([self.output, *([] if self.is_mute else [self.errors]), *leash], [], [], timeout)
+        if self.leash in ready:
+            raise _Left
         if self.errors in ready:
             words = os.read(self.errors, 65536)
             self.is_mute = not words
             self.words = (self.words + words.decode("utf-8", "replace"))[-_KEPT:]
         if self.output not in ready:
             return []
-        data = os.read(self.output, 1 << 18)
+        data, self.spoke = os.read(self.output, 1 << 18), time.monotonic()
         return self.unpacker.feed(data) if data else None
 
     def close(self) -> None:
@@ -115,13 +127,14 @@ class Line:
         return clean(lines[-1], 200) if lines else "it said nothing"
 
 
-def reach(target: Target, *, control: bool, alone: bool = False) -> Line:
+def reach(target: Target, *, control: bool, leash: int | None = None) -> Line:
     """A line to the run; Unreached, with the reason in one sentence, where there is none.
 
-    `alone`: behind the panel, where nobody can answer a question.
+    `leash`: behind the panel, where nobody can answer a question, and as long as its other end is open.
     """
+    alone = leash is not None
     for sent in (False, True):
-        line = Line(start(command(target, alone=alone, sent=sent), alone=alone))
+        line = Line(start(command(target, alone=alone, sent=sent), alone=alone), leash=leash)
         try:
             return _greeted(line, target, control=control)
         except (OSError, WireError) as error:
@@ -191,19 +204,21 @@ class Keeper:
         self._line: Line | None = line
         self._target = Target(target.host, str(line.opened.get("path")))
         self._mirror = mirror
-        self._heard = self._pinged = time.monotonic()
-        self._tries, self._next_try, self._wished = 0, 0.0, 0
+        self._pinged = time.monotonic()
+        self._tries, self._next_try, self._wished, self._leash = 0, 0.0, 0, -1
 
     def run(self, leash: int, ready: int) -> None:
         """Until the other end of `leash` is closed. Says once through `ready` that there is something to look at."""
         told = False
         assert self._line is not None
-        self._take(self._line.waiting)
+        self._line.leash = self._leash = leash
         while not select.select([leash], [], [], 0)[0]:
             try:
                 self._turn()
             except (OSError, WireError, TuimonError) as error:
                 self._lose(str(error))
+            except _Left:
+                break
             if self._mirror.is_ready and not told:
                 told = True
                 os.write(ready, b"1")
@@ -217,9 +232,10 @@ class Keeper:
             if now < self._next_try:
                 time.sleep(0.1)
                 return
-            line = self._line = reach(self._target, control=self._mirror.far.control, alone=True)
-            self._heard, self._tries = now, 0
-            self._take(line.waiting)
+            line = self._line = reach(self._target, control=self._mirror.far.control, leash=self._leash)
+            self._wished, self._tries = 0, 0   # what is looked at closely is asked for anew
+        self._take(line.waiting)
+        line.waiting = []
         found = line.hear(0.05)
         if found is None:
             raise OSError(line.complaint())
@@ -227,7 +243,7 @@ class Keeper:
         if now - self._pinged > PING:
             self._pinged = now
             line.say({"k": "ping"})
-        if now - self._heard > SILENT:
+        if now - line.spoke > SILENT:
             raise OSError(f"no word for {SILENT:.0f} s")
         self._wish(line)
         if self._mirror.far.control:
@@ -236,7 +252,7 @@ class Keeper:
     def _take(self, found: list[tuple[dict[str, Any], bytes]]) -> None:
         if not found or self._line is None:
             return
-        self._heard, wall = time.monotonic(), time.time()
+        wall = time.time()
         for head, body in found:
             self._mirror.heard(wall, head.get("time"))
             self._mirror.take(head, body)
@@ -291,7 +307,7 @@ def reached(target: Target, *, control: bool) -> Iterator[RunDir]:
         if pid == 0:
             os.close(held)
             os.close(hears)
-            _keep(Keeper(line, target, mirror), leash, ready)
+            _keep(Keeper(line, target, mirror), leash, ready, folder)
         for fd in (leash, ready):
             os.close(fd)
         for pipe in (line.process.stdin, line.process.stdout, line.process.stderr):
@@ -310,7 +326,7 @@ def reached(target: Target, *, control: bool) -> Iterator[RunDir]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _keep(keeper: Keeper, leash: int, ready: int) -> None:
+def _keep(keeper: Keeper, leash: int, ready: int, folder: Path) -> None:
     """The other process: never returns."""
     status = 1
     try:
@@ -323,4 +339,6 @@ def _keep(keeper: Keeper, leash: int, ready: int) -> None:
         keeper.run(leash, ready)
         status = 0
     finally:
+        if select.select([leash], [], [], 0)[0]:   # whoever watched may have been killed
+            shutil.rmtree(folder, ignore_errors=True)
         os._exit(status)

@@ -1,7 +1,7 @@
 """A run of another machine as a run directory of this one, so that everything that reads runs can read it.
 
-    <cache>/far/<pid>-<chance>/<run>/    as `record.rundir`; one segment, replaced whole when a finer picture has come
-    <run>/far.json                       see `record.far`; its time is when the other machine was last heard
+    <cache>/far/<pid>-<whose>-<chance>/<run>/    as `record.rundir`; one segment, replaced whole by a finer one
+    <run>/far.json                               see `record.far`; its time is when the other machine was last heard
 
 Touches the disk. What comes is not trusted: names are those of a run's files, sizes are capped, steps only grow.
 """
@@ -9,6 +9,7 @@ Touches the disk. What comes is not trusted: names are those of a run's files, s
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import secrets
@@ -23,8 +24,10 @@ from tuimon.control.spool import prepare
 from tuimon.record.cache import cache_root
 from tuimon.record.far import Far, write_far
 from tuimon.record.files import OS, write_atomically, write_fully
+from tuimon.record.liveness import boot_id
 from tuimon.record.metrics import METRICS
 from tuimon.record.rundir import RunDir, label
+from tuimon.record.text import clean
 from tuimon.remote.far import rows as log
 from tuimon.remote.far.rows import Rows
 from tuimon.remote.far.wire import WireError, unplanes
@@ -34,16 +37,23 @@ _WHOLE: Final = re.compile(
 _TAILS: Final = {"events.jsonl": 64 << 20, "console.log": 16 << 20}
 """Bytes that are kept of each; then it begins anew with what comes."""
 MOST_WHOLE: Final = 8 << 20
-MOST_FILES: Final = 2000
+MOST_SMALL: Final = 1 << 20
+"""Of a file that is not the run's own description."""
+MOST_FILES: Final = 600
+MOST_LOG: Final = 1 << 30
+"""Bytes of a picture and what came after it: beyond, the link is made anew, and with it the picture."""
 _CODES: Final = {name: i for i, name in enumerate(METRICS)}
 SKEW: Final = 2.0
 """Seconds by which two clocks may differ unnoticed: the road there and back is in it."""
+STEP: Final = 30.0
+"""Seconds by which no message is late: a clock was set."""
 
 
 class Written:
     """One picture of the log and what came after it, as a segment is written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, most: int = MOST_LOG) -> None:
+        self._most = most
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._offset = 0
         self.path = path
@@ -84,6 +94,8 @@ class Written:
 
     def _write(self, kind: int, payload: bytes) -> None:
         data = log.frame(kind, self._sequence, payload)
+        if self._offset + len(data) > self._most:
+            raise WireError(f"more than {self._most} bytes of log")
         write_fully(OS, self._fd, data, self._offset)
         self._offset += len(data)
         self._sequence += 1
@@ -92,18 +104,20 @@ class Written:
 class Mirror:
     """Writes down what is told of one run."""
 
-    def __init__(self, folder: Path, run: str, host: str, *, control: bool) -> None:
-        """`folder`: empty and ours."""
+    def __init__(self, folder: Path, run: str, host: str, *, control: bool, most: int = MOST_LOG) -> None:
+        """`folder`: empty and ours; `most`: bytes of log."""
         self.run = RunDir(folder / label(run))
-        self._host = host
+        self._host, self._most = host, most
         for path in (self.run.path, self.run.metrics):
             path.mkdir(mode=0o700)
         if control:
             prepare(self.run.commands)
         self.far = Far(host=host, control=control)
-        self._skew = 0.0
+        self._apart = math.inf
         self._parts: dict[str, bytearray] = {}
         self._known: set[str] = set()
+        self._pieces: dict[int | None, bytearray] = {}
+        """Of vectors that come, of the picture and of what is new."""
         self._shown: Written | None = None
         self._coming: Written | None = None
         self._since: list[tuple[Rows | None, int, bytes]] = []
@@ -115,11 +129,18 @@ class Mirror:
     def heard(self, now: float, there: object = None) -> None:
         """The other machine spoke; `there`: what its clock says."""
         if isinstance(there, int | float) and abs(there) < 1e12:
-            self._skew = now - there if abs(now - there) > SKEW else 0.0
+            self._compare(now - there)
         if self.far.state != "live":
             self.say(state="live", why="")
         else:
             os.utime(self.run.path / "far.json", (now, now))
+
+    def _compare(self, apart: float) -> None:
+        """Two clocks: what came late says nothing of them, and one may be set."""
+        self._apart = min(self._apart, apart) if abs(apart - self._apart) < STEP else apart
+        skew = self._apart if abs(self._apart) > SKEW else 0.0
+        if abs(skew - self.far.skew) > SKEW / 2:   # rows that follow each other stay as far apart as they are
+            self.say(skew=skew)
 
     def say(self, **changes: Any) -> None:
         """Something about the link is different."""
@@ -142,14 +163,33 @@ class Mirror:
         elif kind == "alive":
             alive, share = head["alive"], float(head["share"])
             self.say(alive=alive if isinstance(alive, bool) else None, share=share)
+            self.is_ready = self.is_ready or head["begun"] is False   # of what has no log yet there is no picture
         elif kind == "beat":
             self._beat(head)
         elif kind == "begin":
             self._begin(int(head["g"]), thin=bool(head["thin"]))
         elif kind == "done" and self._coming is not None and head["g"] == self._generation:
             self._publish()
+        elif kind == "refused":
+            self.say(refused=str(json.loads(head["command"])["id"])[:80], refusal=clean(str(head["text"]), 160))
+        elif kind == "trouble":
+            self.say(why=clean(str(head["text"]), 160))
+        elif kind == "part":
+            self._piece(head, body)
         elif kind in ("rows", "frame"):
             self._log(head, body)
+
+    def _piece(self, head: Mapping[str, Any], body: bytes) -> bytes:
+        """One more piece of vectors; all that came of them."""
+        generation, at = head["g"], int(head["at"])
+        if generation not in (None, self._generation):
+            return b""
+        found = self._pieces.setdefault(generation, bytearray()) if at else bytearray()
+        if at != len(found) or at + len(body) > MOST_WHOLE:
+            raise WireError("pieces of vectors that do not fit")
+        self._pieces[generation] = found
+        found += body
+        return bytes(found)
 
     def _log(self, head: Mapping[str, Any], body: bytes) -> None:
         generation = head.get("g")
@@ -158,8 +198,8 @@ class Mirror:
         segment = self._shown if generation is None else self._coming
         if head["k"] == "rows":
             rows = log.unpack(dict(head), body)
-            if self._skew:
-                rows.times = array("d", [t + self._skew for t in rows.times])
+            if self.far.skew:
+                rows.times = array("d", [t + self.far.skew for t in rows.times])
             if segment is not None:
                 segment.rows(rows)
             if generation is None:
@@ -171,6 +211,8 @@ class Mirror:
         if kind not in (log.HEAD, log.TENSORS, log.MARK, log.GAP, log.PROBES):
             return   # of a later version
         if planes:
+            body = self._piece({"g": generation, **head}, body)
+            self._pieces[generation] = bytearray()
             whole = len(body) // 4 * 4
             body = unplanes(body[:whole], 4) + body[whole:]
         if segment is not None:
@@ -189,11 +231,13 @@ class Mirror:
                 segment.close()
 
     def _begin(self, generation: int, *, thin: bool) -> None:
-        if self._coming is not None:
-            self._coming.close()
-            self._coming.path.unlink(missing_ok=True)
+        given_up, self._coming = self._coming, None
+        if given_up is not None:
+            given_up.close()
+            given_up.path.unlink(missing_ok=True)
         self._generation, self._since, self._is_thin = generation, [], thin
-        self._coming = Written(self.run.metrics / f"coming-{generation}")
+        self._pieces = {None: self._pieces.get(None, bytearray())}
+        self._coming = Written(self.run.metrics / f"coming-{generation}", self._most)
 
     def _publish(self) -> None:
         coming, shown = self._coming, self._shown
@@ -203,22 +247,24 @@ class Mirror:
                 coming.rows(rows)
             else:
                 coming.frame(kind, payload)
+        self._shown, self._coming, self._since = coming, None, []
         if shown is not None:
             shown.close()
             shown.path.unlink(missing_ok=True)   # first: a reader that saw both would go on from the one to the other
         coming.publish(self.run.metrics / f"r0-{self._generation:03d}.tlog")
-        self._shown, self._coming, self._since = coming, None, []
         self.say(thin=self._is_thin)
         self.is_ready = True
 
     def _beat(self, head: Mapping[str, Any]) -> None:
         if self._shown is None or not isinstance(head.get("wall"), int | float):
             return
-        body = {"wall": float(head["wall"]) + self._skew, "mono": float(head["mono"]), "state": str(head["state"])[:20]}
+        wall, mono = float(head["wall"]) + self.far.skew, float(head["mono"])
+        body = {"wall": wall, "mono": mono, "state": str(head["state"])[:20]}
         self._shown.frame(log.BEAT, json.dumps(body).encode())
 
     def _file(self, name: str, at: int, size: int, body: bytes) -> None:
-        if not _WHOLE.fullmatch(name) or not 0 <= at <= size <= MOST_WHOLE or len(self._known) > MOST_FILES:
+        most = MOST_SMALL if "/" in name else MOST_WHOLE
+        if not _WHOLE.fullmatch(name) or not 0 <= at <= size <= most or len(self._known) > MOST_FILES:
             return
         if at == 0:
             self._parts[name] = bytearray()
@@ -264,10 +310,19 @@ def make_folder(root: Path | None = None) -> Path:
     """A place of its own for a mirror; what was left by viewers that are gone is removed."""
     base = (cache_root() if root is None else root) / "far"
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    here = _processes()
     for name in os.listdir(base):
-        pid = name.partition("-")[0]
-        if pid.isdigit() and not os.path.exists(f"/proc/{pid}") and os.path.isdir("/proc/self"):
+        pid, _, rest = name.partition("-")
+        if pid.isdigit() and here and rest.startswith(f"{here}-") and not os.path.exists(f"/proc/{pid}"):
             shutil.rmtree(base / name, ignore_errors=True)
-    folder = base / f"{os.getpid()}-{secrets.token_hex(4)}"
+    folder = base / f"{os.getpid()}-{here or 0}-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o700)
     return folder
+
+
+def _processes() -> str:
+    """Which processes are meant by numbers here: a home may be shared by machines; "" where that cannot be told."""
+    try:
+        return f"{boot_id()[:8]}.{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return ""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Final
 
+from tuimon.record.events import Event
 from tuimon.record.far import LOOK, Far, read_far
 from tuimon.record.files import write_atomically
 from tuimon.record.rundir import RunDir
@@ -52,6 +54,11 @@ class Afar:
         """The other machine; "" where there is none."""
         return "" if self.far is None else self.far.host
 
+    def here(self, event: Event) -> Event:
+        """An event by the clock of this machine."""
+        skew = 0.0 if self.far is None else self.far.skew
+        return replace(event, time=event.time + skew) if skew else event
+
     @property
     def reading(self) -> str:
         """How far the other machine has read its log, while it lags."""
@@ -71,8 +78,8 @@ class Afar:
 
     @property
     def problem(self) -> str:
-        """Why the link is down; else ""."""
-        return "" if self.far is None or self.far.state == "live" else f"{self.far.host}: {self.far.why}"
+        """Why the link is down, or what is wrong with the run there; else ""."""
+        return "" if self.far is None or not self.far.why else f"{self.far.host}: {self.far.why}"
 
     def wish(self, window: tuple[int, int] | None, mono: float) -> None:
         """Look closely at some steps, or at the whole. Told when the window has stood for a moment."""

@@ -33,6 +33,7 @@ from tuimon.record.reader import segment_paths
 from tuimon.record.readonly import ONLY_LOOKS, is_read_only
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.viewer.afar import Afar
+from tuimon.viewer.ages import Ages
 from tuimon.viewer.details import Details
 from tuimon.viewer.diary import Diary
 from tuimon.viewer.first import empty_frame
@@ -113,9 +114,9 @@ class Reading:
         self._trend: float | None = None
         self._step_time: float | None = None
         self._revision = 0
-        self._fresh: float | None = None
-        self._sign: float | None = None
-        self._beat: float = -1.0
+        self._ages = Ages()
+        self._is_outline = False
+        """Whether the log from afar was opened as one."""
         self._fault = ""
         self._last: Frame | None = None
         self._details = Details()
@@ -131,12 +132,13 @@ class Reading:
         if self._standing.opened is None:
             self._standing.opened = mono
         self._afar.look(mono)
+        self._hear_refusal(now)
         self._read_who()
         changed = self._read_log(now, mono)
         for event in self._events.poll():
             if event.kind == "command":
                 self._asked.pop(event.text("id"), None)   # the run tells it from here on
-            self._diary.take(event)
+            self._diary.take(self._afar.here(event))
             self._told.take(event)
             self._story = self._diary.now
             changed = True
@@ -226,6 +228,13 @@ class Reading:
         self._asked[command.id] = Request(
             command.id, verb, outcome, why, self._history.last_step, now, who.origin)  # type: ignore[arg-type]  # two literals
 
+    def _hear_refusal(self, now: float) -> None:
+        """A command that could not even be handed over is none that the run will answer."""
+        far = self._afar.far
+        asked = None if far is None else self._asked.get(far.refused)
+        if far is not None and asked is not None and asked.outcome == "requested":
+            self._asked[far.refused] = replace(asked, outcome="refused", why=clean(far.refusal, 160), time=now)
+
     def _read_who(self) -> None:
         try:
             if self._standing.read(self._story.attempt):
@@ -235,31 +244,29 @@ class Reading:
             self._fault = str(error)
 
     def _read_log(self, now: float, mono: float) -> bool:
-        first, rows = self._sign is None, 0
+        first, rows = self._ages.is_new, 0
         if self._log is None:
             if self._standing.info is None and not segment_paths(self.run.metrics):
                 return False
             self._log = self._open()
             rows = self._history.rows   # what an earlier viewer read
+            self._ages.again()
         log = self._log
-        if log.is_replaced and self._afar.far is not None:   # by a finer picture of the same
-            log = self._log = self._open()
+        if self._afar.far is not None and (log.is_replaced or (self._is_outline and not self._afar.is_thin)):
+            log = self._log = self._open()   # a finer picture of the same, or all of it
+            self._ages.again()
         more, is_wiser = log.poll(mono)
         rows += more
         self.is_behind, self._diagnosis, self._judged = log.is_behind, log.diagnosis, log.judged
         if self._afar.is_thin:   # the run's own guard has seen every row
             self._diagnosis = self._judged = self._told.diagnosis(self._history.last_step)
-        if log.beat is not None and log.beat.mono != self._beat:
-            self._beat = log.beat.mono
-            self._sign = mono - (max(0.0, now - log.beat.wall) if first else 0.0)
+        if log.beat is not None:
+            self._ages.beat(log.beat, now, mono, first=first)
         if not rows:
             if is_wiser:
                 self._proofs.update(self._diagnosis, self._history, self._layers)
             return is_wiser
-        # A clock that jumps must not make data old: after the first look, age counts from when rows arrived.
-        behind = max(0.0, now - self._history.last_time) if first or self._fresh is None else 0.0
-        self._fresh = mono - behind
-        self._sign = max(self._sign or self._fresh, self._fresh)
+        self._ages.rows(self._history.last_step, self._history.last_time, now, mono, first=first)
         self._summarise()
         return True
 
@@ -267,7 +274,8 @@ class Reading:
         info = self._standing.info
         table, probes = (None, ()) if info is None else (info.table, info.probes)
         self._layers, self._proofs = LayerStrip(table), Proofs()
-        judge = Silent(Diagnosis.nothing()) if self._afar.is_thin else Later(lambda: self._judge_for(self.rules, info))
+        self._is_outline = self._afar.is_thin
+        judge = Silent(Diagnosis.nothing()) if self._is_outline else Later(lambda: self._judge_for(self.rules, info))
         log = Followed(self.run.metrics, table, probes, judge, rules=self.rules, cache=self._cache)
         self._history = log.history
         return log
@@ -334,7 +342,7 @@ class Reading:
         self._thin(*span, wanted.at)
         self._afar.wish(None if wanted.window.first is None else (math.floor(span[0]), math.ceil(span[1])), mono)
         name = " on ".join(part for part in (clean(name, 60), self._afar.host) if part)
-        age = mono - self._fresh if self._fresh is not None else 0.0
+        age = self._ages.age(mono)
         is_full = self._is_full(age)
         values = {n: value for n in (*SHOWN, *TOLD) if (value := history.value(n)) is not None}
         found = Sources(
@@ -344,7 +352,7 @@ class Reading:
             clips=info.clips if info else None, statement=standing.statement(begun=history.last_step > 0),
             awaited="" if history.last_step else standing.awaited(mono, ended=self._story.ended), alive=standing.alive,
             step=history.last_step, age=age, is_full=is_full,
-            silence=mono - self._sign if self._sign is not None else 0.0, step_time=self._step_time, values=values,
+            silence=self._ages.silence(mono), step_time=self._step_time, values=values,
             trend=self._trend, columns=self._columns, is_wide=self._is_wide, last=int(self._x.last),
             heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
             revision=self._revision, problem=self._problem(is_full=is_full), now=now, console=self._console(),

@@ -24,6 +24,8 @@ from tuimon.remote.far.wire import MAGIC, MOST_PLAIN, Packer, Unpacker, WireErro
 PROTOCOL = 1
 TICK = 0.1
 """Seconds between two looks at the disk."""
+NICENESS = 5
+"""Whoever looks steps back behind the training."""
 LIVE_EVERY = 0.25
 BEAT_EVERY = 2.0
 DEAF = 15.0
@@ -32,13 +34,16 @@ RATES = (1500.0, 8000.0)
 """Bytes a second that what is new may take, at least and at most; in between half of what arrives."""
 FIRST_PICTURE = 24
 FINER = 6
-WAIT = 4.0
-"""Seconds that a finer picture may take to arrive."""
+PATIENT = 15.0
+"""Seconds that the finest picture may take to arrive: who looks closely at a stretch gets that one finer."""
 FINEST = 1500
 FINE = 600
 """Buckets of a stretch that is looked at closely."""
 AGAIN = 2.0
 """Seconds between two pictures of a long log while it is read."""
+PIECES = (1024, 4096)
+"""Bytes of a picture in one message, where less than FAST bytes a second arrive and elsewhere: news go in between."""
+FAST = 40_000.0
 BYTES = 2.6
 """That a number of a row takes on its way."""
 
@@ -58,6 +63,8 @@ class Agent:
                                          "host": os.uname().nodename}, b"")]
         self._fresh: deque[tuple[dict[str, Any], Any]] = deque()
         """What was added to the log since all of it had been read, and is still to be told: rows, or a frame."""
+        self._pieces: deque[Message] = deque()
+        """Of vectors that are on their way."""
         self._picture: Iterator[Message] | None = None
         self._generation, self._count, self._is_thin = 0, 0, False
         self._is_whole, self._is_thin_picture = False, True
@@ -68,7 +75,8 @@ class Agent:
         self._said_rows = self._said_beat = self._said_alive = self._spent_at = self._pictured_at = float("-inf")
         self._spare = 0.0
         """Bytes of vectors that may go now."""
-        self._last_alive: Any = ()
+        self._trouble = ""
+        self._last_alive: dict[str, Any] = {}
 
     def receive(self, head: dict[str, Any], body: bytes, now: float) -> None:
         """What the near end says."""
@@ -88,7 +96,6 @@ class Agent:
         """Look at the disk."""
         if self._files is None or self._log is None:
             return
-        self._files.poll(now)
         until = time.monotonic() + TICK / 2
         while True:
             was_through = self._log.is_through
@@ -97,6 +104,14 @@ class Agent:
                 self._fresh.extend(found)
             if not self._log.is_behind or time.monotonic() > until:
                 break
+        why = ("another run took this directory: open it again to see that one" if self._log.is_replaced else
+               "" if os.path.isdir(self._run) else "the run directory is gone; what was read stays on the screen")
+        if why != self._trouble:
+            self._trouble = why
+            self._urgent.append(({"k": "trouble", "text": why}, b""))
+        if self._log.is_replaced:
+            return
+        self._files.poll(now)
         if not self._generation and self._log.segments():
             self._begin(FIRST_PICTURE, now)
 
@@ -109,15 +124,18 @@ class Agent:
         told = self._files.early()
         if told is not None:
             return told
-        if now - self._said_alive > 2.0:
+        if now - self._said_alive > 2.0 or (self._log.is_through and self._last_alive.get("share") != 1.0):
             self._said_alive = now
-            state = (live(self._run), 1.0 if self._log.is_through else round(self._log.share, 2))
+            state = {"alive": live(self._run), "share": 1.0 if self._log.is_through else round(self._log.share, 2),
+                     "begun": bool(self._generation or self._log.segments())}
             if state != self._last_alive:
                 self._last_alive = state
-                return {"k": "alive", "alive": state[0], "share": state[1]}, b""
+                return {"k": "alive", **state}, b""
         news = self._news(now)
         if news is not None:
             return news
+        if self._pieces:
+            return self._pieces.popleft()
         told = self._files.middle() if self._picture is None or self._generation > 1 else None
         if told is not None:
             return told
@@ -157,8 +175,12 @@ class Agent:
         rate = max(RATES[0], min(RATES[1], 0.5 * self.window.rate))
         while self._fresh and self._fresh[0][0]["k"] == "frame":
             head, body = self._fresh.popleft()
-            if head["kind"] not in (log.TENSORS, log.PROBES) or self._may_spend(len(body), rate, now):
-                return _framed(head, body)
+            if head["kind"] not in (log.TENSORS, log.PROBES):
+                if head["kind"] == log.HEAD:
+                    self._pieces.clear()   # what is only now on its way would be taken for the new attempt's
+                return head, body
+            if not self._pieces and self._may_spend(len(body), rate, now):
+                self._pieces.extend(_framed(head, body, self._piece))
         if not self._fresh or now - self._said_rows < LIVE_EVERY:
             return None
         span, self._said_rows = min(5.0, now - self._said_rows), now
@@ -197,20 +219,31 @@ class Agent:
         if not followed.is_through:
             if now - self._pictured_at < AGAIN:
                 return False
-            self._begin(8 * FIRST_PICTURE, now)   # as far as it has been read
+            self._begin(max(FIRST_PICTURE, min(8 * FIRST_PICTURE, self._within(AGAIN))), now)   # as far as it was read
             return True
         if self._is_whole and not self._is_thin_picture and self._look is None:
             self._settled = True
             return False
-        count = max(FIRST_PICTURE, min(FINEST, self._count * (FINER if self._is_whole else 1)))
-        while count > 2 * self._count and self._cost(count) > WAIT * max(RATES[0], window.rate):
-            count //= 2
+        most = max(4 * FIRST_PICTURE, min(FINEST, self._within(PATIENT)))
+        count = max(FIRST_PICTURE, min(most, self._count * (FINER if self._is_whole else 1)))
+        outline = followed.outline
+        if outline.size == 1 and len(outline.buckets) <= 8 * most:   # a bucket comes out as four rows
+            count = len(outline.buckets)   # all of it, as it is
         self._settled = self._is_whole and count <= self._count and self._look is None
         if self._settled:
             return False
         self._begin(max(count, FINE if self._look else 0), now)
         self._settled = self._look is not None
         return True
+
+    def _within(self, seconds: float) -> int:
+        """Buckets that arrive in so many seconds."""
+        return int(seconds * max(RATES[0], self.window.best) / self._cost(1))
+
+    @property
+    def _piece(self) -> int:
+        """Bytes in a message of those that many follow."""
+        return PIECES[self.window.rate > FAST]
 
     def _cost(self, count: int) -> float:
         assert self._log is not None
@@ -226,31 +259,38 @@ class Agent:
             rows, is_thin = followed.picture(count, self._look)
             attempts = list(followed.attempts)
         else:
-            rows, is_thin = followed.tail(2 * count), True
+            rows, is_thin = [], True
+        if not followed.is_through:   # as far as it has been read, and its end
+            tail = [block.between(followed.last_step + 1, 1 << 62) for block in followed.tail(2 * FIRST_PICTURE)]
+            rows = rows + [block for block in tail if len(block)]
         self._is_thin_picture = self._is_thin = is_thin or not followed.is_through
-        self._picture = self._pictured(rows, attempts, self._vectors(count), {"g": self._generation})
+        chosen = self._vectors(count)
+        if self._generation == 1 and sum(vectors.size for vectors in chosen) > 2 * PIECES[1]:
+            chosen, self._is_whole = [], False   # they have time until the next one
+        mark = {"g": self._generation}
+        # At once, and before anything else: what is new from here on goes behind this picture.
+        self._urgent.append(({"k": "begin", "thin": self._is_thin_picture, **mark}, b""))
+        self._picture = self._pictured(rows, attempts, chosen, list(followed.marks), mark)
 
     def _pictured(self, rows: list[Rows], attempts: list[Attempt], chosen: list[Vectors],
-                  mark: dict[str, Any]) -> Iterator[Message]:
+                  marks: list[tuple[int, int, bytes]], mark: dict[str, Any]) -> Iterator[Message]:
         """The whole log as messages."""
         followed = self._log
         assert followed is not None
-        marks = list(followed.marks)
-        yield {"k": "begin", "thin": self._is_thin_picture, **mark}, b""
-        ends = [a.from_step for a in attempts[1:]] + [followed.last_step + 1]
+        ends = [a.from_step for a in attempts[1:]] + [1 << 62]
         for attempt, end in zip(attempts, ends):
             yield {"k": "frame", "kind": log.HEAD, **mark}, attempt.head
             for vectors in chosen:
                 if vectors.attempt == attempt.number and (payload := followed.payload(vectors)):
-                    yield _framed({"k": "frame", "kind": vectors.kind, **mark}, payload)
+                    yield from _framed({"k": "frame", "kind": vectors.kind, **mark}, payload, self._piece)
             at = attempt.from_step + 1 if attempt is not attempts[0] else 0
             for _, step, payload in [m for m in marks if m[0] == attempt.number]:
-                yield from _packed(rows, at, min(step, end), mark)
+                yield from _packed(rows, at, min(step, end), mark, self._piece)
                 yield {"k": "frame", "kind": log.MARK, **mark}, payload
                 at = max(at, step + 1)
-            yield from _packed(rows, at, end, mark)
+            yield from _packed(rows, at, end, mark, self._piece)
         if not attempts:
-            yield from _packed(rows, 0, 1 << 62, mark)
+            yield from _packed(rows, 0, 1 << 62, mark, self._piece)
         yield {"k": "done", **mark}, b""
 
     def _vectors(self, count: int) -> list[Vectors]:
@@ -263,21 +303,25 @@ class Agent:
         return found[::-1][::every][::-1]
 
 
-def _framed(head: dict[str, Any], body: bytes) -> Message:
-    """Vectors compress better by planes."""
-    if head["kind"] not in (log.TENSORS, log.PROBES):
-        return head, body
+def _framed(head: dict[str, Any], body: bytes, piece: int) -> Iterator[Message]:
+    """Vectors, in pieces of so many bytes; they compress better by planes."""
+    if len(body) > MOST_PLAIN // 2:
+        return
     whole = len(body) // 4 * 4
-    return {**head, "planes": 4}, planes(body[:whole], 4) + body[whole:]
+    body = planes(body[:whole], 4) + body[whole:]
+    last = max(0, len(body) - 1) // piece * piece
+    for at in range(0, last, piece):
+        yield {"k": "part", "at": at, "g": head.get("g")}, body[at:at + piece]
+    yield {**head, "planes": 4, "at": last}, body[last:]
 
 
-def _packed(rows: list[Rows], first: int, last: int, mark: dict[str, Any]) -> Iterator[Message]:
-    """The rows of some steps, in small messages: something new may want to go in between."""
+def _packed(rows: list[Rows], first: int, last: int, mark: dict[str, Any], piece: int) -> Iterator[Message]:
+    """The rows of some steps, in messages of about so many bytes."""
     for block in rows:
         if not len(block) or block.steps[0] > last or block.steps[-1] < first:
             continue
         part = block.between(first, last)
-        size = max(1, 4096 // (4 * len(part.names) + 12))
+        size = max(1, piece // (4 * len(part.names) + 12))
         for at in range(0, len(part), size):
             head, body = log.pack(part.cut(at, at + size))
             yield {"k": "rows", **head, **mark}, body
@@ -298,9 +342,9 @@ def serve(agent: Agent, reading: int, writing: int) -> None:
             message = agent.next(now)
             if message is None:
                 break
-            data = packer.pack(*message) if len(message[1]) < MOST_PLAIN // 2 else b""
+            data = packer.pack(*message)
             agent.window.sent(len(data), now)
-            _write(writing, data or packer.pack({"k": "nothing"}))
+            _write(writing, data)
         ready, _, _ = select.select([reading], [], [], max(0.0, looked + TICK - time.monotonic()))
         if ready:
             data = os.read(reading, 65536)
@@ -330,6 +374,7 @@ def root_of(env: dict[str, str]) -> str:
 def main(names: list[str], version: str) -> int:
     """Serve standard input and output."""
     try:
+        os.nice(NICENESS)
         serve(Agent(root_of(dict(os.environ)), names, version), 0, 1)
     except (OSError, WireError):   # the near end has gone, or is none of ours: there is nobody to tell
         return 1

@@ -17,11 +17,15 @@ from tuimon.remote.far.followed import Message, read_at
 
 CHUNK = 4096
 EARLY_EVERY, LATE_EVERY = 0.1, 2.0
+LARGE = 32 << 10
+"""Bytes of a file that goes after the first picture: of ten thousand tensors run.json is a megabyte."""
 MOST_WHOLE = 8 << 20
 MOST_SMALL = 1 << 20
 MOST_EVENTS = 4 << 20
 """Of the events, what is sent to begin with: the last ones."""
 MOST_CONSOLE = 64 << 10
+MOST_BEHIND = 1 << 20
+"""Bytes of the console that may wait to be told; of more, only the last ones ever are."""
 MOST_COMMAND = 16_384
 WHOLE = ("run.json", "launch.json", "label.json")
 SLACK = 2.0
@@ -102,6 +106,7 @@ class Files:
             return
         data = read_at(path, 0, most)
         self._known[name] = sign
+        queue = self._middle if queue is self._early and len(data) > LARGE else queue
         for at in range(0, max(1, len(data)), CHUNK):
             queue.append(({"k": "file", "name": name, "at": at, "size": len(data)}, data[at:at + CHUNK]))
 
@@ -112,7 +117,7 @@ class Files:
         except OSError:
             return
         at, is_new = self._ends.get(name, -1), False
-        if at < 0 or size < at:
+        if at < 0 or size < at or (size - at > MOST_BEHIND and queue is self._late):
             at, is_new = max(0, size - most), True
         data = read_at(path, at, most)
         if is_new and at:

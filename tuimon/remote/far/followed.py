@@ -78,7 +78,9 @@ class Followed:
     def __init__(self, metrics: str, names: Sequence[str]) -> None:
         """`names`: what the codes of the columns mean."""
         self._metrics, self._names = metrics, names
-        self._segment, self._offset = "", 0
+        self._segment, self._offset, self._file = "", 0, 0
+        self.is_replaced = False
+        """Whether what was read does not stand there any more: nothing follows."""
         self.outline = Outline()
         self.recent: deque[Rows] = deque()
         self.attempts: list[Attempt] = []
@@ -115,6 +117,9 @@ class Followed:
             self.is_behind = False
             return []
         self._segment = self._segment or names[0]
+        if not self._stands(names):
+            self.is_replaced, self.is_behind = True, False
+            return []
         data = read_at(self._path(self._segment), self._offset, PORTION)
         if len(data) >= log.HEADER.size and not any(True for _ in log.walk(data)):
             length = log.HEADER.unpack_from(data)[3]   # one frame longer than a portion, or damage
@@ -124,7 +129,7 @@ class Followed:
         if end == 0:
             newer = [n for n in names if _number(n) > _number(self._segment)]
             if newer:
-                self._segment, self._offset = newer[0], 0
+                self._segment, self._offset, self._file = newer[0], 0, 0
             elif len(data) >= PORTION:
                 self._offset += len(data) - log.HEADER.size   # nothing but damage
             else:
@@ -133,6 +138,15 @@ class Followed:
         self.is_behind = True
         self._offset += end
         return found
+
+    def _stands(self, names: list[str]) -> bool:
+        """Whether the file that is being read is the one that was begun."""
+        try:
+            found = os.lstat(self._path(self._segment))
+        except OSError:
+            return self._segment in names   # the directory may be slow
+        self._file = self._file or found.st_ino
+        return not self.is_replaced and found.st_ino == self._file and found.st_size >= self._offset
 
     def _path(self, segment: str) -> str:
         return os.path.join(self._metrics, segment)
@@ -197,6 +211,8 @@ class Followed:
             self.vectors = self.vectors[::2]
 
     def _other(self, kind: int, payload: bytes) -> Iterator[Message]:
+        if len(payload) > PAGE:
+            return   # no mark is that long
         try:
             body = json.loads(payload)
             if kind == log.HEAD:

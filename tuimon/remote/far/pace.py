@@ -26,6 +26,8 @@ class Window:
         """Seconds to the quickest answer."""
         self.rate = 0.0
         """Bytes a second that arrive while the road is full; 0.0 before anything was answered."""
+        self.best = 0.0
+        """The most that it ever was: a road that is not full says little of itself."""
         self._sent: deque[tuple[float, int, int]] = deque()
         """Of each message: when, its bytes, what was flying with it."""
 
@@ -49,6 +51,7 @@ class Window:
                                 if self.shortest < float("inf") else took)
             rate = flying / took
             self.rate = rate if not self.rate else self.rate + 0.2 * (rate - self.rate)
+            self.best = max(self.best, self.rate)
             if took - self.shortest > QUEUE:
                 self.size = max(LEAST, 0.8 * self.size)
             elif flying > 0.5 * self.size:
