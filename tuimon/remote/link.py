@@ -124,7 +124,7 @@ class Line:
     def complaint(self) -> str:
         """The last thing that was said by ssh, for a person."""
         lines = [line for line in self.words.splitlines() if line.strip()]
-        return clean(lines[-1], 200) if lines else "it said nothing"
+        return clean(lines[-1], 200) if lines else "ssh ended without a word"
 
 
 def reach(target: Target, *, control: bool, leash: int | None = None) -> Line:
