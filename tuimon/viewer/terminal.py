@@ -12,6 +12,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from textual.dom import NoScreen
+
 from tuimon.viewer.outlet import Outlet
 from tuimon.viewer.pace import QUESTION, Pace
 from tuimon.viewer.terse import terse
@@ -132,14 +134,18 @@ def redraw(widget: Any, regions: Iterable[Region]) -> bool:
     Textual's `refresh` wakes the widget, which tells the screen: of a row that costs as much as to draw it.
     """
     mark = getattr(widget, "_set_dirty", None)
-    if mark is None or not widget.is_mounted or not widget.is_attached:
+    if mark is None or not widget.is_mounted:
         return False
-    widgets = getattr(widget.screen, "_dirty_widgets", None)
+    try:
+        screen = widget.screen
+    except NoScreen:   # it has been taken away
+        return False
+    widgets = getattr(screen, "_dirty_widgets", None)
     if widgets is None:
         return False
     mark(*regions)
     widgets.add(widget)
-    widget.screen.check_idle()
+    screen.check_idle()
     return True
 
 

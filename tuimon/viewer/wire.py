@@ -95,8 +95,7 @@ def _shared(old: Array, new: Array) -> int:
     """How many leading rows both have in common: all that both have, all but the last one, or none."""
     if old.dtype != new.dtype or old.shape[1:] != new.shape[1:]:
         return 0
-    both = min(len(old), len(new))
-    for kept in (both, both - 1):
-        if kept > 0 and old[:kept].tobytes() == new[:kept].tobytes():
-            return kept
-    return 0
+    last = min(len(old), len(new)) - 1
+    if last < 0 or old[:last].tobytes() != new[:last].tobytes():
+        return 0
+    return last + int(old[last].tobytes() == new[last].tobytes())

@@ -201,8 +201,8 @@ class Canvas:
         letter = (self._glyphs != _SPACE) & (self._glyphs < _FIRST_DRAWING)
         found = np.zeros(letter.shape, np.bool_)
         roles = self._roles
-        found[:, 1:-1] = letter[:, :-2] & letter[:, 2:] & ~letter[:, 1:-1] & (roles[:, :-2] == roles[:, 2:])
-        found &= roles == np.roll(roles, 1, axis=1)
+        found[:, 1:-1] = (letter[:, :-2] & letter[:, 2:] & ~letter[:, 1:-1]
+                          & (roles[:, :-2] == roles[:, 2:]) & (roles[:, :-2] == roles[:, 1:-1]))
         return found
 
     def picture(self) -> Picture:

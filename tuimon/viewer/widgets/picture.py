@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -92,6 +92,11 @@ class PictureView(Widget):
         self._made_of = None
         self.refresh()
 
+    @property
+    def room(self) -> Size:
+        """`size`, for which Textual asks the screen each time, where nothing but the picture takes room."""
+        return self.outer_size if self._is_bare else self.size
+
     def on_resize(self) -> None:
         """Draw for the new size."""
         self._forget()
@@ -103,7 +108,7 @@ class PictureView(Widget):
 
     def _draw(self) -> bool:
         """Draw what is to be seen; whether it is seen."""
-        width, height = self.size
+        width, height = self.room
         if self._painter is None or width <= 0 or height <= 0 or not self.is_on_screen:
             return False
         self.show(self._painter(width, height))
@@ -115,7 +120,7 @@ class PictureView(Widget):
         self._forget()
 
     def _forget(self) -> None:
-        self._strips, self._base, self._handed = {}, None, None
+        self._strips, self._base, self._handed, self._is_bare = {}, None, None, False
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The rows asked for. The screen asks every widget for all of its rows whenever one row of one has changed.
@@ -128,7 +133,7 @@ class PictureView(Widget):
             return handed[2]
         if self._base is None:
             self._base, self._is_bare = self.rich_style, not self.gutter and self.opacity == 1.0
-        if not self._is_bare or crop.column_span != (0, self.size.width):
+        if not self._is_bare or crop.column_span != (0, self.room.width):
             return super().render_lines(crop)
         filters, rows, strips = self.app.get_line_filters(), self.picture.rows, self._strips
         found: list[tuple[Row, Strip]] = []
@@ -139,7 +144,7 @@ class PictureView(Widget):
                 strip = self.render_line(y)
                 for one in filters:
                     strip = strip.apply_filter(one, self.background_colors[1])
-                known = row, RowStrip(strip, self.size.width)
+                known = row, RowStrip(strip, self.room.width)
             found.append(known)
         self._strips = {id(known[0]): known for known in found}
         lines: list[Strip] = [strip for _, strip in found]
@@ -148,7 +153,7 @@ class PictureView(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One row of the picture as styled segments."""
-        width = self.size.width
+        width = self.room.width
         base = self.rich_style if self._base is None else self._base
         if y >= self.picture.height:
             return Strip.blank(width, base)
