@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tuimon.diagnosis.axes import XAxis, YAxis, column_of
 from tuimon.diagnosis.heat import ranked, usual_logs
+from tuimon.record.thinning import Thin
 from tuimon.viewer.charts.chart import Area, ChartSpec, heading_words
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Picture
@@ -113,10 +114,13 @@ def _adds_no_dot(old: Series, new: Series, x: XAxis, y: YAxis | None, place: Are
     if not _equal(old.table[:settled], new.table[:settled]):
         return False
     here = _shared_from(old.steps, new.steps, x, WIDE * place.width)
-    if here is None or y is None or old.bad[here:].any() or new.bad[settled:].any():
+    if here is None or y is None:
         return False
-    least, most = old.low[here:].min(), old.high[here:].max()
-    lowest, highest = new.low[settled:].min(), new.high[settled:].max()
+    held, added = Thin(old.table[here:]), Thin(new.table[settled:])
+    if held.bad.any() or added.bad.any():
+        return False
+    least, most = held.low.min(), held.high.max()
+    lowest, highest = added.low.min(), added.high.max()
     if least <= lowest and highest <= most:
         return bool(least > 0) or not y.log   # what is not positive has no place on a log axis
     lowest, highest = min(lowest, least), max(highest, most)   # NaN stays where it is new
