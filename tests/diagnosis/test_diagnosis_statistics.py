@@ -18,7 +18,7 @@ from tuimon.diagnosis.judging import judge
 from tuimon.diagnosis.layers import Layers
 from tuimon.diagnosis.model import RunContext
 from tuimon.diagnosis.rates import Rates
-from tuimon.diagnosis.statistics import Blocks, Cusum, Ewma, median, robust_scale, slope
+from tuimon.diagnosis.statistics import Blocks, Cusum, Ewma, median, middle, robust_scale, slope
 from tuimon.diagnosis.wording import fold, number, rate
 from tuimon.formats import chunk_of, layers_of, read
 from tuimon.record.chunk import Chunk, TensorRows
@@ -201,3 +201,8 @@ def test_a_state_can_be_copied_and_both_go_on():
     other = copy.deepcopy(engine)
     other.feed(Chunk.of([101, 102], loss=[math.nan, math.nan]))
     assert (engine.diagnosis.verdict, other.diagnosis.verdict) == ("healthy", "critical")
+
+
+@given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=60))
+def test_the_middle_of_a_few_numbers_is_their_median(values):
+    assert middle(values) == np.median(values)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tuimon.diagnosis.axes import LABEL, WIDE_DECADES, XAxis, YAxis, fit, is_wide, nice_step
+from tuimon.diagnosis.axes import LABEL, WIDE_DECADES, XAxis, YAxis, column_of, columns_of, fit, is_wide, nice_step
 from tuimon.viewer.charts.series import EMPTY, Series
 
 X = XAxis(0, 1000)
@@ -160,3 +160,8 @@ def test_a_growing_history_becomes_wide_once_and_stays_so(values):
 @pytest.mark.parametrize("values", [[], [np.nan], [2.0, 3.0], [np.inf, 2.0], [1e3, 0.0, 2.0], [-2.0, 1e3]])
 def test_nothing_a_constant_and_what_is_not_positive_are_not_wide(values):
     assert not is_wide(np.array(values), np.array(values))
+
+
+@given(st.integers(-10, 10**7), st.integers(0, 10**6), st.integers(1, 10**6), st.integers(1, 500))
+def test_one_step_falls_into_the_column_that_it_falls_into_among_many(step, first, length, count):
+    assert column_of(step, first, first + length, count) == columns_of(np.array([step]), first, first + length, count)[0]

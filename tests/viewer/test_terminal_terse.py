@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pyte
 from hypothesis import given
@@ -13,7 +14,7 @@ from textual._compositor import ChopsUpdate, Compositor
 from textual.geometry import Region
 from textual.strip import Strip
 
-from tuimon.viewer.terminal import trimmed
+from tuimon.viewer.terminal import terse_driver, trimmed
 from tuimon.viewer.terse import terse
 
 COLOURS = st.sampled_from(["31", "97", "38;5;214", "38;2;147;205;243", "38;2;52;59;67"])
@@ -55,6 +56,17 @@ def test_a_colour_is_said_once_and_the_ground_is_not_repeated():
 
 def test_a_write_without_colours_is_left_alone():
     assert terse("\x1b[?2026h\x1b[1;1Hplain") == "\x1b[?2026h\x1b[1;1Hplain"
+
+
+def test_an_update_goes_out_with_its_marks_in_one_write():
+    """Each write wakes the thread that writes."""
+    sent = []
+    kind = terse_driver({})
+    driver = kind.__new__(kind)
+    driver._writer_thread = SimpleNamespace(write=sent.append)
+    for data in ("\x07", "\x1b[?2026h", "\x1b[31mred\x1b[0m", "\x1b[?2026l", "\x1b[?2026h", "\x1b[?2026l", "plain"):
+        driver.write(data)
+    assert sent == ["\x07", "\x1b[?2026h\x1b[31mred\x1b[0m\x1b[?2026l", "\x1b[?2026h\x1b[?2026l", "plain"]
 
 
 @given(WRITES)

@@ -102,8 +102,7 @@ def _moved(chunk: Chunk, name: str, by: float) -> Bools:
     """
     at = np.flatnonzero(chunk.present[name])
     values = chunk.columns[name][at]
-    with np.errstate(all="ignore"):
-        odd = ~((values[1:] <= by * values[:-1]) & (values[:-1] <= by * values[1:]))
+    odd = ~((values[1:] <= by * values[:-1]) & (values[:-1] <= by * values[1:]))
     found = np.zeros(len(chunk), np.bool_)
     found[at[:2]] = True
     found[at[1:][odd]] = found[at[2:][odd[:-1]]] = True

@@ -269,6 +269,12 @@ def lag_one(ranks: Floats) -> float:
     return float(ranks[1:] @ ranks[:-1]) / size if size > 0 else 0.0
 
 
+def middle(values: Sequence[float]) -> float:
+    """Median of plain numbers, at least one and none of them NaN; of few ten times as fast as numpy's."""
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
 def median(values: Sequence[float]) -> float:
     """Upper median of plain numbers, infinities included; NaN counts as infinity. NaN for nothing at all."""
     ordered = sorted(math.inf if math.isnan(v) else v for v in values)

@@ -191,7 +191,7 @@ class History:
         if track is None or track.holds(0):
             return Series.empty() if track is None else track.window(0, upto)
         found = self.thin(name, 0, upto, count)
-        return Series(found.steps, np.where(found.bad, np.nan, found.last))
+        return Series(found.steps.astype(np.int64), np.where(found.bad, np.nan, found.last))
 
     def step_before(self, name: str, step: int, count: int) -> int | None:
         """The step of the measurement that is `count` before the first at or after `step`, or of the first there is.
@@ -248,12 +248,13 @@ class History:
         track = self.tracks.get(name)
         if track is None or not len(before) or not track.holds(first):
             return self.thin(name, first, last, columns)
+        if track.last_step == before.steps[-1]:   # what is measured now and then
+            return before
         begin, end = track.numbers(first, last)
         if end - begin > DIRECT and track.levels:
             return self.thin(name, first, last, columns)
         found = track.window(begin_of_column(int(before.steps[-1]), first, last, columns), last)
-        return Thin.join([before.before(len(before) - 1),
-                          thin(found.steps, found.values, first, last, columns)])
+        return Thin.join([Thin(before.table[:-1]), thin(found.steps, found.values, first, last, columns)])
 
     def around(self, name: str, first: int, last: int, columns: int, lead: int) -> Thin:
         """`thin`, and before it `lead` steps at least back to a measurement, behind it the next one.

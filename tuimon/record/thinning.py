@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from tuimon.record.chunk import Bools, Floats, Ints
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _NOTHING: Final = np.zeros(0, np.int64)
 
@@ -32,37 +35,59 @@ class Series:
         return Series(_NOTHING, np.zeros(0))
 
 
-@dataclass(frozen=True, slots=True)
+def tabled(steps: Ints | Floats, low: Floats, high: Floats, last: Floats, bad: Bools) -> Floats:
+    """The table of a `Thin` from its columns; all (c,)."""
+    table = np.empty((len(steps), 5))
+    for i, part in enumerate((steps, low, high, last, bad)):
+        table[:, i] = part
+    return table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Thin:
     """A series thinned to columns: extremes survive. Only columns that hold a measurement."""
 
-    steps: Ints
-    """(c,) last measured step in each column."""
-    low: Floats
-    """(c,) smallest finite value; NaN where the column has none."""
-    high: Floats
-    last: Floats
-    """(c,) last finite value."""
-    bad: Bools
-    """(c,) whether a non-finite value fell into the column."""
+    table: Floats
+    """(c, 5) a row for each column: one block of memory, which goes to another process and is compared as one."""
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self.table)
 
-    def between(self, first: float, last: float) -> Thin:
+    @property
+    def steps(self) -> Floats:
+        """(c,) last measured step in each column."""
+        return self.table[:, 0]
+
+    @property
+    def low(self) -> Floats:
+        """(c,) smallest finite value; NaN where the column has none."""
+        return self.table[:, 1]
+
+    @property
+    def high(self) -> Floats:
+        """(c,) greatest finite value; NaN where the column has none."""
+        return self.table[:, 2]
+
+    @property
+    def last(self) -> Floats:
+        """(c,) last finite value: where a line goes on from."""
+        return self.table[:, 3]
+
+    @property
+    def bad(self) -> Bools:
+        """(c,) whether a non-finite value fell into the column."""
+        return np.not_equal(self.table[:, 4], 0)
+
+    def between(self, first: float, last: float) -> Self:
         """The columns with first <= step <= last."""
-        a, b = np.searchsorted(self.steps, first), np.searchsorted(self.steps, last, "right")
-        return Thin(self.steps[a:b], self.low[a:b], self.high[a:b], self.last[a:b], self.bad[a:b])
-
-    def before(self, end: int) -> Thin:
-        """The first columns."""
-        return Thin(self.steps[:end], self.low[:end], self.high[:end], self.last[:end], self.bad[:end])
+        steps = self.steps
+        a, b = int(np.searchsorted(steps, first)), int(np.searchsorted(steps, last, "right"))
+        return self if (a, b) == (0, len(steps)) else replace(self, table=self.table[a:b])
 
     @staticmethod
     def join(parts: list[Thin]) -> Thin:
         """The columns of all parts, in order."""
-        return Thin(*(np.concatenate([getattr(part, name) for part in parts])
-                      for name in ("steps", "low", "high", "last", "bad")))
+        return Thin(np.concatenate([part.table for part in parts]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +139,7 @@ def thin_blocks(blocks: Blocks, first: int, last: int, columns: int) -> Thin:
     """Blocks that end between two steps, inclusive, put into at most `columns` columns of equal width in steps."""
     a, b = np.searchsorted(blocks.ends, first), np.searchsorted(blocks.ends, last, "right")
     if columns < 1 or a >= b:
-        none = np.zeros(0)
-        return Thin(_NOTHING, none, none, none, np.zeros(0, np.bool_))
+        return Thin(np.zeros((0, 5)))
     steps, low, high = blocks.ends[a:b], blocks.low[a:b], blocks.high[a:b]
     final, bad = blocks.last[a:b], blocks.bad[a:b]
     column = (steps - first) * columns // (last - first + 1)
@@ -123,7 +147,6 @@ def thin_blocks(blocks: Blocks, first: int, last: int, columns: int) -> Thin:
     ends = np.concatenate((starts[1:], [len(steps)]))
     finite_at = np.maximum.accumulate(np.where(np.isfinite(final), np.arange(len(final)), -1))[ends - 1]
     has_finite = finite_at >= starts
-    return Thin(
+    return Thin(tabled(
         steps[ends - 1], np.fmin.reduceat(low, starts), np.fmax.reduceat(high, starts),
-        np.where(has_finite, final[np.maximum(finite_at, 0)], np.nan), np.logical_or.reduceat(bad, starts),
-    )
+        np.where(has_finite, final[np.maximum(finite_at, 0)], np.nan), np.logical_or.reduceat(bad, starts)))

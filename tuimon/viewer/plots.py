@@ -12,6 +12,7 @@ import numpy as np
 from tuimon.diagnosis.axes import XAxis
 from tuimon.diagnosis.figures import short
 from tuimon.diagnosis.figures import step as steps
+from tuimon.record.thinning import tabled
 from tuimon.viewer.arrange import ROLES
 from tuimon.viewer.charts.chart import Band, ChartSpec, VMark
 from tuimon.viewer.charts.heat import HeatSpec
@@ -63,7 +64,7 @@ def _series(view: ChartView, past: float, at: int | None) -> tuple[Series, ...]:
         if past > 0:
             smooth = _average(view.columns.last, past)
             found.append(replace(raw, role="data-dim"))
-            raw = replace(raw, low=smooth, high=smooth, last=smooth, bad=np.zeros(len(raw), np.bool_))
+            raw = Series(tabled(raw.steps, smooth, smooth, smooth, np.zeros(len(raw), np.bool_)))
         found += _parted(raw, at, "data-dim")
     return tuple(found)
 

@@ -21,6 +21,7 @@ from tuimon.control.spool import barred, submit
 from tuimon.control.states import LIVE, Verb
 from tuimon.diagnosis.axes import XAxis, is_wide
 from tuimon.diagnosis.model import Category, Diagnosis
+from tuimon.diagnosis.statistics import middle
 from tuimon.diagnosis.story import Request, Story
 from tuimon.diagnosis.told import Told
 from tuimon.errors import CommandError, LogError
@@ -287,7 +288,7 @@ class Reading:
         self._proofs.update(self._diagnosis, history, self._layers)
         times = history.tail("step_time", RECENT).values
         times = times[np.isfinite(times)]
-        self._step_time = float(np.median(times)) if len(times) else None
+        self._step_time = middle(times.tolist()) if len(times) else None
         self._trend = trend_of(history)
 
     def _drawn(self, at: int | None) -> tuple[str, ...]:

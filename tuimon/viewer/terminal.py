@@ -12,6 +12,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from textual.dom import NoScreen
+
 from tuimon.viewer.outlet import Outlet
 from tuimon.viewer.pace import QUESTION, Pace
 from tuimon.viewer.terse import terse
@@ -24,10 +26,10 @@ if TYPE_CHECKING:
 
     from tuimon.viewer.background import Background
 
-BACKLOG: Final = 2
+BACKLOG: Final = 1
 """Writes that may wait in the driver's queue before new data waits as well."""
-FULL: Final = 9
-"""Writes in the queue beyond which nothing more is drawn: about three screens."""
+FULL: Final = 3
+"""Writes in the queue beyond which nothing more is drawn: each may be a screen."""
 ENDING: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 SETTLE: Final = 0.7
 """Seconds that leaving waits for the terminal's last answers, which would be typed into the shell."""
@@ -132,14 +134,18 @@ def redraw(widget: Any, regions: Iterable[Region]) -> bool:
     Textual's `refresh` wakes the widget, which tells the screen: of a row that costs as much as to draw it.
     """
     mark = getattr(widget, "_set_dirty", None)
-    if mark is None or not widget.is_mounted or not widget.is_attached:
+    if mark is None or not widget.is_mounted:
         return False
-    widgets = getattr(widget.screen, "_dirty_widgets", None)
+    try:
+        screen = widget.screen
+    except NoScreen:   # it has been taken away
+        return False
+    widgets = getattr(screen, "_dirty_widgets", None)
     if widgets is None:
         return False
     mark(*regions)
     widgets.add(widget)
-    widget.screen.check_idle()
+    screen.check_idle()
     return True
 
 
@@ -171,13 +177,21 @@ def terse_driver(env: Mapping[str, str], background: Background | None = None,
     """
     if os.name != "posix" or env.get("TEXTUAL_DRIVER"):
         return None
+    from textual._ansi_sequences import SYNC_END, SYNC_START
     from textual.drivers import linux_driver
 
     class TerseDriver(linux_driver.LinuxDriver):
-        """Says a colour once."""
+        """Says a colour once, and an update with the marks around it in one go: each write wakes a thread."""
+
+        _update = ""
+        """What has come of an update that has not ended."""
 
         def write(self, data: str) -> None:
             """Hand on what differs."""
+            if data == SYNC_START or (self._update and data != SYNC_END):
+                self._update += data
+                return
+            data, self._update = self._update + data, ""
             super().write(terse(data))
 
         def stop_application_mode(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tuimon.diagnosis.statistics import middle
 from tuimon.record.history import History
 
 
@@ -18,8 +19,8 @@ def trend_of(history: History, at: int | None = None) -> float | None:
     if len(values) < 30:
         return None
     tenth = max(3, len(values) // 10)
-    then, now = float(np.median(values[:tenth])), float(np.median(values[-tenth:]))
-    apart = float(np.median(steps[-tenth:]) - np.median(steps[:tenth]))
+    then, now = middle(values[:tenth].tolist()), middle(values[-tenth:].tolist())
+    apart = middle(steps[-tenth:].tolist()) - middle(steps[:tenth].tolist())
     if then == 0 or apart <= 0:
         return None
     return (now - then) / abs(then) * 100.0 / apart

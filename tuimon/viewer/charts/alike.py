@@ -5,15 +5,15 @@ Pure. Errs on the side of drawing again.
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuimon.diagnosis.axes import XAxis, YAxis
+from tuimon.diagnosis.axes import XAxis, YAxis, column_of
 from tuimon.diagnosis.heat import ranked, usual_logs
+from tuimon.record.thinning import Thin
 from tuimon.viewer.charts.chart import Area, ChartSpec, heading_words
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Picture
@@ -96,17 +96,12 @@ def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
     return a is b or (a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
 
 
-def _column(step: float, x: XAxis, across: int) -> int:
-    """As `columns_of`, of one step."""
-    return max(-1, min(across, math.floor((step - x.first) * across / (x.last - x.first + 1))))
-
-
 def _shared_from(old: Floats, new: Floats, x: XAxis, across: int) -> int | None:
     """Index of the first of the old steps in the column of the last one; None where the new ones go beyond that."""
-    at, here = _column(float(old[-1]), x, across), len(old) - 1
-    if _column(float(new[-1]), x, across) != at:
+    at, here = column_of(float(old[-1]), x.first, x.last, across), len(old) - 1
+    if column_of(float(new[-1]), x.first, x.last, across) != at:
         return None
-    while here > 0 and _column(float(old[here - 1]), x, across) == at:
+    while here > 0 and column_of(float(old[here - 1]), x.first, x.last, across) == at:
         here -= 1
     return here
 
@@ -116,14 +111,16 @@ def _adds_no_dot(old: Series, new: Series, x: XAxis, y: YAxis | None, place: Are
     settled = len(old) - 1
     if old.role != new.role or settled < 0 or len(new) <= settled:
         return old.role == new.role and len(old) == len(new) == 0
-    if not all(_equal(getattr(old, name)[:settled], getattr(new, name)[:settled])
-               for name in ("steps", "low", "high", "last", "bad")):
+    if not _equal(old.table[:settled], new.table[:settled]):
         return False
     here = _shared_from(old.steps, new.steps, x, WIDE * place.width)
-    if here is None or y is None or old.bad[here:].any() or new.bad[settled:].any():
+    if here is None or y is None:
         return False
-    least, most = old.low[here:].min(), old.high[here:].max()
-    lowest, highest = new.low[settled:].min(), new.high[settled:].max()
+    held, added = Thin(old.table[here:]), Thin(new.table[settled:])
+    if held.bad.any() or added.bad.any():
+        return False
+    least, most = held.low.min(), held.high.max()
+    lowest, highest = added.low.min(), added.high.max()
     if least <= lowest and highest <= most:
         return bool(least > 0) or not y.log   # what is not positive has no place on a log axis
     lowest, highest = min(lowest, least), max(highest, most)   # NaN stays where it is new

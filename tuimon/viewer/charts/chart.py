@@ -6,12 +6,13 @@ import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from rich.cells import cell_len
 
-from tuimon.diagnosis.axes import LABEL, XAxis, YAxis, columns_of
+from tuimon.diagnosis.axes import LABEL, XAxis, YAxis, column_of
 from tuimon.diagnosis.figures import size
 from tuimon.viewer.charts.picture import Canvas, Ground, Picture, Role
 from tuimon.viewer.charts.raster import TALL, WIDE, Raster, rasterise
@@ -44,6 +45,7 @@ class Area:
     label_row: bool
 
 
+@lru_cache(maxsize=64)
 def area(width: int, height: int, gutter: int = LABEL + 2) -> Area:
     """Frame, labels, axis line and gutter go, in this order, as room grows; the data always keep at least one cell."""
     framed = height >= 4 and width >= 12
@@ -237,7 +239,7 @@ def _value_role(state: State | None) -> Role:
 
 def _cell_of(step: float, x: XAxis, place: Area) -> int:
     """Cell column of a step: the one its dots are in. Outside the axis: outside 0 .. width - 1."""
-    return int(columns_of(np.array([step]), x.first, x.last, WIDE * place.width)[0]) // WIDE
+    return column_of(step, x.first, x.last, WIDE * place.width) // WIDE
 
 
 def _draw_bands(canvas: Canvas, place: Area, bands: tuple[Band, ...], y: YAxis) -> list[Ground]:
@@ -333,10 +335,8 @@ def _draw_y_axis(canvas: Canvas, place: Area, in_band: list[Ground], labels: dic
 def _draw_lines(canvas: Canvas, place: Area, series: tuple[Series, ...], x: XAxis, y: YAxis, glyphs: GlyphSet) -> None:
     flags: list[Raster] = []
     for one in series:
-        low = y.units(one.low)
         raster = rasterise(
-            one.steps, low, low if one.high is one.low else y.units(one.high),
-            low if one.last is one.low else y.units(one.last), one.bad,
+            one.steps, y.units(one.low), y.units(one.high), y.units(one.last), one.bad,
             x=(x.first, x.last), y=(y.low, y.high), width=place.width, height=place.height,
         )
         canvas.cells(place.left, place.top, glyph_cells(raster.dots, glyphs.name), one.role)

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from rich.cells import cell_len
 
-from tuimon.diagnosis.axes import XAxis, columns_of
+from tuimon.diagnosis.axes import XAxis, column_of
 from tuimon.diagnosis.heat import ORDER, Ranks, group_name, grouped, rank_cells
 from tuimon.viewer.charts.chart import VMark, draw_heading, draw_waiting
 from tuimon.viewer.charts.picture import ROLES, Canvas, Picture, Role
@@ -123,7 +123,7 @@ def _paint_marks(
     """Vertical lines through what is usual; the unusual stays visible."""
     width = ranks.shape[1]
     for mark in spec.marks:
-        cell = int(columns_of(np.array([mark.step]), x.first, x.last, width)[0])
+        cell = column_of(mark.step, x.first, x.last, width)
         line = mark.line(glyphs)
         if line is not None and 0 <= cell < width:
             for row in np.flatnonzero(ranks[:, cell] <= 0).tolist():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import takewhile
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from rich.cells import cell_len
@@ -90,8 +90,8 @@ def _common(old: Row, new: Row, way: Literal[1, -1]) -> int:
             cells += cell_len(a.text)
             continue
         if a[1:] == b[1:] and _is_narrow(a.text) and _is_narrow(b.text):
-            pairs = zip(a.text[::way], b.text[::way], strict=False)
-            cells += sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+            one, other = a.text[::way], b.text[::way]
+            cells += bisect_left(range(1, min(len(one), len(other)) + 1), True, key=lambda n: one[:n] != other[:n])
         break
     return cells
 
@@ -201,8 +201,8 @@ class Canvas:
         letter = (self._glyphs != _SPACE) & (self._glyphs < _FIRST_DRAWING)
         found = np.zeros(letter.shape, np.bool_)
         roles = self._roles
-        found[:, 1:-1] = letter[:, :-2] & letter[:, 2:] & ~letter[:, 1:-1] & (roles[:, :-2] == roles[:, 2:])
-        found &= roles == np.roll(roles, 1, axis=1)
+        found[:, 1:-1] = (letter[:, :-2] & letter[:, 2:] & ~letter[:, 1:-1]
+                          & (roles[:, :-2] == roles[:, 2:]) & (roles[:, :-2] == roles[:, 1:-1]))
         return found
 
     def picture(self) -> Picture:

@@ -3,77 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tuimon.record.thinning import Thin, tabled
 from tuimon.viewer.charts.picture import Role
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-class Thinned(Protocol):
-    """What `record.history.Thin` has; read by shape so that charts stand without the log."""
-
-    @property
-    def steps(self) -> ArrayLike: ...  # noqa: D102
-    @property
-    def low(self) -> ArrayLike: ...  # noqa: D102
-    @property
-    def high(self) -> ArrayLike: ...  # noqa: D102
-    @property
-    def last(self) -> ArrayLike: ...  # noqa: D102
-    @property
-    def bad(self) -> ArrayLike: ...  # noqa: D102
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Series:
-    """One line of a chart: c columns in order of step, each the extremes of the samples it stands for."""
+class Series(Thin):
+    """One line of a chart, its columns in order of step. One without a value and not bad is not measured: no point."""
 
-    steps: Floats
-    """(c,) non-decreasing."""
-    low: Floats
-    """(c,) least finite value; NaN where the column has none."""
-    high: Floats
-    """(c,) greatest finite value; NaN where the column has none."""
-    last: Floats
-    """(c,) latest finite value: where the line goes on from."""
-    bad: Bools
-    """(c,) whether a sample in the column was NaN or infinite. A column with neither is not measured: no point."""
     role: Role = "data"
-
-    def __len__(self) -> int:
-        return len(self.steps)
 
     @staticmethod
     def of(steps: ArrayLike, values: ArrayLike, role: Role = "data") -> Series:
         """Every sample its own column. Both (n,); a value that is not finite is a bad sample, not a missing one."""
-        at = np.asarray(steps, np.float64)
         value = np.asarray(values, np.float64)
         finite = np.isfinite(value)
-        if not finite.all():
-            value = np.where(finite, value, np.nan)
-        return Series(at, value, value, value, ~finite, role)
+        value = np.where(finite, value, np.nan)
+        return Series(tabled(np.asarray(steps, np.float64), value, value, value, ~finite), role)
 
     @staticmethod
-    def thin(columns: Thinned, role: Role = "data") -> Series:
+    def thin(columns: Thin, role: Role = "data") -> Series:
         """From `History.thin`."""
-        return Series(
-            np.asarray(columns.steps, np.float64), np.asarray(columns.low, np.float64),
-            np.asarray(columns.high, np.float64), np.asarray(columns.last, np.float64),
-            np.asarray(columns.bad, np.bool_), role,
-        )
-
-    def between(self, first: float, last: float) -> Series:
-        """The columns with first <= step <= last."""
-        a = int(np.searchsorted(self.steps, first, "left"))
-        b = int(np.searchsorted(self.steps, last, "right"))
-        if (a, b) == (0, len(self)):
-            return self
-        return Series(self.steps[a:b], self.low[a:b], self.high[a:b], self.last[a:b], self.bad[a:b], self.role)
+        return Series(columns.table, role)
 
     def since(self, step: float) -> Series:
         """From the last column at or before a step on: a line that goes on from there has no gap."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len
 
-from tuimon.diagnosis.axes import XAxis, YAxis, columns_of, limits
+from tuimon.diagnosis.axes import XAxis, YAxis, column_of, columns_of, limits
 from tuimon.diagnosis.heat import medians
 from tuimon.viewer.charts.chart import VMark, state_role
 from tuimon.viewer.charts.picture import ROLES, Canvas, Picture, Role
@@ -129,6 +129,6 @@ def _paint_marks(
     canvas: Canvas, left: int, row: int, width: int, marks: tuple[VMark, ...], x: XAxis, glyphs: GlyphSet,
 ) -> None:
     for mark in marks:
-        cell, line = int(columns_of(np.array([mark.step]), x.first, x.last, width)[0]), mark.line(glyphs)
+        cell, line = column_of(mark.step, x.first, x.last, width), mark.line(glyphs)
         if line is not None and 0 <= cell < width:
             canvas.put(left + cell, row, line, mark.role)

@@ -27,7 +27,7 @@ class HeadedView(PictureView, Generic[Spec]):
     def redraw(self) -> None:
         """Show `_spec` over the steps of `_x`."""
         picture, drawn = self.picture, self._drawn
-        fits = (picture.width, picture.height) == tuple(self.size)
+        fits = (picture.width, picture.height) == self.room
         if drawn is not None and drawn[1] == self._x and fits and self._is_alike(drawn[0], self._spec):
             self._drawn = self._spec, self._x
             self.show(picture if heading(drawn[0]) == heading(self._spec) else self._headed())

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
 from tuimon.viewer import terminal
-from tuimon.viewer.charts.picture import NOTHING, Picture, Row
+from tuimon.viewer.charts.picture import NOTHING, Ground, Picture, Role, Row
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.theme import Ink
 
@@ -54,6 +54,8 @@ class PictureView(Widget):
         move."""
         self._handed: tuple[Picture, Region, list[Strip]] | None = None
         """All that was handed out last, of what and for which part."""
+        self._worn: dict[tuple[str, ...], Style] = {}
+        """How cells of a role on a ground look on this terminal."""
         self._base: Style | None = None
         """What stands behind and around every cell; None: to be asked for."""
         self._is_bare = False
@@ -92,6 +94,11 @@ class PictureView(Widget):
         self._made_of = None
         self.refresh()
 
+    @property
+    def room(self) -> Size:
+        """`size`, for which Textual asks the screen each time, where nothing but the picture takes room."""
+        return self.outer_size if self._is_bare else self.size
+
     def on_resize(self) -> None:
         """Draw for the new size."""
         self._forget()
@@ -103,7 +110,7 @@ class PictureView(Widget):
 
     def _draw(self) -> bool:
         """Draw what is to be seen; whether it is seen."""
-        width, height = self.size
+        width, height = self.room
         if self._painter is None or width <= 0 or height <= 0 or not self.is_on_screen:
             return False
         self.show(self._painter(width, height))
@@ -115,7 +122,8 @@ class PictureView(Widget):
         self._forget()
 
     def _forget(self) -> None:
-        self._strips, self._base, self._handed = {}, None, None
+        self._strips, self._worn = {}, {}
+        self._base, self._handed, self._is_bare = None, None, False
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The rows asked for. The screen asks every widget for all of its rows whenever one row of one has changed.
@@ -128,18 +136,15 @@ class PictureView(Widget):
             return handed[2]
         if self._base is None:
             self._base, self._is_bare = self.rich_style, not self.gutter and self.opacity == 1.0
-        if not self._is_bare or crop.column_span != (0, self.size.width):
+        if not self._is_bare or crop.column_span != (0, self.room.width):
             return super().render_lines(crop)
-        filters, rows, strips = self.app.get_line_filters(), self.picture.rows, self._strips
+        rows, strips = self.picture.rows, self._strips
         found: list[tuple[Row, Strip]] = []
         for y in crop.line_range:
             row = rows[y] if y < len(rows) else ()
             known = strips.get(id(row))
             if known is None:
-                strip = self.render_line(y)
-                for one in filters:
-                    strip = strip.apply_filter(one, self.background_colors[1])
-                known = row, RowStrip(strip, self.size.width)
+                known = row, RowStrip(self.render_line(y), self.room.width)
             found.append(known)
         self._strips = {id(known[0]): known for known in found}
         lines: list[Strip] = [strip for _, strip in found]
@@ -147,11 +152,20 @@ class PictureView(Widget):
         return lines
 
     def render_line(self, y: int) -> Strip:
-        """One row of the picture as styled segments."""
-        width = self.size.width
+        """One row of the picture as styled segments, as the terminal gets them: filtered, which may be done again."""
+        width, worn = self.room.width, self._worn
         base = self.rich_style if self._base is None else self._base
         if y >= self.picture.height:
             return Strip.blank(width, base)
-        style, row = self.ink.style, self.picture.rows[y]
-        strip = Strip([Segment(run.text, base + style(run.role, run.ground)) for run in row], self.picture.width)
+        segments = [Segment(run.text, worn.get(run[1:]) or self._look(base, run.role, run.ground))
+                    for run in self.picture.rows[y]]
+        strip = Strip(segments, self.picture.width)
         return strip if self.picture.width == width else strip.adjust_cell_length(width, base)
+
+    def _look(self, base: Style, role: Role, ground: Ground) -> Style:
+        """How such cells look on this terminal."""
+        segments = [Segment("", base + self.ink.style(role, ground))]
+        for one in self.app.get_line_filters():
+            segments = one.apply(segments, self.background_colors[1])
+        found = self._worn[role, ground] = segments[0].style or Style.null()
+        return found

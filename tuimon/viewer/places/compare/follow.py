@@ -134,8 +134,8 @@ class Follower:
             if not curve.is_empty:
                 share = 0.0 if name == "lr" else SMOOTH[smooth]   # a schedule has corners, and no noise
                 thin = curve.smooth(share) if share else curve.thin()
-                found[name] = Thin(self._along(thin.steps.astype(float), across), thin.low, thin.high, thin.last,  # type: ignore[arg-type]  # an axis of seconds is none of whole steps
-                                   thin.bad)
+                thin.table[:, 0] = self._along(thin.steps, across)
+                found[name] = thin
         return found
 
     def end(self, across: Across) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuimon.record.chunk import Floats, Ints
-from tuimon.record.history import Thin
+from tuimon.record.thinning import Thin, tabled
 
 COLUMNS: Final = 2048
 """Most columns; a chart has a few hundred dots across."""
@@ -97,7 +97,8 @@ class Rolled:
     def thin(self) -> Thin:
         """The columns that hold something, with their extremes."""
         there = self._step >= 0
-        return Thin(self._step[there], self._low[there], self._high[there], self._last[there], self._bad[there])
+        return Thin(tabled(
+            self._step[there], self._low[there], self._high[there], self._last[there], self._bad[there]))
 
     def smooth(self, share: float) -> Thin:
         """The mean around each column, over that share of all of them: a line that can be told from others."""
@@ -111,4 +112,4 @@ class Rolled:
             total = np.concatenate(([0.0], np.cumsum(self._total)))
             mean = (total[last] - total[first]) / (count[last] - count[first])
         mean = np.where(np.isfinite(self._last[there]) & np.isfinite(mean), mean, np.nan)
-        return Thin(self._step[there], mean, mean, mean, self._bad[there])
+        return Thin(tabled(self._step[there], mean, mean, mean, self._bad[there]))

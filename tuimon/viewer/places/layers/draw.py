@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from rich.cells import cell_len
 
-from tuimon.diagnosis.axes import XAxis, columns_of
+from tuimon.diagnosis.axes import XAxis, column_of
 from tuimon.diagnosis.figures import number
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.heat import Ranks, group_name
@@ -183,7 +183,7 @@ def _draw_marks(
 ) -> None:
     """Vertical lines through what is usual; the unusual stays visible."""
     for mark in marks:
-        cell = int(columns_of(np.array([mark.step]), x.first, x.last, place.width)[0])
+        cell = column_of(mark.step, x.first, x.last, place.width)
         line = mark.line(glyphs)
         if line is not None and 0 <= cell < place.width:
             for row in np.flatnonzero(ranks[:, cell] <= 0).tolist():
@@ -196,7 +196,7 @@ def _draw_cursor(
     """A line through the column, and a mark on the axis below it."""
     if look.at is None:
         return
-    cell = int(columns_of(np.array([look.at]), x.first, x.last, place.width)[0])
+    cell = column_of(look.at, x.first, x.last, place.width)
     if not 0 <= cell < place.width:
         return
     for row in np.flatnonzero(ranks[:, cell] <= 0).tolist():

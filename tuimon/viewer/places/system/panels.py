@@ -246,7 +246,7 @@ def growth(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
     series: Series = EMPTY
     if view.curve is not None and len(view.curve):
         thin = Series.thin(view.curve)
-        series = Series(thin.steps, thin.low / unit, thin.high / unit, thin.last / unit, thin.bad)
+        series = Series(thin.table / (1, unit, unit, unit, 1))
     title = f"6 memory by step · {named}" if len(series) else "6 memory by step"
     marks = (VMark(view.scrubbed, "cursor", "cursor"),) if view.scrubbed is not None else ()
     spec = ChartSpec(title, said, None, (series,), marks=marks,
