@@ -161,12 +161,12 @@ class Closed(torch.optim.SGD):
         raise PermissionError("no hooks here")
 
 
-def left_behind(model: nn.Module, opt: torch.optim.Optimizer, folder: Path) -> list[Any]:
-    """What a refusal could leave."""
+def left_behind(model: nn.Module, opt: torch.optim.Optimizer, folder: Path, there: list[threading.Thread]) -> list[Any]:
+    """What a refusal could leave. `there`: threads of before, of another test's."""
     return [patch.name for patch in PATCHES if getattr(patch.place(), patch.name).__module__.startswith("tuimon")] + [
         *opt._optimizer_step_pre_hooks.values(), *opt._optimizer_step_post_hooks.values(),
         *model._forward_pre_hooks.values(), *folder.iterdir(),
-        *(t for t in threading.enumerate() if t.name.startswith("tuimon"))]
+        *(t for t in threading.enumerate() if t.name.startswith("tuimon") and t not in there)]
 
 
 @pytest.mark.parametrize("wrong", [
@@ -175,12 +175,12 @@ def left_behind(model: nn.Module, opt: torch.optim.Optimizer, folder: Path) -> l
 ], ids=str)
 def test_nothing_is_left_behind_by_a_refusal(wrong: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUIMON_RUNS", str(tmp_path))
-    model, options = Net(), dict(wrong)
+    model, options, there = Net(), dict(wrong), threading.enumerate()
     opt = options.pop("kind", torch.optim.SGD)(model.parameters(), lr=0.1)
     for where in ({}, {"run_dir": tmp_path / "run"}):
         text = refused(model, opt, **{"name": "x", **where, **options})
         assert "kind" not in wrong or text == "cannot watch Net: PermissionError: no hooks here"
-        assert left_behind(model, opt, tmp_path) == []
+        assert left_behind(model, opt, tmp_path, there) == []
     if "kind" not in wrong:
         tuimon.attach(model, opt, run_dir=tmp_path / "run").close()
 

@@ -17,7 +17,7 @@ from stub_hook import Hook
 
 from tuimon.cli import main
 from tuimon.notify import begin
-from tuimon.notify.ledger import lock, notices
+from tuimon.notify.ledger import is_followed, lock, notices
 from tuimon.notify.wishes import wish
 from tuimon.record.events import EventReader, EventWriter
 from tuimon.record.liveness import identity
@@ -173,7 +173,7 @@ def test_status_says_of_a_live_run_that_nobody_is_told_any_more(capsys):
     assert "not told" not in capsys.readouterr().out
     (helper,) = helpers(run)
     helper.kill()   # as the kernel does where memory is short
-    until(lambda: not helpers(run))
+    until(lambda: is_followed(run) is False)
     assert main(["status"]) == 0
     assert "[not told: the process that sends messages has gone]" in capsys.readouterr().out
     assert main(["status", run.name, "--json"]) == 0

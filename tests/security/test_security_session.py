@@ -47,7 +47,7 @@ def session(tmp_path_factory):
         (box / name).mkdir(mode=0o700)
     env = {**os.environ, **audited(box), "HOME": str(box / "home"), "TMPDIR": str(box / "tmp"), "PYTHONDONTWRITEBYTECODE": "1",
            "OMP_NUM_THREADS": "1"}
-    for name in UNSET:
+    for name in (*UNSET, "COLUMNS", "LINES"):   # several workers of pytest set these
         env.pop(name, None)
 
     def command(*words):

@@ -105,12 +105,16 @@ class Training:
             found += more
         return [event for event in found if not kind or event.kind == kind]
 
-    def last_words(self) -> str:
-        """The last line of what it said."""
+    def words(self) -> str:
+        """What it said."""
         try:
-            lines = self.ledger.path.with_suffix(".said").read_text(errors="replace").splitlines()
+            return self.ledger.path.with_suffix(".said").read_text(errors="replace")
         except OSError:
-            return "it said nothing"
+            return ""
+
+    def last_words(self) -> str:
+        """The last line of that."""
+        lines = self.words().splitlines()
         return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")[:200]
 
 
