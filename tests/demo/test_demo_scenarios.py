@@ -117,6 +117,7 @@ def test_being_watched_changes_no_bit_of_any_scenario(name, variant):
     assert len(logged) == 22
 
 
+@pytest.mark.nightly   # by day it is seen, named and rescued in test_program_rescue
 def test_until_the_fault_an_exploding_run_learns_and_then_it_does_not():
     values = losses(scenario="exploding", steps=225, seed=2)
     usual = sum(values[140:150]) / 10

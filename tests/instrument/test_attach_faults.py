@@ -78,6 +78,7 @@ def losses(what: str, how: str) -> list[float]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.nightly   # by day the fault fill-disk, and a tmpfs that fills
 @pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_FSIZE)[1] != resource.RLIM_INFINITY, reason="a limit is set")
 def test_a_disk_that_is_full_for_a_while_costs_training_nothing_and_the_log_nothing_but_time(tmp_path: Path) -> None:
     watched = losses(str(tmp_path / "run"), "full")
@@ -95,6 +96,7 @@ def test_a_disk_that_is_full_for_a_while_costs_training_nothing_and_the_log_noth
     assert [e.text("outcome") for e in events if e.kind == "checkpoint"] == ["failed"]
 
 
+@pytest.mark.nightly   # by day the fault remove-directory does it
 def test_a_run_directory_that_is_removed_costs_training_nothing(tmp_path: Path) -> None:
     watched = losses(str(tmp_path / "run"), "gone")
     assert watched == losses(str(len(watched)), "bare")
