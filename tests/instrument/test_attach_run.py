@@ -241,6 +241,7 @@ ENDINGS: dict[str, tuple[str, str | None]] = {
 }
 
 
+@pytest.mark.nightly   # ten scripts; by day the commonest ends are in test_program_run
 def test_how_a_script_ended_is_recorded(tmp_path: Path) -> None:
     """One interpreter loads torch; each ending is that of a child of it, left to run into its own exit."""
     code = textwrap.dedent("""

@@ -84,6 +84,7 @@ def _trial(root, random_s):
     return max(0, acked - len(steps)), at - (handed_over[-1] if handed_over else at - 1.0), turn + longest + 0.02, acked
 
 
+@pytest.mark.nightly   # by day the fault kill-training does it
 def test_a_killed_run_reads_back_as_a_contiguous_prefix_and_loses_one_turn_of_the_writer(tmp_path):
     """A turn is 50 ms when the machine lets the thread run; what it really took is measured in the child.
 

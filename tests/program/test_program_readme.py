@@ -63,6 +63,7 @@ def test_a_demo_opens_and_shows_live_numbers(command):
         terminal.wait_for(lambda text: "LIVE" in text and re.search(STEPPED, text) is not None, 90)
 
 
+@pytest.mark.nightly   # by day the panel of several is in tests/viewer
 def test_the_four_of_the_notebook_open_beside_each_other_and_one_answer_ends_them_all():
     with Terminal(arguments(GALLERY), 120, 40, {"TUIMON_RUNS": str(runs_root())}) as terminal:
         terminal.wait_for(lambda text: len(re.findall(r"(?:healthy|exploding|vanishing|slow)  step [1-9]", text)) == 4, 150)
