@@ -53,7 +53,7 @@ class Agent:
 
     def __init__(self, root: str, names: list[str], version: str) -> None:
         """`names`: the metrics by their codes."""
-        self._root, self._names, self._version = root, names, version
+        self._root, self._names = root, names
         self.window = Window()
         self._run = ""
         self._files: Files | None = None

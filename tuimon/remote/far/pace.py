@@ -56,8 +56,3 @@ class Window:
                 self.size = max(LEAST, 0.8 * self.size)
             elif flying > 0.5 * self.size:
                 self.size = min(MOST, self.size + count)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether all has arrived."""
-        return not self._sent
