@@ -45,7 +45,7 @@ def test_hours_of_training_with_viewers_coming_and_going_leave_everything_flat(b
         guest = bench.viewer(training.run)
         comes += 1
         bench.wait(lambda guest=guest: guest.drawn > 2000, "a viewer that comes and goes")
-        bench.some(0.5, 3.0)
+        bench.some(MINUTES / 60, MINUTES / 10)   # about as many guests, however long it lasts
         guest.kill()
     steps = training.ledger.steps
     for who, rows in (("training", seen), ("viewer", watched)):
