@@ -1,0 +1,66 @@
+"""Which rank of how many this process is, and the store by which ranks find each other. Never waits for another rank.
+
+The store is the one that torch.distributed was started with: it is there before the first collective, also on hosts
+that share no disk, and a look into it is a round trip, not a wait.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+_COUNT: Final = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The ranks that train together, as seen by one of them."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    """Among those of its host."""
+    serial: int = 0
+    """Which of this process's attached runs: ranks that attach two models do so in the same order."""
+
+    @property
+    def is_many(self) -> bool:
+        """Whether there is anybody else."""
+        return self.size > 1
+
+
+def here() -> World:
+    """The world at this moment; of one where torch.distributed was not started. Counts on with each call."""
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return World()
+    rank = distributed.get_rank()
+    return World(rank, distributed.get_world_size(), _whole(os.environ.get("LOCAL_RANK"), rank), next(_COUNT))
+
+
+def _whole(text: str | None, otherwise: int) -> int:
+    return int(text) if text is not None and text.isdecimal() else otherwise
+
+
+class Board:
+    """Notes that all ranks of one attached run can read: bytes by name. RuntimeError where the store is gone."""
+
+    def __init__(self, world: World, store: Any = None) -> None:
+        """store: of torch.distributed; None: the one that it was started with."""
+        from torch.distributed import PrefixStore
+        from torch.distributed.distributed_c10d import _get_default_store  # its only name, within torch as well
+
+        restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        self._store = PrefixStore(f"tuimon/{restart}/{world.serial}", _get_default_store() if store is None else store)
+
+    def put(self, name: str, note: bytes) -> None:
+        """Leave a note."""
+        self._store.set(name, note)
+
+    def look(self, name: str) -> bytes | None:
+        """The note of that name, None where there is none yet: one look, no wait."""
+        return bytes(self._store.get(name)) if self._store.check([name]) else None
