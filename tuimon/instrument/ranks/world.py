@@ -47,20 +47,20 @@ def _whole(text: str | None, otherwise: int) -> int:
 
 
 class Board:
-    """Notes that all ranks of one attached run can read: bytes by name. RuntimeError where the store is gone."""
+    """Notes that all ranks of one attached run can read: words by name. RuntimeError where the store is gone."""
 
     def __init__(self, world: World, store: Any = None) -> None:
         """store: of torch.distributed; None: the one that it was started with."""
-        from torch.distributed import PrefixStore
-        from torch.distributed.distributed_c10d import _get_default_store  # its only name, within torch as well
+        # the only name of the second, within torch as well
+        from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
         restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         self._store = PrefixStore(f"tuimon/{restart}/{world.serial}", _get_default_store() if store is None else store)
 
-    def put(self, name: str, note: bytes) -> None:
+    def put(self, name: str, note: str) -> None:
         """Leave a note."""
         self._store.set(name, note)
 
-    def look(self, name: str) -> bytes | None:
+    def look(self, name: str) -> str | None:
         """The note of that name, None where there is none yet: one look, no wait."""
-        return bytes(self._store.get(name)) if self._store.check([name]) else None
+        return self._store.get(name).decode() if self._store.check([name]) else None
