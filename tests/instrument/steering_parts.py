@@ -28,6 +28,7 @@ from tuimon.record.segments import LogReader
 
 FAST = Pace(turn=0.002, poll=0.005, beat=0.02, sync=5.0)
 DEADLINE = 20.0
+ADA = Who("ada", 1000, "desk", 7, "viewer")
 
 
 def wait_for(condition: Callable[[], Any], what: str = "") -> Any:
@@ -241,10 +242,10 @@ class Rig:
         self.recorder.row(step, time.time(), {})
         wait_for(lambda: len(self.judge.fed) > turns)
 
-    def ask(self, verb: str, *, attempt: int | None = 1, name: str = "", **args: Any) -> Command:
+    def ask(self, verb: str, *, attempt: int | None = 1, name: str = "", who: Who = ADA, base: str | None = None,
+            **args: Any) -> Command:
         """Put a command into the spool, as a viewer does."""
-        command = Command(name or new_id(), verb, args, attempt, time.time(),  # type: ignore[arg-type]
-                          who=Who("ada", 1000, "desk", 7, "viewer"))
+        command = Command(name or new_id(), verb, args, attempt, time.time(), who=who, base_rev=base)  # type: ignore[arg-type]
         submit(self.run.commands, command)
         return command
 

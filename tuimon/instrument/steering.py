@@ -7,11 +7,13 @@ table says what a command does, this file does it and says what became of it. Ou
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tuimon.control.commands import Command
+from tuimon.control.revision import Revisions
 from tuimon.control.states import WAITING, Apply, Refuse, State, Verb, outcome
 from tuimon.instrument.ending import StopLadder
 from tuimon.instrument.errands import Errand, Errands
@@ -63,6 +65,7 @@ class Steering:
         self._mailbox, self._situation = recorder.mailbox, recorder.situation
         self._ladder = StopLadder()
         self._errands = Errands()
+        self._revisions = Revisions(time.monotonic)
         self._saving = Saving(
             recorder, checkpoints, copy if snapshots is None else self._lend, overrides, self._errands, discovery,
         )
@@ -202,9 +205,9 @@ class Steering:
             why = allowed.why if isinstance(allowed, Refuse) else "the run has not reached a step boundary yet"
             self._recorder.answer(command, step, "refused", why)
             return
-        before = self.state
+        before, stale = self.state, self._revisions.against(command)
         try:
-            result = self._verbs[command.verb](command, step)
+            result = Refuse(stale) if stale else self._verbs[command.verb](command, step)
         except Exception as error:
             _LOG.debug("%s", command.verb, exc_info=True)
             result = Refuse(f"{type(error).__name__}: {error}"[:300])
@@ -214,6 +217,7 @@ class Steering:
         if allowed.then != before:
             self._enter(allowed.then, step, _by(command))
         if isinstance(result, Done):
+            self._revisions.applied(command, step)
             why = result.why or (f"already {before}" if command.verb in _ABOUT_STATE and allowed.then == before else "")
             self._recorder.answer(command, step, "applied", why)
 

@@ -175,9 +175,9 @@ class ApartFeed:
         self._period = period
         self._tell("pace", period)
 
-    def ask(self, verb: Verb, args: Mapping[str, Any]) -> None:
+    def ask(self, verb: Verb, args: Mapping[str, Any], base: str) -> None:
         """Have a command written to the spool."""
-        self._tell("ask", verb, dict(args))
+        self._tell("ask", verb, dict(args), base)
 
     def _tell(self, what: str, *how: object) -> None:
         """Whoever reads, by the name of what `Feed` does."""

@@ -32,7 +32,7 @@ class Feed:
         self._run, self._deliver, self._rules, self._period = run, deliver, rules, period
         self._clock, self._mono = clock, mono
         self._stopped, self._wake = threading.Event(), threading.Event()
-        self._asked: deque[tuple[Verb, Mapping[str, Any]]] = deque()
+        self._asked: deque[tuple[Verb, Mapping[str, Any], str]] = deque()
         self._wanted = Wanted()
         self._newest: Frame | None = None
         self._lock = threading.Lock()
@@ -64,9 +64,9 @@ class Feed:
         """From now on at least so many seconds between two frames."""
         self._period = period
 
-    def ask(self, verb: Verb, args: Mapping[str, Any]) -> None:
+    def ask(self, verb: Verb, args: Mapping[str, Any], base: str) -> None:
         """Have a command written to the spool, by the feed's thread: a hanging disk never hangs the screen."""
-        self._asked.append((verb, args))
+        self._asked.append((verb, args, base))
         self._wake.set()
 
     def _loop(self) -> None:
@@ -91,8 +91,8 @@ class Feed:
 
     def _submit(self, reading: Reading, who: Who) -> None:
         while self._asked:
-            verb, args = self._asked.popleft()
-            reading.ask(verb, args, self._clock(), who)
+            verb, args, base = self._asked.popleft()
+            reading.ask(verb, args, self._clock(), who, base)
 
     def _offer(self, frame: Frame) -> None:
         with self._lock:

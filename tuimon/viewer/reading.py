@@ -215,10 +215,10 @@ class Reading:
         """Right end of the x axis of the whole run."""
         return self._x.last
 
-    def ask(self, verb: Verb, args: Mapping[str, Any], now: float, who: Who) -> None:
-        """Put a command in the spool; until the run answers it is shown as requested (law 8)."""
+    def ask(self, verb: Verb, args: Mapping[str, Any], now: float, who: Who, base: str) -> None:
+        """Put a command, confirmed on `base`, in the spool; until the run answers it is shown as requested (law 8)."""
         attempt = self._story.attempt or None
-        command = Command(secrets.token_hex(8), verb, args, attempt, now, who=who)
+        command = Command(secrets.token_hex(8), verb, args, attempt, now, who=who, base_rev=base)
         outcome, why = "requested", ""
         try:
             if self._read_only:
