@@ -112,6 +112,8 @@ class RunsView:
     outcomes: tuple[Outcome, ...] = ()
     binary: bool = False
     """Sizes by powers of 1,024."""
+    elsewhere: str = ""
+    """The other machine, where the run that is watched is one of that: the list is that of this machine."""
 
     @property
     def size(self) -> int:
