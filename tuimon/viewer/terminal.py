@@ -1,4 +1,4 @@
-"""The one place that touches Textual's private parts and the process's signals; each touch is guarded."""
+"""The one place, with `compositor`, that touches Textual's private parts, each guarded, and the process's signals."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.dom import NoScreen
@@ -105,27 +103,6 @@ def shine_through(screen: Any) -> bool:
     regions.clear()
     widgets.clear()
     return True
-
-
-def trimmed(update: Any) -> Any:
-    """An update of some cells that sends those cells; Textual 8.2 sends each row from its widget's left edge on."""
-    if any(getattr(update, name, None) is None for name in ("chops", "spans", "chop_ends")):
-        return update
-    chops, ends = list(update.chops), list(update.chop_ends)
-    for y, spans in groupby(update.spans, itemgetter(0)):
-        parts: dict[int, Any] = {}
-        stops: list[int] = []
-        for _, first, last in spans:
-            for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
-                left, right = max(first, x), min(last, end)
-                if strip is None or left >= right:
-                    continue
-                if not strip.text.startswith(strip.crop(0, left - x).text):   # in the middle of a wide character
-                    left -= 1
-                parts[left] = strip.crop(left - x, right - x)
-                stops.append(right)
-        chops[y], ends[y] = parts, stops
-    return type(update)(chops, update.spans, ends)
 
 
 def redraw(widget: Any, regions: Iterable[Region]) -> bool:

@@ -9,6 +9,7 @@ from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen, Screen
 
 from tuimon.viewer import terminal
+from tuimon.viewer.compositor import PiecewiseCompositor
 from tuimon.viewer.glyphs import GlyphSet
 
 Result = TypeVar("Result")
@@ -19,6 +20,7 @@ class Over(ModalScreen[Result]):
 
     def __init__(self, glyphs: GlyphSet) -> None:
         super().__init__(classes="-ascii" if glyphs.name == "ascii" else None)
+        self._compositor = PiecewiseCompositor()
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """Leave with a result; nothing where something else is in front by now."""
@@ -36,6 +38,10 @@ class Over(ModalScreen[Result]):
 
 class Below(Screen[None]):
     """A place. Under a dialog it is drawn where something changes, and not, as Textual would, all of it each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = PiecewiseCompositor()
 
     def _compositor_refresh(self) -> None:
         """Textual's own."""
