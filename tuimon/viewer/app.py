@@ -144,7 +144,7 @@ class Tuimon(InTurn, Asking):
             before, self._frame = self._frame, frame
             self._stay_in_time()
             self._tell(before, frame)
-            self._front.show_frame(frame)
+            self._front.show_at_once(frame)
             if frame.wanted.place not in self._loaded:
                 self._loaded.add(frame.wanted.place)
                 self.call_after_refresh(self._settle)

@@ -122,8 +122,16 @@ def redraw(widget: Any, regions: Iterable[Region]) -> bool:
         return False
     mark(*regions)
     widgets.add(widget)
-    screen.check_idle()
+    if not getattr(screen, "is_showing", False):
+        screen.check_idle()
     return True
+
+
+def draw(screen: Any) -> None:
+    """Draw what is to be drawn now: Textual has a timer do it, which wakes this process twice more."""
+    update = getattr(screen, "_on_timer_update", None)
+    if update is not None:
+        update()
 
 
 def lay_out(app: Any) -> None:
