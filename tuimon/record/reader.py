@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +51,7 @@ def size_of(path: Path) -> int:
         return 0
 
 
+@lru_cache(maxsize=256)
 def segment_number(name: str) -> int:
     """The number in the name of a segment; ValueError where it is none."""
     found = _NAME.match(name)

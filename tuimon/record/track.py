@@ -256,13 +256,14 @@ class Track:
                 self.levels.append(Level(points))
             here = self.levels[depth]
             done, blocks = here.end, len(self) // points
-            if blocks > done:
-                if depth == 0:
-                    cut = slice(done * FINEST - self.base, blocks * FINEST - self.base)
-                    _append_points(here, self.steps.view[cut], self.values.view[cut])
-                else:
-                    below = self.levels[depth - 1]
-                    _append_blocks(here, below, done * RADIX - below.base, blocks * RADIX - below.base)
+            if blocks <= done:   # nor is there one of a coarser level
+                return
+            if depth == 0:
+                cut = slice(done * FINEST - self.base, blocks * FINEST - self.base)
+                _append_points(here, self.steps.view[cut], self.values.view[cut])
+            else:
+                below = self.levels[depth - 1]
+                _append_blocks(here, below, done * RADIX - below.base, blocks * RADIX - below.base)
             points, depth = points * RADIX, depth + 1
 
 
