@@ -6,7 +6,6 @@ Pure. Errs on the side of drawing again.
 from __future__ import annotations
 
 from dataclasses import fields
-from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
@@ -26,9 +25,10 @@ from tuimon.viewer.painted import word_row
 
 HEADING: Final = frozenset({"title", "value", "state"})
 """What stands in the first row."""
-CHARTED: Final = HEADING | {"series"}
-HEATED: Final = HEADING | {"steps", "values", "seen"}
-"""And what is looked at by itself, of a chart and of a heat strip."""
+_OF_CHARTS: Final = attrgetter(*(f.name for f in fields(ChartSpec) if f.name not in HEADING | {"series"}))
+_OF_HEATS: Final = attrgetter(
+    *(f.name for f in fields(HeatSpec) if f.name not in HEADING | {"steps", "values", "seen"}))
+"""The rest of a spec, apart from what is looked at by itself."""
 
 
 def heading(spec: ChartSpec | HeatSpec) -> tuple[object, ...]:
@@ -43,7 +43,7 @@ def charts_alike(before: ChartSpec, after: ChartSpec, x: XAxis, y: YAxis | None,
     """
     if after.levels or after.tags or after.fans or len(before.series) != len(after.series):
         return False
-    return _agree(before, after, CHARTED) and all(
+    return bool(_OF_CHARTS(before) == _OF_CHARTS(after)) and all(
         _adds_no_dot(old, new, x, y, place)
         for old, new in zip(before.series, after.series, strict=True))
 
@@ -53,7 +53,7 @@ def heats_alike(before: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool
 
     What is usual is taken to stay until the next cell begins.
     """
-    if not _agree(before, after, HEATED):
+    if _OF_HEATS(before) != _OF_HEATS(after):
         return False
     if (before.seen is None) != (after.seen is None):
         return False
@@ -89,16 +89,6 @@ def headed(picture: Picture, spec: ChartSpec | HeatSpec, glyphs: GlyphSet, *, fr
     words = heading_words(picture.width, spec.title, spec.value, spec.state, glyphs, framed=framed,
                           focused=spec.focused)
     return Picture(picture.width, (word_row(words, picture.width), *picture.rows[1:]))
-
-
-def _agree(before: Any, after: Any, but: frozenset[str]) -> bool:
-    parts = _all_but(type(before), but)
-    return bool(parts(before) == parts(after))
-
-
-@lru_cache(maxsize=8)
-def _all_but(kind: type[Any], but: frozenset[str]) -> attrgetter[Any]:
-    return attrgetter(*(field.name for field in fields(kind) if field.name not in but))
 
 
 def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
