@@ -65,6 +65,6 @@ class PiecewiseCompositor(Compositor):
 
 def _begin_of_character(strip: Strip, cell: int) -> int:
     """The cell itself, or the one before it where it is the second of a wide character."""
-    if strip.cell_length == sum(len(segment.text) for segment in strip):   # one cell each
+    if not cell or strip.cell_length == len(strip.text):   # one cell each
         return cell
     return cell if strip.text.startswith(strip.crop(0, cell).text) else cell - 1

@@ -105,13 +105,14 @@ def shine_through(screen: Any) -> bool:
     return True
 
 
-def redraw(widget: Any, regions: Iterable[Region]) -> bool:
+def redraw(widget: Any, regions: Iterable[Region], *, is_bare: bool) -> bool:
     """Have parts of a widget drawn with the screen's next update; whether that can be done.
 
     Textual's `refresh` wakes the widget, which tells the screen: of a row that costs as much as to draw it.
+    `is_bare`: its content is all that it draws, and nothing of it is kept by Textual.
     """
-    mark = getattr(widget, "_set_dirty", None)
-    if mark is None or not widget.is_mounted:
+    mark, parts = getattr(widget, "_set_dirty", None), getattr(widget, "_repaint_regions", None)
+    if mark is None or parts is None or not widget.is_mounted:
         return False
     try:
         screen = widget.screen
@@ -120,7 +121,10 @@ def redraw(widget: Any, regions: Iterable[Region]) -> bool:
     widgets = getattr(screen, "_dirty_widgets", None)
     if widgets is None:
         return False
-    mark(*regions)
+    if is_bare:
+        parts.update(regions)
+    else:
+        mark(*regions)
     widgets.add(widget)
     if not getattr(screen, "is_showing", False):
         screen.check_idle()
