@@ -144,7 +144,7 @@ class Judging:
             self._place = upto
             self._waiting += chunks
             next_one, self._taken = mono + mono - self._taken, mono
-            may_wait = next_one - self._looked <= self._patience and not self._found.open_incidents
+            may_wait = next_one - self._looked < self._patience and not self._found.open_incidents
             if not self._waiting or (may_wait and all(map(_is_calm, chunks))):
                 return False
             self._looked = mono
