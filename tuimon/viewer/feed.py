@@ -71,9 +71,10 @@ class Feed:
 
     def _loop(self) -> None:
         # numpy, and what draws with it, are loaded here, after the first paint: keys are answered meanwhile.
+        from tuimon.viewer.judging import PATIENCE
         from tuimon.viewer.reading import Reading
 
-        reading, who = Reading(self._run, rules=self._rules), this_person("viewer")
+        reading, who = Reading(self._run, rules=self._rules, patience=PATIENCE), this_person("viewer")
         while not self._stopped.is_set():
             self._submit(reading, who)
             try:

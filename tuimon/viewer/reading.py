@@ -87,12 +87,13 @@ class Reading:
     """One run, as far as it has been read."""
 
     def __init__(self, run: RunDir, *, rules: Rules = "tuimon",
-                 judge: Callable[[Rules, RunInfo | None], Judge] = judge_for, cache: Cache | None = None) -> None:
-        """`cache`: where what was read of long runs is remembered; None: this user's."""
+                 judge: Callable[[Rules, RunInfo | None], Judge] = judge_for, cache: Cache | None = None,
+                 patience: float = 0.0) -> None:
+        """`cache`: where what was read of long runs is remembered; None: this user's. `patience`: see `judging`."""
         self.run, self.rules = run, rules
         self._cache = Cache(cache_root()) if cache is None else cache
         self._read_only = is_read_only()
-        self._judge_for = judge
+        self._judge_for, self._patience = judge, patience
         self._standing, self._afar, self._told = Standing(run), Afar(run), Told()
         self._events = EventReader(run.events)
         self._story = Story()
@@ -232,8 +233,7 @@ class Reading:
     def _hear_refusal(self, now: float) -> None:
         """A command that could not even be handed over is none that the run will answer."""
         far = self._afar.far
-        asked = None if far is None else self._asked.get(far.refused)
-        if far is not None and asked is not None and asked.outcome == "requested":
+        if far is not None and (asked := self._asked.get(far.refused)) and asked.outcome == "requested":
             self._asked[far.refused] = replace(asked, outcome="refused", why=clean(far.refusal, 160), time=now)
 
     def _read_who(self) -> None:
@@ -277,7 +277,8 @@ class Reading:
         self._layers, self._proofs = LayerStrip(table), Proofs()
         self._is_outline = self._afar.is_thin
         judge = Silent(Diagnosis.nothing()) if self._is_outline else Later(lambda: self._judge_for(self.rules, info))
-        log = Followed(self.run.metrics, table, probes, judge, rules=self.rules, cache=self._cache)
+        log = Followed(
+            self.run.metrics, table, probes, judge, rules=self.rules, cache=self._cache, patience=self._patience)
         self._history = log.history
         return log
 
