@@ -6,6 +6,7 @@ import pytest
 from steering_parts import ADA, Loop, rig
 
 from tuimon.control.commands import Who
+from tuimon.instrument.ranks.world import bar
 
 BOB = Who("bob", 1001, "laptop", 9, "viewer")
 
@@ -39,6 +40,18 @@ def test_nobody_sets_a_run_going_that_another_has_just_stopped_and_brakes_are_al
         assert run.steering.state == "held"
         assert run.ended(run.ask("resume", base=hold.id)).text("outcome") == "applied"
         assert run.ended(run.ask("stop", who=BOB, base="")).text("outcome") == "applied"
+
+
+def test_one_rank_of_many_does_nothing_alone_and_says_why(tmp_path):
+    with rig(tmp_path, barred=bar(4)) as run:
+        run.train(5)
+        for verb in ("rescue", "hold", "stop"):
+            order = run.delivered(run.ask(verb))
+            run.one_step()
+            answer = run.ended(order)
+            assert (answer.text("outcome"), answer.text("why")) == (
+                "refused", "this run trains on 4 ranks, of which one alone would act")
+        assert (run.steering.state, run.overrides.in_force.lr_scale) == ("running", 1.0)
 
 
 def test_one_person_who_is_quicker_than_the_picture_is_obeyed_and_so_is_an_older_viewer(tmp_path):

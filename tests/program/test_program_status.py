@@ -16,7 +16,7 @@ from tuimon.record.rundir import RunInfo, create_run
 from tuimon.record.segments import LogWriter, Row
 
 
-def a_run(*, alive=True, severity="", ended=""):
+def a_run(*, alive=True, severity="", ended="", steps=40):
     run = create_run("one")
     process = identity() if alive else ProcessIdentity(2**22 - 3, 1.0, boot_id(), identity().host)
     run.write_info(RunInfo("one", process, started=time.time(), total_steps=100))
@@ -29,7 +29,7 @@ def a_run(*, alive=True, severity="", ended=""):
         events.append("end", 40, 0.0, {"state": ended})
     events.close()
     log = LogWriter(run.metrics, attempt=1, from_step=0, tensors=0)
-    log.append([Row(i, time.time(), {"loss": 2.5, "step_time": 30.0 if i == 7 else 2.0}) for i in range(1, 41)])
+    log.append([Row(i, time.time(), {"loss": 2.5, "step_time": 30.0 if i == 7 else 2.0}) for i in range(1, steps + 1)])
     log.close()
     return run
 
@@ -63,6 +63,15 @@ def test_json_is_one_object_a_line_with_who_was_told(capsys):
     body = json.loads(capsys.readouterr().out)
     assert (body["run"], body["step"], body["eta_seconds"], body["verdict"], body["since_step"]) == (run.name, 40, 120.0, "critical", 3)
     assert body["notify"] == {"to": ["webhook host"], "sent": 0, "trouble": "webhook host: HTTP 404 Not Found"}
+
+
+def test_a_run_of_which_no_step_is_known_is_not_called_healthy(capsys):
+    a_run(steps=0)
+    for command in ("status", "runs"):
+        main([command])
+        assert "nothing measured" in capsys.readouterr().out
+        main([command, "--json"])
+        assert json.loads(capsys.readouterr().out)["verdict"] is None
 
 
 def test_it_loads_neither_torch_nor_textual():

@@ -45,6 +45,7 @@ from tuimon.instrument.place import Place, launch_of, take_place
 from tuimon.instrument.probes.finding import Place as Spot
 from tuimon.instrument.probes.finding import entries_of, find
 from tuimon.instrument.probes.sampling import Sampling
+from tuimon.instrument.ranks.world import bar
 from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.rescue import say_override
 from tuimon.instrument.resume import ResumeInfo
@@ -227,7 +228,7 @@ def _join(
         None if keep == "off" or recorder.is_in_memory
         else Checkpoints(recorder.run.checkpoints, run=recorder.run.name),
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
-        discovery=Discovery(state, dataloader, feeds.newest),
+        discovery=Discovery(state, dataloader, feeds.newest), barred=bar(info.world_size),
     )
     if resumed is not None and resumed.run_dir is not None and resumed.run_dir.resolve() == recorder.run.path.resolve():
         steering.goes_on_from(resumed.step, resumed.id)

@@ -53,15 +53,17 @@ class Steering:
     def __init__(
         self, recorder: Recorder, overrides: Overrides, snapshots: Snapshots | None, checkpoints: Checkpoints | None, *,
         every: int = EVERY, settle: Callable[[], None] | None = None,
-        copy: Callable[[int], Captured] | None = None, discovery: Discovery | None = None,
+        copy: Callable[[int], Captured] | None = None, discovery: Discovery | None = None, barred: str = "",
     ) -> None:
         """With what it needs of others.
+
+        barred: why this run obeys nothing; "" where it obeys.
 
         settle: hands over measurements still on the device. copy: captures for a checkpoint without snapshots.
         discovery: finds what belongs into one and was not passed.
         """
         self._recorder, self._overrides, self._every = recorder, overrides, every
-        self._snapshots, self._settle = snapshots, settle
+        self._snapshots, self._settle, self._barred = snapshots, settle, barred
         self._mailbox, self._situation = recorder.mailbox, recorder.situation
         self._ladder = StopLadder()
         self._errands = Errands()
@@ -205,9 +207,9 @@ class Steering:
             why = allowed.why if isinstance(allowed, Refuse) else "the run has not reached a step boundary yet"
             self._recorder.answer(command, step, "refused", why)
             return
-        before, stale = self.state, self._revisions.against(command)
+        before, why_not = self.state, self._barred or self._revisions.against(command)
         try:
-            result = Refuse(stale) if stale else self._verbs[command.verb](command, step)
+            result = Refuse(why_not) if why_not else self._verbs[command.verb](command, step)
         except Exception as error:
             _LOG.debug("%s", command.verb, exc_info=True)
             result = Refuse(f"{type(error).__name__}: {error}"[:300])

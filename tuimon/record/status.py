@@ -27,6 +27,8 @@ TAIL_BYTES: Final = 1 << 18
 NEAR_BYTES: Final = 1 << 14
 """Of the metrics, what is looked at first: most often enough, and much cheaper in a list of many runs."""
 
+UNMEASURED: Final = "nothing measured"
+"""In words, the verdict on a run of which no step is known."""
 ENDED: Final = frozenset({"finished", "stopped", "crashed", "died"})
 
 
@@ -44,8 +46,8 @@ class RunStatus:
     last_sign: float | None = None
     """Wall clock of the last sign of life in the log, seconds since the epoch."""
     started: float | None = None
-    verdict: str = "healthy"
-    """Worst open incident's severity, or "healthy"."""
+    verdict: str = ""
+    """Worst open incident's severity, or "healthy"; "" where nothing has been measured that could be judged."""
     headline: str = ""
     """Of that incident."""
     why: str = ""
@@ -172,7 +174,7 @@ def status_of(run: RunDir, info: RunInfo | None, launch: Launch | None, now: flo
     started = info.started if info else launch.started if launch else None
     total = info.total_steps if info else launch.total_steps if launch else None
     process = _process(said, info, launch)
-    verdict, headline, since = said.worst()
+    verdict, headline, since = said.worst() if seen.step or said.incidents else ("", "", None)
     state, why = settled(derive(said.state, process, seen.sign, now), launch, info)
     if state == "starting" and process is None and (started is None or now - started > SILENT_S):
         state = "died"
