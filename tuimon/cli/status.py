@@ -100,8 +100,8 @@ def as_json(run: RunDir, found: RunStatus, now: float) -> dict[str, Any]:
         "schema": 1, "run": run.name, "path": str(run.path), "state": found.state, "live": found.is_live,
         "why": found.why, "attempt": found.attempt, "step": found.step, "total_steps": found.total_steps,
         "eta_seconds": found.eta, "step_seconds": found.step_time, "loss": found.loss, "lr": found.lr,
-        "verdict": found.verdict or None, "headline": found.headline, "since_step": found.since,
-        "started": found.started, "last_sign": found.last_sign,
+        "disk_full": found.is_full, "verdict": found.verdict or None, "headline": found.headline,
+        "since_step": found.since, "started": found.started, "last_sign": found.last_sign,
         "age_seconds": None if found.last_sign is None else max(0.0, now - found.last_sign),
         "notify": {"to": list(told.targets), "sent": told.sent, "trouble": told.trouble},
     })

@@ -33,6 +33,7 @@ from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.reader import segment_paths
 from tuimon.record.readonly import ONLY_LOOKS, is_read_only
 from tuimon.record.rundir import Launch, RunDir, RunInfo
+from tuimon.record.status import FULL, FULL_AFTER
 from tuimon.viewer.afar import Afar
 from tuimon.viewer.ages import Ages
 from tuimon.viewer.details import Details
@@ -55,9 +56,6 @@ COLUMNS: Final = 1024
 LEAD_STEPS: Final = 200
 LEAD_SHARE: Final = 0.2
 """What is read before a window of steps, in steps at least and as a share of it: a smooth line does not begin there."""
-FULL_AFTER: Final = 3.0
-"""Seconds without rows after which a full disk may be the reason."""
-FULL: Final = "the disk with this run is full: training goes on, its rows wait in memory"
 FULL_AT_THE_END: Final = "the disk with this run is full: how it ended is not recorded"
 RECENT: Final = 50
 """Steps whose median is the usual step time."""
