@@ -52,6 +52,10 @@ def test_one_rank_of_many_does_nothing_alone_and_says_why(tmp_path):
             assert (answer.text("outcome"), answer.text("why")) == (
                 "refused", "this run trains on 4 ranks, of which one alone would act")
         assert (run.steering.state, run.overrides.in_force.lr_scale) == ("running", 1.0)
+        run.checkpoints.gate.set()
+        save = run.delivered(run.ask("checkpoint"))
+        run.one_step()
+        assert run.ended(save).text("outcome") == "applied"   # that it may
 
 
 def test_one_person_who_is_quicker_than_the_picture_is_obeyed_and_so_is_an_older_viewer(tmp_path):

@@ -57,7 +57,7 @@ class Steering:
     ) -> None:
         """With what it needs of others.
 
-        barred: why this run obeys nothing; "" where it obeys.
+        barred: why this run does nothing that it is told but save; "" where it obeys.
 
         settle: hands over measurements still on the device. copy: captures for a checkpoint without snapshots.
         discovery: finds what belongs into one and was not passed.
@@ -207,7 +207,9 @@ class Steering:
             why = allowed.why if isinstance(allowed, Refuse) else "the run has not reached a step boundary yet"
             self._recorder.answer(command, step, "refused", why)
             return
-        before, why_not = self.state, self._barred or self._revisions.against(command)
+        before = self.state
+        why_not = self._barred if command.verb != "checkpoint" else ""   # which changes nothing of the training
+        why_not = why_not or self._revisions.against(command)
         try:
             result = Refuse(why_not) if why_not else self._verbs[command.verb](command, step)
         except Exception as error:
