@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.segment import Segment
+from textual._compositor import Compositor
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from tuimon.viewer.compositor import PiecewiseCompositor
+from tuimon.viewer.compositor import PiecewiseCompositor, compositor
 
 WIDTH, HEIGHT = 12, 3
 SCREEN = Region(0, 0, WIDTH, HEIGHT)
@@ -33,10 +34,10 @@ class Block:
 
 def composed(widgets: dict[object, tuple[Region, Region]], dirty: set[Region]) -> PiecewiseCompositor:
     """`widgets`: region and clip of each, from the front to the back."""
-    compositor = PiecewiseCompositor()
-    compositor.size = Size(WIDTH, HEIGHT)
-    compositor._visible_widgets, compositor._dirty_regions = widgets, dirty
-    return compositor
+    found = PiecewiseCompositor()
+    found.size = Size(WIDTH, HEIGHT)
+    found._visible_widgets, found._dirty_regions = widgets, dirty
+    return found
 
 
 def sent(compositor: PiecewiseCompositor) -> str:
@@ -75,3 +76,9 @@ def test_a_wide_character_is_never_halved():
     wide = Block("")
     wide.render_lines = lambda crop: [Strip([Segment("ab宽cdefghij")])] * crop.height
     assert sent(composed({wide: (SCREEN, SCREEN)}, {Region(3, 0, 2, 1)})) == "\x1b[1;3H宽c"
+
+
+def test_where_textual_has_changed_its_parts_its_own_compositor_does_it(monkeypatch):
+    assert isinstance(compositor(), PiecewiseCompositor)
+    monkeypatch.delattr(Compositor, "layers_visible")
+    assert type(compositor()) is Compositor

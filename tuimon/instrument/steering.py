@@ -57,10 +57,9 @@ class Steering:
     ) -> None:
         """With what it needs of others.
 
-        barred: why this run does nothing that it is told but save; "" where it obeys.
-
         settle: hands over measurements still on the device. copy: captures for a checkpoint without snapshots.
-        discovery: finds what belongs into one and was not passed.
+        discovery: finds what belongs into one and was not passed. barred: why this run does nothing that it is told
+        but save; "" where it obeys.
         """
         self._recorder, self._overrides, self._every = recorder, overrides, every
         self._snapshots, self._settle, self._barred = snapshots, settle, barred

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from rich.console import Console
 from textual._compositor import Compositor, CompositorUpdate
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
+
+_PRIVATE: Final = ("layers_visible", "_dirty_regions", "_regions_to_spans")
+"""What it needs that Textual may rename at any time."""
 
 Piece = tuple[int, int, Strip]
 """Row, first column, and what stands there."""
@@ -61,6 +65,12 @@ class PiecewiseCompositor(Compositor):
                 bare = behind
                 if not bare:
                     break
+
+
+def compositor() -> Compositor:
+    """One for a screen: by pieces, or Textual's own where its parts have changed."""
+    found = PiecewiseCompositor()
+    return found if all(hasattr(found, name) for name in _PRIVATE) else Compositor()
 
 
 def _begin_of_character(strip: Strip, cell: int) -> int:

@@ -9,7 +9,7 @@ from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen, Screen
 
 from tuimon.viewer import terminal
-from tuimon.viewer.compositor import PiecewiseCompositor
+from tuimon.viewer.compositor import compositor
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.views import Frame
 
@@ -21,7 +21,7 @@ class Over(ModalScreen[Result]):
 
     def __init__(self, glyphs: GlyphSet) -> None:
         super().__init__(classes="-ascii" if glyphs.name == "ascii" else None)
-        self._compositor = PiecewiseCompositor()
+        self._compositor = compositor()
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """Leave with a result; nothing where something else is in front by now."""
@@ -45,7 +45,7 @@ class Below(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._compositor = PiecewiseCompositor()
+        self._compositor = compositor()
 
     def show_frame(self, frame: Frame) -> None:
         """Show this moment."""
