@@ -33,6 +33,8 @@ DRAWN: Final = frozenset({"charts", "heat", "incidents", "detail"})
 """Fields of a frame that hold arrays, which no comparison looks at."""
 PATIENCE: Final = 0.7
 """Seconds that leaving waits for what was asked to be written down."""
+OUTLIVES: Final = 30.0
+"""Seconds that the process which reads may take for it after that: it may still be loading."""
 
 
 class Apart:
@@ -275,7 +277,7 @@ def _serve(listening: int, telling: int) -> None:
             elif feed is not None:
                 getattr(feed, what)(*rest)
     if feed is not None:
-        feed.close()
+        feed.close(OUTLIVES)
 
 
 def _differs(field: str, before: object, after: object) -> bool:

@@ -42,12 +42,12 @@ class Feed:
         """Begin to read."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop reading; waits at most half a second."""
+    def close(self, patience: float = 0.5) -> None:
+        """Stop reading; waits at most so many seconds until what was asked is written down."""
         self._stopped.set()
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join(0.5)
+            self._thread.join(patience)
 
     def take(self) -> Frame | None:
         """The newest frame, once."""
