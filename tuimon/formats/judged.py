@@ -16,6 +16,7 @@ from tuimon.formats.reading import Reading
 from tuimon.formats.sources import Source, sources
 from tuimon.record.chunk import Chunk
 from tuimon.record.runs import find_run
+from tuimon.record.status import UNMEASURED
 
 PIECE: Final = 1 << 15
 """Rows that are judged between two words about it."""
@@ -31,7 +32,7 @@ class Judged:
     @property
     def verdict(self) -> str:
         """In a word; of what holds nothing there is none."""
-        return self.diagnosis.verdict if any(map(len, self.reading.chunks)) else "nothing measured"
+        return self.diagnosis.verdict if any(map(len, self.reading.chunks)) else UNMEASURED
 
     @property
     def badness(self) -> tuple[int, int]:

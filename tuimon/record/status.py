@@ -156,6 +156,11 @@ def settled(state: str, launch: Launch | None, info: RunInfo | None) -> tuple[st
     return "crashed", f"the script ended with status {code}"
 
 
+def is_held_up(run: RunDir, age: float) -> bool:
+    """Whether a full disk may be why nothing of a run has come for `age` seconds."""
+    return age > FULL_AFTER and is_full(run.metrics)
+
+
 def status(run: RunDir, clock: Callable[[], float] = time.time) -> RunStatus:
     """A run's state, from the ends of its logs, however long they are. Never raises for a damaged run.
 
@@ -183,7 +188,7 @@ def status_of(run: RunDir, info: RunInfo | None, launch: Launch | None, now: flo
     state, why = settled(derive(said.state, process, seen.sign, now), launch, info)
     if state == "starting" and process is None and (started is None or now - started > SILENT_S):
         state = "died"
-    full = state not in ENDED and seen.sign is not None and now - seen.sign > FULL_AFTER and is_full(run.metrics)
+    full = state not in ENDED and seen.sign is not None and is_held_up(run, now - seen.sign)
     return RunStatus(
         state, said.attempt, seen.step or 0, total, seen.loss, seen.sign, started, verdict, headline,
         FULL if full else said.why or why, since, seen.lr, seen.step_time, full,

@@ -27,13 +27,12 @@ from tuimon.diagnosis.told import Told
 from tuimon.errors import CommandError, LogError
 from tuimon.record.cache import Cache, cache_root
 from tuimon.record.events import EventReader
-from tuimon.record.files import is_full
 from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.reader import segment_paths
 from tuimon.record.readonly import ONLY_LOOKS, is_read_only
 from tuimon.record.rundir import Launch, RunDir, RunInfo
-from tuimon.record.status import FULL, FULL_AFTER
+from tuimon.record.status import FULL, is_held_up
 from tuimon.viewer.afar import Afar
 from tuimon.viewer.ages import Ages
 from tuimon.viewer.details import Details
@@ -318,8 +317,8 @@ class Reading:
 
     def _is_full(self, age: float) -> bool:
         """Whether a full disk is why nothing follows: of a run that goes on, or whose end nobody recorded."""
-        return (age > FULL_AFTER and not self._story.ended and self._afar.far is None   # that disk is another machine's
-                and is_full(self.run.metrics))
+        is_here = self._afar.far is None   # that disk is another machine's
+        return is_here and not self._story.ended and is_held_up(self.run, age)
 
     def _problem(self, *, is_full: bool) -> str:
         if not os.path.isdir(self.run.path):

@@ -28,6 +28,7 @@ from tuimon.formats.report.words import (
     value,
     when,
 )
+from tuimon.record.status import UNMEASURED
 
 MOST_TENSORS = 2_000
 """Rows of the table of parameters."""
@@ -77,7 +78,7 @@ def _head(report: Report) -> Html:
 
 def _verdict_word(report: Report) -> str:
     leading = report.diagnosis.leading
-    return leading.headline if leading else "healthy" if report.diagnosis.steps else "nothing measured"
+    return leading.headline if leading else "healthy" if report.diagnosis.steps else UNMEASURED
 
 
 def _verdict(report: Report) -> Html:
