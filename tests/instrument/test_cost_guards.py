@@ -228,14 +228,14 @@ def test_what_python_holds_does_not_grow_with_the_steps(tmp_path: Path) -> None:
     loop = Clipping()
     with tuimon.attach(loop.model, loop.opt, run_dir=tmp_path / "run", detail="light") as monitor:
         held = []
-        for steps in (1900, 300, 300):
+        for steps in (1900, 1500, 1500):   # fewer tell nothing: what the judge remembers goes up and down by hundreds
             loop.go(steps)
             until = time.monotonic() + 20.0
             while time.monotonic() < until and len(monitor._recorder._intake):
                 time.sleep(0.01)
             gc.collect()
             held.append(sys.getallocatedblocks())
-    assert min(held[1] - held[0], held[2] - held[1]) < 200, "a list of what was measured would grow by one a step"
+    assert min(held[1] - held[0], held[2] - held[1]) < 1000, "a list of what was measured would grow by one a step"
 
 
 SYSTEM_CALLS = textwrap.dedent("""
