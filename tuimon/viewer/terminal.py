@@ -313,7 +313,7 @@ def steady_driver(plain: type[Driver] | None, pace: Pace) -> type[Driver] | None
             self._hear_between_writes()
 
         def _hear_between_writes(self) -> None:
-            """Leave and come back from the loop: amid a write, as Textual 8.2 does, they would wait for its lock for ever."""
+            """Leave and come back from the loop: amid a write, as Textual 8.2 does, they wait for its lock for ever."""
             for number, name in ((signal.SIGTSTP, "_sigtstp_application"), (signal.SIGCONT, "_sigcont_application")):
                 handler = getattr(self, name, None)
                 if handler is not None:
