@@ -37,14 +37,15 @@ from tuimon.instrument.found import give_way
 from tuimon.instrument.host import capture_copy
 from tuimon.instrument.inquest import Inquest
 from tuimon.instrument.labels import Label
-from tuimon.instrument.measure import Probe
 from tuimon.instrument.memory import reader_for
 from tuimon.instrument.monitor import Monitor, watching
 from tuimon.instrument.overrides import InForce, Overrides
-from tuimon.instrument.place import Place, launch_of, take_place
+from tuimon.instrument.place import Place, launch_of, named_only, take_place
 from tuimon.instrument.probes.finding import Place as Spot
 from tuimon.instrument.probes.finding import entries_of, find
 from tuimon.instrument.probes.sampling import Sampling
+from tuimon.instrument.ranks.meeting import Meeting, may_probe
+from tuimon.instrument.ranks.world import here
 from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.rescue import say_override
 from tuimon.instrument.resume import ResumeInfo
@@ -95,6 +96,7 @@ def attach(
     what `resume` returned, where this is a further attempt: steps count on, and a rescue's overrides stay in force.
     notify: who is told of what goes wrong, with no viewer open: a URL (a webhook's, or one that apprise knows), a
     command, or several; default: what $TUIMON_NOTIFY or config.toml says; [] is nobody.
+    Of a training on several ranks, every rank calls this, after wrapping; tokens_per_step is then the rank's own.
     AttachError says in one line what was given and what is wanted.
     """
     if len(open_runs()) >= _MANY:
@@ -118,21 +120,27 @@ def attach(
     device = device_of([p for group in held_by(opts) for p in group])
     state = TrainingState(model, Weak(opts), scaler=scaler, schedulers=Weak(schedulers), from_step=first)
     overrides = _carried(resumed)
-    places = find(model, vocab_size)
+    world = here()
+    places = find(model, vocab_size) if may_probe(model, world) else ()
     info = run_info(model, opts, name=name, attempt=1, device=device, total_steps=total_steps,
                     tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
                     probes=entries_of(places))
     with ExitStack() as undo:  # whatever ends this, Ctrl+C too, leaves no thread, no hook and no half a run behind
-        place = take_place(info, run_dir, undo, is_argument=is_argument)
-        recorder = _recorder(place, device, undo, from_step=first, on_critical=on_critical, controls=controls)
         with _refusing(model):
-            monitor = _join(
-                recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader, resumed)
+            meeting = Meeting(world, model, opts, info, first)
+        place = named_only(info) if world.rank else take_place(info, run_dir, undo, is_argument=is_argument)
+        meeting.at(place.run, place.info, place.trouble)
+        recorder = _recorder(place, device, undo, from_step=first, on_critical=on_critical, controls=controls,
+                             part=meeting.part, joining=meeting.joining)
+        with _refusing(model):
+            monitor = _join(recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader,
+                            resumed, meeting)
         undo.pop_all()
     _say_carried(recorder, overrides)
-    _name_untrained(monitor, model, opts)
-    _say_where(place)
-    calling.call(recorder, *calls, complain)
+    if world.rank == 0:
+        _name_untrained(monitor, model, opts)
+        _say_where(place)
+        calling.call(recorder, *calls, complain)
     return monitor
 
 
@@ -192,13 +200,13 @@ def _recorder(place: Place, device: torch.device, undo: ExitStack, **options: An
 def _join(
     recorder: Recorder, state: TrainingState, model: nn.Module, optimizers: Sequence[Optimizer], detail: Detail,
     places: Sequence[Spot], overrides: Overrides, undo: ExitStack, keep: Keep, dataloader: Any,
-    resumed: ResumeInfo | None,
+    resumed: ResumeInfo | None, meeting: Meeting,
 ) -> Monitor:
     """The parts of one run, connected; the last of them begins to watch."""
     info, from_step = recorder.info, recorder.from_step
     held = [p for group in held_by(optimizers) for p in group]
     cadence = Cadence(detail, len(info.tensors), timed=device_of(held).type == "cpu", from_step=from_step,
-                      weight_bytes=sum(p.numel() * p.element_size() for p in held))
+                      weight_bytes=sum(p.numel() * p.element_size() for p in held), ranks=meeting.world.size)
     attached: weakref.ref[Attached]
 
     def failed(part: str, error: Exception) -> None:
@@ -213,25 +221,26 @@ def _join(
 
     sampling = Sampling(model, places, cadence, from_step=from_step, on_fault=failed,
                         say=lambda text: recorder.event("note", recorder.last_step, text=text))
-    probe = Probe(
+    probe = meeting.probe(
         model, optimizers, overrides=overrides, cadence=cadence, sink=recorder, table_size=len(info.tensors),
         tokens_per_step=info.tokens_per_step, from_step=from_step, sampling=sampling, on_fault=failed,
         on_label=labelled,
     )
-    snapshots = _snapshots(recorder, state) if keep == "auto" else None
+    is_kept = keep == "auto" and not meeting.world.is_many   # of one rank alone: nobody could go back to it
+    snapshots = _snapshots(recorder, state) if is_kept else None
     if snapshots is not None:
         undo.callback(snapshots.close)
     feeds = Feeds()
     steering = Steering(
         recorder, overrides, snapshots,
-        None if keep == "off" or recorder.is_in_memory
+        None if keep == "off" or recorder.is_in_memory or meeting.world.is_many
         else Checkpoints(recorder.run.checkpoints, run=recorder.run.name),
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
-        discovery=Discovery(state, dataloader, feeds.newest),
+        discovery=Discovery(state, dataloader, feeds.newest), why_not=meeting.why_not,
     )
     if resumed is not None and resumed.run_dir is not None and resumed.run_dir.resolve() == recorder.run.path.resolve():
         steering.goes_on_from(resumed.step, resumed.id)
-    inquest = Inquest(probe, state, snapshots, recorder, steering.send if keep == "auto" else None)
+    inquest = Inquest(probe, state, snapshots, recorder, steering.send if is_kept else None)
     run = Attached(probe, recorder, steering, state, feeds, snapshots, inquest)
     attached = weakref.ref(run)
     return Monitor(run)

@@ -52,12 +52,15 @@ class Steering:
         self, recorder: Recorder, overrides: Overrides, snapshots: Snapshots | None, checkpoints: Checkpoints | None, *,
         every: int = EVERY, settle: Callable[[], None] | None = None,
         copy: Callable[[int], Captured] | None = None, discovery: Discovery | None = None,
+        why_not: Callable[[Command], str] | None = None,
     ) -> None:
         """With what it needs of others.
 
         settle: hands over measurements still on the device. copy: captures for a checkpoint without snapshots.
-        discovery: finds what belongs into one and was not passed.
+        discovery: finds what belongs into one and was not passed. why_not: why a command may not be carried out by this
+        process at this boundary, "" where it may; None lets all pass.
         """
+        self._why_not = why_not
         self._recorder, self._overrides, self._every = recorder, overrides, every
         self._snapshots, self._settle = snapshots, settle
         self._mailbox, self._situation = recorder.mailbox, recorder.situation
@@ -197,6 +200,9 @@ class Steering:
         self._earning.discard(earned)
 
     def _obey(self, command: Command, step: int) -> None:
+        if self._why_not is not None and (why := self._why_not(command)):
+            self._recorder.answer(command, step, "refused", why)
+            return
         allowed = outcome(self.state, command.verb)
         if not isinstance(allowed, Apply):
             why = allowed.why if isinstance(allowed, Refuse) else "the run has not reached a step boundary yet"
