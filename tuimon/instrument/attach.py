@@ -40,11 +40,11 @@ from tuimon.instrument.labels import Label
 from tuimon.instrument.memory import reader_for
 from tuimon.instrument.monitor import Monitor, watching
 from tuimon.instrument.overrides import InForce, Overrides
-from tuimon.instrument.place import Place, launch_of, named_only, take_place
+from tuimon.instrument.place import Place, launch_of, take_place
 from tuimon.instrument.probes.finding import Place as Spot
 from tuimon.instrument.probes.finding import entries_of, find
 from tuimon.instrument.probes.sampling import Sampling
-from tuimon.instrument.ranks.meeting import Meeting, may_probe
+from tuimon.instrument.ranks.meeting import Meeting
 from tuimon.instrument.ranks.world import here
 from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.rescue import say_override
@@ -56,7 +56,7 @@ from tuimon.instrument.tracked import device_of, held_by, named_parameters
 from tuimon.instrument.weakly import Weak
 from tuimon.record import claim
 from tuimon.record.printing import print_words
-from tuimon.record.rundir import RunInfo
+from tuimon.record.rundir import Launch, RunInfo
 
 Keep = Literal["auto", "off"]
 _MANY: Final = 4
@@ -99,18 +99,14 @@ def attach(
     Of a training on several ranks, every rank calls this, after wrapping; tokens_per_step is then the rank's own.
     AttachError says in one line what was given and what is wanted.
     """
-    if len(open_runs()) >= _MANY:
-        gc.collect()  # a sweep over models that are reference cycles [about 100 ms]
     check_model(model)
     found = give_way(map(unwrap, optimizers))
     opts = check_optimizers(model, optimizers, _attached(model))
     schedulers = check_others(opts, scheduler, scaler, dataloader, name, run_dir)
     is_claimed, is_argument = run_dir is None and found is None, run_dir is not None
     run_dir, launched = (run_dir, None) if is_argument else launch_of(found or claim.reserved())
-    if launched is not None:  # what the script leaves alone is what `tuimon run` was asked for
-        name, total_steps = name or launched.name, total_steps or launched.total_steps
-        detail = launched.detail if detail == "auto" else detail  # type: ignore[assignment]  # checked below
-        on_critical = launched.on_critical if on_critical == "warn" else on_critical  # type: ignore[assignment]  # so
+    if launched is not None:
+        name, total_steps, detail, on_critical = _as_launched(launched, name, total_steps, detail, on_critical)
     check_options(detail=detail, checkpoints=checkpoints, on_critical=on_critical, controls=controls, resumed=resumed,
                   total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
     calls = calling.wanted(notify)
@@ -120,16 +116,13 @@ def attach(
     device = device_of([p for group in held_by(opts) for p in group])
     state = TrainingState(model, Weak(opts), scaler=scaler, schedulers=Weak(schedulers), from_step=first)
     overrides = _carried(resumed)
-    world = here()
-    places = find(model, vocab_size) if may_probe(model, world) else ()
-    info = run_info(model, opts, name=name, attempt=1, device=device, total_steps=total_steps,
-                    tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
-                    probes=entries_of(places))
+    meeting = _meet(model, opts)
+    places = find(model, vocab_size) if meeting.may_probe(model) else ()
+    info = run_info(model, opts, name=name, attempt=1, device=device, total_steps=total_steps, controls=controls,
+                    tokens_per_step=tokens_per_step, vocab_size=vocab_size, probes=entries_of(places))
     with ExitStack() as undo:  # whatever ends this, Ctrl+C too, leaves no thread, no hook and no half a run behind
-        with _refusing(model):
-            meeting = Meeting(world, model, opts, info, first)
-        place = named_only(info) if world.rank else take_place(info, run_dir, undo, is_argument=is_argument)
-        meeting.at(place.run, place.info, place.trouble)
+        place = meeting.join(info, first) or take_place(info, run_dir, undo, is_argument=is_argument)
+        meeting.take(place, first)
         recorder = _recorder(place, device, undo, from_step=first, on_critical=on_critical, controls=controls,
                              part=meeting.part, joining=meeting.joining)
         with _refusing(model):
@@ -137,11 +130,24 @@ def attach(
                             resumed, meeting)
         undo.pop_all()
     _say_carried(recorder, overrides)
-    if world.rank == 0:
+    if meeting.world.rank == 0:
         _name_untrained(monitor, model, opts)
         _say_where(place)
         calling.call(recorder, *calls, complain)
     return monitor
+
+
+def _as_launched(launched: Launch, name: str | None, total_steps: int | None, detail: Any, on_critical: Any) -> Any:
+    """What the script leaves alone is what `tuimon run` was asked for; checked afterwards."""
+    return (name or launched.name, total_steps or launched.total_steps,
+            launched.detail if detail == "auto" else detail,
+            launched.on_critical if on_critical == "warn" else on_critical)
+
+
+def _meet(model: nn.Module, optimizers: Sequence[Optimizer]) -> Meeting:
+    """The world, and what this rank holds of it."""
+    with _refusing(model):
+        return Meeting(here(), model, optimizers)
 
 
 def check_options(
@@ -271,6 +277,8 @@ def _context(info: RunInfo) -> Any:
 
 def _attached(model: nn.Module) -> list[Optimizer]:
     """The optimizers of all open runs. One of this model that was told to stop is over: a notebook goes on with it."""
+    if len(open_runs()) >= _MANY:
+        gc.collect()  # a sweep over models that are reference cycles [about 100 ms]
     for run in open_runs():
         if run.should_stop and run.model is model:
             run.close()

@@ -12,43 +12,47 @@ from torch.optim import Optimizer
 
 from tuimon.control.commands import Command
 from tuimon.instrument.measure import Probe
+from tuimon.instrument.place import Place, named_only
 from tuimon.instrument.ranks import obeying
 from tuimon.instrument.ranks.joining import Joining, publish, write_rank
 from tuimon.instrument.ranks.probing import RankProbe
 from tuimon.instrument.ranks.shares import Part
 from tuimon.instrument.ranks.world import Board, World
 from tuimon.instrument.tracked import held_by
-from tuimon.record.rundir import RunDir, RunInfo
+from tuimon.record.rundir import RunInfo
 
 
 class Meeting:
     """Of one `attach`. Waits for nobody."""
 
-    def __init__(
-        self, world: World, model: nn.Module, optimizers: Sequence[Optimizer], info: RunInfo, from_step: int
-    ) -> None:
-        self.world, self._from_step = world, from_step
+    def __init__(self, world: World, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+        self.world = world
         self.part: Part | None = None
+        """What this rank is of several; None where there is one."""
         self.joining: Joining | None = None
-        """How a rank other than 0 finds where the run is recorded."""
+        """How a rank other than 0 hears where the run is recorded."""
         self._board: Board | None = None
         if world.is_many:
             self.part = Part(world)
             self.part.look(model, [p for group in held_by(optimizers) for p in group])
             self._board = _board(world)
-        if world.rank:
-            assert self.part is not None
-            self.joining = Joining(self.part, info, from_step, self._board)
 
-    def at(self, run: RunDir, info: RunInfo, trouble: str) -> None:
-        """On rank 0, the run is recorded there, or nowhere: say so to the others."""
-        if self.part is None or self.world.rank:
+    def join(self, info: RunInfo, from_step: int) -> Place | None:
+        """Of a rank other than 0, a name: the place is yet to be heard. None for who takes one."""
+        if self.part is None or not self.world.rank:
+            return None
+        self.joining = Joining(self.part, info, from_step, self._board)
+        return named_only(info)
+
+    def take(self, place: Place, from_step: int) -> None:
+        """The run is recorded there, or nowhere: rank 0 says so to the others."""
+        if self.part is None or self.joining is not None:
             return
-        if not trouble:
-            with suppress(OSError):   # a full disk: what is measured waits for it to have room
-                write_rank(run, info, self.part, [entry.name for entry in info.tensors])
+        if not place.trouble:
+            with suppress(OSError):   # a full disk: its rows wait for room as well
+                write_rank(place.run, place.info, self.part, [entry.name for entry in place.info.tensors])
         if self._board is not None:
-            publish(self._board, run, info, from_step=self._from_step, trouble=trouble)
+            publish(self._board, place.run, place.info, from_step=from_step, trouble=place.trouble)
 
     @property
     def why_not(self) -> Callable[[Command], str] | None:
@@ -59,10 +63,10 @@ class Meeting:
         """The instrument."""
         return Probe(*args, **options) if self.part is None else RankProbe(*args, part=self.part, **options)
 
-
-def may_probe(model: nn.Module, world: World) -> bool:
-    """Whether activations are looked at: by one rank, and where each has the whole of them."""
-    return not world.is_many or (world.rank == 0 and not any(hasattr(p, "device_mesh") for p in model.parameters()))
+    def may_probe(self, model: nn.Module) -> bool:
+        """Whether activations are looked at: by one rank, and where it has the whole of them."""
+        is_whole = not any(hasattr(p, "device_mesh") for p in model.parameters())
+        return not self.world.is_many or (self.world.rank == 0 and is_whole)
 
 
 def _board(world: World) -> Board | None:
