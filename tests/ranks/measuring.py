@@ -1,6 +1,7 @@
 """What each rank of a small world does: `python measuring.py PLACE NAME...` trains every case bare and watched.
 
-Also, by `truth`, what one process gets that trains the same model on all ranks' data.
+Beside them the scenes, of which each returns what its rank saw; and, by `truth`, what one process gets that trains the
+same model on all ranks' data.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 import tuimon
+from tuimon.control.commands import Command
+from tuimon.control.spool import new_id, submit
+from tuimon.record.events import EventReader
+from tuimon.record.rundir import RunDir, runs_root
 
 STEPS, MICRO, ROWS = 6, 2, 8
 CLIP = 0.05
@@ -71,7 +77,7 @@ def hsdp(model: nn.Module) -> nn.Module:
     return model
 
 
-CASES = {
+CASES: dict[str, Case] = {
     "ddp": Case(ddp),
     "ddp-clip": Case(ddp, clips=True),
     "ddp-adam": Case(ddp, optimizer="AdamW"),
@@ -160,15 +166,137 @@ def norm(tensors: list[Any]) -> float:
     return sum(t.detach().double().square().sum().item() for t in tensors) ** 0.5
 
 
+def one_step(model: nn.Module, opt: torch.optim.Optimizer, source: torch.Generator, scale: float = 1.0) -> None:
+    nn.functional.mse_loss(model(torch.randn(ROWS, 6, generator=source) * scale), torch.zeros(ROWS, 3)).backward()
+    opt.step()
+    opt.zero_grad()
+
+
+def watched(place: Path, wrap: Callable[[nn.Module], nn.Module] = ddp, **options: Any) -> tuple[Any, ...]:
+    """A model on all ranks, attached on this one."""
+    model = wrap(net())
+    opt = torch.optim.SGD(model.parameters(), lr=0.1)
+    return model, opt, torch.Generator().manual_seed(dist.get_rank()), tuimon.attach(model, opt, run_dir=place, **options)
+
+
+def only(who: int) -> Callable[[int, Path], Any]:
+    """Attached on one rank; the other trains along. With collectives in clipping, which one rank alone must not add to."""
+
+    def scene(rank: int, place: Path) -> Any:
+        if rank != who:
+            train(CASES["fsdp-clip"], rank, watched=None)
+            return None
+        train(CASES["fsdp-clip"], rank, watched=place)
+        return sorted(str(path) for path in runs_root().glob("*-rank*"))
+
+    return scene
+
+
+def commanded(rank: int, place: Path) -> Any:
+    """What a viewer sends to a run of several ranks."""
+    model, opt, source, monitor = watched(place)
+    answers: dict[str, str] = {}
+    sent = [Command(new_id(), verb, args, issued=time.time()) for verb, args in (  # type: ignore[arg-type]
+        ("stop", {}), ("hold", {}), ("set-lr-scale", {"scale": 0.1}), ("checkpoint", {}))]
+    events, going = EventReader(place / "events.jsonl"), torch.ones(())
+    step = 0
+    while going:
+        one_step(model, opt, source)
+        step += 1
+        if rank == 0:
+            if step == 2:
+                for command in sent:
+                    submit(RunDir(place).commands, command)
+            answers |= {e.text("verb"): e.text("why") for e in events.poll()
+                        if e.kind == "command" and e.text("outcome") in ("refused", "applied")}
+            going.fill_(len(answers) < len(sent))
+        dist.broadcast(going, 0)
+    monitor.close()
+    return {"answers": answers, "lr": opt.param_groups[0]["lr"], "state": repr(monitor).split()[1],
+            "snapshots": (place / "checkpoints").exists() and sorted(p.name for p in (place / "checkpoints").iterdir())}
+
+
+def judged(wrap: Callable[[nn.Module], nn.Module]) -> Callable[[int, Path], Any]:
+    """What the guard of each rank could not look at."""
+
+    def scene(_rank: int, place: Path) -> Any:
+        model, opt, source, monitor = watched(place, wrap)
+        for _ in range(STEPS):
+            one_step(model, opt, source)
+        monitor.close()
+        found = monitor.diagnosis()
+        return {"steps": found.steps, "blind": [n.rule for n in found.not_evaluated if "grad_norm" in n.needs]}
+
+    return scene
+
+
+def planned(rank: int, place: Path) -> Any:
+    """As often as is thought fit, of which nothing may be one rank's own thought: a row of one rank is not finite."""
+    model, opt, source, monitor = watched(place, detail="auto")
+    for step in range(1, 41):
+        one_step(model, opt, source, float("nan") if rank == 1 and step == 33 else 1.0)
+    monitor.close()
+    return None
+
+
+def late(rank: int, place: Path) -> Any:
+    """Rank 0 attaches when rank 1 has trained for a while, by itself: nothing of those steps is lost."""
+    if rank == 0:
+        dist.barrier()
+    model, opt, source, monitor = watched(place, lambda model: model)
+    for _ in range(STEPS):
+        one_step(model, opt, source)
+    if rank == 1:
+        early = str(monitor.run_dir)
+        dist.barrier()
+    dist.barrier()
+    monitor.close()
+    return {"early": early, "run_dir": str(monitor.run_dir)} if rank == 1 else None
+
+
+def staged(rank: int, place: Path) -> Any:
+    """Two stages of a pipeline, by hand: each rank has other tensors, and the first of them no loss."""
+    parts = net()
+    model: nn.Module = nn.Sequential(parts.first, parts.norm) if rank == 0 else nn.Sequential(nn.Tanh(), parts.last)  # type: ignore[arg-type]
+    opt = torch.optim.SGD(model.parameters(), lr=0.1)
+    monitor = tuimon.attach(model, opt, run_dir=place, detail="full")
+    for [(x, y)] in batches(0, 1):
+        if rank == 0:
+            sent = model(x)
+            dist.send(sent.detach(), 1)
+            back = torch.empty_like(sent)
+            dist.recv(back, 1)
+            sent.backward(back)
+        else:
+            got = torch.empty(ROWS, 11)
+            dist.recv(got, 0)
+            got.requires_grad_()
+            nn.functional.mse_loss(model(got), y).backward()
+            assert got.grad is not None
+            dist.send(got.grad, 0)
+        opt.step()
+        opt.zero_grad()
+    monitor.close()
+    return None
+
+
+SCENES: dict[str, Callable[[int, Path], Any]] = {
+    "only-1": only(1), "only-0": only(0), "commanded": commanded, "judged-ddp": judged(ddp), "judged-fsdp": judged(fsdp),
+    "planned": planned, "late": late, "staged": staged,
+}
+
+
 def main(place: Path, names: list[str]) -> None:
     dist.init_process_group("gloo")
     rank = dist.get_rank()
     found: dict[str, Any] = {}
     for name in names:
-        case = CASES[name]
-        bare = train(case, rank, watched=None)
-        found[name] = {"same": train(case, rank, watched=place / name) == bare, "losses": bare[0]}
-        torch._dynamo.reset()
+        if name in SCENES:
+            found[name] = SCENES[name](rank, place / name)
+            dist.barrier()   # the runs of two scenes are told apart by the order in which ranks attach
+            continue
+        bare = train(CASES[name], rank, watched=None)
+        found[name] = {"same": train(CASES[name], rank, watched=place / name) == bare}
     (place / f"found-{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
 

@@ -25,7 +25,7 @@ from tuimon.record.rundir import RunDir, RunInfo, create_run
 
 PATIENCE: Final = 60.0
 """Seconds for a word from rank 0."""
-LAST_LOOK: Final = 2.0
+LAST_LOOK: Final = 1.0
 """The same for a rank whose run is over."""
 _LOOKS: Final = 0.05
 _HOME: Final = "home"
