@@ -39,6 +39,7 @@ class Case:
     """"": one batch a step; "no_sync", "unsynced", "synced": two, and what is said for the first."""
     attached: str = "wrapped"
     optimizer: str = "SGD"
+    detail: str = "full"
 
 
 class Net(nn.Module):
@@ -80,6 +81,7 @@ def hsdp(model: nn.Module) -> nn.Module:
 CASES: dict[str, Case] = {
     "ddp": Case(ddp),
     "ddp-clip": Case(ddp, clips=True),
+    "ddp-clip-light": Case(ddp, clips=True, detail="light"),   # the norm is the one that clipping computes anyway
     "ddp-adam": Case(ddp, optimizer="AdamW"),
     "ddp-no-sync": Case(ddp, accumulates="no_sync"),
     "ddp-no-sync-clip": Case(ddp, accumulates="no_sync", clips=True),
@@ -120,7 +122,7 @@ def train(case: Case, rank: int, *, watched: Path | None) -> tuple[list[float], 
     opt = optimizer(case, model)
     monitor = None
     if watched is not None:
-        monitor = tuimon.attach(inner if case.attached == "inner" else model, opt, run_dir=watched, detail="full")
+        monitor = tuimon.attach(inner if case.attached == "inner" else model, opt, run_dir=watched, detail=case.detail)  # type: ignore[arg-type]
     losses = []
     for micros in batches(rank, MICRO if case.accumulates else 1):
         for i, (x, y) in enumerate(micros):
