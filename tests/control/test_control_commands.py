@@ -32,6 +32,7 @@ def commands(draw):
     return Command(
         draw(st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9-]{0,79}\Z")), verb, draw(_ARGS.get(verb, st.just({}))),
         draw(st.none() | st.integers(0, 10**6)), draw(st.floats(0, 1e12)), draw(st.floats(0, 1e6)), who,
+        draw(st.none() | st.just("") | st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9-]{0,79}\Z")),
     )
 
 

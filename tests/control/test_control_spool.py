@@ -79,6 +79,13 @@ def test_a_command_for_whichever_attempt_runs_is_obeyed(box):
     assert _inbox(box).poll() == [_command(attempt=None)]
 
 
+def test_a_stop_for_whichever_attempt_runs_does_not_reach_the_one_after(box):
+    submit(box, _command(verb="stop", attempt=None, issued=990.0))
+    (rejected,) = Inbox(box, 2, clock=lambda: 1000.0, since=995.0).poll()
+    assert isinstance(rejected, Rejected)
+    assert rejected.why == "asked 5 s before this attempt began"
+
+
 def test_a_link_is_not_followed_and_its_target_stays(box, tmp_path):
     victim = tmp_path / "victim.json"
     victim.write_bytes(encode(_command()))

@@ -67,7 +67,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint_to_its_own_last_step():
     from tuimon.record.segments import LogReader
     from tuimon.record.status import status
 
-    first = launch(DemoOptions(scenario="slow", steps=40, speed=20, seed=4))
+    first = launch(DemoOptions(scenario="slow", steps=16, speed=8, seed=4))
     try:
         wait_for(lambda: status(first.run).step >= 3)
         spool.submit(first.run.commands, Command(spool.new_id(), "checkpoint", issued=time.time()))
@@ -75,18 +75,18 @@ def test_a_stopped_run_goes_on_from_its_checkpoint_to_its_own_last_step():
     finally:
         first.end(stop_s=30.0)
     stopped_at = status(first.run).step
-    assert 3 <= stopped_at < 40
+    assert 3 <= stopped_at < 16
     again = launch(DemoOptions(scenario="slow", speed=1e9, resume=first.run.name))
     assert again.process.wait(60) == 0
     assert again.run == first.run
     found = status(again.run)
-    assert (found.state, found.attempt, found.step, found.total_steps) == ("finished", 2, 40, 40)
+    assert (found.state, found.attempt, found.step, found.total_steps) == ("finished", 2, 16, 16)
     history, reader = History(), LogReader(again.run.metrics)
     while chunks := reader.poll():
         for chunk in chunks:
             history.extend(chunk)
-    assert history.series("loss").steps.tolist() == list(range(1, 41))
-    bare = train(DemoOptions(scenario="slow", steps=40, speed=1e9, seed=4), bare=True)
+    assert history.series("loss").steps.tolist() == list(range(1, 17))
+    bare = train(DemoOptions(scenario="slow", steps=16, speed=1e9, seed=4), bare=True)
     assert history.series("loss").values.tolist() == [loss.item() for loss in bare]
 
 
@@ -177,7 +177,7 @@ def test_an_explosion_from_the_start_fails_the_run_without_a_screen():
     assert body["verdict"] == "critical"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.nightly)])
 def test_a_run_without_a_screen_that_is_told_to_go_leaves_no_training_behind(number):
     command = [sys.executable, "-m", "tuimon", "demo", "exploding", "--headless", "--from-start", "--on-critical", "hold"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -73,7 +73,7 @@ def same(a: Diagnosis, b: Diagnosis) -> bool:
     return repr(a) == repr(b)       # NaN is equal to itself in words
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings.default.max_examples // 4)   # each is a whole run, twice
 @given(st.lists(st.integers(0, ROWS), max_size=12), st.integers(0, 3))
 def test_where_the_log_was_cut_does_not_matter(cuts, seed):
     chunk, context = eventful(seed), PROBED

@@ -88,7 +88,7 @@ def tensors(seed: int, rng: np.random.Generator, at: int) -> TensorRows:
     return TensorRows(steps, grad, update, seen)
 
 
-@settings(max_examples=25)
+@settings(max_examples=settings.default.max_examples // 4)   # each is 1,500 rows, three times
 @given(st.integers(0, 1000), st.lists(st.tuples(st.integers(200, ROWS - 40), st.integers(0, 9)), max_size=4),
        st.lists(st.tuples(st.integers(200, ROWS), st.sampled_from(["rollback", "override", "attempt", "note"])), max_size=3),
        st.lists(st.integers(0, ROWS), max_size=4))

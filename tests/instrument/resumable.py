@@ -1,4 +1,4 @@
-"""A training script that can be interrupted and gone on with: python resumable.py RUN CASE [upto] prints its losses."""
+"""Training scripts that can be interrupted and gone on with: python resumable.py PLACE CASE... prints the losses of each."""
 
 from __future__ import annotations
 
@@ -77,4 +77,4 @@ def train(run_dir: Path, case: str, *, resumed: bool, upto: int = TOTAL, at: int
 
 
 if __name__ == "__main__":
-    print(json.dumps(train(Path(sys.argv[1]), sys.argv[2], resumed=True)))
+    print(json.dumps({case: train(Path(sys.argv[1]) / case / "run", case, resumed=True) for case in sys.argv[2:]}))

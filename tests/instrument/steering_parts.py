@@ -28,6 +28,7 @@ from tuimon.record.segments import LogReader
 
 FAST = Pace(turn=0.002, poll=0.005, beat=0.02, sync=5.0)
 DEADLINE = 20.0
+ADA = Who("ada", 1000, "desk", 7, "viewer")
 
 
 def wait_for(condition: Callable[[], Any], what: str = "") -> Any:
@@ -200,7 +201,8 @@ class Rig:
     """A run: recorder, steering, fakes, and the other end: spool, events, metrics."""
 
     def __init__(self, root: Path, judge: ScriptedJudge | None = None, *, initial: bool = True, script_clip: float | None = None,
-                 every: int = 20, settle: Callable[[], None] | None = None, **options: Any) -> None:
+                 every: int = 20, settle: Callable[[], None] | None = None,
+                 why_not: Callable[[Command], str] | None = None, **options: Any) -> None:
         self.run = create_run("test", root)
         self.judge = judge or ScriptedJudge()
         self.overrides = FakeOverrides(script_clip)
@@ -211,7 +213,7 @@ class Rig:
             **{"pace": FAST, **options},
         )
         self.steering = Steering(
-            self.recorder, self.overrides, self.snapshots, self.checkpoints, every=every, settle=settle,
+            self.recorder, self.overrides, self.snapshots, self.checkpoints, every=every, settle=settle, why_not=why_not,
         )
         self._reader = EventReader(self.run.events)
         self.events: list[Event] = []
@@ -241,10 +243,10 @@ class Rig:
         self.recorder.row(step, time.time(), {})
         wait_for(lambda: len(self.judge.fed) > turns)
 
-    def ask(self, verb: str, *, attempt: int | None = 1, name: str = "", **args: Any) -> Command:
+    def ask(self, verb: str, *, attempt: int | None = 1, name: str = "", who: Who = ADA, base: str | None = None,
+            **args: Any) -> Command:
         """Put a command into the spool, as a viewer does."""
-        command = Command(name or new_id(), verb, args, attempt, time.time(),  # type: ignore[arg-type]
-                          who=Who("ada", 1000, "desk", 7, "viewer"))
+        command = Command(name or new_id(), verb, args, attempt, time.time(), who=who, base_rev=base)  # type: ignore[arg-type]
         submit(self.run.commands, command)
         return command
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,19 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.set_vital. is deprecated:UserWarning")
-@pytest.mark.parametrize("case", resumable.CASES)
-def test_a_new_process_goes_on_bit_for_bit_with_what_it_finds(case: str, tmp_path: Path) -> None:
-    if case == "stateful loader":
-        pytest.importorskip("torchdata.stateful_dataloader")
-    whole = resumable.train(tmp_path / "run", case, resumed=False, at=6)
+def test_a_new_process_goes_on_bit_for_bit_with_what_it_finds(tmp_path: Path) -> None:
+    """One process goes on with all of them, each from its own checkpoint: it is torch that takes long to start."""
+    cases = [case for case in resumable.CASES if case != "stateful loader" or find_spec("torchdata")]
+    whole = {case: resumable.train(tmp_path / case / "run", case, resumed=False, at=6) for case in cases}
     here = Path(__file__).resolve()
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parents[2]), str(here.parent)]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, str(here.parent / "resumable.py"), str(tmp_path / "run"), case],
+    done = subprocess.run([sys.executable, str(here.parent / "resumable.py"), str(tmp_path), *cases],
                           capture_output=True, text=True, timeout=120, env=env)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == whole[6:]
-    lr = loops.read(tmp_path / "second").columns
-    assert lr["lr"][8] == pytest.approx(lr["lr_scheduled"][8] * 0.5 * 8 / 20, rel=1e-5)
+    assert json.loads(done.stdout.splitlines()[-1]) == {case: losses[6:] for case, losses in whole.items()}
+    for case in cases:
+        lr = loops.read(tmp_path / case / "second").columns
+        assert lr["lr"][8] == pytest.approx(lr["lr_scheduled"][8] * 0.5 * 8 / 20, rel=1e-5), case
 
 
 def saved(tmp_path: Path, *, scheduler: Any = lambda o: schedules.StepLR(o, 3), steps: int = 4) -> tuple[Path, Any]:

@@ -113,7 +113,7 @@ def test_a_script_without_a_line_opens_on_the_screen_and_is_judged_without_one()
 
 def test_the_headless_rescue_prints_one_object():
     command = arguments(".venv/bin/tuimon demo exploding --headless --on-critical rescue")
-    done = subprocess.run([*command, "--speed", "1000"], capture_output=True, text=True)
+    done = subprocess.run([*command, "--speed", "1000", "--steps", "260"], capture_output=True, text=True)
     assert json.loads(done.stdout)["rescues"] >= 1
     assert done.returncode == 0
 

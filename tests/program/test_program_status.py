@@ -10,13 +10,14 @@ import time
 import pytest
 
 from tuimon.cli import main
+from tuimon.record import status
 from tuimon.record.events import EventWriter
 from tuimon.record.liveness import ProcessIdentity, boot_id, identity
 from tuimon.record.rundir import RunInfo, create_run
 from tuimon.record.segments import LogWriter, Row
 
 
-def a_run(*, alive=True, severity="", ended=""):
+def a_run(*, alive=True, severity="", ended="", steps=40, ago=0.0):
     run = create_run("one")
     process = identity() if alive else ProcessIdentity(2**22 - 3, 1.0, boot_id(), identity().host)
     run.write_info(RunInfo("one", process, started=time.time(), total_steps=100))
@@ -29,7 +30,7 @@ def a_run(*, alive=True, severity="", ended=""):
         events.append("end", 40, 0.0, {"state": ended})
     events.close()
     log = LogWriter(run.metrics, attempt=1, from_step=0, tensors=0)
-    log.append([Row(i, time.time(), {"loss": 2.5, "step_time": 30.0 if i == 7 else 2.0}) for i in range(1, 41)])
+    log.append([Row(i, time.time() - ago, {"loss": 2.5, "step_time": 30.0 if i == 7 else 2.0}) for i in range(1, steps + 1)])
     log.close()
     return run
 
@@ -63,6 +64,33 @@ def test_json_is_one_object_a_line_with_who_was_told(capsys):
     body = json.loads(capsys.readouterr().out)
     assert (body["run"], body["step"], body["eta_seconds"], body["verdict"], body["since_step"]) == (run.name, 40, 120.0, "critical", 3)
     assert body["notify"] == {"to": ["webhook host"], "sent": 0, "trouble": "webhook host: HTTP 404 Not Found"}
+
+
+def test_a_run_of_which_no_step_is_known_is_not_called_healthy(capsys):
+    a_run(steps=0)
+    for command in ("status", "runs"):
+        main([command])
+        assert "nothing measured" in capsys.readouterr().out
+        main([command, "--json"])
+        assert json.loads(capsys.readouterr().out)["verdict"] is None
+
+
+def test_a_run_whose_disk_is_full_is_told_as_such_and_no_more_once_there_is_room(capsys, monkeypatch):
+    a_run(ago=60.0)
+    for is_full in (True, False):
+        monkeypatch.setattr(status, "is_full", lambda path, is_full=is_full: is_full)
+        for command in ("status", "runs"):
+            main([command, "--json"])
+            assert json.loads(capsys.readouterr().out)["disk_full"] is is_full
+            main([command])
+            assert ("the disk with this run is full" in capsys.readouterr().out) is is_full
+
+
+def test_a_run_that_was_written_to_just_now_has_room_however_little_there_is(capsys, monkeypatch):
+    a_run()
+    monkeypatch.setattr(status, "is_full", lambda path: True)
+    main(["status"])
+    assert "full" not in capsys.readouterr().out
 
 
 def test_it_loads_neither_torch_nor_textual():

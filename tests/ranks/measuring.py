@@ -194,28 +194,34 @@ def only(who: int) -> Callable[[int, Path], Any]:
     return scene
 
 
-def commanded(rank: int, place: Path) -> Any:
+def commanded(wrap: Callable[[nn.Module], nn.Module]) -> Callable[[int, Path], Any]:
     """What a viewer sends to a run of several ranks."""
-    model, opt, source, monitor = watched(place)
-    answers: dict[str, str] = {}
-    sent = [Command(new_id(), verb, args, issued=time.time()) for verb, args in (  # type: ignore[arg-type]
-        ("stop", {}), ("hold", {}), ("set-lr-scale", {"scale": 0.1}), ("checkpoint", {}))]
-    events, going = EventReader(place / "events.jsonl"), torch.ones(())
-    step = 0
-    while going:
-        one_step(model, opt, source)
-        step += 1
-        if rank == 0:
-            if step == 2:
-                for command in sent:
-                    submit(RunDir(place).commands, command)
-            answers |= {e.text("verb"): e.text("why") for e in events.poll()
-                        if e.kind == "command" and e.text("outcome") in ("refused", "applied")}
-            going.fill_(len(answers) < len(sent))
-        dist.broadcast(going, 0)
-    monitor.close()
-    return {"answers": answers, "lr": opt.param_groups[0]["lr"], "state": repr(monitor).split()[1],
-            "snapshots": (place / "checkpoints").exists() and sorted(p.name for p in (place / "checkpoints").iterdir())}
+
+    def scene(rank: int, place: Path) -> Any:
+        model, opt, source, monitor = watched(place, wrap)
+        answers: dict[str, str] = {}
+        sent = [Command(new_id(), verb, args, issued=time.time()) for verb, args in (  # type: ignore[arg-type]
+            ("stop", {}), ("hold", {}), ("set-lr-scale", {"scale": 0.1}), ("rollback", {}), ("checkpoint", {}))]
+        events, going = EventReader(place / "events.jsonl"), torch.ones(())
+        step = 0
+        while going:
+            one_step(model, opt, source)
+            step += 1
+            if rank and step == 2:
+                monitor.checkpoint()   # as a script says it, on all ranks
+            if rank == 0:
+                if step == 2:
+                    for command in sent:
+                        submit(RunDir(place).commands, command)
+                answers |= {e.text("verb"): e.text("why") for e in events.poll()
+                            if e.kind == "command" and e.text("outcome") in ("refused", "applied")}
+                going.fill_(len(answers) < len(sent))
+            dist.broadcast(going, 0)
+        monitor.close()
+        return {"answers": answers, "lr": opt.param_groups[0]["lr"], "state": repr(monitor).split()[1],
+                "saved": len(list((place / "checkpoints").iterdir()))}
+
+    return scene
 
 
 def judged(wrap: Callable[[nn.Module], nn.Module]) -> Callable[[int, Path], Any]:
@@ -283,8 +289,8 @@ def staged(rank: int, place: Path) -> Any:
 
 
 SCENES: dict[str, Callable[[int, Path], Any]] = {
-    "only-1": only(1), "only-0": only(0), "commanded": commanded, "judged-ddp": judged(ddp), "judged-fsdp": judged(fsdp),
-    "planned": planned, "late": late, "staged": staged,
+    "only-1": only(1), "only-0": only(0), "commanded-ddp": commanded(ddp), "commanded-fsdp": commanded(fsdp),
+    "judged-ddp": judged(ddp), "judged-fsdp": judged(fsdp), "planned": planned, "late": late, "staged": staged,
 }
 
 

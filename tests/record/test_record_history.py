@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tuimon.record import history as module
 from tuimon.record.chunk import Chunk, Mark, TensorRows
 from tuimon.record.history import History, thin
+from tuimon.record.thinning import Blocks, thin_blocks
 from tuimon.record.track import narrow
 
 
@@ -58,6 +59,15 @@ def test_thinning_goes_on_as_if_it_began_anew(values, columns, first, last, cuts
         for name in ("steps", "low", "high", "last", "bad"):
             np.testing.assert_array_equal(getattr(on, name), getattr(anew, name), err_msg=name)
         before = on
+
+
+@given(st.lists(SERIES.map(lambda values: values[0]), max_size=30), st.integers(0, 9), st.integers(0, 60), st.integers(0, 60),
+       st.integers(0, 20))
+def test_few_points_are_thinned_as_many_are(values, every, first, last, columns):
+    steps, first = np.arange(len(values), dtype=np.int64) * (every + 1), min(first, last)
+    few = thin(steps, np.array(values, np.float64), first, last, columns)
+    many = thin_blocks(Blocks.of(steps, np.array(values, np.float64)), first, last, columns)
+    np.testing.assert_array_equal(few.table, many.table)
 
 
 def test_whoever_thins_on_is_told_when_rows_are_superseded():

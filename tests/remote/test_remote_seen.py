@@ -182,9 +182,11 @@ def test_a_command_that_cannot_be_handed_over_there_is_refused_with_the_reason(t
     here = pumped.mirror.run
     reading = Reading(here)
     reading.poll(time.time(), pumped.now)
-    reading.ask("hold", {}, time.time(), Who("ada", 1, "laptop", 2, "viewer"))
-    shutil.rmtree(run.dir.commands)
+    reading.ask("hold", {}, time.time(), Who("ada", 1, "laptop", 2, "viewer"), "seen")
     (command,) = (here.commands / "new").iterdir()
+    pumped.agent.receive({"k": "command"}, command.read_bytes(), pumped.now)
+    assert [heard.base_rev for heard in run.commands()] == ["seen"]   # on which picture it was confirmed goes along
+    shutil.rmtree(run.dir.commands)
     pumped.agent.receive({"k": "command"}, command.read_bytes(), pumped.now)
     pumped.turn(1.0)
     frame = reading.poll(time.time(), pumped.now)

@@ -97,7 +97,7 @@ def test_no_reader_follows_a_link(tmp_path, victim, name):
             said.append(str(error))
     reading = Reading(run, cache=Cache(tmp_path / "cache"))
     said.append(reading.poll(2_000.0, 1.0))
-    reading.ask("hold", {}, 2_000.0, Who())
+    reading.ask("hold", {}, 2_000.0, Who(), "")
     assert "MARKED" not in repr(said)
 
 

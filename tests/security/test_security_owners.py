@@ -54,7 +54,7 @@ def test_a_run_that_is_shared_on_purpose_can_be_looked_at_and_not_commanded(shar
     def look():
         reading = Reading(run)
         frame = reading.poll(2_000.0, 10.0)
-        reading.ask("stop", {}, 2_000.0, Who())
+        reading.ask("stop", {}, 2_000.0, Who(), "")
         reading.poll(2_000.0, 10.5)
         return frame.header.step, frame.barred, [r.why for r in reading._asked.values()]
 

@@ -105,7 +105,7 @@ def test_what_gets_past_the_keys_is_refused_where_commands_are_written(monkeypat
     run = synthetic.healthy()
     monkeypatch.setenv("TUIMON_READONLY", "1")
     reading = Reading(run.dir)
-    reading.ask("stop", {}, 2_000.0, Who())
+    reading.ask("stop", {}, 2_000.0, Who(), "")
     assert [r.why for r in reading._asked.values()] == ["it could not be handed over: this is a read-only view"]
     assert not run.dir.commands.exists() or os.listdir(run.dir.commands / "new") == []
 

@@ -30,12 +30,14 @@ from torch import nn
 torch.manual_seed(0)
 net = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1))
 optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
-for step in range(140):
+for step in range(100_000):
     x = torch.randn(4, 8)
     loss = net(x / 0 if step == 100 else x).pow(2).mean()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+    if step > 140 and loss.isfinite():   # rescued
+        break
 """
 
 

@@ -133,7 +133,7 @@ class Still:
     def pace(self, period: float) -> None:
         pass
 
-    def ask(self, verb: str, args: object) -> None:
+    def ask(self, verb: str, args: object, base: str) -> None:
         pass
 
     @property

@@ -160,6 +160,23 @@ async def test_a_request_stays_a_request_until_the_run_answers():
         assert "hold applied" in text
 
 
+async def test_an_order_says_on_which_picture_it_was_confirmed_not_what_came_while_the_question_stood():
+    def applied(command: str) -> None:
+        p.run.event("command", id=command, verb="set-clip", args={}, who={}, outcome="applied", why="")
+
+    async with panel(synthetic.exploding()) as p:
+        await p.until("Exploding")
+        applied("seen")
+        await p.until("set-clip applied")
+        await p.pilot.press("r")
+        await p.until("Rescue this run?")
+        applied("unseen")
+        await p.until(lambda _: p.app._frame.facts.revision == "unseen")
+        await p.pilot.press("y")
+        (command,) = await p.commands(1)
+        assert command.base_rev == "seen"
+
+
 async def test_a_refusal_is_shown_with_its_reason():
     async with panel(synthetic.exploding()) as p:
         await p.until("Exploding")

@@ -162,7 +162,7 @@ def test_a_directory_that_vanishes_leaves_what_was_read_on_the_screen():
     frame = reading.poll(time.time(), 1001.0)
     assert "directory is gone" in frame.problem
     assert frame.header.step == 240
-    reading.ask("hold", {}, time.time(), Who())
+    reading.ask("hold", {}, time.time(), Who(), "")
     frame = reading.poll(time.time(), 1002.0)
     assert "✖ hold refused" in said(frame)
 
@@ -332,7 +332,7 @@ def test_the_x_axis_stays_put_while_a_run_grows():
 def test_asking_is_shown_as_requested_until_the_log_answers():
     run = synthetic.exploding()
     reading, _ = read(run)
-    reading.ask("rescue", {"step": 170}, time.time(), Who(origin="viewer"))
+    reading.ask("rescue", {"step": 170}, time.time(), Who(origin="viewer"), "")
     assert "◌ rescue requested" in said(reading.poll(time.time(), 1001.0))
     (command,) = run.commands()
     run.event("command", id=command.id, verb="rescue", args={}, who={}, outcome="received", why="")
@@ -344,7 +344,7 @@ def test_asking_is_shown_as_requested_until_the_log_answers():
 def test_what_the_run_has_answered_is_never_shown_as_requested_again():
     run = synthetic.healthy()
     reading, _ = read(run)
-    reading.ask("pause", {}, time.time(), Who())
+    reading.ask("pause", {}, time.time(), Who(), "")
     assert "pause requested" in said(reading.poll(time.time(), 1001.0))
     (command,) = run.commands()
     run.event("command", id=command.id, verb="pause", outcome="applied", why="")

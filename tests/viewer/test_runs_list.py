@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuimon.record.catalogue import Entry
+from tuimon.record.far import Far, write_far
 from tuimon.record.label import Label, read_label
 from tuimon.record.status import RunStatus
 from tuimon.viewer.glyphs import ASCII, BRAILLE
@@ -236,3 +237,15 @@ def test_of_a_run_that_has_not_been_read_nothing_is_claimed():
     assert "step 0" not in said and "0 B" not in said
     assert draw.curve_spec(unread)[0].waiting == "reading"
     assert "0 B" not in "".join(draw.draw_brief(unread, VIEW, Look(), 80, 2, BRAILLE).lines)
+
+
+def test_beside_a_run_of_another_machine_the_list_says_that_it_is_not_that_machines(tmp_path):
+    run = synthetic.healthy(root=tmp_path, steps=5)
+    detail, reading = RunsDetail(tmp_path), SimpleNamespace(run=run.dir)
+    titles = []
+    for _ in range(2):
+        view = detail.update(reading, Wanted(place="runs"), NOW, 0.0)
+        titles.append(draw._title(view, view.rows, Look()))
+        write_far(run.dir, Far(host="gpubox"))
+    assert "this machine" not in titles[0]
+    assert "of this machine, not of gpubox" in titles[1]

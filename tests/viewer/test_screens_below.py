@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import synthetic
-from test_app_overview import panel
+from test_app_overview import has_charts, panel
 from textual._compositor import Compositor
 
 
@@ -29,3 +31,13 @@ async def test_behind_a_dialog_only_what_changes_is_drawn(monkeypatch, place):
         assert not whole
         await shown.pilot.press("n")
         await shown.until(lambda text: "Hold this run?" not in text)
+
+
+async def test_what_a_frame_changes_is_drawn_before_anything_else_is_done(monkeypatch):
+    run = synthetic.healthy()
+    async with panel(run) as shown:
+        await shown.until(has_charts)
+        app, drawn = shown.app, []
+        monkeypatch.setattr(Compositor, "update_widgets", lambda _, widgets: drawn.append({each.id for each in widgets}))
+        app.screen.show_at_once(replace(app.current, header=replace(app.current.header, step=241)))
+        assert drawn == [{"header"}]

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from types import SimpleNamespace
 
 import pyte
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
-from rich.segment import Segment
-from textual._compositor import ChopsUpdate, Compositor
-from textual.geometry import Region
-from textual.strip import Strip
 
-from tuimon.viewer.terminal import terse_driver, trimmed
+from tuimon.viewer.terminal import terse_driver
 from tuimon.viewer.terse import terse
 
 COLOURS = st.sampled_from(["31", "97", "38;5;214", "38;2;147;205;243", "38;2;52;59;67"])
@@ -74,39 +68,3 @@ def test_nothing_grows(writes):
     for write in writes:
         closed = f"{write}\x1b[0m"   # as Textual leaves every segment
         assert len(terse(closed)) <= len(closed) + 2 * closed.count("m")
-
-
-WIDTH = 12
-ROWS = st.text("ab ⣀", min_size=WIDTH, max_size=WIDTH)
-REGIONS = st.lists(st.builds(Region, st.integers(0, 11), st.integers(0, 1), st.integers(1, 12), st.just(1)), min_size=1, max_size=4)
-
-
-def update(rows, spans, cut):
-    """Of a screen with two widgets beside each other, in Textual's own form."""
-    return ChopsUpdate([{0: strip.crop(0, cut), cut: strip.crop(cut)} for strip in (Strip([Segment(row)]) for row in rows)],
-                       spans, [[cut, WIDTH]] * len(rows))
-
-
-def sent(found):
-    return found.render_segments(Console(color_system=None))
-
-
-@given(st.tuples(ROWS, ROWS), st.tuples(ROWS, ROWS), REGIONS, st.integers(1, 11))
-def test_only_the_cells_that_have_changed_are_sent_and_the_screen_is_the_same(before, after, regions, cut):
-    screen, expected, spans = pyte.Screen(WIDTH + 1, 3), list(before), []
-    stream = pyte.Stream(screen)
-    stream.feed("\r\n".join(before))
-    for y, first, last in Compositor._regions_to_spans(regions):
-        spans.append((y, first, min(last, WIDTH)))
-        expected[y] = expected[y][:first] + after[y][first:last] + expected[y][last:]
-    fewer = trimmed(update(expected, spans, cut))
-    stream.feed(sent(fewer))
-    assert [line[:WIDTH] for line in screen.display[:2]] == expected
-    printed = re.sub(r"\x1b\[[0-9;]*[Hm]|\n", "", sent(fewer))
-    assert len(printed) == sum(last - first for _, first, last in spans)
-
-
-def test_a_wide_character_is_never_halved():
-    fewer = trimmed(update(["ab宽cdefghij"], [(0, 3, 5)], 11))
-    assert "宽c" in sent(fewer)
-    assert "\x1b[1;3H" in sent(fewer)

@@ -64,14 +64,14 @@ def _row(entry: Entry, now: float) -> tuple[str, ...]:
 
 
 def _verdict(found: RunStatus) -> str:
+    from tuimon.record.status import UNMEASURED
     from tuimon.viewer.text import clean
 
     if found.state == "unreadable":
         return clean(found.why)
-    if not found.step:
-        return "nothing measured"
-    verdict = clean(found.verdict, 20)
-    return f"{verdict}: {clean(found.headline)}" if found.headline else verdict
+    verdict = clean(found.verdict, 20) or UNMEASURED
+    verdict += f": {clean(found.headline)}" if found.headline else ""
+    return f"{verdict} ({found.why})" if found.is_full else verdict
 
 
 def as_json(entry: Entry) -> dict[str, Any]:
@@ -83,7 +83,8 @@ def as_json(entry: Entry) -> dict[str, Any]:
         "schema": 1, "run": entry.key, "path": str(entry.path), "name": entry.run_name, "label": entry.label.name,
         "note": entry.label.note, "state": found.state, "why": found.why, "started": found.started,
         "last_sign": found.last_sign, "attempt": found.attempt, "step": found.step,
-        "total_steps": found.total_steps, "verdict": found.verdict, "headline": found.headline,
+        "total_steps": found.total_steps, "disk_full": found.is_full,
+        "verdict": found.verdict or None, "headline": found.headline,
         "since_step": found.since, "loss": found.loss, "best_val_loss": entry.best_val,
         "best_val_step": entry.best_val_step, "lr": found.lr, "losses": list(entry.losses),
         "optimizer": entry.optimizer, "model": entry.model, "parameters": entry.parameters or None,

@@ -59,9 +59,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _row(run: RunDir, found: RunStatus, now: float) -> tuple[str, ...]:
     from tuimon.diagnosis.figures import age, duration, number, step
+    from tuimon.record.status import UNMEASURED
     from tuimon.record.text import clean
 
-    verdict = clean(found.verdict, 20) if found.step else "nothing measured"
+    verdict = clean(found.verdict, 20) or UNMEASURED
     if found.headline:
         since = "" if found.since is None else f" since step {step(found.since)}"
         verdict = f"{verdict}: {clean(found.headline)}{since}"
@@ -99,8 +100,8 @@ def as_json(run: RunDir, found: RunStatus, now: float) -> dict[str, Any]:
         "schema": 1, "run": run.name, "path": str(run.path), "state": found.state, "live": found.is_live,
         "why": found.why, "attempt": found.attempt, "step": found.step, "total_steps": found.total_steps,
         "eta_seconds": found.eta, "step_seconds": found.step_time, "loss": found.loss, "lr": found.lr,
-        "verdict": found.verdict, "headline": found.headline, "since_step": found.since, "started": found.started,
-        "last_sign": found.last_sign,
+        "disk_full": found.is_full, "verdict": found.verdict or None, "headline": found.headline,
+        "since_step": found.since, "started": found.started, "last_sign": found.last_sign,
         "age_seconds": None if found.last_sign is None else max(0.0, now - found.last_sign),
         "notify": {"to": list(told.targets), "sent": told.sent, "trouble": told.trouble},
     })

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,12 +45,16 @@ def run(args: argparse.Namespace) -> int:
 def _afar(args: argparse.Namespace, here: str = "") -> int:
     """A run of another machine; `here`: why it is none of this one, where it might have been."""
     from tuimon.errors import RunNotFound
+    from tuimon.record.printing import print_words
     from tuimon.record.readonly import READ_ONLY
     from tuimon.remote.host import parse
     from tuimon.remote.link import Unreached, reached
 
+    target = parse(args.run)
+    if sys.stderr.isatty():   # before anything that ssh may ask
+        print_words(f"connecting to {target.label} (ssh)", sys.stderr, flush=True)
     try:
-        with reached(parse(args.run), control=args.control) as far:
+        with reached(target, control=args.control) as far:
             if not args.control:
                 os.environ[READ_ONLY] = "1"
             return _show(far, args)

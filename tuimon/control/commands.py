@@ -54,6 +54,8 @@ class Command:
     """Wall clock of the sender, seconds since the epoch."""
     ttl: float = DEFAULT_TTL
     who: Who = Who()
+    base_rev: str | None = None
+    """Id of the last order that its sender had seen applied, "" for none; None: it does not say. See `revision`."""
 
     def has_expired(self, now: float) -> bool:
         """Whether it is too old to obey; a clock that jumped back does not expire it."""
@@ -74,9 +76,10 @@ def check(command: Command) -> None:
     """Raise CommandError, saying what is wrong, unless the command is well formed."""
     if command.verb not in VERBS:
         raise CommandError(f"unknown verb {command.verb!r:.60}; known: {', '.join(VERBS)}")
-    plain = command.id.replace("-", "")
-    if len(command.id) > 80 or not (plain.isascii() and plain.isalnum()):
+    if not _is_id(command.id):
         raise CommandError(f"command id must be 1 to 80 letters, digits and dashes, not {command.id!r:.90}")
+    if command.base_rev and not _is_id(command.base_rev):
+        raise CommandError(f"base_rev must be the id of a command, not {command.base_rev!r:.90}")
     allowed = _ALLOWED.get(command.verb, frozenset())
     for name, value in command.args.items():
         if name not in allowed:
@@ -100,8 +103,14 @@ def encode(command: Command) -> bytes:
     """JSON bytes of a well-formed command."""
     check(command)
     body = {"schema": SCHEMA, "id": command.id, "verb": command.verb, "args": dict(command.args),
-            "attempt": command.attempt, "issued": command.issued, "ttl": command.ttl, "who": command.who.fields()}
+            "attempt": command.attempt, "issued": command.issued, "ttl": command.ttl, "who": command.who.fields(),
+            "base_rev": command.base_rev}
     return json.dumps(body, allow_nan=False).encode()
+
+
+def _is_id(text: str) -> bool:
+    plain = text.replace("-", "")
+    return len(text) <= 80 and plain.isascii() and plain.isalnum()
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:
@@ -133,12 +142,15 @@ def decode(raw: bytes) -> Command:
         raise CommandError("who and args must be objects")
     if attempt is not None and (isinstance(attempt, bool) or not isinstance(attempt, int)):
         raise CommandError(f"attempt must be a whole number or null, not {attempt!r:.60}")
+    base_rev = body.get("base_rev")
+    if base_rev is not None and not isinstance(base_rev, str):
+        raise CommandError(f"base_rev must be the id of a command or null, not {base_rev!r:.60}")
     command = Command(
         id=body["id"] if isinstance(body.get("id"), str) else "",
         verb=body.get("verb"),  # type: ignore[arg-type]  # checked below
         args=args, attempt=attempt, issued=_number(body, "issued"), ttl=_number(body, "ttl"),
         who=Who(_label(who, "user"), _whole(who.get("uid")), _label(who, "host"), _whole(who.get("pid")),
-                _label(who, "origin"), _label(who, "tty", ""), _label(who, "ssh", "")),
+                _label(who, "origin"), _label(who, "tty", ""), _label(who, "ssh", "")), base_rev=base_rev,
     )
     if not isinstance(command.verb, str):
         raise CommandError("verb must be a string")

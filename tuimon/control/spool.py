@@ -145,8 +145,11 @@ class Rejected:
 class Inbox:
     """The reading end, one per run. Remembers ids, so that a command is obeyed once."""
 
-    def __init__(self, spool: Path, attempt: int, clock: Callable[[], float] = time.time) -> None:
-        self.spool, self.attempt, self._clock = spool, attempt, clock
+    def __init__(
+        self, spool: Path, attempt: int, clock: Callable[[], float] = time.time, *, since: float = 0.0,
+    ) -> None:
+        """since: wall clock from which an order that names no attempt can have been meant for this one."""
+        self.spool, self.attempt, self._clock, self._since = spool, attempt, clock, since
         self._seen: dict[str, None] = {}
         self._stuck: dict[str, None] = {}
         self._distrusted = ""
@@ -228,6 +231,8 @@ class Inbox:
             return "duplicate"
         if command.attempt is not None and command.attempt != self.attempt:
             return f"addressed to attempt {command.attempt}; this is attempt {self.attempt}"
+        if command.attempt is None and command.issued < self._since:
+            return f"asked {self._since - command.issued:.0f} s before this attempt began"
         now = self._clock()
         return f"expired: issued {now - command.issued:.0f} s ago" if command.has_expired(now) else ""
 

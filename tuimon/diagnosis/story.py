@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, cast, get_args
 
+from tuimon.control.revision import REVISING
 from tuimon.control.states import STATES, State
 from tuimon.diagnosis.autopsy.model import Autopsy
 from tuimon.diagnosis.autopsy.words import subject
@@ -135,6 +136,8 @@ class Story:
     checkpoint: int | None = None
     """Step of the newest checkpoint on disk."""
     requests: tuple[Request, ...] = ()
+    revision: str = ""
+    """Id of the last order that was applied and changed the run; "" where none has."""
     lines: tuple[EventLine, ...] = ()
     keeps: int = KEPT_LINES
     """Lines that are kept, the newest."""
@@ -187,6 +190,8 @@ def _command(story: Story, event: Event) -> Story:
     if outcome == "refused":
         why = f": {request.why}" if request.why else ""
         return _line(story, event.step, "✖", f"{request.verb or 'a command'} refused{why}", "warning")
+    if outcome == "applied" and request.verb in REVISING:
+        story = replace(story, revision=request.id)
     if outcome == "applied" and request.verb not in {"rescue", "checkpoint"}:
         return _line(story, event.step, _VERB_GLYPHS.get(request.verb, "▸"), f"{request.verb} applied", "info")
     return story

@@ -45,6 +45,7 @@ from tuimon.instrument.probes.finding import Place as Spot
 from tuimon.instrument.probes.finding import entries_of, find
 from tuimon.instrument.probes.sampling import Sampling
 from tuimon.instrument.ranks.meeting import Meeting
+from tuimon.instrument.ranks.shares import Part
 from tuimon.instrument.ranks.world import here
 from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.rescue import say_override
@@ -129,7 +130,7 @@ def attach(
             monitor = _join(recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader,
                             resumed, meeting)
         undo.pop_all()
-    _say_carried(recorder, overrides)
+    _say_carried(recorder, overrides, meeting.part)
     if meeting.world.rank == 0:
         _name_untrained(monitor, model, opts)
         _say_where(place)
@@ -177,8 +178,13 @@ def _carried(resumed: ResumeInfo | None) -> Overrides:
     return overrides
 
 
-def _say_carried(recorder: Recorder, overrides: Overrides) -> None:
-    """What is in force from the first step on."""
+def _say_carried(recorder: Recorder, overrides: Overrides, part: Part | None) -> None:
+    """What is in force from the first step on. Not a clip by a norm that no rank knows: each would use another."""
+    now = overrides.in_force
+    if now.clip is not None and part is not None and not part.shares.is_whole:
+        overrides.set(lr_scale=now.lr_scale, warmup_from=now.warmup_from, warmup_steps=now.warmup_steps)
+        recorder.event("note", recorder.from_step, text=f"the clip at {now.clip:g} is not carried on: "
+                                                        "this run's weights are spread over its ranks")
     if overrides.in_force != InForce():
         say_override(recorder, overrides, recorder.from_step)
 
@@ -239,7 +245,7 @@ def _join(
     feeds = Feeds()
     steering = Steering(
         recorder, overrides, snapshots,
-        None if keep == "off" or recorder.is_in_memory or meeting.world.is_many
+        None if keep == "off" or recorder.is_in_memory or not meeting.may_save
         else Checkpoints(recorder.run.checkpoints, run=recorder.run.name),
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
         discovery=Discovery(state, dataloader, feeds.newest), why_not=meeting.why_not,

@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 import tuimon
+from tuimon.instrument.ranks.world import world_size
 from tuimon.instrument.state import unwrapped
 from tuimon.instrument.tracked import tensor_table
 from tuimon.record.liveness import identity
@@ -94,11 +95,6 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _world_size() -> int:
-    distributed = torch.distributed
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
-
-
 def run_info(
     model: nn.Module, optimizers: Sequence[Optimizer], *, name: str, attempt: int, device: torch.device,
     **given: Any,
@@ -110,5 +106,5 @@ def run_info(
         name=name, process=identity(), attempt=attempt, argv=tuple(sys.argv), started=time.time(),
         device=device_name(device), model=summary(model),
         optimizer="+".join(dict.fromkeys(type(o).__name__ for o in optimizers)), eps=_eps(optimizers),
-        world_size=_world_size(), tensors=tensor_table(model, optimizers), versions=_versions(), **given,
+        world_size=world_size(), tensors=tensor_table(model, optimizers), versions=_versions(), **given,
     )

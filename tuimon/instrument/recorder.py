@@ -32,6 +32,7 @@ from tuimon.instrument.ranks.shares import Part
 from tuimon.instrument.writer import Pace, Situation, Writer, command_fields
 from tuimon.record.chunk import Bools, Mark, Vectors
 from tuimon.record.files import OS, Files
+from tuimon.record.liveness import START_SLACK
 from tuimon.record.rundir import RunDir, RunInfo
 from tuimon.record.segments import ProbeRow, Row, TensorRow
 
@@ -80,7 +81,7 @@ class Recorder:
         self._is_closed = False
         autopilot = Autopilot(on_critical, self._who, horizon=horizon, attempt=attempt, can_hold=controls)
         self._writer = Writer(
-            self._intake, self._journal, Inbox(run.commands, attempt), self.mailbox, self.situation,
+            self._intake, self._journal, _inbox(run, info, attempt), self.mailbox, self.situation,
             None if joining else self._guard(judge, context or RunContext(), horizon, part), autopilot,
             Memory(memory), controls=controls, pace=pace or Pace(), has_spool=joining is None,
         )
@@ -215,6 +216,11 @@ class Recorder:
         """In a forked child: record nothing, answer nothing."""
         self._intake.is_closed = True
         self.mailbox.shut()
+
+
+def _inbox(run: RunDir, info: RunInfo, attempt: int) -> Inbox:
+    """What is asked while torch loads is obeyed; what was asked of the attempt before is not."""
+    return Inbox(run.commands, attempt, since=0.0 if attempt == 1 else info.process.started - START_SLACK)
 
 
 def is_recorded(run: RunDir) -> bool:

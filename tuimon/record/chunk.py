@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,6 +166,14 @@ class Chunk:
             at, np.zeros(n), cols, present, tensors or TensorRows.empty(), marks, probes or ProbeRows.empty(),
         )
 
+    @staticmethod
+    def join(parts: Sequence[Chunk]) -> Chunk:
+        """One stretch of those that follow each other; the parts are of one tensor table and one probe table."""
+        if len(parts) == 1:
+            return parts[0]
+        return Chunk(*joined_rows(parts), TensorRows.join([p.tensors for p in parts]),
+                     tuple(mark for p in parts for mark in p.marks), ProbeRows.join([p.probes for p in parts]))
+
     def pieces(self, cuts: list[int]) -> Iterator[Chunk]:
         """The same stretch cut at row indices; vectors and marks stay with the rows that they stand before."""
         far = 1 << 62
@@ -181,3 +189,25 @@ class Chunk:
                 tuple(m for m in self.marks if after <= m.step < upto),
                 self.probes.between(after, upto),
             )
+
+
+class _Rows(Protocol):
+    @property
+    def steps(self) -> Ints: ...
+    @property
+    def times(self) -> Floats: ...
+    @property
+    def columns(self) -> Mapping[str, Floats]: ...
+    @property
+    def present(self) -> Mapping[str, Bools]: ...
+
+
+def joined_rows(parts: Sequence[_Rows]) -> tuple[Ints, Floats, dict[str, Floats], dict[str, Bools]]:
+    """Steps, times, columns and presence of all parts, in order; a column that a part lacks is absent there."""
+    steps = np.concatenate([p.steps for p in parts]) if parts else np.zeros(0, np.int64)
+    times = np.concatenate([p.times for p in parts]) if parts else np.zeros(0)
+    columns, present = {}, {}
+    for name in dict.fromkeys(name for p in parts for name in p.columns):
+        columns[name] = np.concatenate([p.columns.get(name, np.full(len(p.steps), np.nan)) for p in parts])
+        present[name] = np.concatenate([p.present.get(name, np.zeros(len(p.steps), np.bool_)) for p in parts])
+    return steps, times, columns, present

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ import numpy as np
 from tuimon.record import log
 from tuimon.record.batch import decode_many
 from tuimon.record.chains import Chain, chains
-from tuimon.record.chunk import Bools, Chunk, Ints, Mark, ProbeRows, TensorRows
+from tuimon.record.chunk import Bools, Chunk, Ints, Mark, ProbeRows, TensorRows, joined_rows
 from tuimon.record.files import open_to_read
 from tuimon.record.places import Places
 from tuimon.record.plain import built, is_whole
@@ -50,6 +51,7 @@ def size_of(path: Path) -> int:
         return 0
 
 
+@lru_cache(maxsize=256)
 def segment_number(name: str) -> int:
     """The number in the name of a segment; ValueError where it is none."""
     found = _NAME.match(name)
@@ -105,22 +107,11 @@ class _Stretch:
         return not (self.blocks or self.tensors or self.probes or self.marks)
 
     def chunk(self) -> Chunk:
-        whole = self.blocks[0] if len(self.blocks) == 1 else _joined(self.blocks)
+        whole = self.blocks[0] if len(self.blocks) == 1 else log.RowBlock(*joined_rows(self.blocks))
         return Chunk(
             whole.steps, whole.times, whole.columns, whole.present, TensorRows.join(self.tensors), tuple(self.marks),
             ProbeRows.join(self.probes),
         )
-
-
-def _joined(blocks: list[log.RowBlock]) -> log.RowBlock:
-    steps = np.concatenate([b.steps for b in blocks]) if blocks else np.zeros(0, np.int64)
-    times = np.concatenate([b.times for b in blocks]) if blocks else np.zeros(0)
-    names = list(dict.fromkeys(name for b in blocks for name in b.columns))
-    columns, present = {}, {}
-    for name in names:
-        columns[name] = np.concatenate([b.columns.get(name, np.full(len(b.steps), np.nan)) for b in blocks])
-        present[name] = np.concatenate([b.present.get(name, np.zeros(len(b.steps), np.bool_)) for b in blocks])
-    return log.RowBlock(steps, times, columns, present)
 
 
 class LogReader:

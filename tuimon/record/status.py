@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from tuimon.errors import LogError
 from tuimon.record.events import Event, EventReader, last_events
-from tuimon.record.files import open_to_read
+from tuimon.record.files import is_full, open_to_read
 from tuimon.record.liveness import ProcessIdentity, is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.record.text import clean
@@ -27,6 +27,11 @@ TAIL_BYTES: Final = 1 << 18
 NEAR_BYTES: Final = 1 << 14
 """Of the metrics, what is looked at first: most often enough, and much cheaper in a list of many runs."""
 
+FULL_AFTER: Final = 3.0
+"""Seconds without rows after which a full disk may be the reason."""
+FULL: Final = "the disk with this run is full: training goes on, its rows wait in memory"
+UNMEASURED: Final = "nothing measured"
+"""In words, the verdict on a run of which no step is known."""
 ENDED: Final = frozenset({"finished", "stopped", "crashed", "died"})
 
 
@@ -44,8 +49,8 @@ class RunStatus:
     last_sign: float | None = None
     """Wall clock of the last sign of life in the log, seconds since the epoch."""
     started: float | None = None
-    verdict: str = "healthy"
-    """Worst open incident's severity, or "healthy"."""
+    verdict: str = ""
+    """Worst open incident's severity, or "healthy"; "" where nothing has been measured that could be judged."""
     headline: str = ""
     """Of that incident."""
     why: str = ""
@@ -56,6 +61,8 @@ class RunStatus:
     """Learning rate beside that loss."""
     step_time: float | None = None
     """Seconds that a step usually takes, of those measured last."""
+    is_full: bool = False
+    """Whether it lives and a full disk is why nothing more of it is known."""
 
     @property
     def eta(self) -> float | None:
@@ -172,13 +179,14 @@ def status_of(run: RunDir, info: RunInfo | None, launch: Launch | None, now: flo
     started = info.started if info else launch.started if launch else None
     total = info.total_steps if info else launch.total_steps if launch else None
     process = _process(said, info, launch)
-    verdict, headline, since = said.worst()
+    verdict, headline, since = said.worst() if seen.step or said.incidents else ("", "", None)
     state, why = settled(derive(said.state, process, seen.sign, now), launch, info)
     if state == "starting" and process is None and (started is None or now - started > SILENT_S):
         state = "died"
+    full = state not in ENDED and seen.sign is not None and now - seen.sign > FULL_AFTER and is_full(run.metrics)
     return RunStatus(
-        state, said.attempt, seen.step or 0, total, seen.loss, seen.sign, started, verdict, headline, said.why or why,
-        since, seen.lr, seen.step_time,
+        state, said.attempt, seen.step or 0, total, seen.loss, seen.sign, started, verdict, headline,
+        FULL if full else said.why or why, since, seen.lr, seen.step_time, full,
     )
 
 

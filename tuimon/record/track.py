@@ -166,7 +166,7 @@ class Track:
     def window(self, first: int, last: int) -> Series:
         """Points between two steps, inclusive, of those that are kept."""
         steps = self.steps.view
-        a, b = np.searchsorted(steps, first), np.searchsorted(steps, last, "right")
+        a, b = steps.searchsorted(first), steps.searchsorted(last, "right")
         return Series(steps[a:b], self.values.view[a:b])
 
     def step_before(self, step: int, count: int) -> int | None:
@@ -200,7 +200,7 @@ class Track:
 
     def _number(self, step: int, side: str) -> int:
         if self.holds(step):
-            return self.base + int(np.searchsorted(self.steps.view, step, side))  # type: ignore[call-overload]  # a literal
+            return self.base + int(self.steps.view.searchsorted(step, side))  # type: ignore[call-overload]  # a literal
         for level in self.levels:
             if level.covers(step):
                 blocks = level.count_before(step, side)
@@ -256,13 +256,14 @@ class Track:
                 self.levels.append(Level(points))
             here = self.levels[depth]
             done, blocks = here.end, len(self) // points
-            if blocks > done:
-                if depth == 0:
-                    cut = slice(done * FINEST - self.base, blocks * FINEST - self.base)
-                    _append_points(here, self.steps.view[cut], self.values.view[cut])
-                else:
-                    below = self.levels[depth - 1]
-                    _append_blocks(here, below, done * RADIX - below.base, blocks * RADIX - below.base)
+            if blocks <= done:   # nor is there one of a coarser level
+                return
+            if depth == 0:
+                cut = slice(done * FINEST - self.base, blocks * FINEST - self.base)
+                _append_points(here, self.steps.view[cut], self.values.view[cut])
+            else:
+                below = self.levels[depth - 1]
+                _append_blocks(here, below, done * RADIX - below.base, blocks * RADIX - below.base)
             points, depth = points * RADIX, depth + 1
 
 

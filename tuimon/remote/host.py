@@ -22,7 +22,7 @@ from tuimon.remote.far.wire import BOOT
 
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._][A-Za-z0-9._+-]*@)?(?:[A-Za-z0-9._][A-Za-z0-9._-]*|\[[0-9A-Za-z:.%]+\])")
 """No host begins with a dash: ssh would take it for an option."""
-MODULES: Final = ("wire", "rows", "thin", "pace", "followed", "files", "agent")
+MODULES: Final = ("wire", "rows", "thin", "pace", "news", "followed", "files", "agent")
 """Of `far`, in the order in which they need each other."""
 _ALIVE: Final = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 _ALONE: Final = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
@@ -107,10 +107,32 @@ def bundle() -> bytes:
 
 
 def _bare(source: str) -> str:
-    """What a machine reads of it: no comments, no docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
+    """What a machine reads of it: no comments, no docstrings, no types but those of a record's fields."""
+    return ast.unparse(_Bare().visit(ast.parse(source)))
+
+
+class _Bare(ast.NodeTransformer):
+    """Leaves out what is for people."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """What is within first."""
+        node = super().generic_visit(node)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             said = [one for one in node.body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
             node.body = said or [ast.Pass()]
-    return ast.unparse(tree)
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """No types of what goes in and out, nor within."""
+        node.returns = None
+        for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
+            argument.annotation = None
+        node.body = [_untyped(one) for one in node.body]
+        return self.generic_visit(node)
+
+
+def _untyped(node: ast.stmt) -> ast.stmt:
+    if not isinstance(node, ast.AnnAssign):
+        return node
+    plain = ast.Assign([node.target], node.value) if node.value is not None else ast.Pass()
+    return ast.fix_missing_locations(ast.copy_location(plain, node))

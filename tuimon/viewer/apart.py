@@ -33,6 +33,8 @@ DRAWN: Final = frozenset({"charts", "heat", "incidents", "detail"})
 """Fields of a frame that hold arrays, which no comparison looks at."""
 PATIENCE: Final = 0.7
 """Seconds that leaving waits for what was asked to be written down."""
+OUTLIVES: Final = 30.0
+"""Seconds that the process which reads may take for it after that: it may still be loading."""
 
 
 class Apart:
@@ -175,9 +177,9 @@ class ApartFeed:
         self._period = period
         self._tell("pace", period)
 
-    def ask(self, verb: Verb, args: Mapping[str, Any]) -> None:
+    def ask(self, verb: Verb, args: Mapping[str, Any], base: str) -> None:
         """Have a command written to the spool."""
-        self._tell("ask", verb, dict(args))
+        self._tell("ask", verb, dict(args), base)
 
     def _tell(self, what: str, *how: object) -> None:
         """Whoever reads, by the name of what `Feed` does."""
@@ -275,7 +277,7 @@ def _serve(listening: int, telling: int) -> None:
             elif feed is not None:
                 getattr(feed, what)(*rest)
     if feed is not None:
-        feed.close()
+        feed.close(OUTLIVES)
 
 
 def _differs(field: str, before: object, after: object) -> bool:

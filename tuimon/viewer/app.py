@@ -30,9 +30,6 @@ from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Place, Wanted
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from textual.screen import Screen
-
     from tuimon.viewer.background import Background
 
 TTY_EVERY = 1.0
@@ -147,7 +144,7 @@ class Tuimon(InTurn, Asking):
             before, self._frame = self._frame, frame
             self._stay_in_time()
             self._tell(before, frame)
-            self._front.show_frame(frame)
+            self._front.show_at_once(frame)
             if frame.wanted.place not in self._loaded:
                 self._loaded.add(frame.wanted.place)
                 self.call_after_refresh(self._settle)
@@ -171,10 +168,6 @@ class Tuimon(InTurn, Asking):
         """Textual's own: a screen that was being built when the person left is no fault to print on the way out."""
         if not self._exit:
             super()._handle_exception(error)
-
-    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
-        """Textual's own: send what was drawn."""
-        super()._display(screen, terminal.trimmed(renderable))
 
     def post_display_hook(self) -> None:
         """Textual's: something was drawn."""

@@ -28,17 +28,18 @@ class Asking(Placed):
         if action.order is None or action.question is None:
             getattr(self._front, f"action_{name}")()   # asks by itself, about the run that is chosen there
             return
-        order = action.order(frame)   # what was confirmed is what is sent, whatever happens meanwhile
+        # what was confirmed is what is sent, and on which picture, whatever happens meanwhile
+        order, base = action.order(frame), frame.facts.revision
         self._lay(Confirm.of(action.question(frame), self._ink, self._glyphs),
-                  lambda answer: self._submit(order) if answer == "yes" else None)
+                  lambda answer: self._submit(order, base) if answer == "yes" else None)
 
     def _lay(self, over: Over[Any], answered: Callable[[Any], object] | None = None) -> None:
         """One at a time: a key that is pressed twice asks once."""
         if not isinstance(self.screen, Over):
             self.push_screen(over, answered)   # type: ignore[arg-type]  # what comes of an answer is of no interest
 
-    def _submit(self, order: Order) -> None:
-        self._source.ask(order.verb, order.args)
+    def _submit(self, order: Order, base: str) -> None:
+        self._source.ask(order.verb, order.args, base)
 
     def action_help(self) -> None:
         """Show the keys."""

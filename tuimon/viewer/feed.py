@@ -32,7 +32,7 @@ class Feed:
         self._run, self._deliver, self._rules, self._period = run, deliver, rules, period
         self._clock, self._mono = clock, mono
         self._stopped, self._wake = threading.Event(), threading.Event()
-        self._asked: deque[tuple[Verb, Mapping[str, Any]]] = deque()
+        self._asked: deque[tuple[Verb, Mapping[str, Any], str]] = deque()
         self._wanted = Wanted()
         self._newest: Frame | None = None
         self._lock = threading.Lock()
@@ -42,12 +42,12 @@ class Feed:
         """Begin to read."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Stop reading; waits at most half a second."""
+    def close(self, patience: float = 0.5) -> None:
+        """Stop reading; waits at most so many seconds until what was asked is written down."""
         self._stopped.set()
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join(0.5)
+            self._thread.join(patience)
 
     def take(self) -> Frame | None:
         """The newest frame, once."""
@@ -64,16 +64,17 @@ class Feed:
         """From now on at least so many seconds between two frames."""
         self._period = period
 
-    def ask(self, verb: Verb, args: Mapping[str, Any]) -> None:
+    def ask(self, verb: Verb, args: Mapping[str, Any], base: str) -> None:
         """Have a command written to the spool, by the feed's thread: a hanging disk never hangs the screen."""
-        self._asked.append((verb, args))
+        self._asked.append((verb, args, base))
         self._wake.set()
 
     def _loop(self) -> None:
         # numpy, and what draws with it, are loaded here, after the first paint: keys are answered meanwhile.
+        from tuimon.viewer.judging import PATIENCE
         from tuimon.viewer.reading import Reading
 
-        reading, who = Reading(self._run, rules=self._rules), this_person("viewer")
+        reading, who = Reading(self._run, rules=self._rules, patience=PATIENCE), this_person("viewer")
         while not self._stopped.is_set():
             self._submit(reading, who)
             try:
@@ -91,8 +92,8 @@ class Feed:
 
     def _submit(self, reading: Reading, who: Who) -> None:
         while self._asked:
-            verb, args = self._asked.popleft()
-            reading.ask(verb, args, self._clock(), who)
+            verb, args, base = self._asked.popleft()
+            reading.ask(verb, args, self._clock(), who, base)
 
     def _offer(self, frame: Frame) -> None:
         with self._lock:

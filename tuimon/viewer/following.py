@@ -43,14 +43,16 @@ class Followed:
     """A log, its history and its judge."""
 
     def __init__(self, metrics: Path, table: TensorTable | None, probes: Sequence[ProbeEntry], judge: Judge, *,
-                 rules: Rules, cache: Cache, clock: Callable[[], float] = time.perf_counter) -> None:
+                 rules: Rules, cache: Cache, patience: float = 0.0,
+                 clock: Callable[[], float] = time.perf_counter) -> None:
         self._recall, self._note = Recall(cache, metrics), f"{rules}-{_fingerprint()}"
         found = self._recall.load(table, probes)
         self._read = found if found is not None else read_anew(metrics, table, probes)
         self.history: History = self._read.history
         self.recalled = found is not None
         """Whether an earlier viewer has read some of it."""
-        self._judging = Judging(metrics, judge, known=self._known() if self.recalled else None, clock=clock)
+        self._judging = Judging(metrics, judge, known=self._known() if self.recalled else None, patience=patience,
+                                clock=clock)
         self.is_reading = False
         """Whether there is more to read at once."""
         self._kept_rows, self._kept_at = self.history.rows if self.recalled else 0, -math.inf
@@ -80,7 +82,7 @@ class Followed:
         if kept is None:
             self._judging.wait(log.place, self.history.last_step)
             return rows, False
-        is_wiser = self._judging.take(start, log.place, self.history.last_step, kept)
+        is_wiser = self._judging.take(start, log.place, self.history.last_step, kept, mono)
         self._remember(mono)
         return rows, is_wiser
 
@@ -136,7 +138,7 @@ class Followed:
     def _remember(self, mono: float) -> None:
         """Store what was read, and what was judged once the judge is through, now and then."""
         rows = self.history.rows
-        if rows < LONG or mono - self._kept_at < AGAIN:
+        if rows < LONG or mono - self._kept_at < AGAIN or self._judging.is_waiting:
             return
         place = self._read.log.place
         is_read, is_judged = rows - self._kept_rows >= LONG, not self._judging.is_behind and not self._judging.fault

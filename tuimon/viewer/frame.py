@@ -236,7 +236,7 @@ def build_frame(sources: Sources) -> Frame:
         name=sources.name, step=sources.newest or sources.step, lr=values.get("lr"),
         lr_scheduled=values.get("lr_scheduled"), loss=values.get("loss"), target=story.rescue_target,
         clips=sources.clips, overrides=story.overrides, checkpoint=story.checkpoint,
-        rescuing=is_rescuing(story.rescue, live), step_time=sources.step_time)
+        rescuing=is_rescuing(story.rescue, live), revision=story.revision, step_time=sources.step_time)
     return Frame(
         header=_header(sources, state), badges=badges, verdict=told.wide, narrow=told.narrow, tone=told.tone,
         charts=_charts(sources, state), heat=sources.heat, marks=_marks(sources.story, sources.diagnosis),

@@ -42,8 +42,8 @@ class Source(Protocol):
     def pace(self, period: float) -> None:
         """From now on at least so many seconds between two frames."""
 
-    def ask(self, verb: Verb, args: Any) -> None:
-        """Submit a command."""
+    def ask(self, verb: Verb, args: Any, base: str) -> None:
+        """Submit a command; `base`: the revision of the picture on which it was confirmed."""
 
 
 class Looking(App[str]):

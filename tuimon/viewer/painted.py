@@ -27,7 +27,7 @@ def word_row(words: tuple[tuple[str, Role], ...], width: int) -> Row:
     solid = [(text, role) for text, role in ((_solid(text), role) for text, role in words) if text]
     for role, texts in groupby(solid, lambda word: word[1]):
         for part in _PARTS.findall("".join(text for text, _ in texts)):
-            cells = cell_len(part)
+            cells = len(part) if part.isascii() else cell_len(part)   # nothing in it takes no cell
             used += cells
             if part[0] == " ":
                 gap += cells

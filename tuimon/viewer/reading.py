@@ -33,6 +33,7 @@ from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.reader import segment_paths
 from tuimon.record.readonly import ONLY_LOOKS, is_read_only
 from tuimon.record.rundir import Launch, RunDir, RunInfo
+from tuimon.record.status import FULL, FULL_AFTER
 from tuimon.viewer.afar import Afar
 from tuimon.viewer.ages import Ages
 from tuimon.viewer.details import Details
@@ -55,9 +56,6 @@ COLUMNS: Final = 1024
 LEAD_STEPS: Final = 200
 LEAD_SHARE: Final = 0.2
 """What is read before a window of steps, in steps at least and as a share of it: a smooth line does not begin there."""
-FULL_AFTER: Final = 3.0
-"""Seconds without rows after which a full disk may be the reason."""
-FULL: Final = "the disk with this run is full: training goes on, its rows wait in memory"
 FULL_AT_THE_END: Final = "the disk with this run is full: how it ended is not recorded"
 RECENT: Final = 50
 """Steps whose median is the usual step time."""
@@ -87,12 +85,13 @@ class Reading:
     """One run, as far as it has been read."""
 
     def __init__(self, run: RunDir, *, rules: Rules = "tuimon",
-                 judge: Callable[[Rules, RunInfo | None], Judge] = judge_for, cache: Cache | None = None) -> None:
-        """`cache`: where what was read of long runs is remembered; None: this user's."""
+                 judge: Callable[[Rules, RunInfo | None], Judge] = judge_for, cache: Cache | None = None,
+                 patience: float = 0.0) -> None:
+        """`cache`: where what was read of long runs is remembered; None: this user's. `patience`: see `judging`."""
         self.run, self.rules = run, rules
         self._cache = Cache(cache_root()) if cache is None else cache
         self._read_only = is_read_only()
-        self._judge_for = judge
+        self._judge_for, self._patience = judge, patience
         self._standing, self._afar, self._told = Standing(run), Afar(run), Told()
         self._events = EventReader(run.events)
         self._story = Story()
@@ -215,10 +214,10 @@ class Reading:
         """Right end of the x axis of the whole run."""
         return self._x.last
 
-    def ask(self, verb: Verb, args: Mapping[str, Any], now: float, who: Who) -> None:
-        """Put a command in the spool; until the run answers it is shown as requested (law 8)."""
+    def ask(self, verb: Verb, args: Mapping[str, Any], now: float, who: Who, base: str) -> None:
+        """Put a command, confirmed on `base`, in the spool; until the run answers it is shown as requested (law 8)."""
         attempt = self._story.attempt or None
-        command = Command(secrets.token_hex(8), verb, args, attempt, now, who=who)
+        command = Command(secrets.token_hex(8), verb, args, attempt, now, who=who, base_rev=base)
         outcome, why = "requested", ""
         try:
             if self._read_only:
@@ -232,8 +231,7 @@ class Reading:
     def _hear_refusal(self, now: float) -> None:
         """A command that could not even be handed over is none that the run will answer."""
         far = self._afar.far
-        asked = None if far is None else self._asked.get(far.refused)
-        if far is not None and asked is not None and asked.outcome == "requested":
+        if far is not None and (asked := self._asked.get(far.refused)) and asked.outcome == "requested":
             self._asked[far.refused] = replace(asked, outcome="refused", why=clean(far.refusal, 160), time=now)
 
     def _read_who(self) -> None:
@@ -277,7 +275,8 @@ class Reading:
         self._layers, self._proofs = LayerStrip(table), Proofs()
         self._is_outline = self._afar.is_thin
         judge = Silent(Diagnosis.nothing()) if self._is_outline else Later(lambda: self._judge_for(self.rules, info))
-        log = Followed(self.run.metrics, table, probes, judge, rules=self.rules, cache=self._cache)
+        log = Followed(
+            self.run.metrics, table, probes, judge, rules=self.rules, cache=self._cache, patience=self._patience)
         self._history = log.history
         return log
 

@@ -1,4 +1,4 @@
-"""The one place that touches Textual's private parts and the process's signals; each touch is guarded."""
+"""The one place, with `compositor`, that touches Textual's private parts, each guarded, and the process's signals."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.dom import NoScreen
@@ -107,34 +105,14 @@ def shine_through(screen: Any) -> bool:
     return True
 
 
-def trimmed(update: Any) -> Any:
-    """An update of some cells that sends those cells; Textual 8.2 sends each row from its widget's left edge on."""
-    if any(getattr(update, name, None) is None for name in ("chops", "spans", "chop_ends")):
-        return update
-    chops, ends = list(update.chops), list(update.chop_ends)
-    for y, spans in groupby(update.spans, itemgetter(0)):
-        parts: dict[int, Any] = {}
-        stops: list[int] = []
-        for _, first, last in spans:
-            for end, (x, strip) in zip(update.chop_ends[y], update.chops[y].items(), strict=False):
-                left, right = max(first, x), min(last, end)
-                if strip is None or left >= right:
-                    continue
-                if not strip.text.startswith(strip.crop(0, left - x).text):   # in the middle of a wide character
-                    left -= 1
-                parts[left] = strip.crop(left - x, right - x)
-                stops.append(right)
-        chops[y], ends[y] = parts, stops
-    return type(update)(chops, update.spans, ends)
-
-
-def redraw(widget: Any, regions: Iterable[Region]) -> bool:
+def redraw(widget: Any, regions: Iterable[Region], *, is_bare: bool) -> bool:
     """Have parts of a widget drawn with the screen's next update; whether that can be done.
 
     Textual's `refresh` wakes the widget, which tells the screen: of a row that costs as much as to draw it.
+    `is_bare`: its content is all that it draws, and nothing of it is kept by Textual.
     """
-    mark = getattr(widget, "_set_dirty", None)
-    if mark is None or not widget.is_mounted:
+    mark, parts = getattr(widget, "_set_dirty", None), getattr(widget, "_repaint_regions", None)
+    if mark is None or parts is None or not widget.is_mounted:
         return False
     try:
         screen = widget.screen
@@ -143,10 +121,21 @@ def redraw(widget: Any, regions: Iterable[Region]) -> bool:
     widgets = getattr(screen, "_dirty_widgets", None)
     if widgets is None:
         return False
-    mark(*regions)
+    if is_bare:
+        parts.update(regions)
+    else:
+        mark(*regions)
     widgets.add(widget)
-    screen.check_idle()
+    if not getattr(screen, "is_showing", False):
+        screen.check_idle()
     return True
+
+
+def draw(screen: Any) -> None:
+    """Draw what is to be drawn now: Textual has a timer do it, which wakes this process twice more."""
+    update = getattr(screen, "_on_timer_update", None)
+    if update is not None:
+        update()
 
 
 def lay_out(app: Any) -> None:

@@ -211,5 +211,7 @@ class Facts:
     clips: bool | None = None
     overrides: Overrides = field(default_factory=Overrides)
     rescuing: bool = False
+    revision: str = ""
+    """Of what was ordered: see `control.revision`."""
     step_time: float | None = None
     checkpoint: int | None = None

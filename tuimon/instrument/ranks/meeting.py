@@ -57,11 +57,16 @@ class Meeting:
     @property
     def why_not(self) -> Callable[[Command], str] | None:
         """Why a command may not be carried out by this rank at a boundary; "" where it may."""
-        return partial(obeying.why_not, self.world) if self.world.is_many else None
+        return None if self.part is None else partial(obeying.why_not, self.part)
 
     def probe(self, *args: Any, **options: Any) -> Probe:
         """The instrument."""
         return Probe(*args, **options) if self.part is None else RankProbe(*args, part=self.part, **options)
+
+    @property
+    def may_save(self) -> bool:
+        """Whether this rank writes checkpoints; what it may write at a boundary, `why_not` says."""
+        return self.world.rank == 0
 
     def may_probe(self, model: nn.Module) -> bool:
         """Whether activations are looked at: by one rank, and where it has the whole of them."""

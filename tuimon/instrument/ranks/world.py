@@ -33,13 +33,19 @@ class World:
         return self.size > 1
 
 
+def world_size() -> int:
+    """Ranks that train together; 1 where torch.distributed was not started."""
+    distributed = torch.distributed
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
 def here() -> World:
     """The world at this moment; of one where torch.distributed was not started. Counts on with each call."""
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized()):
+    size = world_size()
+    if size == 1:
         return World()
-    rank = distributed.get_rank()
-    return World(rank, distributed.get_world_size(), _whole(os.environ.get("LOCAL_RANK"), rank), next(_COUNT))
+    rank = torch.distributed.get_rank()
+    return World(rank, size, _whole(os.environ.get("LOCAL_RANK"), rank), next(_COUNT))
 
 
 def _whole(text: str | None, otherwise: int) -> int:
@@ -64,3 +70,9 @@ class Board:
     def look(self, name: str) -> str | None:
         """The note of that name, None where there is none yet: one look, no wait."""
         return self._store.get(name).decode() if self._store.check([name]) else None
+
+    def under(self, name: str) -> Any:
+        """A store of its own for what torch itself writes, such as the addresses of a group."""
+        from torch.distributed.distributed_c10d import PrefixStore
+
+        return PrefixStore(name, self._store)

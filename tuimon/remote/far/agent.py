@@ -10,28 +10,24 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections import deque
 from typing import Any, Iterator
 
 from tuimon.remote.far import rows as log
 from tuimon.remote.far.files import Files, live, named
 from tuimon.remote.far.followed import Attempt, Followed, Message, Vectors
+from tuimon.remote.far.news import BYTES, PIECES, RATES, News, framed, packed, piece_of
 from tuimon.remote.far.pace import Window
 from tuimon.remote.far.rows import Rows
-from tuimon.remote.far.thin import thinned
-from tuimon.remote.far.wire import MAGIC, MOST_PLAIN, Packer, Unpacker, WireError, planes
+from tuimon.remote.far.wire import MAGIC, Packer, Unpacker, WireError
 
 PROTOCOL = 1
-TICK = 0.1
+TICK = 0.05
 """Seconds between two looks at the disk."""
 NICENESS = 5
 """Whoever looks steps back behind the training."""
-LIVE_EVERY = 0.25
 BEAT_EVERY = 2.0
 DEAF = 15.0
 """Seconds after which a near end that says nothing is taken to be gone."""
-RATES = (1500.0, 8000.0)
-"""Bytes a second that what is new may take, at least and at most; in between half of what arrives."""
 FIRST_PICTURE = 24
 FINER = 6
 PATIENT = 15.0
@@ -41,11 +37,6 @@ FINE = 600
 """Buckets of a stretch that is looked at closely."""
 AGAIN = 2.0
 """Seconds between two pictures of a long log while it is read."""
-PIECES = (1024, 4096)
-"""Bytes of a picture in one message, where less than FAST bytes a second arrive and elsewhere: news go in between."""
-FAST = 40_000.0
-BYTES = 2.6
-"""That a number of a row takes on its way."""
 
 
 class Agent:
@@ -55,26 +46,21 @@ class Agent:
         """`names`: the metrics by their codes."""
         self._root, self._names = root, names
         self.window = Window()
+        self._news = News(names, self.window)
         self._run = ""
         self._files: Files | None = None
         self._log: Followed | None = None
         self._may_command = False
         self._urgent: list[Message] = [({"k": "hello", "protocol": PROTOCOL, "version": version, "time": time.time(),
                                          "host": os.uname().nodename}, b"")]
-        self._fresh: deque[tuple[dict[str, Any], Any]] = deque()
-        """What was added to the log since all of it had been read, and is still to be told: rows, or a frame."""
-        self._pieces: deque[Message] = deque()
-        """Of vectors that are on their way."""
         self._picture: Iterator[Message] | None = None
-        self._generation, self._count, self._is_thin = 0, 0, False
+        self._generation, self._count = 0, 0
         self._is_whole, self._is_thin_picture = False, True
         """Of the picture that was begun last: whether all had been read, and whether something is left out."""
         self._look: tuple[int, int] | None = None
         self._settled = False
         """Whether no finer picture is to come unless it is asked for."""
-        self._said_rows = self._said_beat = self._said_alive = self._spent_at = self._pictured_at = float("-inf")
-        self._spare = 0.0
-        """Bytes of vectors that may go now."""
+        self._said_beat = self._said_alive = self._pictured_at = float("-inf")
         self._trouble = ""
         self._last_alive: dict[str, Any] = {}
 
@@ -101,7 +87,7 @@ class Agent:
             was_through = self._log.is_through
             found = self._log.poll()
             if was_through:
-                self._fresh.extend(found)
+                self._news.add(found)
             if not self._log.is_behind or time.monotonic() > until:
                 break
         why = ("another run took this directory: open it again to see that one" if self._log.is_replaced else
@@ -131,11 +117,13 @@ class Agent:
             if state != self._last_alive:
                 self._last_alive = state
                 return {"k": "alive", **state}, b""
-        news = self._news(now)
+        news = self._news.next(now)
         if news is not None:
             return news
-        if self._pieces:
-            return self._pieces.popleft()
+        if not self.window.is_calm:
+            return None   # what is new soon does not wait behind what can
+        if self._news.pieces:
+            return self._news.pieces.popleft()
         told = self._files.middle() if self._picture is None or self._generation > 1 else None
         if told is not None:
             return told
@@ -153,6 +141,16 @@ class Agent:
                     "time": time.time()}, b""
         return told
 
+    def talk(self, packer: Packer, now: float) -> Iterator[bytes]:
+        """What there is to say and room for."""
+        while self.window.has_room:
+            message = self.next(now)
+            if message is None:
+                return
+            data = packer.pack(*message)
+            self.window.sent(len(data), now)
+            yield data
+
     def _open(self, head: dict[str, Any]) -> None:
         selector = head.get("run")
         path, why = named(self._root, selector if isinstance(selector, str) else None)
@@ -169,46 +167,6 @@ class Agent:
         why = self._files.command(body)
         if why:
             self._urgent.append(({"k": "refused", "text": why, "command": body[:4096].decode("utf-8", "replace")}, b""))
-
-    def _news(self, now: float) -> Message | None:
-        """What was added to the log since."""
-        rate = max(RATES[0], min(RATES[1], 0.5 * self.window.rate))
-        while self._fresh and self._fresh[0][0]["k"] == "frame":
-            head, body = self._fresh.popleft()
-            if head["kind"] not in (log.TENSORS, log.PROBES):
-                if head["kind"] == log.HEAD:
-                    self._pieces.clear()   # what is only now on its way would be taken for the new attempt's
-                return head, body
-            if not self._pieces and self._may_spend(len(body), rate, now):
-                self._pieces.extend(_framed(head, body, self._piece))
-        if not self._fresh or now - self._said_rows < LIVE_EVERY:
-            return None
-        span, self._said_rows = min(5.0, now - self._said_rows), now
-        rows: list[Rows] = []
-        vectors: list[tuple[dict[str, Any], Any]] = []
-        while self._fresh and self._fresh[0][0].get("kind") in (None, log.TENSORS, log.PROBES):
-            head, body = self._fresh.popleft()
-            if head["k"] == "rows":
-                rows.append(body)
-            else:
-                vectors.append((head, body))   # they do not care about their place among the rows
-        assert self._log is not None
-        told, is_thin = thinned(Rows.joined(rows), max(4, int(span * rate / (BYTES * self._log.columns + 12))))
-        self._fresh.extendleft(reversed([*(({"k": "rows"}, block) for block in told[1:]), *vectors]))
-        if len(told) > 1:
-            self._said_rows = float("-inf")   # the rest at once
-        self._is_thin = self._is_thin or is_thin
-        head, body = log.pack(told[0])
-        return {"k": "rows", "thin": self._is_thin, **head}, body
-
-    def _may_spend(self, count: int, rate: float, now: float) -> bool:
-        """Whether so many bytes of vectors may go: half of what there is to spend; a large one when all was saved."""
-        span, self._spent_at = min(10.0, now - self._spent_at), now
-        self._spare = min(2 * rate, self._spare + span * rate / 2)
-        if count > self._spare and self._spare < 2 * rate:
-            return False
-        self._spare -= count
-        return True
 
     def _may_refine(self, now: float) -> bool:
         """Begin with a finer picture of the whole, if there is one and the last one has arrived."""
@@ -240,11 +198,6 @@ class Agent:
         """Buckets that arrive in so many seconds."""
         return int(seconds * max(RATES[0], self.window.best) / self._cost(1))
 
-    @property
-    def _piece(self) -> int:
-        """Bytes in a message of those that many follow."""
-        return PIECES[self.window.rate > FAST]
-
     def _cost(self, count: int) -> float:
         assert self._log is not None
         return 4 * count * (BYTES * self._log.columns + 12)
@@ -261,9 +214,10 @@ class Agent:
         else:
             rows, is_thin = [], True
         if not followed.is_through:   # as far as it has been read, and its end
-            tail = [block.between(followed.last_step + 1, 1 << 62) for block in followed.tail(2 * FIRST_PICTURE)]
+            known = followed.last_step if rows else -1
+            tail = [block.between(known + 1, 1 << 62) for block in followed.tail(2 * FIRST_PICTURE)]
             rows = rows + [block for block in tail if len(block)]
-        self._is_thin_picture = self._is_thin = is_thin or not followed.is_through
+        self._is_thin_picture = self._news.is_thin = is_thin or not followed.is_through
         chosen = self._vectors(count)
         if self._generation == 1 and sum(vectors.size for vectors in chosen) > 2 * PIECES[1]:
             chosen, self._is_whole = [], False   # they have time until the next one
@@ -277,20 +231,21 @@ class Agent:
         """The whole log as messages."""
         followed = self._log
         assert followed is not None
+        piece, own = piece_of(self.window), self._news.own(rows) if self._is_thin_picture else frozenset()
         ends = [a.from_step for a in attempts[1:]] + [1 << 62]
         for attempt, end in zip(attempts, ends):
             yield {"k": "frame", "kind": log.HEAD, **mark}, attempt.head
             for vectors in chosen:
                 if vectors.attempt == attempt.number and (payload := followed.payload(vectors)):
-                    yield from _framed({"k": "frame", "kind": vectors.kind, **mark}, payload, self._piece)
+                    yield from framed({"k": "frame", "kind": vectors.kind, **mark}, payload, piece)
             at = attempt.from_step + 1 if attempt is not attempts[0] else 0
             for _, step, payload in [m for m in marks if m[0] == attempt.number]:
-                yield from _packed(rows, at, min(step, end), mark, self._piece)
+                yield from packed(rows, at, min(step, end), mark, piece, own)
                 yield {"k": "frame", "kind": log.MARK, **mark}, payload
                 at = max(at, step + 1)
-            yield from _packed(rows, at, end, mark, self._piece)
+            yield from packed(rows, at, end, mark, piece, own)
         if not attempts:
-            yield from _packed(rows, 0, 1 << 62, mark, self._piece)
+            yield from packed(rows, 0, 1 << 62, mark, piece, own)
         yield {"k": "done", **mark}, b""
 
     def _vectors(self, count: int) -> list[Vectors]:
@@ -301,30 +256,6 @@ class Agent:
         total = sum(v.size for v in found)
         every = max(1, -(-int(total) // int(max(1.0, room))))
         return found[::-1][::every][::-1]
-
-
-def _framed(head: dict[str, Any], body: bytes, piece: int) -> Iterator[Message]:
-    """Vectors, in pieces of so many bytes; they compress better by planes."""
-    if len(body) > MOST_PLAIN // 2:
-        return
-    whole = len(body) // 4 * 4
-    body = planes(body[:whole], 4) + body[whole:]
-    last = max(0, len(body) - 1) // piece * piece
-    for at in range(0, last, piece):
-        yield {"k": "part", "at": at, "g": head.get("g")}, body[at:at + piece]
-    yield {**head, "planes": 4, "at": last}, body[last:]
-
-
-def _packed(rows: list[Rows], first: int, last: int, mark: dict[str, Any], piece: int) -> Iterator[Message]:
-    """The rows of some steps, in messages of about so many bytes."""
-    for block in rows:
-        if not len(block) or block.steps[0] > last or block.steps[-1] < first:
-            continue
-        part = block.between(first, last)
-        size = max(1, piece // (4 * len(part.names) + 12))
-        for at in range(0, len(part), size):
-            head, body = log.pack(part.cut(at, at + size))
-            yield {"k": "rows", **head, **mark}, body
 
 
 def serve(agent: Agent, reading: int, writing: int) -> None:
@@ -338,12 +269,7 @@ def serve(agent: Agent, reading: int, writing: int) -> None:
         if now - looked >= TICK:
             looked = now
             agent.poll(now)
-        while agent.window.has_room:
-            message = agent.next(now)
-            if message is None:
-                break
-            data = packer.pack(*message)
-            agent.window.sent(len(data), now)
+        for data in agent.talk(packer, now):
             _write(writing, data)
         ready, _, _ = select.select([reading], [], [], max(0.0, looked + TICK - time.monotonic()))
         if ready:

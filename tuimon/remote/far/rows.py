@@ -6,7 +6,7 @@ import struct
 import zlib
 from array import array
 from itertools import accumulate
-from typing import Any, Iterator, Sequence
+from typing import Any, Collection, Iterator, Sequence
 
 from tuimon.remote.far.wire import WireError, bits_of, mask_of, planes, unplanes
 
@@ -169,28 +169,44 @@ def _block(payload: bytes, n: int, columns: tuple[str, ...], at: int) -> Rows:
                 [None if all(m) else m for m in masks])
 
 
-def pack(rows: Rows) -> tuple[dict[str, Any], bytes]:
-    """Head and body of a message. Values lose what single precision does not hold, times beyond 1 / TICK s."""
+def pack(rows: Rows, coarse: Collection[str] = ()) -> tuple[dict[str, Any], bytes]:
+    """Head and body of a message. Values lose what single precision does not hold, times beyond 1 / TICK s.
+
+    Those of the columns `coarse` come to five digits, which takes a quarter less.
+    """
     steps = array("q", [rows.steps[0], *(b - a for a, b in zip(rows.steps, rows.steps[1:]))] if rows.steps else [])
     ticks = array("d", [round(t * TICK) / TICK if abs(t) < 1e15 else t for t in rows.times])
-    parts, wide, sparse = [planes(steps.tobytes(), 8), planes(ticks.tobytes(), 8)], [], []
-    for i, (values, mask) in enumerate(zip(rows.values, rows.present)):
+    narrow, doubles, masks, wide, sparse = array("f"), array("d"), [], [], []
+    for i, (name, values, mask) in enumerate(zip(rows.names, rows.values, rows.present)):
         if any(GREATEST < abs(v) < float("inf") or 0 < abs(v) < LEAST for v in values):
             wide.append(i)
-            parts.append(planes(values.tobytes(), 8))
+            doubles.extend(values)
         else:
-            parts.append(planes(array("f", values).tobytes(), 4))
+            narrow.extend(_coarse(values) if name in coarse else array("f", values))
         if mask is not None:
             sparse.append(i)
-            parts.append(bits_of(mask))
+            masks.append(bits_of(mask))
+    # Alike bytes of all columns together: of few rows as well they are many.
+    parts = [planes(steps.tobytes(), 8), planes(ticks.tobytes(), 8), planes(narrow.tobytes(), 4),
+             planes(doubles.tobytes(), 8), *masks]
     return {"n": len(rows), "names": list(rows.names), "wide": wide, "sparse": sparse}, b"".join(parts)
+
+
+def _coarse(values: array[float]) -> array[float]:
+    """The upper 16 bits and a bit more: sign, exponent and 15 of the fraction, to the nearest."""
+    bits = array("I", array("f", values).tobytes())
+    for i, word in enumerate(bits):
+        if word & 0x7F800000 != 0x7F800000:   # a number
+            bits[i] = (word + 0x80) & 0xFFFFFF00
+    return array("f", bits.tobytes())
 
 
 def unpack(head: dict[str, Any], body: bytes) -> Rows:
     """The rows of a message; WireError where it is none."""
-    n, names, wide, sparse = (head.get(key) for key in ("n", "names", "wide", "sparse"))
-    if not (isinstance(n, int) and 0 <= 16 * n <= len(body) and isinstance(names, list) and isinstance(wide, list)
-            and isinstance(sparse, list) and all(isinstance(name, str) for name in names)):
+    n, names = head.get("n"), head.get("names")
+    wide, sparse = (_places(head.get(key)) for key in ("wide", "sparse"))
+    if not (isinstance(n, int) and 0 <= 16 * n <= len(body) and isinstance(names, list)
+            and all(isinstance(name, str) for name in names)):
         raise WireError("rows without a shape")
     at = 0
 
@@ -201,19 +217,30 @@ def unpack(head: dict[str, Any], body: bytes) -> Rows:
             raise WireError("rows that end early")
         return body[at - size:at]
 
-    def numbers(kind: str) -> array[Any]:
-        found: array[Any] = array(kind)
-        found.frombytes(unplanes(take(n * found.itemsize), found.itemsize))
-        return found
+    def numbers(kind: str, count: int) -> array[Any]:
+        some: array[Any] = array(kind)
+        some.frombytes(unplanes(take(count * some.itemsize), some.itemsize))
+        return some
 
-    differences, times = numbers("q"), numbers("d")
+    differences, times = numbers("q", n), numbers("d", n)
+    doubled = sum(i in wide for i in range(len(names)))
+    found = {False: numbers("f", n * (len(names) - doubled)), True: numbers("d", n * doubled)}
     try:
         steps = array("q", accumulate(differences))
     except OverflowError:
         raise WireError("steps beyond all numbers") from None
     values: list[array[float]] = []
     present: list[bytes | None] = []
+    begun = {False: 0, True: 0}
     for i in range(len(names)):
-        values.append(numbers("d") if i in wide else array("d", numbers("f")))
+        kind = i in wide
+        values.append(array("d", found[kind][begun[kind]:begun[kind] + n]))
+        begun[kind] += n
         present.append(mask_of(take((n + 7) // 8), n) if i in sparse else None)
     return Rows(tuple(names), steps, times, values, present)
+
+
+def _places(told: Any) -> set[int]:
+    if not isinstance(told, list) or not all(isinstance(place, int) for place in told):
+        raise WireError("rows without a shape")
+    return set(told)

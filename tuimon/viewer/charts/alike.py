@@ -6,6 +6,7 @@ Pure. Errs on the side of drawing again.
 from __future__ import annotations
 
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +25,10 @@ from tuimon.viewer.painted import word_row
 
 HEADING: Final = frozenset({"title", "value", "state"})
 """What stands in the first row."""
+_OF_CHARTS: Final = attrgetter(*(f.name for f in fields(ChartSpec) if f.name not in HEADING | {"series"}))
+_OF_HEATS: Final = attrgetter(
+    *(f.name for f in fields(HeatSpec) if f.name not in HEADING | {"steps", "values", "seen"}))
+"""The rest of a spec, apart from what is looked at by itself."""
 
 
 def heading(spec: ChartSpec | HeatSpec) -> tuple[object, ...]:
@@ -38,7 +43,7 @@ def charts_alike(before: ChartSpec, after: ChartSpec, x: XAxis, y: YAxis | None,
     """
     if after.levels or after.tags or after.fans or len(before.series) != len(after.series):
         return False
-    return _agree(before, after, HEADING | {"series"}) and all(
+    return bool(_OF_CHARTS(before) == _OF_CHARTS(after)) and all(
         _adds_no_dot(old, new, x, y, place)
         for old, new in zip(before.series, after.series, strict=True))
 
@@ -48,7 +53,7 @@ def heats_alike(before: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool
 
     What is usual is taken to stay until the next cell begins.
     """
-    if not _agree(before, after, HEADING | {"steps", "values", "seen"}):
+    if _OF_HEATS(before) != _OF_HEATS(after):
         return False
     if (before.seen is None) != (after.seen is None):
         return False
@@ -84,11 +89,6 @@ def headed(picture: Picture, spec: ChartSpec | HeatSpec, glyphs: GlyphSet, *, fr
     words = heading_words(picture.width, spec.title, spec.value, spec.state, glyphs, framed=framed,
                           focused=spec.focused)
     return Picture(picture.width, (word_row(words, picture.width), *picture.rows[1:]))
-
-
-def _agree(before: object, after: object, but: frozenset[str]) -> bool:
-    return all(getattr(before, field.name) == getattr(after, field.name)
-               for field in fields(before) if field.name not in but)  # type: ignore[arg-type]  # specs are dataclasses
 
 
 def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:

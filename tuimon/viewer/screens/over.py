@@ -9,7 +9,9 @@ from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen, Screen
 
 from tuimon.viewer import terminal
+from tuimon.viewer.compositor import compositor
 from tuimon.viewer.glyphs import GlyphSet
+from tuimon.viewer.views import Frame
 
 Result = TypeVar("Result")
 
@@ -19,6 +21,7 @@ class Over(ModalScreen[Result]):
 
     def __init__(self, glyphs: GlyphSet) -> None:
         super().__init__(classes="-ascii" if glyphs.name == "ascii" else None)
+        self._compositor = compositor()
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """Leave with a result; nothing where something else is in front by now."""
@@ -36,6 +39,26 @@ class Over(ModalScreen[Result]):
 
 class Below(Screen[None]):
     """A place. Under a dialog it is drawn where something changes, and not, as Textual would, all of it each time."""
+
+    is_showing = False
+    """Whether a frame is being shown: what it changes is drawn at its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = compositor()
+
+    def show_frame(self, frame: Frame) -> None:
+        """Show this moment."""
+        raise NotImplementedError
+
+    def show_at_once(self, frame: Frame) -> None:
+        """Show this moment, and draw what is new in it before anything else is done."""
+        self.is_showing = True
+        try:
+            self.show_frame(frame)
+        finally:
+            self.is_showing = False
+        terminal.draw(self)
 
     def _compositor_refresh(self) -> None:
         """Textual's own."""

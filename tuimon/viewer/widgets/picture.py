@@ -72,7 +72,7 @@ class PictureView(Widget):
 
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
         """Textual's own; where it is about parts only, the screen is told at once."""
-        if regions and not layout and not recompose and terminal.redraw(self, regions):
+        if regions and not layout and not recompose and terminal.redraw(self, regions, is_bare=self._is_bare):
             return self
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 

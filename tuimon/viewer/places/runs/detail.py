@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from tuimon.diagnosis.figures import size
 from tuimon.errors import UsageError
 from tuimon.record.catalogue import BUDGET, Catalogue, Entry, Listing
+from tuimon.record.far import read_far
 from tuimon.record.label import Label, write_label
 from tuimon.record.readonly import ONLY_LOOKS, is_read_only
 from tuimon.record.removal import remove
@@ -55,8 +56,10 @@ class RunsDetail:
             self._listed = tuple(self._rows.values())
         watched = reading.run.path
         here = watched.name if watched.parent == self._catalogue.root else ""
+        far = read_far(reading.run)
+        elsewhere = "" if far is None else clean(far[0].host, 60)
         return RunsView(self._listed, found.unread, clean(str(self._catalogue.root), 200), here,
-                        _rounded(now, found.entries), self._outcomes, wanted.units.binary)
+                        _rounded(now, found.entries), self._outcomes, wanted.units.binary, elsewhere)
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -62,7 +62,8 @@ def draw_table(view: RunsView, rows: Sequence[Row], look: Look, width: int, heig
 
 
 def _title(view: RunsView, rows: Sequence[Row], look: Look) -> str:
-    words = "runs" if look.sort == "age" else f"runs by {look.sort}"
+    whose = f" of this machine, not of {view.elsewhere}" if view.elsewhere else ""
+    words = f"runs{whose}" if look.sort == "age" else f"runs{whose} by {look.sort}"
     if look.filter:
         words += f" · {len(rows)} of {len(view.rows)} match"
     count = len(marked(view, look))

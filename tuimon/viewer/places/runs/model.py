@@ -65,6 +65,8 @@ def _verdict(entry: Entry) -> tuple[str, Tone]:
         return "cannot be read", "warning"
     if not found.step:
         return "no steps yet" if found.is_live else "no steps", "dim"
+    if found.is_full and found.verdict != "critical":
+        return "disk full", "warning"
     return judged(found.verdict, clean(found.headline, 80), found.since)
 
 
@@ -112,6 +114,8 @@ class RunsView:
     outcomes: tuple[Outcome, ...] = ()
     binary: bool = False
     """Sizes by powers of 1,024."""
+    elsewhere: str = ""
+    """The other machine, where the run that is watched is one of that: the list is that of this machine."""
 
     @property
     def size(self) -> int:
