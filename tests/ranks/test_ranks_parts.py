@@ -30,6 +30,7 @@ from tuimon.instrument.ranks.joining import Joining, attempt_note, publish
 from tuimon.instrument.ranks.own import HostTime
 from tuimon.instrument.ranks.shares import Part, Shares, shares_of
 from tuimon.instrument.ranks.world import World
+from tuimon.instrument.transfer import Stretches
 from tuimon.record.events import EventReader
 from tuimon.record.liveness import identity
 from tuimon.record.log import Row
@@ -242,6 +243,29 @@ def one_step(meets: bool) -> float:
 def test_waiting_for_other_ranks_is_not_ones_own_time() -> None:
     assert one_step(meets=False) == 1 + 2 + 4 + 2 + 0.5
     assert one_step(meets=True) == 1 + 2 + 3 + 2 + 0.5
+
+
+class Passed:
+    """An event that the device passed at some second."""
+
+    def __init__(self, second: float, *, is_over: bool = True) -> None:
+        self.second, self.is_over = second, is_over
+
+    def record(self) -> None: ...
+
+    def query(self) -> bool:
+        return self.is_over
+
+    def elapsed_time(self, end: Passed) -> float:
+        return 1e3 * (end.second - self.second)
+
+
+def test_on_a_device_a_forward_pass_takes_as_long_as_the_slower_of_host_and_device() -> None:
+    ahead = 0.1, Passed(1.0), Passed(3.0)      # the host has only queued it
+    behind = 0.5, Passed(4.0), Passed(4.2)     # the device has waited for its work
+    assert Stretches(0.25, [ahead, behind]).value() == pytest.approx(0.25 + 2.0 + 0.5)
+    assert Stretches(0.25, [ahead, behind]).has_arrived()
+    assert not Stretches(0.25, [(0.1, Passed(1.0), Passed(3.0, is_over=False))]).has_arrived()
 
 
 # -- when it measures
