@@ -201,7 +201,8 @@ class Rig:
     """A run: recorder, steering, fakes, and the other end: spool, events, metrics."""
 
     def __init__(self, root: Path, judge: ScriptedJudge | None = None, *, initial: bool = True, script_clip: float | None = None,
-                 every: int = 20, settle: Callable[[], None] | None = None, barred: str = "", **options: Any) -> None:
+                 every: int = 20, settle: Callable[[], None] | None = None,
+                 why_not: Callable[[Command], str] | None = None, **options: Any) -> None:
         self.run = create_run("test", root)
         self.judge = judge or ScriptedJudge()
         self.overrides = FakeOverrides(script_clip)
@@ -212,7 +213,7 @@ class Rig:
             **{"pace": FAST, **options},
         )
         self.steering = Steering(
-            self.recorder, self.overrides, self.snapshots, self.checkpoints, every=every, settle=settle, barred=barred,
+            self.recorder, self.overrides, self.snapshots, self.checkpoints, every=every, settle=settle, why_not=why_not,
         )
         self._reader = EventReader(self.run.events)
         self.events: list[Event] = []

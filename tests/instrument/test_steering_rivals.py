@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import numpy as np
 import pytest
 from steering_parts import ADA, Loop, rig
 
 from tuimon.control.commands import Who
-from tuimon.instrument.ranks.world import bar
+from tuimon.instrument.ranks.obeying import why_not
+from tuimon.instrument.ranks.shares import Part, Shares
+from tuimon.instrument.ranks.world import World
 
 BOB = Who("bob", 1001, "laptop", 9, "viewer")
 
@@ -43,7 +48,9 @@ def test_nobody_sets_a_run_going_that_another_has_just_stopped_and_brakes_are_al
 
 
 def test_one_rank_of_many_does_nothing_alone_and_says_why(tmp_path):
-    with rig(tmp_path, barred=bar(4)) as run:
+    part = Part(World(0, 4))
+    part.shares = Shares(np.array([0.25]), np.array([True]), 4)   # of replicas
+    with rig(tmp_path, why_not=partial(why_not, part)) as run:
         run.train(5)
         for verb in ("rescue", "hold", "stop"):
             order = run.delivered(run.ask(verb))
@@ -56,6 +63,10 @@ def test_one_rank_of_many_does_nothing_alone_and_says_why(tmp_path):
         save = run.delivered(run.ask("checkpoint"))
         run.one_step()
         assert run.ended(save).text("outcome") == "applied"   # that it may
+        part.shares = Shares(np.array([1.0]), np.array([True]), 4)
+        save = run.delivered(run.ask("checkpoint"))
+        run.one_step()
+        assert run.ended(save).text("why") == "the weights are spread over 4 ranks, and one would save its part"
 
 
 def test_one_person_who_is_quicker_than_the_picture_is_obeyed_and_so_is_an_older_viewer(tmp_path):

@@ -37,7 +37,6 @@ from tuimon.instrument.found import give_way
 from tuimon.instrument.host import capture_copy
 from tuimon.instrument.inquest import Inquest
 from tuimon.instrument.labels import Label
-from tuimon.instrument.measure import Probe
 from tuimon.instrument.memory import reader_for
 from tuimon.instrument.monitor import Monitor, watching
 from tuimon.instrument.overrides import InForce, Overrides
@@ -45,7 +44,9 @@ from tuimon.instrument.place import Place, launch_of, take_place
 from tuimon.instrument.probes.finding import Place as Spot
 from tuimon.instrument.probes.finding import entries_of, find
 from tuimon.instrument.probes.sampling import Sampling
-from tuimon.instrument.ranks.world import bar
+from tuimon.instrument.ranks.meeting import Meeting
+from tuimon.instrument.ranks.shares import Part
+from tuimon.instrument.ranks.world import here
 from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.rescue import say_override
 from tuimon.instrument.resume import ResumeInfo
@@ -56,7 +57,7 @@ from tuimon.instrument.tracked import device_of, held_by, named_parameters
 from tuimon.instrument.weakly import Weak
 from tuimon.record import claim
 from tuimon.record.printing import print_words
-from tuimon.record.rundir import RunInfo
+from tuimon.record.rundir import Launch, RunInfo
 
 Keep = Literal["auto", "off"]
 _MANY: Final = 4
@@ -96,20 +97,17 @@ def attach(
     what `resume` returned, where this is a further attempt: steps count on, and a rescue's overrides stay in force.
     notify: who is told of what goes wrong, with no viewer open: a URL (a webhook's, or one that apprise knows), a
     command, or several; default: what $TUIMON_NOTIFY or config.toml says; [] is nobody.
+    Of a training on several ranks, every rank calls this, after wrapping; tokens_per_step is then the rank's own.
     AttachError says in one line what was given and what is wanted.
     """
-    if len(open_runs()) >= _MANY:
-        gc.collect()  # a sweep over models that are reference cycles [about 100 ms]
     check_model(model)
     found = give_way(map(unwrap, optimizers))
     opts = check_optimizers(model, optimizers, _attached(model))
     schedulers = check_others(opts, scheduler, scaler, dataloader, name, run_dir)
     is_claimed, is_argument = run_dir is None and found is None, run_dir is not None
     run_dir, launched = (run_dir, None) if is_argument else launch_of(found or claim.reserved())
-    if launched is not None:  # what the script leaves alone is what `tuimon run` was asked for
-        name, total_steps = name or launched.name, total_steps or launched.total_steps
-        detail = launched.detail if detail == "auto" else detail  # type: ignore[assignment]  # checked below
-        on_critical = launched.on_critical if on_critical == "warn" else on_critical  # type: ignore[assignment]  # so
+    if launched is not None:
+        name, total_steps, detail, on_critical = _as_launched(launched, name, total_steps, detail, on_critical)
     check_options(detail=detail, checkpoints=checkpoints, on_critical=on_critical, controls=controls, resumed=resumed,
                   total_steps=total_steps, tokens_per_step=tokens_per_step, vocab_size=vocab_size)
     calls = calling.wanted(notify)
@@ -119,22 +117,38 @@ def attach(
     device = device_of([p for group in held_by(opts) for p in group])
     state = TrainingState(model, Weak(opts), scaler=scaler, schedulers=Weak(schedulers), from_step=first)
     overrides = _carried(resumed)
-    places = find(model, vocab_size)
-    info = run_info(model, opts, name=name, attempt=1, device=device, total_steps=total_steps,
-                    tokens_per_step=tokens_per_step, vocab_size=vocab_size, controls=controls,
-                    probes=entries_of(places))
+    meeting = _meet(model, opts)
+    places = find(model, vocab_size) if meeting.may_probe(model) else ()
+    info = run_info(model, opts, name=name, attempt=1, device=device, total_steps=total_steps, controls=controls,
+                    tokens_per_step=tokens_per_step, vocab_size=vocab_size, probes=entries_of(places))
     with ExitStack() as undo:  # whatever ends this, Ctrl+C too, leaves no thread, no hook and no half a run behind
-        place = take_place(info, run_dir, undo, is_argument=is_argument)
-        recorder = _recorder(place, device, undo, from_step=first, on_critical=on_critical, controls=controls)
+        place = meeting.join(info, first) or take_place(info, run_dir, undo, is_argument=is_argument)
+        meeting.take(place, first)
+        recorder = _recorder(place, device, undo, from_step=first, on_critical=on_critical, controls=controls,
+                             part=meeting.part, joining=meeting.joining)
         with _refusing(model):
-            monitor = _join(
-                recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader, resumed)
+            monitor = _join(recorder, state, model, opts, detail, places, overrides, undo, checkpoints, dataloader,
+                            resumed, meeting)
         undo.pop_all()
-    _say_carried(recorder, overrides)
-    _name_untrained(monitor, model, opts)
-    _say_where(place)
-    calling.call(recorder, *calls, complain)
+    _say_carried(recorder, overrides, meeting.part)
+    if meeting.world.rank == 0:
+        _name_untrained(monitor, model, opts)
+        _say_where(place)
+        calling.call(recorder, *calls, complain)
     return monitor
+
+
+def _as_launched(launched: Launch, name: str | None, total_steps: int | None, detail: Any, on_critical: Any) -> Any:
+    """What the script leaves alone is what `tuimon run` was asked for; checked afterwards."""
+    return (name or launched.name, total_steps or launched.total_steps,
+            launched.detail if detail == "auto" else detail,
+            launched.on_critical if on_critical == "warn" else on_critical)
+
+
+def _meet(model: nn.Module, optimizers: Sequence[Optimizer]) -> Meeting:
+    """The world, and what this rank holds of it."""
+    with _refusing(model):
+        return Meeting(here(), model, optimizers)
 
 
 def check_options(
@@ -164,8 +178,13 @@ def _carried(resumed: ResumeInfo | None) -> Overrides:
     return overrides
 
 
-def _say_carried(recorder: Recorder, overrides: Overrides) -> None:
-    """What is in force from the first step on."""
+def _say_carried(recorder: Recorder, overrides: Overrides, part: Part | None) -> None:
+    """What is in force from the first step on. Not a clip by a norm that no rank knows: each would use another."""
+    now = overrides.in_force
+    if now.clip is not None and part is not None and not part.shares.is_whole:
+        overrides.set(lr_scale=now.lr_scale, warmup_from=now.warmup_from, warmup_steps=now.warmup_steps)
+        recorder.event("note", recorder.from_step, text=f"the clip at {now.clip:g} is not carried on: "
+                                                        "this run's weights are spread over its ranks")
     if overrides.in_force != InForce():
         say_override(recorder, overrides, recorder.from_step)
 
@@ -193,13 +212,13 @@ def _recorder(place: Place, device: torch.device, undo: ExitStack, **options: An
 def _join(
     recorder: Recorder, state: TrainingState, model: nn.Module, optimizers: Sequence[Optimizer], detail: Detail,
     places: Sequence[Spot], overrides: Overrides, undo: ExitStack, keep: Keep, dataloader: Any,
-    resumed: ResumeInfo | None,
+    resumed: ResumeInfo | None, meeting: Meeting,
 ) -> Monitor:
     """The parts of one run, connected; the last of them begins to watch."""
     info, from_step = recorder.info, recorder.from_step
     held = [p for group in held_by(optimizers) for p in group]
     cadence = Cadence(detail, len(info.tensors), timed=device_of(held).type == "cpu", from_step=from_step,
-                      weight_bytes=sum(p.numel() * p.element_size() for p in held))
+                      weight_bytes=sum(p.numel() * p.element_size() for p in held), ranks=meeting.world.size)
     attached: weakref.ref[Attached]
 
     def failed(part: str, error: Exception) -> None:
@@ -214,25 +233,26 @@ def _join(
 
     sampling = Sampling(model, places, cadence, from_step=from_step, on_fault=failed,
                         say=lambda text: recorder.event("note", recorder.last_step, text=text))
-    probe = Probe(
+    probe = meeting.probe(
         model, optimizers, overrides=overrides, cadence=cadence, sink=recorder, table_size=len(info.tensors),
         tokens_per_step=info.tokens_per_step, from_step=from_step, sampling=sampling, on_fault=failed,
         on_label=labelled,
     )
-    snapshots = _snapshots(recorder, state) if keep == "auto" else None
+    is_kept = keep == "auto" and not meeting.world.is_many   # of one rank alone: nobody could go back to it
+    snapshots = _snapshots(recorder, state) if is_kept else None
     if snapshots is not None:
         undo.callback(snapshots.close)
     feeds = Feeds()
     steering = Steering(
         recorder, overrides, snapshots,
-        None if keep == "off" or recorder.is_in_memory
+        None if keep == "off" or recorder.is_in_memory or not meeting.may_save
         else Checkpoints(recorder.run.checkpoints, run=recorder.run.name),
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
-        discovery=Discovery(state, dataloader, feeds.newest), barred=bar(info.world_size),
+        discovery=Discovery(state, dataloader, feeds.newest), why_not=meeting.why_not,
     )
     if resumed is not None and resumed.run_dir is not None and resumed.run_dir.resolve() == recorder.run.path.resolve():
         steering.goes_on_from(resumed.step, resumed.id)
-    inquest = Inquest(probe, state, snapshots, recorder, steering.send if keep == "auto" else None)
+    inquest = Inquest(probe, state, snapshots, recorder, steering.send if is_kept else None)
     run = Attached(probe, recorder, steering, state, feeds, snapshots, inquest)
     attached = weakref.ref(run)
     return Monitor(run)
@@ -263,6 +283,8 @@ def _context(info: RunInfo) -> Any:
 
 def _attached(model: nn.Module) -> list[Optimizer]:
     """The optimizers of all open runs. One of this model that was told to stop is over: a notebook goes on with it."""
+    if len(open_runs()) >= _MANY:
+        gc.collect()  # a sweep over models that are reference cycles [about 100 ms]
     for run in open_runs():
         if run.should_stop and run.model is model:
             run.close()

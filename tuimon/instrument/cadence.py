@@ -19,10 +19,15 @@ Activation probes look at the first step, and then
              that has cost 100 ms. On a device: every 64th.
 
 and, whatever is planned, at every 8th of the 64 steps that follow a rollback: whether it has helped shows there.
+
+One rank of several measures weights and updates at steps that all ranks measure, for only those can be added up, and
+ranks do not talk about it: strides are powers of two, so that the sparsest rank's steps are everybody's; the early ones
+are every second, whatever that costs; nothing that one rank alone has seen makes it look closer.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import deque
 from typing import Final, Literal
@@ -71,7 +76,8 @@ class Cadence:
     """The plan of one run."""
 
     def __init__(
-        self, detail: Detail, tensors: int, *, timed: bool, from_step: int = 0, weight_bytes: int = 0
+        self, detail: Detail, tensors: int, *, timed: bool, from_step: int = 0, weight_bytes: int = 0,
+        ranks: int = 1,
     ) -> None:
         """`timed`: host times are the cost. `from_step`: the last step before this attempt. `weight_bytes`: of all."""
         self.detail = detail
@@ -80,10 +86,11 @@ class Cadence:
         self.is_timed = timed
         self._adapts = detail == "auto" and timed
         self._first = from_step + 1
-        is_dense = detail == "auto" and (timed or weight_bytes <= EARLY_BYTES)
+        self._is_one = ranks == 1
+        is_dense = detail == "auto" and ((timed and self._is_one) or weight_bytes <= EARLY_BYTES)
         self._early_until = from_step + EARLY_STEPS if is_dense else 0
-        self._early_stride = 1 if timed else 2
-        self._early_left = EARLY_SECONDS
+        self._early_stride = 1 if timed and self._is_one else 2
+        self._early_left = EARLY_SECONDS if self._is_one else math.inf
         self.probes_every = {"full": 10, "light": 128, "auto": PROBES_DENSEST if timed else PROBES_ON_DEVICE}[detail]
         self._probes_early_until = from_step + PROBES_EARLY if self._adapts else 0
         self._probes_again_until = self._probed = 0
@@ -113,7 +120,7 @@ class Cadence:
 
     def alert(self, step: int) -> None:
         """Something non-finite was seen at `step`: look closely for a while."""
-        if self.detail != "light":
+        if self.detail != "light" and self._is_one:
             self._alert_until = max(self._alert_until, step + ALERT_STEPS)
 
     def look_again(self, step: int) -> None:

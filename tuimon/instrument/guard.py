@@ -6,7 +6,7 @@ Pure but for what it remembers: no clock, no disk, no thread. The writer thread 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -162,15 +162,18 @@ class Guard:
 
     def __init__(
         self, judge: Judge, tensors: int, horizon: int = HORIZON, first: int = 0, probes: int = 0,
+        told: Callable[[Sequence[Item]], Sequence[Item]] | None = None,
     ) -> None:
-        self._judge, self._tensors, self._probes = judge, tensors, probes
+        """`told`: what of the items, which are one rank's, holds of the run."""
+        self._judge, self._tensors, self._probes, self._told = judge, tensors, probes, told
         self.health = Health(horizon, first)
         self.diagnosis = Diagnosis.nothing()
         self._incidents: dict[Key, Incident] = {}
 
     def feed(self, items: Sequence[Item]) -> tuple[list[tuple[Change, Incident]], list[Earned | Voided]]:
         """Judge what was measured; incidents that changed, and news about snapshots."""
-        self._judge.feed(chunk_of(items, self._tensors, self._probes))
+        told = items if self._told is None else self._told(items)
+        self._judge.feed(chunk_of(told, self._tensors, self._probes))
         self.diagnosis = self._judge.diagnosis
         incidents = keys(self.diagnosis)
         changed = changes(self._incidents, incidents)

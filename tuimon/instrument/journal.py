@@ -16,13 +16,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tuimon.instrument.queueing import BYTES, LIMIT, Item, Note, size_of, thin
 from tuimon.record.events import EventWriter
 from tuimon.record.files import OS, Files
 from tuimon.record.rundir import RunDir
 from tuimon.record.segments import LogWriter
+
+if TYPE_CHECKING:  # this file needs no torch
+    from tuimon.instrument.ranks.joining import Joined, Joining
 
 BATCH: Final = 4096
 FIRST_DELAY: Final = 0.05
@@ -103,9 +106,13 @@ class Journal:
 
     def __init__(
         self, run: RunDir, *, attempt: int, from_step: int, tensors: int, probes: int = 0, files: Files = OS,
-        clock: Callable[[], float] = time.monotonic, limit: int = LIMIT, off: str = "",
+        clock: Callable[[], float] = time.monotonic, limit: int = LIMIT, off: str = "", world: int = 1,
+        joining: Joining | None = None,
     ) -> None:
-        self._run, self._attempt, self._from_step = run, attempt, from_step
+        """joining: finds the place of a rank other than 0; till then `run` and `attempt` are not known."""
+        self.run, self.attempt, self._from_step = run, attempt, from_step
+        self._rank, self._world, self._joining = 0, world, joining
+        self._told: Callable[[Sequence[Item]], Sequence[Item]] | None = None
         self._tensors, self._probes = tensors, probes
         self._files, self._limit = files, limit
         self._log: LogWriter | None = None
@@ -136,21 +143,34 @@ class Journal:
     def open(self) -> None:
         """Open both files. Never raises: trouble that may pass is tried again at the next flush."""
         try:
+            if self._joining is not None and not self._join(self._joining.look()):
+                return
             if self._log is None:
                 self._log = LogWriter(
-                    self._run.metrics, attempt=self._attempt, from_step=self._from_step, tensors=self._tensors,
-                    probes=self._probes, files=self._files,
+                    self.run.metrics, attempt=self.attempt, from_step=self._from_step, tensors=self._tensors,
+                    probes=self._probes, rank=self._rank, world=self._world, files=self._files,
                 )
             if self._events is None:
-                self._events = EventWriter(self._run.events, self._attempt, self._files)
+                self._events = EventWriter(self.run.events_of(self._rank), self.attempt, self._files)
         except OSError as error:
             if error.errno in _HOPELESS:
-                self._turn_off(f"{self._run.name} cannot be written: {error.strerror}")
+                self._turn_off(f"{self.run.name} cannot be written: {error.strerror}")
             else:
                 self._metrics_patience.failed(error, BATCH)
                 self._outage.goes_on(self._step, self._metrics_patience.why)
         except Exception as error:  # nobody foresaw it; a later try may do
             self._metrics_patience.failed(error, BATCH)
+
+    def _join(self, joined: Joined | None) -> bool:
+        """Whether the place is known, now or from here on."""
+        if joined is None:
+            return False
+        self._joining, self._told = None, joined.told
+        self.run, self.attempt, self._rank, self._world = joined.run, joined.attempt, joined.rank, joined.world
+        self._notes.extendleft(reversed(joined.notes))
+        if joined.trouble:
+            self._turn_off(joined.trouble, logging.DEBUG)   # rank 0 has said so
+        return not self.off
 
     def keep(self, items: Sequence[Item], notes: Sequence[Note], thinned: int = 0) -> None:
         """Take over what has to be written."""
@@ -186,7 +206,7 @@ class Journal:
                 if self._dropped:
                     log.gap(self._dropped, self._why)
                     self._dropped = 0
-                log.append(batch)
+                log.append(batch if self._told is None else self._told(batch))
             except PASSING as error:
                 patience.failed(error, len(batch))
                 self._outage.goes_on(self._step, patience.why)
@@ -201,7 +221,7 @@ class Journal:
 
     def _follow_outage(self, *, is_last: bool) -> None:
         """Warn once of one that lasts; tell of one that is over, if anybody could have noticed."""
-        outage, name = self._outage, self._run.name
+        outage, name = self._outage, self.run.name
         if outage.began is None:
             return
         is_notable = outage.seconds >= NOTABLE
@@ -246,10 +266,10 @@ class Journal:
         if self.off or self._log is None:
             return
         try:
-            os.stat(self._run.metrics)
+            os.stat(self.run.metrics)
         except OSError as error:
             if error.errno in _HOPELESS:
-                self._turn_off(f"the directory of {self._run.name} is gone: {error.strerror}")
+                self._turn_off(f"the directory of {self.run.name} is gone: {error.strerror}")
                 return
         if not self._items and self._metrics_patience.is_over():
             try:
@@ -268,13 +288,15 @@ class Journal:
 
     def close(self) -> None:
         """A last try for everything that waits, then give the files back."""
+        if self._joining is not None and not self.off:
+            self._join(self._joining.last_look())
         for _ in range(16):
             self._metrics_patience.until = self._events_patience.until = 0.0
             self.flush(is_last=True)
             if not self.backlog:
                 break
         if self.backlog:
-            _LOG.warning("the end of %s is not recorded; rows: %d, events: %d: %s", self._run.name, len(self._items),
+            _LOG.warning("the end of %s is not recorded; rows: %d, events: %d: %s", self.run.name, len(self._items),
                          len(self._notes), self.trouble)
         self.sync()
         for file in (self._log, self._events):
@@ -292,8 +314,8 @@ class Journal:
             self._why = why
             self._outage.goes_on(self._step, why, count)
 
-    def _turn_off(self, why: str) -> None:
+    def _turn_off(self, why: str, level: int = logging.WARNING) -> None:
         self.off = why
         self._items.clear()
         self._notes.clear()
-        _LOG.warning("nothing is recorded any more, training goes on: %s", why)
+        _LOG.log(level, "nothing is recorded any more, training goes on: %s", why)

@@ -98,8 +98,8 @@ class Outbox:
             self._hand_over(done, ring, tracked)
 
     def _hand_over(self, done: Finished, ring: Ring, tracked: Tracked) -> None:
-        row, tensors = ring.read(done.slot), len(tracked)
-        values = rows.scalars(row, tensors, done, tracked.counts)
+        row, tensors, shares = ring.read(done.slot), len(tracked), tracked.shares
+        values = rows.scalars(row, tensors, done, tracked.counts, shares)
         if done.sample is not None:
             probed = done.sample.read()
             self._sink.probes(done.step, *probed)
@@ -112,15 +112,16 @@ class Outbox:
             values["throughput"] = values["tokens"] / values["step_time"]
         if done.weights and self._cadence.is_timed:
             values["overhead"] = self._cadence.overhead
-        strange = not (math.isfinite(values.get("loss", 0.0)) and math.isfinite(values.get("grad_norm", 0.0)))
+        norm = values.get("grad_norm" if shares is None else "grad_square", 0.0)
+        strange = not (math.isfinite(values.get("loss", 0.0)) and math.isfinite(norm))
         if strange and not values.get("skipped"):
             self._cadence.alert(done.step)
         grad, seen = None, None
-        if any(done.seen) and (done.vectors or strange):
-            grad, seen, update = rows.vectors(row, tensors, done, tracked.place, self._table_size)
+        if any(done.seen) and (done.vectors or strange) and (shares is None or shares.first.any()):
+            grad, seen, update = rows.vectors(row, tensors, done, tracked.place, self._table_size, shares)
             self._sink.tensors(done.step, grad, seen, update)
         self._sink.row(done.step, done.time, values)
-        self.batches.judged(done.step, values, grad, seen)
+        self.batches.judged(done.step, values if shares is None else shares.told(values), grad, seen)
         if self._last is not None:
             self._last[0].release(self._last[1])  # kept until now: its event marks where this step began
         self._last = ring, done.slot

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from tuimon.errors import AttachError, LogError, UsageError
+from tuimon.instrument.ranks.joining import restarts
 from tuimon.instrument.recorder import is_recorded
 from tuimon.private import make_folder
 from tuimon.record.liveness import is_alive
@@ -65,6 +66,11 @@ def take_place(info: RunInfo, run_dir: str | os.PathLike[str] | None, undo: Exit
         why = f"cannot write to {where}: {error.strerror}; {REMEDY} to a directory that can be written"
         return Place(_nowhere(info.name, run_dir), info, why)
     return Place(run, here)
+
+
+def named_only(info: RunInfo) -> Place:
+    """Of a rank that will come where rank 0 records."""
+    return Place(RunDir(Path(label(info.name))), info)
 
 
 def _nowhere(name: str, run_dir: str | os.PathLike[str] | None) -> RunDir:
@@ -120,7 +126,7 @@ def _run(
         return run, 1
     alive = is_alive(before.process)
     if alive is None:  # another machine's: it cannot be asked, but its log tells
-        alive = status(run).is_live
+        alive = not restarts() and status(run).is_live   # torchrun has ended those before it starts them again
     mine = bool(alive) and before.process.pid == os.getpid()
     if mine and is_recorded(run):
         gc.collect()  # a notebook's cell run again: the earlier model may be garbage that nobody has collected

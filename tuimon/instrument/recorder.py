@@ -27,6 +27,8 @@ from tuimon.instrument.mailbox import Mailbox
 from tuimon.instrument.memory import Memory
 from tuimon.instrument.protocols import Judge
 from tuimon.instrument.queueing import LIMIT, Intake, Note
+from tuimon.instrument.ranks.joining import Joining, attempt_note
+from tuimon.instrument.ranks.shares import Part
 from tuimon.instrument.writer import Pace, Situation, Writer, command_fields
 from tuimon.record.chunk import Bools, Mark, Vectors
 from tuimon.record.files import OS, Files
@@ -48,13 +50,17 @@ class Recorder:
         self, run: RunDir, info: RunInfo, *, attempt: int, from_step: int, context: RunContext | None = None,
         on_critical: Policy = "warn", controls: bool = True, judge: Callable[[RunContext], Judge] | None = None,
         files: Files = OS, pace: Pace | None = None, horizon: int = HORIZON, limit: int = LIMIT,
-        memory: Callable[[], float] | None = None, unwritable: str = "",
+        memory: Callable[[], float] | None = None, unwritable: str = "", part: Part | None = None,
+        joining: Joining | None = None,
     ) -> None:
         """`memory` says how many bytes training holds; it is called by the writer thread.
 
-        unwritable: why there is no run directory; then all is judged and steered, and nothing written.
+        unwritable: why there is no run directory; then all is judged and steered, and nothing written. part: what this
+        rank is of several. joining: of a rank other than 0, which records where rank 0 does, judges nothing and is
+        asked nothing.
         """
-        self.run, self.info, self.attempt, self.from_step = run, info, attempt, from_step
+        self.info, self.from_step = info, from_step
+        self._joining, world = joining, 1 if part is None else part.world.size
         self.situation = Situation(from_step)
         self.mailbox = Mailbox()
         self.last: Mapping[str, float] = {}
@@ -65,7 +71,7 @@ class Recorder:
         self._intake = Intake(limit)
         self._journal = Journal(
             run, attempt=attempt, from_step=from_step, tensors=len(info.tensors),
-            probes=len(info.probes), files=files, limit=limit, off=unwritable,
+            probes=len(info.probes), files=files, limit=limit, off=unwritable, world=world, joining=joining,
         )
         self.is_in_memory = bool(unwritable)
         """Whether it never had a directory."""
@@ -76,35 +82,38 @@ class Recorder:
         autopilot = Autopilot(on_critical, self._who, horizon=horizon, attempt=attempt, can_hold=controls)
         self._writer = Writer(
             self._intake, self._journal, _inbox(run, info, attempt), self.mailbox, self.situation,
-            self._guard(judge, context or RunContext(), horizon), autopilot, Memory(memory), controls=controls,
-            pace=pace or Pace(),
+            None if joining else self._guard(judge, context or RunContext(), horizon, part), autopilot,
+            Memory(memory), controls=controls, pace=pace or Pace(), has_spool=joining is None,
         )
 
-    def _guard(self, judge: Callable[[RunContext], Judge] | None, context: RunContext, horizon: int) -> Guard | None:
+    @property
+    def run(self) -> RunDir:
+        """Where it is recorded; of a rank that has not found it yet, only a name."""
+        return self._journal.run
+
+    @property
+    def attempt(self) -> int:
+        """Of that run."""
+        return self._journal.attempt
+
+    def _guard(
+        self, judge: Callable[[RunContext], Judge] | None, context: RunContext, horizon: int, part: Part | None
+    ) -> Guard | None:
         try:
             if judge is None:
                 from tuimon.diagnosis.engine import Engine
 
                 judge = Engine
-            return Guard(judge(context), len(self.info.tensors), horizon, self.from_step, len(self.info.probes))
+            return Guard(judge(context), len(self.info.tensors), horizon, self.from_step, len(self.info.probes),
+                         None if part is None else part.judged)
         except Exception as error:
             self.event("fault", self.from_step, part="guard", error=f"{type(error).__name__}: {error}"[:500])
             return None
 
     def start(self) -> None:
         """Open the files, say who runs, start the writer. Never raises: without a disk the run is still steered."""
-        if not self.is_in_memory:
-            self._journal.open()
-            try:
-                prepare(self.run.commands)
-            except OSError as error:
-                _LOG.debug("no spool: %s", error)
-        process = self.info.process
-        self.event(
-            "attempt", self.from_step, number=self.attempt, from_step=self.from_step, pid=process.pid,
-            process_started=process.started, boot_id=process.boot_id, host=process.host, device=self.info.device,
-        )
-        self.mark(Mark(self.from_step, "attempt", {"number": self.attempt, "from_step": self.from_step}))
+        if self._joining is None:
+            self._begin()
         try:
             self._writer.start()
         except RuntimeError as error:
@@ -114,6 +123,16 @@ class Recorder:
         self._is_open = True
         _sweep()
         _ACTIVE.add(self)
+
+    def _begin(self) -> None:
+        if not self.is_in_memory:
+            self._journal.open()
+            try:
+                prepare(self.run.commands)
+            except OSError as error:
+                _LOG.debug("no spool: %s", error)
+        self._intake.note(attempt_note(self.info, self.attempt, self.from_step))
+        self.mark(Mark(self.from_step, "attempt", {"number": self.attempt, "from_step": self.from_step}))
 
     def row(self, step: int, time: float, values: Mapping[str, float]) -> None:
         """The scalars of one step. The mapping is kept: the caller must not change it afterwards.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from tuimon.instrument.probes.sampling import Sample
+    from tuimon.instrument.ranks.shares import Shares
 
 LOSS: Final = 0
 FOUND_INF: Final = 1
@@ -74,14 +75,18 @@ class Finished:
     """Whether the next step has begun, so that nothing can be added."""
 
 
-def scalars(row: Vector, tensors: int, done: Finished, counts: Counts) -> dict[str, float]:
-    """Everything measured at that step except what the script logged."""
+def scalars(
+    row: Vector, tensors: int, done: Finished, counts: Counts, shares: Shares | None = None
+) -> dict[str, float]:
+    """Everything measured at that step except what the script logged; of one rank of several, its `shares`."""
     values = dict(done.values)
     for index, name in _FROM_HEAD.items():
         if index in done.head:
             values[name] = float(row[index])
     if FOUND_INF in done.head:
         values["skipped"] = 1.0 if row[FOUND_INF] > 0 else values.get("skipped", 0.0)
+    if shares is not None:
+        return values | _squares(row, tensors, done, shares)
     if TOTAL in done.head:
         values["grad_norm"] = float(row[TOTAL])
     elif any(done.seen):
@@ -101,6 +106,24 @@ def scalars(row: Vector, tensors: int, done: Finished, counts: Counts) -> dict[s
     return values
 
 
+def _squares(row: Vector, tensors: int, done: Finished, shares: Shares) -> dict[str, float]:
+    """What this rank adds to the squares of the global norms, and to their tokens."""
+    found, weights = {}, shares.weights
+    grads, params, changes = (row[HEAD + i * tensors:HEAD + (i + 1) * tensors].astype(np.float64) for i in range(3))
+    if TOTAL in done.head and shares.alike is not None:
+        found["grad_square"] = shares.alike * float(row[TOTAL]) ** 2
+    elif any(done.seen):
+        seen = np.array(done.seen, np.bool_)
+        found["grad_square"] = float(weights[seen].dot(np.square(grads[seen])))
+    if done.weights:
+        found["param_square"] = float(weights.dot(np.square(params)))
+    if done.moved and done.moved_all:
+        found["update_square"] = float(sum(weights[a:b].dot(np.square(changes[a:b])) for a, b in done.moved))
+    if "tokens" in done.values:
+        found["tokens"] = done.values["tokens"] * shares.tokens
+    return found
+
+
 def _changed(row: Vector, tensors: int, done: Finished, counts: Counts) -> dict[str, float]:
     """The share of the counted elements that changed, of tensors that the step was to move; none where it was none."""
     grads, roots = row[HEAD:HEAD + tensors][counts.at], row[HEAD + 3 * tensors:HEAD + 3 * tensors + len(counts.at)]
@@ -112,13 +135,18 @@ def _changed(row: Vector, tensors: int, done: Finished, counts: Counts) -> dict[
 
 
 def vectors(
-    row: Vector, tensors: int, done: Finished, place: NDArray[np.int64], size: int
+    row: Vector, tensors: int, done: Finished, place: NDArray[np.int64], size: int, shares: Shares | None = None
 ) -> tuple[Vector, NDArray[np.bool_], Vector | None]:
-    """(size,) gradient norms, whether there was a gradient, and relative changes in the order of the tensor table."""
+    """(size,) gradient norms, whether there was a gradient, and relative changes in the order of the tensor table.
+
+    Of one rank of several: of what it holds, and of no tensor that another rank writes.
+    """
     listed = (place >= 0) & (place < size)
     where = place[listed]
     grad, seen = np.full(size, np.nan, np.float32), np.zeros(size, np.bool_)
     here = np.array(done.seen, np.bool_)
+    if shares is not None:
+        here &= shares.first
     grad[where] = np.where(here, row[HEAD:HEAD + tensors], np.nan)[listed]
     seen[where] = here[listed]
     if not (done.moved and done.weights):
@@ -128,6 +156,8 @@ def vectors(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for first, last in done.moved:
             ratio[first:last] = np.where(weights[first:last] != 0, changes[first:last] / weights[first:last], np.nan)
+    if shares is not None:
+        ratio[~shares.first] = np.nan
     update = np.full(size, np.nan, np.float32)
     update[where] = ratio[listed]
     return grad, seen, update

@@ -50,7 +50,7 @@ class Sheet:
         tracked = self.tracked
         return (
             not now.vectors and tracked.full_precision and not hasattr(total, "to_local")
-            and tracked.ids <= ids
+            and tracked.ids <= ids and (tracked.shares is None or tracked.shares.alike is not None)
             and (len(ids) == len(tracked.ids) or all(p.grad is None for p in parameters if id(p) not in tracked.ids))
         )
 

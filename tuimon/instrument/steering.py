@@ -53,16 +53,17 @@ class Steering:
     def __init__(
         self, recorder: Recorder, overrides: Overrides, snapshots: Snapshots | None, checkpoints: Checkpoints | None, *,
         every: int = EVERY, settle: Callable[[], None] | None = None,
-        copy: Callable[[int], Captured] | None = None, discovery: Discovery | None = None, barred: str = "",
+        copy: Callable[[int], Captured] | None = None, discovery: Discovery | None = None,
+        why_not: Callable[[Command], str] | None = None,
     ) -> None:
         """With what it needs of others.
 
         settle: hands over measurements still on the device. copy: captures for a checkpoint without snapshots.
-        discovery: finds what belongs into one and was not passed. barred: why this run does nothing that it is told
-        but save; "" where it obeys.
+        discovery: finds what belongs into one and was not passed. why_not: why this process may not do what it is told
+        at this boundary, "" where it may; None lets all pass.
         """
         self._recorder, self._overrides, self._every = recorder, overrides, every
-        self._snapshots, self._settle, self._barred = snapshots, settle, barred
+        self._snapshots, self._settle, self._why_not = snapshots, settle, why_not
         self._mailbox, self._situation = recorder.mailbox, recorder.situation
         self._ladder = StopLadder()
         self._errands = Errands()
@@ -207,8 +208,7 @@ class Steering:
             self._recorder.answer(command, step, "refused", why)
             return
         before = self.state
-        why_not = self._barred if command.verb != "checkpoint" else ""   # which changes nothing of the training
-        why_not = why_not or self._revisions.against(command)
+        why_not = (self._why_not(command) if self._why_not else "") or self._revisions.against(command)
         try:
             result = Refuse(why_not) if why_not else self._verbs[command.verb](command, step)
         except Exception as error:

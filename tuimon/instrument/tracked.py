@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tuimon.instrument import sharding
+from tuimon.instrument.ranks.shares import Shares
 from tuimon.instrument.rounding import may_round_away, resting
 from tuimon.instrument.rows import Counts
 from tuimon.instrument.state import own_name, unwrapped
@@ -85,6 +86,8 @@ class Tracked:
         self.size = signature(optimizers)
         self.place = _places(model, self.params)
         """(P,) index of each in the tensor table; -1 where it came after the table was written."""
+        self.shares: Shares | None = None
+        """What they count in the sums over all ranks; None where there is one rank."""
         self.full_precision = all(p.dtype in (torch.float32, torch.float64) for p in self.params)
         plain = all(not hasattr(p, "to_local") and p.device == device and not p.is_complex() for p in self.params)
         self._alike = self._regular = plain and len({p.dtype == torch.float64 for p in self.params}) <= 1

@@ -7,6 +7,7 @@ there is nothing to wait for, and rows are read where they were written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -145,6 +146,21 @@ class Parcel:
         """All numbers, of float32."""
         row: NDArray[np.float32] = self._host.numpy()
         return row
+
+
+class Stretches(Parcel):
+    """Seconds on the host, and of stretches between two events of a device, each as long as on the slower of both."""
+
+    __slots__ = ("_seconds", "_stretches")
+
+    def __init__(self, seconds: float, stretches: Sequence[tuple[float, Event, Event]]) -> None:
+        """stretches: host seconds, and the events at either end."""
+        self._seconds, self._stretches = seconds, stretches
+        self._event = stretches[-1][2]
+
+    def value(self) -> float:
+        """All of it; the device has passed the last event."""
+        return self._seconds + sum(max(s, first.elapsed_time(last) / 1e3) for s, first, last in self._stretches)
 
 
 def on_host(value: Any) -> float | None:

@@ -75,13 +75,13 @@ class Writer:
     def __init__(
         self, intake: Intake, journal: Journal, inbox: Inbox, mailbox: Mailbox, situation: Situation,
         guard: Guard | None, autopilot: Autopilot, memory: Memory, *, controls: bool, pace: Pace,
-        wall: Callable[[], float] = time.time, mono: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time, mono: Callable[[], float] = time.monotonic, has_spool: bool = True,
     ) -> None:
         self._intake, self._journal, self._inbox, self._mailbox = intake, journal, inbox, mailbox
         self._situation, self._guard, self._autopilot = situation, guard, autopilot
         self._memory = memory
         self._controls, self._pace, self._wall, self._mono = controls, pace, wall, mono
-        self._is_polling, self._is_leaving = True, False
+        self._is_polling, self._is_leaving = has_spool, False
         self._closing = threading.Event()
         self._next_poll = self._next_beat = self._quiet_until = 0.0
         self._told = self._untold = self._in_vain = 0

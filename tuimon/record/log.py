@@ -3,7 +3,7 @@
     frame    F5 54 4D 31 | kind u8 | 0 u8 | version u16 | length u32 | crc32 u32 | sequence u64 | payload
              little endian; the CRC covers kind, version, length, sequence and payload
 
-    HEAD     JSON: attempt, from_step, tensors, probes, rank  first frame of every segment
+    HEAD     JSON: attempt, from_step, tensors, probes, rank, world (of several)   first frame of every segment
     ROWS     n u32, k u16, k names, steps i64[n], times f64[n], values f64[k][n], present bits [k][n]
              a name is one byte, its position in METRICS, or 255, length u8, UTF-8
     TENSORS  m u32, P u32, steps i64[m], measured u8[m], grad f32[m][P], seen bits [m][P], update f32[sum measured][P]

@@ -4,6 +4,7 @@
     <run>/launch.json          written by whoever started a demo or a script: before torch is loaded, and when it ended
     <run>/metrics/             see `segments`          <run>/events.jsonl    see `events`
     <run>/commands/            see `control.spool`     <run>/checkpoints/    see `manifest`
+    <run>/ranks/r<k>.json      each rank of several, about itself; events-r<k>.jsonl, what happened to it alone
     <run>/autopsy/             the batches of steps that came out non-finite, one each
     <run>/notify.jsonl         see `notify.ledger`
     <run>/console.log          stdout and stderr of a training process that tuimon started
@@ -129,6 +130,15 @@ class RunDir:
         """What happened."""
         return self.path / "events.jsonl"
 
+    def events_of(self, rank: int) -> Path:
+        """What happened to one rank: the run's events are rank 0's."""
+        return self.path / f"events-r{rank}.jsonl" if rank else self.events
+
+    @property
+    def ranks(self) -> Path:
+        """Who trains it; there where several do."""
+        return self.path / "ranks"
+
     @property
     def notices(self) -> Path:
         """Who was told what happened; there where somebody is to be told."""
@@ -191,6 +201,11 @@ class RunDir:
         """Write run.json atomically, without what is secret of the command line."""
         told = {"schema": SCHEMA, **asdict(info), "argv": redacted_words(info.argv)}
         write_atomically(str(self.run_json), _encode(told))
+
+    def write_rank(self, rank: int, told: Mapping[str, Any]) -> None:
+        """Write what one rank of several says of itself, atomically."""
+        make_folder(self.ranks)
+        write_atomically(str(self.ranks / f"r{rank}.json"), _encode({"schema": SCHEMA, **told}))
 
     def read_launch(self) -> Launch | None:
         """launch.json, or None where nobody launched it; LogError if it is not one."""

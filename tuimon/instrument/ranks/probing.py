@@ -1,0 +1,72 @@
+"""The instrument of one rank of several: as that of a run of one, with shares of norms and the time of its own work.
+
+Every hook is the one rank's alone: what is added here reads clocks and placements, and never meets another rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import get_ident
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tuimon.instrument.measure import Probe
+from tuimon.instrument.ranks.own import DeviceTime, HostTime
+from tuimon.instrument.ranks.shares import Part
+
+
+class RankProbe(Probe):
+    """One rank's."""
+
+    def __init__(self, model: nn.Module, *args: Any, part: Part, **options: Any) -> None:
+        self.part = part
+        super().__init__(model, *args, **options)
+        meets = _meets(model)
+        self._own = HostTime(meets=meets) if self._device.type == "cpu" else DeviceTime(self._device, meets=meets)
+        if part.world.rank or not part.shares.is_whole:
+            self.outbox.batches.clear()  # an autopsy is one rank's, and wants to know all that went into the step
+
+    def _track(self) -> None:
+        super()._track()
+        self.tracked.shares = self.part.look(self.model, self.tracked.params)
+
+    def saw_input(self, tokens: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A forward pass with gradients begins."""
+        if self.thread == get_ident():
+            self._own.forward_begins()
+        super().saw_input(tokens, args, kwargs)
+
+    def saw_batch(self, seconds: float, batch: Any) -> None:
+        """A loader has given a batch."""
+        self._own.loaded(seconds)
+        super().saw_batch(seconds, batch)
+
+    def backward_begins(self, tensors: Any, grads: Any, unscale: Callable[[Tensor], Tensor]) -> None:
+        """Before torch.autograd.backward."""
+        self._own.backward_begins()
+        super().backward_begins(tensors, grads, unscale)
+
+    def backward_ended(self, *, raised: bool) -> bool:
+        """After it."""
+        self._own.backward_ended()
+        return super().backward_ended(raised=raised)
+
+    def _finish(self) -> None:
+        own = self._own.taken()
+        if own is not None and self.thread == get_ident():
+            self._now.logged.setdefault("own_time", own)
+        super()._finish()
+
+    def resumed(self, held: float) -> None:
+        """What the boundary did belongs to no step."""
+        super().resumed(held)
+        self._own.resumed()
+
+
+def _meets(model: nn.Module) -> bool:
+    """Whether a forward pass waits for other ranks."""
+    return any(hasattr(p, "device_mesh") for p in model.parameters()) or any(
+        isinstance(m, DistributedDataParallel) and m.broadcast_buffers and any(True for _ in m.module.buffers())
+        for m in model.modules())
