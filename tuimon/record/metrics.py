@@ -57,5 +57,13 @@ METRICS: dict[str, Metric] = {
                "Own time of the slowest rank at this step: computing, without waiting for the others."),
         Metric("median_step_time", "median rank", "s", False, "Median over ranks of that time."),
         Metric("slowest_rank", "slowest rank's number", "", False, "Which rank was the slowest, counted from 0."),
+        Metric("grad_square", "share of the squared grad norm", "", True,
+               "What this rank adds to the square of the global grad_norm."),
+        Metric("param_square", "share of the squared param norm", "", True,
+               "What this rank adds to the square of the global param_norm."),
+        Metric("update_square", "share of the squared update norm", "", True,
+               "What this rank adds to the square of the global update_norm."),
+        Metric("own_time", "own time", "s", False,
+               "Time of the step that this rank worked itself, without waiting for the others."),
     )
 }

@@ -32,10 +32,12 @@ class LogWriter:
 
     def __init__(
         self, metrics: Path, *, attempt: int, from_step: int, tensors: int, probes: int = 0, rank: int = 0,
-        files: Files = OS,
+        world: int = 1, files: Files = OS,
     ) -> None:
         self._metrics, self._rank, self._files = metrics, rank, files
         self._head = {"attempt": attempt, "from_step": from_step, "tensors": tensors, "probes": probes, "rank": rank}
+        if world > 1:
+            self._head["world"] = world
         self._fd, self._offset, self._sequence = -1, 0, 0
         self._is_torn = False
         """Whether something may stand behind the end of what was written."""
