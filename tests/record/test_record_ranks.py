@@ -11,11 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tuimon.diagnosis.engine import Engine
+from tuimon.diagnosis.model import RunContext
+from tuimon.formats.read import read_run
+from tuimon.record.cache import Cache
 from tuimon.record.chunk import Chunk, Mark
 from tuimon.record.history import History
 from tuimon.record.ranks import RanksReader, reader_of
 from tuimon.record.reader import LogReader, segment_paths
+from tuimon.record.rundir import RunDir
 from tuimon.record.segments import LogWriter, Row
+from tuimon.viewer.following import Followed
+from tuimon.viewer.judging import Later
 
 T0 = 1_000_000.0
 
@@ -162,3 +169,15 @@ def test_how_the_logs_are_polled_does_not_matter(
         assert curve(found, name) == curve(whole, name), name
     assert [m for c in found for m in c.marks] == [m for c in whole for m in c.marks]
     assert np.array_equal(np.concatenate([c.steps for c in found]), np.concatenate([c.steps for c in whole]))
+
+
+def test_a_run_of_ranks_is_read_whole_by_who_takes_it_in_at_once(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.metrics.mkdir(parents=True)
+    for rank in range(2):
+        writer(run.metrics, rank, 2).append([row(rank, s) for s in (1, 2)])
+    assert curve(list(read_run(run).chunks), "loss") == {1: 1.5, 2: 1.5}
+    followed = Followed(run.metrics, None, (), Later(lambda: Engine(RunContext())), rules="rules",
+                        cache=Cache(tmp_path / "cache"))
+    followed.poll(0.0)
+    assert followed.history.series("loss").values.tolist() == [1.5, 1.5]

@@ -6,33 +6,29 @@ not change what was told. What the others wrote meanwhile waits in their files: 
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from tuimon.record import log
 from tuimon.record.chunk import Chunk, Floats, Mark, ProbeRows, TensorRows
-from tuimon.record.files import open_to_read
 from tuimon.record.joined import Joiner, joined_vectors
 from tuimon.record.log import RowBlock
-from tuimon.record.plain import is_whole
-from tuimon.record.reader import READ_BYTES, Beat, LogReader, Place, bytes_at, segment_paths
+from tuimon.record.places import Places
+from tuimon.record.reader import READ_BYTES, Beat, LogReader, Place
+from tuimon.record.worlds import MOST_RANKS, described, segments_of, world_of
 
 SILENT: Final = 5.0
 """Seconds without a sign of life after which the others are told without a rank."""
 WAITING: Final = 4 << 20
 """Rows of all ranks together that are held in memory."""
-MOST_RANKS: Final = 1 << 16
 RECENT: Final = 32
-_NAME: Final = re.compile(r"^r(\d+)-(\d{3,})\.tlog$")
 _FAR: Final = 1 << 62
+_PLACE: Final = "attempt "
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +85,17 @@ class _Line:
         return sum(len(chunk) for _, chunk in self.parts)
 
 
-def world_of(metrics: Path) -> int:
-    """How many ranks write into a log; 1 where that is not said. The largest of its attempts."""
-    found = 1
-    for path in segment_paths(metrics):
-        data = bytes_at(path, 0, 4096) or b""
-        for frame in log.frames(data):
-            if isinstance(frame, int) or frame.kind != log.HEAD:
-                break
-            try:
-                world = log.decode_json(frame.payload).get("world", 1)
-            except ValueError:
-                break
-            found = max(found, world) if is_whole(world) and world <= MOST_RANKS else found
-            break
-    return found
-
-
-def reader_of(metrics: Path) -> LogReader | RanksReader:
-    """Who reads the log of a run, of however many ranks."""
+def reader_of(metrics: Path, *, start: Place | None = None, places: Places | None = None) -> LogReader | RanksReader:
+    """Who reads the log of a run, of however many ranks; `places` is not filled for several."""
     world = world_of(metrics)
-    return RanksReader(metrics, world) if world > 1 else LogReader(metrics)
+    if world > 1:
+        return RanksReader(metrics, world, start=start)
+    return LogReader(metrics, start=start, places=places)
+
+
+def is_of_ranks(place: Place) -> bool:
+    """Whether a place is one of `RanksReader`."""
+    return place.segment.startswith(_PLACE)
 
 
 class RanksReader:
@@ -133,7 +119,7 @@ class RanksReader:
     @property
     def place(self) -> Place:
         """How far the run has been told: the step in place of bytes."""
-        name = f"attempt {self.attempt}" if self.attempt else ""
+        name = f"{_PLACE}{self.attempt}" if self.attempt else ""
         return Place(name, max(0, self._told), self.attempt, self._told, damaged=self.damaged, beat=self.beat)
 
     @property
@@ -179,7 +165,7 @@ class RanksReader:
         """The ranks as of the last poll."""
         found = []
         for number, line in enumerate(self._lines[:self._joiner.world]):
-            said = _described(self._metrics.parent / "ranks" / f"r{number}.json")
+            said = described(self._metrics.parent / "ranks" / f"r{number}.json")
             state = ("silent" if line.sign else "missing") if number in self._missing else "live"
             found.append(Rank(number, line.seen, line.time, state, dict(line.last), tuple(line.own),
                               str(said.get("host", ""))[:60], str(said.get("device", ""))[:60]))
@@ -187,7 +173,7 @@ class RanksReader:
 
     def _fill(self, budget: int) -> bool:
         """Read on in every rank's log, except where much waits already; whether anything was read."""
-        paths, more = _listed(self._metrics), False
+        paths, more = segments_of(self._metrics), False
         share, room = max(budget // len(self._lines), 1 << 16), max(256, WAITING // len(self._lines))
         for rank, line in enumerate(self._lines):
             there = paths.get(rank, [])
@@ -300,7 +286,7 @@ class RanksReader:
     def _has_vectors(self, rank: int) -> bool:
         key = (self.attempt, rank)
         if key not in self._vectors:
-            said = _described(self._metrics.parent / "ranks" / f"r{rank}.json")
+            said = described(self._metrics.parent / "ranks" / f"r{rank}.json")
             self._vectors[key] = bool(said.get("vectors", rank == 0))
         return self._vectors[key]
 
@@ -326,37 +312,6 @@ class RanksReader:
         if self._start is None or self._start[0] < number:
             done.append(Chunk.of([], marks=(mark,)))
         return True
-
-
-def _listed(metrics: Path) -> dict[int, list[Path]]:
-    """The segments of every rank, oldest first, by one look at the folder."""
-    found: dict[int, list[tuple[int, str]]] = {}
-    try:
-        names = os.listdir(metrics)
-    except OSError:
-        return {}
-    for name in names:
-        if match := _NAME.match(name):
-            found.setdefault(int(match.group(1)), []).append((int(match.group(2)), name))
-    return {rank: [metrics / name for _, name in sorted(each)] for rank, each in found.items()}
-
-
-def _described(path: Path) -> dict[str, Any]:
-    """What a rank says of itself; nothing where it cannot be read."""
-    try:
-        fd = open_to_read(path)
-    except OSError:
-        return {}
-    try:
-        said = json.loads(os.pread(fd, 1 << 16, 0))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    finally:
-        os.close(fd)
-    if not isinstance(said, dict):
-        return {}
-    process = said.get("process")
-    return {**(process if isinstance(process, dict) else {}), **said}
 
 
 def _cut(chunk: Chunk, limit: int) -> tuple[Chunk, Chunk | None]:

@@ -37,11 +37,6 @@ def segment_paths(metrics: Path, rank: int = 0) -> list[Path]:
     return [metrics / name for _, name in sorted(found)]
 
 
-def bytes_in(metrics: Path, rank: int = 0) -> int:
-    """Bytes of all segments of one rank."""
-    return sum(map(size_of, segment_paths(metrics, rank)))
-
-
 def size_of(path: Path) -> int:
     """Bytes of a file; 0 where it is gone."""
     try:
