@@ -111,7 +111,9 @@ def test_a_rank_that_never_started_is_missing(tmp_path: Path) -> None:
 def test_a_long_log_of_a_run_that_has_ended_has_nobody_missing(tmp_path: Path) -> None:
     """What was not read yet is not what was not written."""
     for rank in range(2):
-        writer(tmp_path, rank, 2).append([row(rank, s) for s in range(1, 9000)])
+        log, size = writer(tmp_path, rank, 2), 50 if rank else 3000   # one is read further than the other at a time
+        for begin in range(1, 9000, size):
+            log.append([row(rank, s) for s in range(begin, min(9000, begin + size))])
         date(tmp_path, rank, T0)
     reader, found = RanksReader(tmp_path, 2), list[Chunk]()
     while more := reader.poll(1):
@@ -135,11 +137,13 @@ def test_an_elastic_restart_starts_over_with_another_world(tmp_path: Path) -> No
 
 def test_a_reader_that_goes_on_tells_only_what_is_new(tmp_path: Path) -> None:
     for rank in range(2):
-        writer(tmp_path, rank, 2).append([row(rank, s) for s in range(1, 6)])
+        writer(tmp_path, rank, 2).append([row(rank, s) for s in range(1, 4)])
+    for rank in range(2):
+        writer(tmp_path, rank, 2, attempt=2, from_step=3).append([row(rank, s) for s in range(4, 6)])
     first = RanksReader(tmp_path, 2)
     polled(first)
     for rank in range(2):
-        writer(tmp_path, rank, 2).append([row(rank, s) for s in range(6, 9)])
+        writer(tmp_path, rank, 2, attempt=2, from_step=3).append([row(rank, s) for s in range(6, 9)])
     assert list(curve(polled(RanksReader(tmp_path, 2, start=first.place)), "loss")) == [6, 7, 8]
     assert list(curve(RanksReader(tmp_path, 2).poll(upto=first.place), "loss")) == [1, 2, 3, 4, 5]
 
