@@ -20,10 +20,8 @@ from tuimon.record.joined import Joiner, joined_vectors
 from tuimon.record.log import RowBlock
 from tuimon.record.places import Places
 from tuimon.record.reader import READ_BYTES, Beat, LogReader, Place
-from tuimon.record.worlds import MOST_RANKS, described, segments_of, world_of
+from tuimon.record.worlds import MOST_RANKS, SILENT, described, segments_of, world_of
 
-SILENT: Final = 5.0
-"""Seconds without a sign of life after which the others are told without a rank."""
 WAITING: Final = 4 << 20
 """Rows of all ranks together that are held in memory."""
 RECENT: Final = 32

@@ -21,10 +21,14 @@ MOST_RANKS: Final = 1 << 16
 _NAME: Final = re.compile(r"^r(\d+)-(\d{3,})\.tlog$")
 
 
-def world_of(metrics: Path) -> int:
-    """How many ranks write into a log; 1 where that is not said. The largest of its attempts."""
+SILENT: Final = 5.0
+"""Seconds without a sign of life after which the others are told without a rank."""
+
+
+def world_of(metrics: Path, *, is_now: bool = False) -> int:
+    """How many ranks write into a log; 1 where that is not said. The largest of its attempts, or that of the last."""
     found = 1
-    for path in segment_paths(metrics):
+    for path in segment_paths(metrics)[-1 if is_now else 0:]:
         data = bytes_at(path, 0, 4096) or b""
         for frame in log.frames(data):
             if isinstance(frame, int) or frame.kind != log.HEAD:
@@ -36,6 +40,19 @@ def world_of(metrics: Path) -> int:
             found = max(found, world) if is_whole(world) and world <= MOST_RANKS else found
             break
     return found
+
+
+def absent(metrics: Path, world: int) -> list[int]:
+    """The ranks that have no log, or whose log has not grown for SILENT seconds while that of another has."""
+    signs = dict.fromkeys(range(world), 0.0)
+    for rank, paths in segments_of(metrics).items():
+        if rank < world:
+            try:
+                signs[rank] = os.stat(paths[-1], follow_symlinks=False).st_mtime
+            except OSError:
+                continue
+    newest = max(signs.values())
+    return [rank for rank, sign in signs.items() if newest - sign > SILENT]
 
 
 def bytes_of(metrics: Path) -> int:
