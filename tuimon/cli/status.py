@@ -94,6 +94,7 @@ def _told(run: RunDir, found: RunStatus) -> Notices:
 def as_json(run: RunDir, found: RunStatus, now: float) -> dict[str, Any]:
     """One run, as strict JSON: numbers that are not finite are words, null is not known. Times are wall clock."""
     from tuimon.record.plain import finite
+    from tuimon.record.worlds import absent, world_of
 
     told = _told(run, found)
     body: dict[str, Any] = finite({
@@ -105,4 +106,7 @@ def as_json(run: RunDir, found: RunStatus, now: float) -> dict[str, Any]:
         "age_seconds": None if found.last_sign is None else max(0.0, now - found.last_sign),
         "notify": {"to": list(told.targets), "sent": told.sent, "trouble": told.trouble},
     })
+    world = world_of(run.metrics, is_now=True)
+    if world > 1:
+        body["ranks"] = {"world": world, "missing": absent(run.metrics, world)}
     return body

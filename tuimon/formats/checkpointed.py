@@ -22,9 +22,10 @@ from tuimon.record.chunk import Chunk
 from tuimon.record.events import EventReader
 from tuimon.record.manifest import CheckpointInfo, Opened, digest_of, listed, retained, translated
 from tuimon.record.plain import finite
-from tuimon.record.reader import LogReader, bytes_in
+from tuimon.record.ranks import reader_of
 from tuimon.record.rundir import RunDir
 from tuimon.record.status import is_live
+from tuimon.record.worlds import bytes_of
 
 LOADING: Final = "tuimon.instrument.loading"
 """What loads them: by its name, for it knows torch."""
@@ -184,7 +185,7 @@ def _losses(run: RunDir, wanted: Collection[tuple[int, int]], watch: Watch) -> d
     found: dict[tuple[int, int], float] = {}
     if not wanted:
         return found
-    reader, size = LogReader(run.metrics), bytes_in(run.metrics)
+    reader, size = reader_of(run.metrics), bytes_of(run.metrics)
 
     def chunks() -> Iterator[Chunk]:
         while more := reader.poll():

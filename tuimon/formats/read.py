@@ -25,9 +25,11 @@ from tuimon.formats.tfevents import read_events
 from tuimon.formats.wandb_log import HEAD, read_wandb
 from tuimon.record.chunk import Chunk
 from tuimon.record.plain import is_whole
-from tuimon.record.reader import LogReader, bytes_in
+from tuimon.record.ranks import RanksReader, reader_of
+from tuimon.record.reader import LogReader
 from tuimon.record.rundir import RunDir
 from tuimon.record.status import status, told
+from tuimon.record.worlds import bytes_of
 
 
 def read(path: str | os.PathLike[str]) -> Reading:
@@ -55,7 +57,7 @@ def read_source(source: Source, watch: Watch = unwatched) -> Reading:
 def read_run(run: RunDir, watch: Watch = unwatched) -> Reading:
     """A run of ours, as far as it has been written. LogError where it cannot be read."""
     info = run.read_info()
-    reader, size = LogReader(run.metrics), bytes_in(run.metrics)
+    reader, size = reader_of(run.metrics), bytes_of(run.metrics)
     chunks: list[Chunk] = []
     while more := reader.poll():
         chunks += more
@@ -65,7 +67,7 @@ def read_run(run: RunDir, watch: Watch = unwatched) -> Reading:
                    state=status(run).state)
 
 
-def _missing(reader: LogReader) -> Iterator[str]:
+def _missing(reader: LogReader | RanksReader) -> Iterator[str]:
     """What a log says is not in it, by the reason that it has for that; and what cannot be read any more."""
     rows: Counter[str] = Counter()
     for gap in reader.gaps:

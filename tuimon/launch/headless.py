@@ -24,8 +24,9 @@ from tuimon.launch.words import Rules
 from tuimon.record.chunk import Chunk
 from tuimon.record.events import EventReader
 from tuimon.record.printing import print_words
+from tuimon.record.ranks import RanksReader, reader_of
+from tuimon.record.reader import LogReader
 from tuimon.record.rundir import CONSOLE_TAIL, RunDir
-from tuimon.record.segments import LogReader
 from tuimon.record.status import Told, status
 from tuimon.record.text import clean
 
@@ -49,7 +50,8 @@ class Following:
 
     def __init__(self, run: RunDir, rules: Rules) -> None:
         self.run, self._rules = run, rules
-        self._log, self._events = LogReader(run.metrics), EventReader(run.events)
+        self._events = EventReader(run.events)
+        self._log: LogReader | RanksReader | None = None
         self._judge: Judge | None = None
         self._told = Told()
         self._restored: set[str] = set()
@@ -64,8 +66,9 @@ class Following:
             context = self._context()
             if context is None:
                 return  # not attached yet: the log does not exist
+            self._log = reader_of(self.run.metrics)   # of how many ranks is known now
             self._judge = NotebookEngine(context) if self._rules == "notebook" else Engine(context)
-        while chunks := self._log.poll():
+        while self._log is not None and (chunks := self._log.poll()):
             for chunk in chunks:
                 self._take(chunk, self._judge)
         while events := self._events.poll():

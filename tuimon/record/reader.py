@@ -38,11 +38,6 @@ def segment_paths(metrics: Path, rank: int = 0) -> list[Path]:
     return [metrics / name for _, name in sorted(found)]
 
 
-def bytes_in(metrics: Path, rank: int = 0) -> int:
-    """Bytes of all segments of one rank."""
-    return sum(map(size_of, segment_paths(metrics, rank)))
-
-
 def size_of(path: Path) -> int:
     """Bytes of a file; 0 where it is gone."""
     try:
@@ -149,13 +144,14 @@ class LogReader:
             self._probes, self.damaged, self.beat,
         )
 
-    def poll(self, budget: int = READ_BYTES, upto: Place | None = None) -> list[Chunk]:
+    def poll(self, budget: int = READ_BYTES, upto: Place | None = None, paths: list[Path] | None = None) -> list[Chunk]:
         """What was added since the last poll, at most about `budget` bytes of it; [] where nothing is new.
 
         A new attempt begins a new chunk, headed by its mark. `upto`: as far as another reader of the log has come.
+        `paths`: the segments there are, where the caller has listed them.
         """
         self.is_through = True
-        paths = segment_paths(self._metrics, self._rank)
+        paths = segment_paths(self._metrics, self._rank) if paths is None else paths
         if not self._stands_in(paths):
             return []
         if upto is not None:
@@ -315,7 +311,9 @@ class LogReader:
         self.attempt, self._last_step = attempt, from_step
         if self._places is not None:
             self._places.supersede(from_step)
-        stretch.marks.append(Mark(from_step, "attempt", {"number": attempt, "from_step": from_step}))
+        world = head.get("world", 1)
+        several = {"world": world} if is_whole(world) and world > 1 else {}
+        stretch.marks.append(Mark(from_step, "attempt", {"number": attempt, "from_step": from_step, **several}))
 
 
 def _order(path: Path) -> int:

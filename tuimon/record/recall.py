@@ -20,9 +20,11 @@ from tuimon.record.files import open_to_read
 from tuimon.record.history import History
 from tuimon.record.places import Places
 from tuimon.record.probes import ProbeEntry
+from tuimon.record.ranks import RanksReader, is_of_ranks, reader_of
 from tuimon.record.reader import LogReader, Place, segment_number, segment_paths
 from tuimon.record.remembered import place_of, places_of, recalled, told
 from tuimon.record.tensors import TensorTable
+from tuimon.record.worlds import world_of
 
 LOOKED_AT: Final = 4096
 """Bytes at either end of what was read of a segment, of which a checksum is kept."""
@@ -33,13 +35,13 @@ class Read:
     """A log as far as it has been read."""
 
     history: History
-    log: LogReader
+    log: LogReader | RanksReader
     places: Places
 
 
 def identity_of(metrics: Path, place: Place) -> list[list[Any]] | None:
     """What tells the part of a log up to `place` from any other; None where it is not there any more."""
-    if not place.segment:
+    if not place.segment or is_of_ranks(place):   # a run of several ranks is read anew
         return None
     last, found = segment_number(place.segment), []
     for path in segment_paths(metrics):
@@ -74,7 +76,7 @@ class Recall:
     def load(self, table: TensorTable | None, probes: Sequence[ProbeEntry]) -> Read | None:
         """The log as it was read last; None where that is not known or does not hold any more."""
         stored = self._cache.load(self._name)
-        if stored is None:
+        if stored is None or world_of(self._metrics) > 1:
             return None
         try:
             place = place_of(stored.meta)
@@ -120,4 +122,6 @@ class Recall:
 def read_anew(metrics: Path, table: TensorTable | None, probes: Sequence[ProbeEntry]) -> Read:
     """The log from its beginning."""
     places = Places()
-    return Read(History(table, probes, Archive(metrics, places)), LogReader(metrics, places=places), places)
+    log = reader_of(metrics, places=places)
+    archive = Archive(metrics, places) if isinstance(log, LogReader) else None
+    return Read(History(table, probes, archive), log, places)

@@ -12,8 +12,8 @@ from pathlib import Path
 from tuimon.errors import UsageError
 from tuimon.record.readonly import ONLY_LOOKS, READ_ONLY, is_read_only
 from tuimon.record.rundir import RunDir
-from tuimon.record.segments import segment_paths
 from tuimon.record.status import SILENT_S, status
+from tuimon.record.worlds import segments_of
 
 
 def refusal(run: RunDir, root: Path, env: Mapping[str, str] | None = None) -> str:
@@ -43,7 +43,7 @@ def refusal(run: RunDir, root: Path, env: Mapping[str, str] | None = None) -> st
 def _written(run: RunDir) -> float:
     """Wall clock of the last write into the log or the events; 0.0 where there is none."""
     found = 0.0
-    for path in (run.events, run.metrics, *segment_paths(run.metrics)[-1:]):
+    for path in (run.events, run.metrics, *(paths[-1] for paths in segments_of(run.metrics).values())):
         try:
             found = max(found, os.lstat(path).st_mtime)
         except OSError:

@@ -21,6 +21,7 @@ import numpy as np
 
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.record.chunk import Chunk
+from tuimon.record.ranks import RanksReader, reader_of
 from tuimon.record.reader import LogReader, Place
 from tuimon.viewer.text import clean
 
@@ -94,7 +95,7 @@ class Judging:
         """What was read and is calm, and not yet judged."""
         self._looked = self._taken = -math.inf
         """When the judge last looked, and when the rows before these were taken."""
-        self._reader: LogReader | None = None
+        self._reader: LogReader | RanksReader | None = None
         """Follows the log for the judge while it lags."""
         self._last_step = 0
         self._found = known[1] if known is not None else Diagnosis.nothing()
@@ -159,9 +160,9 @@ class Judging:
         self._judge_waiting()
         is_known = _same(self._place, upto) or (self._known is not None and _same(self._known[0], upto))
         if self._reader is None and not is_known:
-            self._reader = LogReader(self._metrics, start=self._place)
+            self._reader = reader_of(self._metrics, start=self._place)
 
-    def _go_on(self, reader: LogReader, upto: Place) -> bool:
+    def _go_on(self, reader: LogReader | RanksReader, upto: Place) -> bool:
         until = self._clock() + SLICE
         while True:
             before = reader.place

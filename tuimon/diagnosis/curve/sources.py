@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from tuimon.errors import LogError
 from tuimon.record.chunk import Chunk, Floats
 from tuimon.record.history import History
+from tuimon.record.ranks import reader_of
 from tuimon.record.runs import find_run
-from tuimon.record.segments import LogReader
 
 Log = tuple[Sequence[Chunk], "float | None"]
 """What was logged, and the number of steps of the whole run where that is known."""
@@ -38,7 +38,7 @@ def load(selector: str | None, read_file: Callable[[str], Log]) -> Source:
         return source_of(os.path.basename(os.path.normpath(selector)), *read_file(selector))
     run = find_run(selector)
     info = run.read_info()
-    reader = LogReader(run.metrics)
+    reader = reader_of(run.metrics)
     chunks: list[Chunk] = []
     while more := reader.poll():
         chunks += more

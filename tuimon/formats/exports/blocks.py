@@ -22,8 +22,9 @@ from tuimon.formats.sources import Source
 from tuimon.record.chunk import Bools, Chunk, Floats, Ints, ProbeRows, TensorRows
 from tuimon.record.events import Event, EventReader
 from tuimon.record.metrics import METRICS
-from tuimon.record.reader import LogReader, bytes_in
+from tuimon.record.ranks import reader_of
 from tuimon.record.rundir import RunDir, RunInfo
+from tuimon.record.worlds import bytes_of
 
 ROWS: Final = 1 << 15
 """Rows of a block at most."""
@@ -104,7 +105,7 @@ class Origin:
         if self._run is None:
             yield from self._chunks
             return
-        reader, size = LogReader(self._run.metrics), bytes_in(self._run.metrics)
+        reader, size = reader_of(self._run.metrics), bytes_of(self._run.metrics)
         while more := reader.poll(READ):
             self.share = reader.consumed / max(size, reader.consumed, 1)
             yield from more

@@ -28,8 +28,9 @@ from tuimon.record.chunk import Chunk
 from tuimon.record.events import EventReader
 from tuimon.record.files import OS, write_atomically, write_fully
 from tuimon.record.plain import built
+from tuimon.record.ranks import RanksReader, reader_of
+from tuimon.record.reader import LogReader
 from tuimon.record.rundir import RunDir
-from tuimon.record.segments import LogReader
 
 STATE: Final = "tuimon-mirror.json"
 SCHEMA: Final = 1
@@ -71,7 +72,8 @@ class Mirror:
             self.place = self._found()
             self._open()
         self._board = Board(self.place.attempt, self.place.step)
-        self._log, self._news = LogReader(run.metrics), EventReader(run.events)
+        self._news = EventReader(run.events)
+        self._log: LogReader | RanksReader | None = None
         self._attempt, self._is_known = 1, False
         self._cutter: Cutter | None = None
         self._names: dict[str, str] = {}
@@ -85,13 +87,14 @@ class Mirror:
             if origin.info is None:
                 return 0  # nobody has attached yet, and so no layer has a name
             self._cutter = Cutter(origin.context, layers=self._with_layers)
+        log = self._log = self._log or reader_of(self._run.metrics)
         rows = 0
         with _told(self.folder):
-            while more := self._log.poll(READ):
+            while more := log.poll(READ):
                 for block in self._blocks(more, self._cutter):
                     self._put(self._written(block))
                     rows += len(block)
-            if self._log.is_replaced:
+            if log.is_replaced:
                 raise UsageError(f"{self._run.name}: another run took the place of the one that is mirrored")
             self._tell()
             self._save()

@@ -12,8 +12,8 @@ from tuimon.errors import LogError
 from tuimon.record.chunk import Chunk, Floats
 from tuimon.record.history import Thin
 from tuimon.record.label import read_label
+from tuimon.record.ranks import reader_of
 from tuimon.record.rundir import RunDir
-from tuimon.record.segments import LogReader
 from tuimon.record.status import status_of
 from tuimon.viewer.lines import Tone, judged
 from tuimon.viewer.places.compare.facts import Facts, facts_of_log, facts_of_run
@@ -51,7 +51,7 @@ class Follower:
         self._began = math.nan
         self._counted = 0.0
         self._per_step: int | None = None
-        self._reader = LogReader(source.run / "metrics") if source.run is not None else None
+        self._reader = reader_of(source.run / "metrics") if source.run is not None else None
         self._looked = -math.inf
 
     def poll(self, now: float, mono: float) -> bool:

@@ -1,0 +1,154 @@
+"""Rows of all ranks of a run put together into rows of the run. Pure.
+
+Law: what needs every rank is measured only where every rank has it; nothing is guessed for one that is not there.
+What a step says depends on the steps up to it alone, and so not on how the rows were read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from tuimon.record.chunk import Bools, Floats, Ints, TensorRows
+from tuimon.record.log import RowBlock
+from tuimon.record.metrics import METRICS
+
+RANK0_LOSS: Final = "rank0_loss"
+"""Rank 0's own loss, at steps at which some rank is missing: the run's `loss` is not known there, and no mean of those
+that are left takes its name; but that a run still learns is not kept from who looks at it at night."""
+_SQUARES: Final = {"grad_square": "grad_norm", "param_square": "param_norm", "update_square": "update_norm"}
+_MEAN: Final = ("loss", "val_loss")
+_MOST: Final = ("step_time", "data_time", "memory", "skipped")
+_RATIOS: Final = {"update_ratio": ("update_norm", "param_norm"), "grad_param_ratio": ("grad_norm", "param_norm"),
+                  "throughput": ("tokens", "step_time")}
+_OWN: Final = frozenset({*_SQUARES, *_SQUARES.values(), *_MEAN, *_MOST, *_RATIOS, "tokens", "own_time"})
+
+
+@dataclass(slots=True)
+class _Table:
+    """One column of every rank."""
+
+    values: Floats
+    """(W, n)"""
+    present: Bools
+    """(W, n)"""
+
+
+@dataclass(slots=True)
+class Joiner:
+    """Joins the rows of one attempt, stretch by stretch; remembers which rank has ever measured what."""
+
+    world: int
+    _had: dict[str, Bools] = field(default_factory=dict)
+    """name -> (W,)"""
+
+    def join(self, blocks: Sequence[RowBlock]) -> RowBlock:
+        """One block for each rank, of the same stretch of steps; empty ones of those that are not there."""
+        steps, there, rows = _lined_up(blocks)
+        n, names = len(steps), dict.fromkeys(name for block in blocks for name in block.columns)
+        if not n:
+            return RowBlock(steps, np.zeros(0), {}, {})
+        whole: Bools = np.asarray(there.all(axis=0), np.bool_)
+        columns: dict[str, Floats] = {}
+        present: dict[str, Bools] = {}
+        for name in names:
+            table = _table(blocks, name, rows, n)
+            had = np.logical_or.accumulate(table.present, axis=1) | self._before(name)[:, None]
+            self._had[name] = had[:, -1]
+            self._tell(name, table, had, whole, columns, present)
+        for name, (over, under) in _RATIOS.items():
+            if over in columns and under in columns:
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    columns[name] = columns[over] / columns[under]
+                present[name] = present[over] & present[under]
+        first = np.argmax(there, axis=0)
+        times = _spread([block.times for block in blocks], rows, n)[first, np.arange(n)]
+        kept = [name for name in columns if present[name].any()]
+        return RowBlock(steps, times, {k: columns[k] for k in kept}, {k: present[k] for k in kept})
+
+    def _before(self, name: str) -> Bools:
+        return self._had.get(name, np.zeros(self.world, np.bool_))
+
+    def _tell(self, name: str, table: _Table, had: Bools, whole: Bools, columns: dict[str, Floats],
+              present: dict[str, Bools]) -> None:
+        """What one column of the ranks says of the run."""
+        values = table.values
+        all_of_them: Bools = np.asarray(table.present.all(axis=0), np.bool_)
+        expected = whole & (table.present == had).all(axis=0) & table.present.any(axis=0)
+        summed = np.where(table.present, values, 0.0)
+        if name in _SQUARES:
+            with np.errstate(invalid="ignore"):
+                columns[_SQUARES[name]], present[_SQUARES[name]] = np.sqrt(summed.sum(axis=0)), all_of_them
+        elif name in _MEAN:
+            columns[name] = summed.sum(axis=0) / np.maximum(table.present.sum(axis=0), 1)
+            present[name] = expected
+            if name == "loss" and not whole.all():
+                columns[RANK0_LOSS], present[RANK0_LOSS] = values[0], table.present[0] & ~whole
+        elif name == "tokens":
+            columns[name], present[name] = summed.sum(axis=0), expected
+        elif name in _MOST:
+            columns[name] = np.where(table.present, values, -np.inf).max(axis=0)
+            present[name] = expected
+        elif name == "own_time":
+            columns["slowest_step_time"], columns["median_step_time"] = values.max(axis=0), np.median(values, axis=0)
+            columns["slowest_rank"] = np.argmax(values, axis=0).astype(np.float64)
+            present |= dict.fromkeys(("slowest_step_time", "median_step_time", "slowest_rank"), all_of_them)
+        elif name not in _OWN:
+            owner = np.argmax(had, axis=0) if name not in METRICS else np.zeros(had.shape[1], np.int64)
+            at = np.arange(had.shape[1])
+            columns[name], present[name] = values[owner, at], table.present[owner, at]
+
+
+def _lined_up(blocks: Sequence[RowBlock]) -> tuple[Ints, Bools, list[Ints] | None]:
+    """All steps (n,), which rank has which (W, n), and where each rank's rows lie; None where all have the same."""
+    first = blocks[0].steps
+    if all(len(b.steps) == len(first) and (b.steps == first).all() for b in blocks):
+        return first, np.ones((len(blocks), len(first)), np.bool_), None
+    steps = np.unique(np.concatenate([b.steps for b in blocks]))
+    rows = [np.searchsorted(steps, b.steps) for b in blocks]
+    there = np.zeros((len(blocks), len(steps)), np.bool_)
+    for rank, at in enumerate(rows):
+        there[rank, at] = True
+    return steps, there, rows
+
+
+def _spread(parts: Sequence[Floats], rows: list[Ints] | None, n: int) -> Floats:
+    if rows is None:
+        return np.stack(parts)
+    table = np.full((len(parts), n), np.nan)
+    for rank, (part, at) in enumerate(zip(parts, rows, strict=True)):
+        table[rank, at] = part
+    return table
+
+
+def _table(blocks: Sequence[RowBlock], name: str, rows: list[Ints] | None, n: int) -> _Table:
+    values, present = np.full((len(blocks), n), np.nan), np.zeros((len(blocks), n), np.bool_)
+    for rank, block in enumerate(blocks):
+        if name in block.columns:
+            at = slice(None) if rows is None else rows[rank]
+            values[rank, at], present[rank, at] = block.columns[name], block.present[name]
+    return _Table(values, present)
+
+
+def joined_vectors(parts: Sequence[TensorRows]) -> TensorRows:
+    """Norms of tensors that are spread over ranks, at those steps that all parts have; one part is as it is.
+
+    What a tensor changed by is told relative to its own part, which does not add up: of several it is not measured.
+    """
+    if len(parts) < 2:
+        return parts[0] if parts else TensorRows.empty()
+    if len({part.grad.shape[1] for part in parts}) > 1:
+        return TensorRows.empty()   # of other tensors: stages of a pipeline
+    steps = parts[0].steps
+    for part in parts[1:]:
+        steps = np.intersect1d(steps, part.steps)
+    at = [np.searchsorted(part.steps, steps) for part in parts]
+    seen = np.stack([part.grad_seen[rows] for part, rows in zip(parts, at, strict=True)])
+    grads = np.stack([part.grad[rows] for part, rows in zip(parts, at, strict=True)])
+    total = np.sqrt(np.square(np.where(seen, grads, 0), dtype=np.float64).sum(axis=0))
+    grad = np.where(seen.any(axis=0), total, np.nan).astype(np.float32)
+    return TensorRows(steps, grad, np.full(grad.shape, np.nan, np.float32),
+                      np.asarray(seen.any(axis=0), np.bool_))

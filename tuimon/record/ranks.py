@@ -1,0 +1,343 @@
+"""Follows the logs of all ranks of a run as one. Touches the disk. Law: never raises on damage, never guesses.
+
+A step is told once every rank has come past it, or is missing. Rows of a rank that comes back later are counted and do
+not change what was told. What the others wrote meanwhile waits in their files: no more than WAITING values in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from tuimon.record.chunk import Chunk, Floats, Mark, ProbeRows, TensorRows
+from tuimon.record.joined import Joiner, joined_vectors
+from tuimon.record.log import RowBlock
+from tuimon.record.places import Places
+from tuimon.record.reader import READ_BYTES, Beat, LogReader, Place
+from tuimon.record.worlds import MOST_RANKS, SILENT, described, segments_of, world_of
+
+WAITING: Final = 4 << 20
+"""Rows of all ranks together that are held in memory."""
+RECENT: Final = 32
+_FAR: Final = 1 << 62
+_PLACE: Final = "attempt "
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """One rank as its log tells."""
+
+    rank: int
+    step: int
+    """Last step in its log; -1 before the first."""
+    time: float
+    """Wall clock of that row; 0.0 before the first."""
+    state: str
+    """"live", "silent" (was there, says nothing), "missing" (was never there)."""
+    last: Mapping[str, float] = field(default_factory=dict)
+    """Its own step_time, data_time, memory and own_time."""
+    own_time: tuple[float, ...] = ()
+    """Of its last rows, oldest first."""
+    host: str = ""
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """All ranks of a run, by number."""
+
+    world: int
+    ranks: tuple[Rank, ...]
+    missing: tuple[int, ...]
+    """Without which the others are told."""
+    late: int = 0
+    """Rows that came when their step had been told."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """What was read of one rank and waits for the others."""
+
+    log: LogReader
+    parts: list[tuple[int, Chunk]] = field(default_factory=list)
+    """With the attempt to which it belongs."""
+    seen: int = -1
+    """Last step of the attempt that was read."""
+    attempt: int = 0
+    last: dict[str, float] = field(default_factory=dict)
+    time: float = 0.0
+    sign: float = 0.0
+    """When its file was written last; 0.0 where there is none."""
+    own: list[float] = field(default_factory=list)
+    is_read: bool = False
+    """Whether all that its file holds was read."""
+
+    @property
+    def rows(self) -> int:
+        return sum(len(chunk) for _, chunk in self.parts)
+
+
+def reader_of(metrics: Path, *, start: Place | None = None, places: Places | None = None) -> LogReader | RanksReader:
+    """Who reads the log of a run, of however many ranks; `places` is not filled for several."""
+    world = world_of(metrics)
+    if world > 1:
+        return RanksReader(metrics, world, start=start)
+    return LogReader(metrics, start=start, places=places)
+
+
+def is_of_ranks(place: Place) -> bool:
+    """Whether a place is one of `RanksReader`."""
+    return place.segment.startswith(_PLACE)
+
+
+class RanksReader:
+    """As `LogReader`, of all ranks together."""
+
+    def __init__(self, metrics: Path, world: int, *, start: Place | None = None,
+                 clock: Callable[[], float] = time.time) -> None:
+        """`start`: what was told up to there is not told again. `clock`: wall time, by which files are dated."""
+        self._metrics, self._clock = metrics, clock
+        self._start = (start.attempt, start.last_step) if start is not None and start.segment else None
+        self._lines = [_Line(LogReader(metrics, rank)) for rank in range(world)]
+        self._joiner = Joiner(world)
+        self._told, self.attempt = -1, 0
+        self._began = 0.0
+        self._missing: tuple[int, ...] = ()
+        self._vectors: dict[tuple[int, int], bool] = {}
+        """Attempt and rank: whether it is one that writes vectors."""
+        self.late = 0
+        self.is_through = True
+
+    @property
+    def place(self) -> Place:
+        """How far the run has been told: the step in place of bytes."""
+        name = f"{_PLACE}{self.attempt}" if self.attempt else ""
+        return Place(name, max(0, self._told), self.attempt, self._told, damaged=self.damaged, beat=self.beat)
+
+    @property
+    def damaged(self) -> int:
+        """Damaged stretches of all ranks' logs."""
+        return sum(line.log.damaged for line in self._lines)
+
+    @property
+    def consumed(self) -> int:
+        """Bytes of all ranks' logs that were taken in."""
+        return sum(line.log.consumed for line in self._lines)
+
+    @property
+    def beat(self) -> Beat | None:
+        """Rank 0's last sign of life."""
+        return self._lines[0].log.beat
+
+    @property
+    def gaps(self) -> list[Mapping[str, object]]:
+        """What rank 0 reported as dropped."""
+        return self._lines[0].log.gaps
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another run took the directory."""
+        return self._lines[0].log.is_replaced
+
+    def stands(self) -> bool:
+        """Whether the log is still the one that was read."""
+        return self._lines[0].log.stands()
+
+    def poll(self, budget: int = READ_BYTES, upto: Place | None = None) -> list[Chunk]:
+        """What all ranks, or all but the missing ones, have come past since the last poll."""
+        while True:
+            more = self._fill(budget)
+            done = self._join(upto)
+            if done or not more:
+                self.is_through = not more and all(line.is_read for line in self._lines)
+                return done
+
+    @property
+    def ranks(self) -> Ranks:
+        """The ranks as of the last poll."""
+        found = []
+        for number, line in enumerate(self._lines[:self._joiner.world]):
+            said = described(self._metrics.parent / "ranks" / f"r{number}.json")
+            state = ("silent" if line.sign else "missing") if number in self._missing else "live"
+            found.append(Rank(number, line.seen, line.time, state, dict(line.last), tuple(line.own),
+                              str(said.get("host", ""))[:60], str(said.get("device", ""))[:60]))
+        return Ranks(self._joiner.world, tuple(found), self._missing, self.late)
+
+    def _fill(self, budget: int) -> bool:
+        """Read on in every rank's log, except where much waits already; whether anything was read."""
+        paths, more = segments_of(self._metrics), False
+        share, room = max(budget // len(self._lines), 1 << 16), max(256, WAITING // len(self._lines))
+        for rank, line in enumerate(self._lines):
+            there = paths.get(rank, [])
+            size = 0
+            if there:
+                try:
+                    status = os.stat(there[-1], follow_symlinks=False)
+                except OSError:
+                    continue
+                line.sign, size = status.st_mtime, status.st_size
+            place = line.log.place
+            line.is_read = not there or (place.segment == there[-1].name and place.offset == size)
+            if line.rows >= room or line.is_read:
+                continue
+            before = line.log.consumed
+            for chunk in line.log.poll(share, paths=there):
+                self._take(line, chunk)
+            line.is_read = line.log.is_through
+            more = more or line.log.consumed > before
+        return more
+
+    def _take(self, line: _Line, chunk: Chunk) -> None:
+        for mark in chunk.marks:
+            if mark.kind == "attempt":
+                line.attempt, line.seen = mark.whole("number", line.attempt), -1
+        line.parts.append((line.attempt, chunk))
+        if not len(chunk):
+            return
+        line.seen, line.time = int(chunk.steps[-1]), float(chunk.times[-1])
+        self._began = self._began or float(chunk.times[0])
+        for name in ("step_time", "data_time", "memory", "own_time"):
+            _, values = chunk.measured(name)
+            if len(values):
+                line.last[name] = float(values[-1])
+                if name == "own_time":
+                    line.own = [*line.own, *values[-RECENT:].tolist()][-RECENT:]
+
+    def _join(self, upto: Place | None) -> list[Chunk]:
+        done: list[Chunk] = []
+        while True:
+            attempt = self.attempt
+            if attempt:
+                self._join_attempt(done, upto)
+            if not self._next_attempt(done, upto):
+                return done
+
+    def _join_attempt(self, done: list[Chunk], upto: Place | None) -> None:
+        lines, now = self._lines[:self._joiner.world], self._clock()
+        newest = max((line.sign for line in lines), default=0.0)
+        lead = max(_FAR if line.attempt > self.attempt else line.seen for line in lines if line.attempt >= self.attempt)
+        ends, missing = [], []
+        for rank, line in enumerate(lines):
+            if line.attempt > self.attempt:   # all of this one was read
+                ends.append(_FAR)
+                continue
+            seen = line.seen if line.attempt == self.attempt else -1
+            is_silent = self._is_silent(line, max(newest, now))
+            if is_silent and seen < lead:
+                missing.append(rank)
+            ends.append(_FAR if is_silent else seen)
+        self._missing = tuple(missing)
+        limit = min(ends)
+        if upto is not None:
+            limit = min(limit, upto.last_step if upto.attempt == self.attempt else
+                        limit if upto.attempt > self.attempt else -1)
+        self._tell(limit, done)
+
+    def _is_silent(self, line: _Line, now: float) -> bool:
+        return line.is_read and now - max(line.sign, self._began) > SILENT
+
+    def _tell(self, limit: int, done: list[Chunk]) -> None:
+        """All that waits of the attempt, up to a step."""
+        blocks, vectors = [], list[TensorRows]()
+        marks, probes = list[Mark](), list[ProbeRows]()
+        for rank, line in enumerate(self._lines[:self._joiner.world]):
+            taken, kept = [], []
+            for attempt, chunk in line.parts:
+                if attempt < self.attempt:
+                    self.late += len(chunk)
+                elif attempt > self.attempt:
+                    kept.append((attempt, chunk))
+                else:
+                    near, rest = _cut(chunk, limit)
+                    taken.append(near)
+                    if rest is not None:
+                        kept.append((attempt, rest))
+            line.parts = kept
+            block = _block(taken)
+            fresh = block.steps > self._told
+            self.late += int((~fresh).sum())
+            blocks.append(block if fresh.all() else block.where(fresh))
+            if self._has_vectors(rank):
+                vectors.append(TensorRows.join([c.tensors for c in taken if len(c.tensors)]))
+            if rank == 0:
+                marks = [m for c in taken for m in c.marks if m.kind != "attempt"]
+                probes = [c.probes for c in taken if len(c.probes)]
+        whole = self._joiner.join(blocks)
+        if len(whole.steps):
+            self._told = int(whole.steps[-1])
+        if not (len(whole.steps) or marks or probes or any(map(len, vectors))):
+            return
+        chunk = Chunk(whole.steps, whole.times, whole.columns, whole.present, joined_vectors(vectors), tuple(marks),
+                      ProbeRows.join(probes))
+        if self._start is not None:
+            if (self.attempt, self._told) <= self._start:
+                return
+            chunk = _cut(chunk, self._start[1])[1] or chunk if self.attempt == self._start[0] else chunk
+        done.append(chunk)
+
+    def _has_vectors(self, rank: int) -> bool:
+        key = (self.attempt, rank)
+        if key not in self._vectors:
+            said = described(self._metrics.parent / "ranks" / f"r{rank}.json")
+            self._vectors[key] = bool(said.get("vectors", rank == 0))
+        return self._vectors[key]
+
+    def _next_attempt(self, done: list[Chunk], upto: Place | None) -> bool:
+        """Begin the next attempt, once rank 0 is there and no other has anything left of this one."""
+        lines = self._lines
+        later = [(a, c) for a, c in lines[0].parts if a > self.attempt]
+        now = max(self._clock(), *(line.sign for line in lines))
+        if not later or (self.attempt and any(
+                any(a == self.attempt for a, _ in line.parts)
+                or (line.attempt <= self.attempt and not self._is_silent(line, now))
+                for line in lines[:self._joiner.world])):
+            return False
+        if upto is not None and later[0][0] > upto.attempt:
+            return False
+        number, chunk = later[0]
+        mark = next((m for m in chunk.marks if m.kind == "attempt"), Mark(-1, "attempt", {"number": number}))
+        world = min(max(1, mark.whole("world", 1)), MOST_RANKS)
+        while len(lines) < world:
+            lines.append(_Line(LogReader(self._metrics, len(lines))))
+        self.attempt, self._told, self._joiner = number, mark.whole("from_step", -1), Joiner(world)
+        self._began = float(chunk.times[0]) if len(chunk) else lines[0].sign
+        if self._start is None or self._start[0] < number:
+            done.append(Chunk.of([], marks=(mark,)))
+        return True
+
+
+def _cut(chunk: Chunk, limit: int) -> tuple[Chunk, Chunk | None]:
+    """What lies up to a step, and the rest."""
+    at = int(np.searchsorted(chunk.steps, limit, "right"))
+    near, far = (_between(chunk, slice(0, at), -_FAR, limit), _between(chunk, slice(at, None), limit, _FAR))
+    return near, far if len(far) or len(far.tensors) or len(far.probes) or far.marks else None
+
+
+def _between(chunk: Chunk, rows: slice, after: int, upto: int) -> Chunk:
+    return Chunk(
+        chunk.steps[rows], chunk.times[rows], {k: v[rows] for k, v in chunk.columns.items()},
+        {k: v[rows] for k, v in chunk.present.items()}, chunk.tensors.between(after, upto),
+        tuple(m for m in chunk.marks if after < m.step <= upto), chunk.probes.between(after, upto),
+    )
+
+
+def _block(chunks: list[Chunk]) -> RowBlock:
+    if len(chunks) == 1:
+        return RowBlock(chunks[0].steps, chunks[0].times, dict(chunks[0].columns), dict(chunks[0].present))
+    n = [len(c) for c in chunks]
+    names = dict.fromkeys(name for c in chunks for name in c.columns)
+
+    def column(name: str) -> Floats:
+        return np.concatenate([c.columns.get(name, np.full(k, np.nan)) for c, k in zip(chunks, n, strict=True)])
+
+    return RowBlock(
+        np.concatenate([np.zeros(0, np.int64), *(c.steps for c in chunks)]),
+        np.concatenate([np.zeros(0), *(c.times for c in chunks)]), {name: column(name) for name in names},
+        {name: np.concatenate([c.present.get(name, np.zeros(k, np.bool_)) for c, k in zip(chunks, n, strict=True)])
+         for name in names})
