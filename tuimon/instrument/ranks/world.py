@@ -64,3 +64,9 @@ class Board:
     def look(self, name: str) -> str | None:
         """The note of that name, None where there is none yet: one look, no wait."""
         return self._store.get(name).decode() if self._store.check([name]) else None
+
+    def under(self, name: str) -> Any:
+        """A store of its own for what torch itself writes, such as the addresses of a group."""
+        from torch.distributed import PrefixStore
+
+        return PrefixStore(name, self._store)
