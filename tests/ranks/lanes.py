@@ -13,14 +13,15 @@ from pathlib import Path
 def main(rank: int, size: int, store: str, out: str) -> None:
     import torch.distributed as dist
 
+    from tuimon.instrument.ranks.agreeing import WIDTH, Agreeing
     from tuimon.instrument.ranks.lane import Lane
     from tuimon.instrument.ranks.world import Board, World
 
     shared = dist.FileStore(store, size)
     found: dict[str, object] = {}
 
-    def lane(serial: int) -> Lane:
-        return Lane(World(rank, size, rank, serial), Board(World(rank, size, rank, serial), shared), 2, timeout=5)
+    def lane(serial: int, width: int = 2) -> Lane:
+        return Lane(World(rank, size, rank, serial), Board(World(rank, size, rank, serial), shared), width, timeout=5)
 
     def together(name: str) -> None:
         shared.set(f"{name}/{rank}", "1")
@@ -34,6 +35,18 @@ def main(rank: int, size: int, store: str, out: str) -> None:
             together(f"step/{step}")  # training's own collectives
     found["heard"], found["why"] = [h for h in heard if h], first.why
     found["tick"] = first.tick([1.0, rank])
+
+    agreeing = Agreeing(lane(2, WIDTH), Board(World(rank, size, rank, 2), shared), rank, size)
+    orders: list[tuple[int, str, str]] = []
+    for step in range(1, 120):
+        if rank == 0 and step in {50, 51, 70}:
+            agreeing.propose(f"order {step}")
+        settled = agreeing.meet(lambda text: "no snapshot" if rank == 1 and text == "order 51" else "")
+        if settled is not None:
+            orders.append((step, settled.text, settled.why))
+        if step < 30:
+            together(f"agreeing/{step}")
+    found["orders"] = orders
 
     partly = lane(1)
     if rank == 0:

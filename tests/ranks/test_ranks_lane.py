@@ -51,3 +51,10 @@ def test_a_rank_that_is_not_attached_is_named_and_not_waited_for(found: Found) -
 def test_a_rank_that_dies_brings_the_lane_down_and_not_the_other(found: Found) -> None:
     """The survivor goes on, and can say why."""
     assert found[0]["lost"].startswith("the ranks have lost each other")
+
+
+def test_orders_are_settled_by_all_at_the_same_boundary_or_refused_with_rank_and_reason(found: Found) -> None:
+    """Three orders, the second of which rank 1 cannot follow."""
+    assert found[0]["orders"] == found[1]["orders"]
+    assert [order[1:] for order in found[0]["orders"]] == [
+        ["order 50", ""], ["order 51", "rank 1: no snapshot"], ["order 70", ""]]

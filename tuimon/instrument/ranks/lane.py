@@ -116,10 +116,10 @@ class Lane:
 
     def _form(self) -> None:
         try:
-            group = torch.distributed.ProcessGroupGloo(
+            group: Any = torch.distributed.ProcessGroupGloo(
                 self._board.under("lane"), self._world.rank, self._world.size, self._timeout)
             newest = torch.tensor([self._boundary], dtype=torch.int64)
-            options = torch.distributed.AllreduceOptions()
+            options: Any = torch.distributed.AllreduceOptions()
             options.reduceOp = torch.distributed.ReduceOp.MAX
             group.allreduce([newest], options).wait()
             self._group = group

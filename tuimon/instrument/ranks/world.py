@@ -67,6 +67,6 @@ class Board:
 
     def under(self, name: str) -> Any:
         """A store of its own for what torch itself writes, such as the addresses of a group."""
-        from torch.distributed import PrefixStore
+        from torch.distributed.distributed_c10d import PrefixStore
 
         return PrefixStore(name, self._store)
