@@ -86,6 +86,7 @@ ALLOWED_SYNCS = {
     "replay.py",         # an autopsy: the run is broken already, and may wait once
     "host.py", "portable.py",  # copies for snapshots and checkpoints, read off the training thread
     "restoring.py",      # a restore waits for its copies: training stands still anyway, and errors must show there
+    "lane.py",           # words between ranks: host memory from the first, never on a device
 }
 
 
