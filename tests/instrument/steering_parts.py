@@ -202,7 +202,7 @@ class Rig:
 
     def __init__(self, root: Path, judge: ScriptedJudge | None = None, *, initial: bool = True, script_clip: float | None = None,
                  every: int = 20, settle: Callable[[], None] | None = None,
-                 why_not: Callable[[Command], str] | None = None, **options: Any) -> None:
+                 steering: Callable[..., Steering] = Steering, **options: Any) -> None:
         self.run = create_run("test", root)
         self.judge = judge or ScriptedJudge()
         self.overrides = FakeOverrides(script_clip)
@@ -212,8 +212,9 @@ class Rig:
             self.run, info_of(self.run), attempt=1, from_step=0, judge=lambda _context: self.judge,
             **{"pace": FAST, **options},
         )
-        self.steering = Steering(
-            self.recorder, self.overrides, self.snapshots, self.checkpoints, every=every, settle=settle, why_not=why_not,
+        self.steering = steering(
+            self.recorder, self.overrides, self.snapshots, self.checkpoints, every=every, settle=settle,
+            copy=self.snapshots.detach,
         )
         self._reader = EventReader(self.run.events)
         self.events: list[Event] = []

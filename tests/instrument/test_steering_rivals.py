@@ -9,8 +9,8 @@ import pytest
 from steering_parts import ADA, Loop, rig
 
 from tuimon.control.commands import Who
-from tuimon.instrument.ranks.obeying import why_not
 from tuimon.instrument.ranks.shares import Part, Shares
+from tuimon.instrument.ranks.steering import RankSteering
 from tuimon.instrument.ranks.world import World
 
 BOB = Who("bob", 1001, "laptop", 9, "viewer")
@@ -50,14 +50,15 @@ def test_nobody_sets_a_run_going_that_another_has_just_stopped_and_brakes_are_al
 def test_one_rank_of_many_does_nothing_alone_and_says_why(tmp_path):
     part = Part(World(0, 4))
     part.shares = Shares(np.array([0.25]), np.array([True]), 4)   # of replicas
-    with rig(tmp_path, why_not=partial(why_not, part)) as run:
+    with rig(tmp_path, steering=partial(RankSteering, part=part, agreeing=None)) as run:
         run.train(5)
         for verb in ("rescue", "hold", "stop"):
             order = run.delivered(run.ask(verb))
             run.one_step()
             answer = run.ended(order)
             assert (answer.text("outcome"), answer.text("why")) == (
-                "refused", "this run trains on 4 ranks, of which one alone would act")
+                "refused", "this run trains on 4 ranks, of which one alone would act: "
+                           "the ranks share no store by which they could agree")
         assert (run.steering.state, run.overrides.in_force.lr_scale) == ("running", 1.0)
         run.checkpoints.gate.set()
         save = run.delivered(run.ask("checkpoint"))

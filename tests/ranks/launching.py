@@ -21,13 +21,18 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def launch(script: Path, place: Path, names: Sequence[str], size: int) -> list[Any]:
-    """Run `script place name...` on each rank; what each wrote to found-<rank>.json."""
+def start(script: Path, place: Path, names: Sequence[str], size: int) -> list[Any]:
+    """`script place name...` on each rank."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "MASTER_ADDR": "127.0.0.1",
            "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(size), "TUIMON_RUNS": str(place / "runs")}
     env.pop("TUIMON_RUN_DIR", None)
-    ranks = [subprocess.Popen([sys.executable, str(script), str(place), *names], stderr=subprocess.PIPE, text=True,
-                              env={**env, "RANK": str(k), "LOCAL_RANK": str(k)}) for k in range(size)]
+    return [subprocess.Popen([sys.executable, str(script), str(place), *names], stderr=subprocess.PIPE, text=True,
+                             env={**env, "RANK": str(k), "LOCAL_RANK": str(k)}) for k in range(size)]
+
+
+def launch(script: Path, place: Path, names: Sequence[str], size: int) -> list[Any]:
+    """Run it; what each wrote to found-<rank>.json."""
+    ranks = start(script, place, names, size)
     try:
         said = [process.communicate(timeout=PATIENCE)[1] for process in ranks]
     finally:

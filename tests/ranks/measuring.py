@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 import tuimon
-from tuimon.control.commands import Command
-from tuimon.control.spool import new_id, submit
-from tuimon.record.events import EventReader
-from tuimon.record.rundir import RunDir, runs_root
+from tuimon.record.rundir import runs_root
 
 STEPS, MICRO, ROWS = 6, 2, 8
 CLIP = 0.05
@@ -194,36 +190,6 @@ def only(who: int) -> Callable[[int, Path], Any]:
     return scene
 
 
-def commanded(wrap: Callable[[nn.Module], nn.Module]) -> Callable[[int, Path], Any]:
-    """What a viewer sends to a run of several ranks."""
-
-    def scene(rank: int, place: Path) -> Any:
-        model, opt, source, monitor = watched(place, wrap)
-        answers: dict[str, str] = {}
-        sent = [Command(new_id(), verb, args, issued=time.time()) for verb, args in (  # type: ignore[arg-type]
-            ("stop", {}), ("hold", {}), ("set-lr-scale", {"scale": 0.1}), ("rollback", {}), ("checkpoint", {}))]
-        events, going = EventReader(place / "events.jsonl"), torch.ones(())
-        step = 0
-        while going:
-            one_step(model, opt, source)
-            step += 1
-            if rank and step == 2:
-                monitor.checkpoint()   # as a script says it, on all ranks
-            if rank == 0:
-                if step == 2:
-                    for command in sent:
-                        submit(RunDir(place).commands, command)
-                answers |= {e.text("verb"): e.text("why") for e in events.poll()
-                            if e.kind == "command" and e.text("outcome") in ("refused", "applied")}
-                going.fill_(len(answers) < len(sent))
-            dist.broadcast(going, 0)
-        monitor.close()
-        return {"answers": answers, "lr": opt.param_groups[0]["lr"], "state": repr(monitor).split()[1],
-                "saved": len(list((place / "checkpoints").iterdir()))}
-
-    return scene
-
-
 def judged(wrap: Callable[[nn.Module], nn.Module]) -> Callable[[int, Path], Any]:
     """What the guard of each rank could not look at."""
 
@@ -289,8 +255,7 @@ def staged(rank: int, place: Path) -> Any:
 
 
 SCENES: dict[str, Callable[[int, Path], Any]] = {
-    "only-1": only(1), "only-0": only(0), "commanded-ddp": commanded(ddp), "commanded-fsdp": commanded(fsdp),
-    "judged-ddp": judged(ddp), "judged-fsdp": judged(fsdp), "planned": planned, "late": late, "staged": staged,
+    "only-1": only(1), "only-0": only(0), "judged-ddp": judged(ddp), "judged-fsdp": judged(fsdp), "planned": planned, "late": late, "staged": staged,
 }
 
 

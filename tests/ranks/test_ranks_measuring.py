@@ -122,19 +122,6 @@ def test_a_rank_that_hears_nothing_of_rank_0_records_by_itself_and_says_so(two: 
     assert not (two.place / "only-1").exists()   # what was asked for is rank 0's to make
 
 
-def test_a_command_is_refused_where_the_ranks_could_not_act_as_one(two: World) -> None:
-    why = "this run trains on 2 ranks, of which one alone would act"
-    spread = "the weights are spread over 2 ranks, and one would save its part"
-    for wrapped, save in (("ddp", "saved as "), ("fsdp", spread)):
-        told = two.found[0][f"commanded-{wrapped}"]
-        assert told["answers"].pop("checkpoint").startswith(save)
-        assert told["answers"] == dict.fromkeys(("stop", "hold", "set-lr-scale", "rollback"), why)
-        assert (told["lr"], told["state"], told["saved"]) == (0.1, "finished", int(wrapped == "ddp"))
-        [asked] = [e for e in two.events(two.place / f"commanded-{wrapped}" / "events-r1.jsonl", "command")
-                   if e.text("outcome") != "received"]
-        assert asked.text("why") == "rank 0 saves what all ranks hold alike"
-
-
 def test_the_guard_judges_by_norms_that_rank_0_knows_exactly_and_says_what_it_cannot_look_at(two: World) -> None:
     assert two.found[0]["judged-ddp"] == {"steps": measuring.STEPS, "blind": []}
     assert "exploding-gradients" in two.found[0]["judged-fsdp"]["blind"]

@@ -52,7 +52,6 @@ from tuimon.instrument.rescue import say_override
 from tuimon.instrument.resume import ResumeInfo
 from tuimon.instrument.snapshots import Snapshots
 from tuimon.instrument.state import TrainingState, unwrapped
-from tuimon.instrument.steering import Steering
 from tuimon.instrument.tracked import device_of, held_by, named_parameters
 from tuimon.instrument.weakly import Weak
 from tuimon.record import claim
@@ -238,30 +237,31 @@ def _join(
         tokens_per_step=info.tokens_per_step, from_step=from_step, sampling=sampling, on_fault=failed,
         on_label=labelled,
     )
-    is_kept = keep == "auto" and not meeting.world.is_many   # of one rank alone: nobody could go back to it
-    snapshots = _snapshots(recorder, state) if is_kept else None
+    is_kept = keep == "auto" and not meeting.world.is_many
+    snapshots = _taken(recorder, meeting.snapshots(state)) if keep == "auto" else None
     if snapshots is not None:
         undo.callback(snapshots.close)
     feeds = Feeds()
-    steering = Steering(
+    steering = meeting.steering(
         recorder, overrides, snapshots,
         None if keep == "off" or recorder.is_in_memory or not meeting.may_save
         else Checkpoints(recorder.run.checkpoints, run=recorder.run.name),
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
-        discovery=Discovery(state, dataloader, feeds.newest), why_not=meeting.why_not,
+        discovery=Discovery(state, dataloader, feeds.newest),
     )
     if resumed is not None and resumed.run_dir is not None and resumed.run_dir.resolve() == recorder.run.path.resolve():
         steering.goes_on_from(resumed.step, resumed.id)
-    inquest = Inquest(probe, state, snapshots, recorder, steering.send if is_kept else None)
+    inquest = Inquest(probe, state, snapshots if is_kept else None, recorder, steering.send if is_kept else None)
     run = Attached(probe, recorder, steering, state, feeds, snapshots, inquest)
     attached = weakref.ref(run)
     return Monitor(run)
 
 
-def _snapshots(recorder: Recorder, state: TrainingState) -> Snapshots | None:
-    """In-memory snapshots with the initial one taken, or None where they do not fit or cannot be taken."""
-    snapshots = Snapshots(state)
+def _taken(recorder: Recorder, snapshots: Snapshots | None) -> Snapshots | None:
+    """With the initial one taken, or None where they do not fit or cannot be taken."""
     step = recorder.from_step
+    if snapshots is None:
+        return None
     try:
         fit = snapshots.fits()
         if not fit:

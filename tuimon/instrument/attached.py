@@ -119,6 +119,7 @@ class Attached:
             raise
         except Exception as error:  # Ctrl+C is no Exception: it passes
             self._steers, self._broke = False, True
+            self.steering.part_ways()
             self.fault("steering", error)
         finally:
             probe.resumed(time.perf_counter() - began)

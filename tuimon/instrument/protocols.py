@@ -108,6 +108,9 @@ class Snapshots(Protocol):
     def void_after(self, step: int) -> tuple[int, ...]:
         """Forget every snapshot with a greater step; which ones."""
 
+    def close(self) -> None:
+        """Give the memory back."""
+
 
 class CheckpointInfo(Protocol):
     """What is known of a checkpoint once it is durable."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tuimon.errors import CheckpointError, UsageError
 from tuimon.instrument.host import Captured, Copier, HostBuffers, available_memory, capture_copy, one_line, size_of
-from tuimon.instrument.restoring import plan
+from tuimon.instrument.restoring import Plan, plan
 from tuimon.instrument.state import Plain, TrainingState
 
 __all__ = ["Captured", "Fit", "Snapshot", "Snapshots", "capture_copy"]
@@ -218,9 +218,16 @@ class Snapshots:
         Verified on the host first: names, shapes, dtypes, digest, finite parameters. CheckpointError otherwise, or
         if a copy fails; then live tensors are as before. Hyper-parameters, schedules and random generators go on.
         """
+        return self._write(*self._prepared(step))
+
+    def _prepared(self, step: int) -> tuple[_Slot, Plan]:
+        """Verified, and nothing touched."""
         slot = self._must_find(step)
         self._verify(slot)
-        work = plan(self.state, slot.host.tensors, slot.plain)
+        return slot, plan(self.state, slot.host.tensors, slot.plain)
+
+    def _write(self, slot: _Slot, work: Plan) -> Snapshot:
+        step = slot.step
         self._copier.order_next_step()
         before, plain_before = self._fill(self.state.tensors()), self.state.plain(step)
         self._copier.order_next_step()

@@ -54,16 +54,14 @@ class Steering:
         self, recorder: Recorder, overrides: Overrides, snapshots: Snapshots | None, checkpoints: Checkpoints | None, *,
         every: int = EVERY, settle: Callable[[], None] | None = None,
         copy: Callable[[int], Captured] | None = None, discovery: Discovery | None = None,
-        why_not: Callable[[Command], str] | None = None,
     ) -> None:
         """With what it needs of others.
 
         settle: hands over measurements still on the device. copy: captures for a checkpoint without snapshots.
-        discovery: finds what belongs into one and was not passed. why_not: why this process may not do what it is told
-        at this boundary, "" where it may; None lets all pass.
+        discovery: finds what belongs into one and was not passed.
         """
         self._recorder, self._overrides, self._every = recorder, overrides, every
-        self._snapshots, self._settle, self._why_not = snapshots, settle, why_not
+        self._snapshots, self._settle, self._copy = snapshots, settle, copy
         self._mailbox, self._situation = recorder.mailbox, recorder.situation
         self._ladder = StopLadder()
         self._errands = Errands()
@@ -112,6 +110,9 @@ class Steering:
         """This attempt goes on from a checkpoint of the run, by its id: it is kept."""
         self._saving.goes_on_from(step, checkpoint)
 
+    def part_ways(self) -> None:
+        """Nothing here comes by at boundaries any more: for who has to tell others."""
+
     def dismiss(self) -> None:
         """A run that stands still goes on: it is being closed, and nobody could resume it."""
         self._is_dismissed = True
@@ -133,7 +134,7 @@ class Steering:
 
     def release(self) -> None:
         """After the end: keep no way to the model."""
-        self._snapshots = self._settle = None
+        self._snapshots = self._settle = self._copy = None
         self._verbs = {}
         self._saving.release()
 
@@ -183,14 +184,17 @@ class Steering:
             self._save_what_waits(step, letter.command)
         elif isinstance(letter, Earned):
             if self._snapshots is not None:
-                self._earning.add(letter.step)
-                self._errands.send(lambda: self._promote(letter.step, step))
+                self._earn(letter.step, step)
             self._saving.earned(letter.step)
         else:
             if self._snapshots is not None:
                 self._snapshots.void_after(letter.after_step)
                 self._recorder.event("snapshot-void", step, after_step=letter.after_step)
             self._saving.voided(letter.after_step)
+
+    def _earn(self, earned: int, step: int) -> None:
+        self._earning.add(earned)
+        self._errands.send(lambda: self._promote(earned, step))
 
     def _promote(self, earned: int, step: int) -> None:
         """On the background thread, for it takes a hash; on this one where a restore cannot wait for its turn."""
@@ -208,9 +212,9 @@ class Steering:
             self._recorder.answer(command, step, "refused", why)
             return
         before = self.state
-        why_not = (self._why_not(command) if self._why_not else "") or self._revisions.against(command)
+        unaware = self._revisions.against(command)
         try:
-            result = Refuse(why_not) if why_not else self._verbs[command.verb](command, step)
+            result = Refuse(unaware) if unaware else self._verbs[command.verb](command, step)
         except Exception as error:
             _LOG.debug("%s", command.verb, exc_info=True)
             result = Refuse(f"{type(error).__name__}: {error}"[:300])
@@ -329,10 +333,14 @@ class Steering:
     def _snapshot_if_due(self, step: int) -> None:
         """Not while something is wrong, not at a boundary that went back: that state is kept already."""
         snapshots = self._snapshots
-        if snapshots is None or self._is_off or self.has_moved or step % self._every or not self._situation.is_calm:
+        if snapshots is None or self._is_off or self.has_moved or step % self._every or not self._is_calm:
             return
         if not self._ladder.is_stopping and step not in snapshots.steps:
             self._capture(snapshots, step)
+
+    @property
+    def _is_calm(self) -> bool:
+        return self._situation.is_calm
 
     def _capture(self, snapshots: Snapshots, step: int) -> None:
         taken = snapshots.capture(step)

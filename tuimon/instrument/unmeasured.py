@@ -31,6 +31,8 @@ class Unmeasured:
         self.step = step
         """Last completed step."""
         self.scaler: Any = None
+        self.knows_norm = True
+        """Whether all gradients are here: a limit is not put in force by the norm of a part."""
         self._optimizers, self._overrides, self._on_fault = optimizers, overrides, on_fault
         self._capturing = capturing
         self._scaler_stepped, self._is_clipped, self._forces = True, False, True
@@ -78,8 +80,9 @@ class Unmeasured:
         try:
             with torch.no_grad():
                 self._overrides.scale_lr(k, self._optimizers[k], self.step + 1)
-                if clips and self._overrides.clip is not None and not self._is_clipped:
-                    self._clip(k, self._overrides.clip)
+                limit = self._overrides.clip if clips and self.knows_norm and not self._is_clipped else None
+                if limit is not None:
+                    self._clip(k, limit)
         except Exception as error:
             self._give_up(error)
 

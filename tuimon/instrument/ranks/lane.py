@@ -1,14 +1,18 @@
 """The lane: by which ranks agree, apart from all that training sends. One small sum per boundary, read two later.
 
 Its gloo group is built on a thread of its own, and only where every rank said that it is attached: nothing here waits
-for a rank that may never come. A lane that breaks is down for good and says why; training is left alone.
+for a rank that may never come. A lane that breaks is down for good and says why; training is left alone. A rank that
+leaves says so in the words that the others still wait for.
 """
 
 from __future__ import annotations
 
+import _thread
+import json
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -19,24 +23,42 @@ from tuimon.instrument.ranks.world import Board, World
 LAG: Final = 2
 """Boundaries between a word and its being heard by all: ranks may run ahead of each other by so much."""
 DECIDES: Final = 3
-"""Boundary of rank 0 by which every rank must have said that it is attached."""
+"""Boundary of rank 0 from which it decides, once every rank has said that it is attached."""
+LATEST: Final = 32
+"""Boundary of rank 0 at which it decides without those that have said nothing."""
 LOOKS: Final = 64
 """Boundaries for which the others look for what rank 0 decided."""
-MARGIN: Final = 20
+MARGIN: Final = 8
 """Boundaries from the newest one at which the group was built to the first on which it is used, by all alike."""
 TIMEOUT: Final = 60.0
 """Seconds for which a rank may be late."""
+FORMING: Final = 600.0
+"""The same while the group is built, which nobody waits for."""
+_QUICK: Final = 0.0002
+"""Seconds between two looks for a word that is late, at first: Ctrl+C ends every wait."""
+_SLOW: Final = 0.005
+"""The same in the end."""
 
 
 class Lane:
     """One rank's end. `meet` and `tick` are for the training thread and never raise (Ctrl+C passes)."""
 
-    def __init__(self, world: World, board: Board, width: int, timeout: float = TIMEOUT) -> None:
-        """width: numbers in a word."""
+    def __init__(
+        self, world: World, board: Board, width: int, timeout: float = TIMEOUT, *, apart: str = "",
+        began: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        """width: numbers in a word. apart: why this rank is not to be waited for.
+
+        began: called at the first boundary: by name of a group of ranks that train together, a number that is the same
+        on those that are at the same step.
+        """
         self._world, self._board, self._width = world, board, width
-        self._timeout = timedelta(seconds=timeout)
+        self._apart, self._began = apart, began
+        self._timeout = timeout
         self._group: Any = None
+        self._asked: tuple[torch.Tensor, Any] | None = None
         self._sent: deque[tuple[torch.Tensor, Any]] = deque()
+        self._since: int | None = None  # the boundary at which the group was built here
         self._begin: int | None = None  # the boundary for which the next word is due
         self._boundary, self._is_forming = 0, False
         self.why = "the ranks have not met yet"
@@ -52,8 +74,7 @@ class Lane:
         try:
             if self._begin is None:
                 self._gather()
-                return None
-            if self._begin > self._boundary:
+            if self._begin is None or self._begin > self._boundary:
                 return None
             while self._begin < self._boundary:  # learnt late: the others count on a word for each boundary
                 self._say([0.0] * self._width)
@@ -69,42 +90,62 @@ class Lane:
         if self.is_down or self._group is None:
             return None
         try:
-            said = torch.tensor(word, dtype=torch.float64)
-            self._group.allreduce([said]).wait()
-            return said.tolist()
+            said = _word(word)
+            return self._heard(said, self._group.allreduce([said]))
         except Exception as error:
             self._break(error)
             return None
 
     def leave(self, why: str = "the run has ended") -> None:
-        """Say and hear nothing any more."""
-        self.is_down, self.why = True, why
-        self._sent.clear()
-        self._group = None
+        """Say and hear nothing any more. Waits for nobody and takes no lock: a garbage collection may call it."""
+        if not self.is_down:
+            self.is_down, self.why = True, why
+            self._let_go(farewells=LAG + 1)
+
+    def _let_go(self, farewells: int) -> None:
+        """Its last reference waits for all that is under way: that is done on another thread."""
+        group, self._group = self._group, None
+        sent, self._sent = list(self._sent), deque()
+        if group is not None:
+            _thread.start_new_thread(_part, ([group, sent, [0.0] * self._width, farewells],))
 
     def _say(self, word: Sequence[float]) -> None:
         assert self._begin is not None
-        said = torch.tensor(word, dtype=torch.float64)
+        said = _word(word)
         self._sent.append((said, self._group.allreduce([said])))
         self._begin += 1
 
-    def _hear(self) -> list[float]:
-        said, work = self._sent.popleft()
+    def _hear(self) -> list[float] | None:
+        heard = self._heard(*self._sent.popleft())
+        while heard is not None and len(self._sent) > LAG:  # words for boundaries that were over before the lane began
+            heard = self._heard(*self._sent.popleft())
+        return heard
+
+    def _heard(self, said: torch.Tensor, work: Any) -> list[float] | None:
+        pause = _QUICK
+        while not work.is_completed():
+            if self.is_down:  # left from another thread
+                return None
+            time.sleep(pause)
+            pause = min(2 * pause, _SLOW)
         work.wait()
-        while len(self._sent) > LAG:  # words for boundaries that were over before the lane began
-            said, work = self._sent.popleft()
-            work.wait()
-        return said.tolist()
+        *told, left = said.tolist()
+        if left:
+            self.leave("the run has ended on another rank")
+            return None
+        return told
 
     def _gather(self) -> None:
         """Decide by looks, one a boundary; no look once it is decided."""
         if self._boundary == 1:
-            self._board.put(f"here/{self._world.rank}", "attached")
-        if self._is_forming or self._boundary < DECIDES:
+            self._board.put(f"here/{self._world.rank}", json.dumps([self._apart, dict(self._began())]))
+        if self._is_forming:
+            self._learn()
+            return
+        if self._boundary < DECIDES:
             return
         if self._world.rank == 0:
-            missing = [k for k in range(self._world.size) if self._board.look(f"here/{k}") is None]
-            self._board.put("lane", f"tuimon is not attached on rank {missing[0]}" if missing else "")
+            self._decide()
         decided = self._board.look("lane")
         if decided is None and self._boundary > LOOKS:
             decided = "tuimon is not attached on rank 0"
@@ -114,18 +155,72 @@ class Lane:
             self._is_forming = True
             threading.Thread(target=self._form, name="tuimon-lane", daemon=True).start()
 
+    def _decide(self) -> None:
+        here = [self._board.look(f"here/{k}") for k in range(self._world.size)]
+        missing = next((k for k, said in enumerate(here) if said is None), None)
+        if missing is None:
+            self._board.put("lane", _obstacle([json.loads(said or "") for said in here]))
+        elif self._boundary >= LATEST:
+            self._board.put("lane", f"tuimon is not attached on rank {missing}")
+
     def _form(self) -> None:
         try:
             group: Any = torch.distributed.ProcessGroupGloo(
-                self._board.under("lane"), self._world.rank, self._world.size, self._timeout)
-            newest = torch.tensor([self._boundary], dtype=torch.int64)
+                self._board.under("lane"), self._world.rank, self._world.size, timedelta(seconds=FORMING))
+            group._set_default_timeout(timedelta(seconds=self._timeout))  # noqa: SLF001  # set_timeout is another backend's
+            # first: training comes to a stop behind it, and never at a later boundary than it could learn of
+            self._since = self._boundary
+            newest = torch.tensor([self._since], dtype=torch.int64)
             options: Any = torch.distributed.AllreduceOptions()
             options.reduceOp = torch.distributed.ReduceOp.MAX
-            group.allreduce([newest], options).wait()
-            self._group = group
-            self._begin = int(newest[0]) + MARGIN  # last: with it the training thread begins
+            asked = newest, group.allreduce([newest], options)
+            self._group, self._asked = group, asked
+            if self.is_down:
+                self._let_go(farewells=LAG + 1)
         except Exception as error:
             self._break(error)
 
+    def _learn(self) -> None:
+        """When the lane begins. What is waited for here, the others' threads do whatever their training waits for."""
+        if self._since is None or self._boundary < self._since + MARGIN:
+            return
+        while self._asked is None or not self._asked[1].is_completed():
+            if self.is_down:
+                return
+            time.sleep(_QUICK)
+        newest, work = self._asked
+        work.wait()
+        self._begin = int(newest[0]) + MARGIN
+
     def _break(self, error: Exception) -> None:
-        self.leave(f"the ranks have lost each other: {' '.join(str(error).split()):.200}")
+        if not self.is_down:
+            self.is_down, self.why = True, f"the ranks have lost each other: {' '.join(str(error).split()):.200}"
+            self._let_go(farewells=0)
+
+
+def _word(numbers: Sequence[float]) -> torch.Tensor:
+    """Behind them, how many have left."""
+    return torch.tensor([*numbers, 0.0], dtype=torch.float64)
+
+
+def _obstacle(here: Sequence[tuple[str, Mapping[str, int]]]) -> str:
+    """Why ranks that said this cannot meet; "" where they can."""
+    known: dict[str, int] = {}
+    for k, (apart, began) in enumerate(here):
+        if apart:
+            return apart
+        if any(known.setdefault(group, at) != at for group, at in began.items()):
+            return f"tuimon was attached at another step on rank {k} than before it"
+    return ""
+
+
+def _part(held: list[Any]) -> None:
+    """Say farewell, and wait for what others have yet to say; on a thread that nobody waits for."""
+    group, sent, silence, farewells = held
+    held.clear()
+    try:
+        said = [torch.tensor([*silence, 1.0], dtype=torch.float64) for _ in range(farewells)]
+        for work in [work for _, work in sent] + [group.allreduce([word]) for word in said]:
+            work.wait()
+    except Exception:  # they are gone, too
+        return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -10,14 +10,20 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from tuimon.control.commands import Command
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.place import Place, named_only
 from tuimon.instrument.ranks import obeying
+from tuimon.instrument.ranks.agreeing import WIDTH, Agreeing
 from tuimon.instrument.ranks.joining import Joining, publish, write_rank
+from tuimon.instrument.ranks.keeping import RankSnapshots
+from tuimon.instrument.ranks.lane import TIMEOUT, Lane
 from tuimon.instrument.ranks.probing import RankProbe
-from tuimon.instrument.ranks.shares import Part
+from tuimon.instrument.ranks.shares import Part, groups_of
+from tuimon.instrument.ranks.steering import RankSteering
 from tuimon.instrument.ranks.world import Board, World
+from tuimon.instrument.snapshots import Snapshots
+from tuimon.instrument.state import TrainingState
+from tuimon.instrument.steering import Steering
 from tuimon.instrument.tracked import held_by
 from tuimon.record.rundir import RunInfo
 
@@ -32,10 +38,17 @@ class Meeting:
         self.joining: Joining | None = None
         """How a rank other than 0 hears where the run is recorded."""
         self._board: Board | None = None
+        self._agreeing: Agreeing | None = None
         if world.is_many:
             self.part = Part(world)
-            self.part.look(model, [p for group in held_by(optimizers) for p in group])
+            params = [p for group in held_by(optimizers) for p in group]
+            self.part.look(model, params)
+            self._apart = obeying.apart(self.part, model)
             self._board = _board(world)
+            if self._board is not None:
+                began = partial(obeying.begun, groups_of(model, params))
+                lane = Lane(world, self._board, WIDTH, TIMEOUT, apart=self._apart, began=began)
+                self._agreeing = Agreeing(lane, self._board, world.rank, world.size)
 
     def join(self, info: RunInfo, from_step: int) -> Place | None:
         """Of a rank other than 0, a name: the place is yet to be heard. None for who takes one."""
@@ -54,10 +67,17 @@ class Meeting:
         if self._board is not None:
             publish(self._board, place.run, place.info, from_step=from_step, trouble=place.trouble)
 
-    @property
-    def why_not(self) -> Callable[[Command], str] | None:
-        """Why a command may not be carried out by this rank at a boundary; "" where it may."""
-        return None if self.part is None else partial(obeying.why_not, self.part)
+    def steering(self, *args: Any, **options: Any) -> Steering:
+        """What obeys."""
+        if self.part is None:
+            return Steering(*args, **options)
+        return RankSteering(*args, part=self.part, agreeing=self._agreeing, **options)
+
+    def snapshots(self, state: TrainingState) -> Snapshots | None:
+        """Empty; None where there is no going back: one rank alone cannot."""
+        if self.part is None:
+            return Snapshots(state)
+        return None if self._agreeing is None or self._apart else RankSnapshots(state, self.world)
 
     def probe(self, *args: Any, **options: Any) -> Probe:
         """The instrument."""
@@ -65,7 +85,7 @@ class Meeting:
 
     @property
     def may_save(self) -> bool:
-        """Whether this rank writes checkpoints; what it may write at a boundary, `why_not` says."""
+        """Whether this rank writes checkpoints; what it may write at a boundary, `obeying` says."""
         return self.world.rank == 0
 
     def may_probe(self, model: nn.Module) -> bool:

@@ -1,20 +1,77 @@
-"""What a rank may do at a step boundary of what it is told.
+"""What the ranks of a run may do of what they are told, and whether they may be asked to agree.
 
 What one rank does alone (another learning rate, other weights, a pause) the others do not: replicas drift apart without
-a word, or all wait for one until a watchdog kills them.
+a word, or all wait for one until a watchdog kills them. So all follow at the same boundary, or none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
 from tuimon.control.commands import Command
 from tuimon.instrument.ranks.shares import Part
 
+NO_STORE: Final = "the ranks share no store by which they could agree"
+MINE: Final = "rank 0 saves what all ranks hold alike"
+"""Why a rank other than 0 writes no checkpoint."""
 
-def why_not(part: Part, command: Command) -> str:
-    """Why this rank may not do it now; "" where it may."""
-    size = part.world.size
-    if command.verb != "checkpoint":
-        return f"this run trains on {size} ranks, of which one alone would act"
+
+def apart(part: Part, model: nn.Module) -> str:
+    """Why this rank is not to wait for the others at a boundary: its training may not; "" where it does anyway."""
+    if part.shares.is_alone:
+        return "as far as can be seen its ranks train apart, held together by no DistributedDataParallel and no DTensor"
+    for wrapper in model.modules():
+        config = getattr(wrapper, "_join_config", None)
+        if isinstance(wrapper, DistributedDataParallel) and getattr(config, "enable", False):
+            return "its ranks may run out of data at different steps (Join)"
+    return ""
+
+
+def begun(groups: list[Any]) -> Mapping[str, int]:
+    """By group, how many collectives it has begun: what tells steps apart that ranks count differently. Once."""
+    found: dict[str, int] = {}
+    for group in groups:
+        with suppress(RuntimeError, ValueError):   # a kind of group that does not count
+            ranks = torch.distributed.get_process_group_ranks(group)
+            found["-".join(map(str, ranks))] = group._get_sequence_number_for_group()  # noqa: SLF001  # no public word
+    groups.clear()
+    return found
+
+
+def why_not_saved(part: Part) -> str:
+    """Why this rank writes no checkpoint; "" where it does."""
     if part.world.rank:
-        return "rank 0 saves what all ranks hold alike"
-    return "" if part.shares.is_whole else f"the weights are spread over {size} ranks, and one would save its part"
+        return MINE
+    return "" if part.shares.is_whole else _spread(part)
+
+
+def _spread(part: Part) -> str:
+    return f"the weights are spread over {part.world.size} ranks, and one would save its part"
+
+
+def why_not(part: Part, command: Command, lane: str) -> str:
+    """Why this rank may not do it now, where there is no lane, and why there is none; "" where it may."""
+    if command.verb == "checkpoint":
+        return why_not_saved(part)
+    return f"this run trains on {part.world.size} ranks, of which one alone would act: {lane}"
+
+
+def why_not_all(part: Part, command: Command) -> str:
+    """Why they cannot follow, as far as it depends on how the model is spread; "" where they can."""
+    if command.verb == "checkpoint" and not part.shares.is_whole:
+        return _spread(part)
+    if command.verb in ("set-clip", "rescue") and command.args.get("max_norm") is not None and not may_clip(part):
+        return ("the weights are spread over the ranks, none of which knows the norm, "
+                "and the script does not clip all gradients by it itself")
+    return ""
+
+
+def may_clip(part: Part) -> bool:
+    """Whether a limit of the norm can be put in force: by this rank, or by lowering the script's own."""
+    return part.shares.is_whole or part.clips_all

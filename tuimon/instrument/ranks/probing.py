@@ -21,7 +21,7 @@ class RankProbe(Probe):
     """One rank's."""
 
     def __init__(self, model: nn.Module, *args: Any, part: Part, **options: Any) -> None:
-        self.part = part
+        self.part, self._clips_all = part, False
         super().__init__(model, *args, **options)
         meets = _meets(model)
         self._own = HostTime(meets=meets) if self._device.type == "cpu" else DeviceTime(self._device, meets=meets)
@@ -53,7 +53,26 @@ class RankProbe(Probe):
         self._own.backward_ended()
         return super().backward_ended(raised=raised)
 
+    def clip(self, parameters: list[Tensor], max_norm: Any, total: Tensor, norm_type: float | None) -> Any:
+        """Before clip_grad_norm_ changes gradients."""
+        if not self.part.shares.is_whole and norm_type in (2, None):
+            ids = set(map(id, parameters))
+            self._clips_all = all(id(p) in ids for p in self.tracked.params if p.grad is not None)
+        return super().clip(parameters, max_norm, total, norm_type)
+
+    def _clip(self, k: int) -> None:
+        """Not by the norm of a part: each rank would use another."""
+        if self.part.shares.is_whole:
+            super()._clip(k)
+
+    def give_up(self, error: Exception) -> None:
+        """Switch measuring off."""
+        super().give_up(error)
+        if self.unmeasured is not None:
+            self.unmeasured.knows_norm = self.part.shares.is_whole
+
     def _finish(self) -> None:
+        self.part.clips_all, self._clips_all = self._clips_all, False
         own = self._own.taken()
         if own is not None and self.thread == get_ident():
             self._now.logged.setdefault("own_time", own)

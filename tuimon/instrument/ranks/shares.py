@@ -70,6 +70,8 @@ class Part:
     def __init__(self, world: World) -> None:
         self.world = world
         self.shares = Shares(np.ones(0), np.zeros(0, np.bool_), world.size)
+        self.clips_all = False
+        """Whether the script clipped all gradients by their L2 norm in the last step, where that was looked for."""
 
     def look(self, model: nn.Module, params: Sequence[Tensor]) -> Shares:
         """Look again: the optimizers hold other parameters, or the first."""
@@ -107,6 +109,16 @@ def shares_of(model: nn.Module, params: Sequence[Tensor], world: int) -> Shares:
         weights[i] = 1 / math.prod(size for size, _ in copies)
         first[i] = not any(place for _, place in copies)
     return Shares(weights, first, world, _tokens(meshes), is_alone)
+
+
+def groups_of(model: nn.Module, params: Sequence[Tensor]) -> list[Any]:
+    """The process groups whose ranks train these parameters together."""
+    replicas = _replicas(model)
+    if any(not hasattr(p, "device_mesh") and id(p) not in replicas for p in params):
+        replicas = _replicas(*_living())
+    groups = [replicas[id(p)] for p in params if id(p) in replicas]
+    groups += [group for p in params if hasattr(p, "device_mesh") for group in p.device_mesh.get_all_groups()]
+    return list({id(group): group for group in groups}.values())
 
 
 def _along(mesh: Any, is_replicated: Sequence[bool]) -> Iterator[tuple[int, int]]:
