@@ -57,8 +57,8 @@ def test_one_rank_of_many_does_nothing_alone_and_says_why(tmp_path):
             run.one_step()
             answer = run.ended(order)
             assert (answer.text("outcome"), answer.text("why")) == (
-                "refused", "this run trains on 4 ranks, of which one alone would act: "
-                           "the ranks share no store by which they could agree")
+                "refused", ("this run trains on 4 ranks, of which one alone would act: "
+                            "the ranks share no store by which they could agree"))
         assert (run.steering.state, run.overrides.in_force.lr_scale) == ("running", 1.0)
         run.checkpoints.gate.set()
         save = run.delivered(run.ask("checkpoint"))

@@ -50,7 +50,7 @@ def main(rank: int, size: int, store: str, out: str) -> None:
 
     partly = lane(1)
     if rank == 0:
-        for _ in range(5):
+        for _ in range(40):
             partly.meet([0, 0])
     found["partly"] = partly.why
     together("last")

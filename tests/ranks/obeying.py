@@ -41,9 +41,9 @@ class Play:
 
     def __init__(
         self, place: Path, wrap: Callable[[nn.Module], nn.Module] = ddp, *, clips: bool = False, straggles: bool = False,
-        attaches: bool = True,
+        attaches: bool = True, **options: Any,
     ) -> None:
-        self.rank, self.place, self._clips = dist.get_rank(), place, clips
+        self.rank, self.place, self._clips, self._options = dist.get_rank(), place, clips, options
         self._late = random.Random(self.rank) if straggles else None
         self.model = wrap(net())
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.01)
@@ -62,14 +62,14 @@ class Play:
 
     def attach(self) -> None:
         if self.monitor is None:
-            self.monitor = tuimon.attach(self.model, self.optimizer, run_dir=self.place)
+            self.monitor = tuimon.attach(self.model, self.optimizer, run_dir=self.place, **self._options)
 
-    def train(self) -> None:
+    def train(self, scale: float = 1.0) -> None:
         """One step of all ranks."""
         if self._late is not None and self._late.random() < 0.2:
             time.sleep(self._late.random() * 0.02)
-        loss = nn.functional.mse_loss(self.model(torch.randn(ROWS, 6, generator=self.source)), torch.zeros(ROWS, 3))
-        loss.backward()
+        given = torch.randn(ROWS, 6, generator=self.source) * scale
+        nn.functional.mse_loss(self.model(given), torch.zeros(ROWS, 3)).backward()
         if self._clips:
             nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
@@ -277,6 +277,33 @@ def leaves(rank: int, place: Path) -> Any:
     return {**play.close(), "seconds": time.monotonic() - begun}
 
 
+def interrupted(rank: int, place: Path) -> Any:
+    """Ctrl+C on rank 1 while all stand still: it gets through, and the other does not stand for ever."""
+    play = Play(place)
+    play.train_until(play.met)
+    if rank == 0:
+        play.send("hold")
+    else:
+        threading.Thread(target=_when_held, args=(play, signal.raise_signal, signal.SIGINT), daemon=True).start()
+    caught, begun = 0, time.monotonic()
+    for _ in range(60):
+        try:
+            play.train()
+        except KeyboardInterrupt:
+            caught += 1
+    return {**play.close(), "caught": caught, "seconds": time.monotonic() - begun, "states": states(play)}
+
+
+def guarded(rank: int, place: Path) -> Any:
+    """Rank 0 finds by itself that all is lost, of data that another has; all stop."""
+    play = Play(place, on_critical="stop")
+    play.train_until(play.met)
+    with contextlib.suppress(TrainingStopped):
+        while time.monotonic() < play.until:
+            play.train(float("nan") if rank == 1 else 1.0)
+    return {**play.close(), "states": states(play)}
+
+
 def dies(how: str, who: int, *, is_held: bool) -> Callable[[int, Path], Any]:
     """A rank is killed or stopped; what the others see. Those that a hang would keep say how long it took."""
 
@@ -288,7 +315,7 @@ def dies(how: str, who: int, *, is_held: bool) -> Callable[[int, Path], Any]:
             if rank == 0:
                 play.send("hold")
             if rank == who:
-                threading.Thread(target=_end_it_held, args=(play, how), daemon=True).start()
+                threading.Thread(target=_when_held, args=(play, _end_it, how), daemon=True).start()
         begun, error, first = time.monotonic(), "", play.step
         try:
             for _ in range(60):
@@ -310,16 +337,16 @@ def _end_it(how: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL if how == "kill" else signal.SIGSTOP)
 
 
-def _end_it_held(play: Play, how: str) -> None:
+def _when_held(play: Play, what: Callable[[Any], Any], about: Any) -> None:
     while not play.is_held() and time.monotonic() < play.until:
         time.sleep(0.01)
-    _end_it(how)
+    what(about)
 
 
 SCENES: dict[str, Callable[[int, Path], Any]] = {
     "early": early, "seam-ddp": seam(ddp), "seam-fsdp": seam(fsdp), "seam-fsdp-clip": seam(fsdp, clips=True),
     "held": held, "shuffled": shuffled, "only-0": partly(0), "only-1": partly(1), "late": late, "uncoupled": uncoupled,
-    "leaves": leaves,
+    "leaves": leaves, "interrupted": interrupted, "guarded": guarded,
     **{f"{how}-{who}{'-held' * is_held}": dies(how, who, is_held=is_held)
        for how in ("kill", "stop") for who in range(4) for is_held in (False, True)},
 }

@@ -194,7 +194,7 @@ class Lane:
 
     def _break(self, error: Exception) -> None:
         if not self.is_down:
-            self.is_down, self.why = True, f"the ranks have lost each other: {' '.join(str(error).split()):.200}"
+            self.is_down, self.why = True, f"the ranks have lost each other: {_told(error)}"
             self._let_go(farewells=0)
 
 
@@ -210,8 +210,14 @@ def _obstacle(here: Sequence[tuple[str, Mapping[str, int]]]) -> str:
         if apart:
             return apart
         if any(known.setdefault(group, at) != at for group, at in began.items()):
-            return f"tuimon was attached at another step on rank {k} than before it"
+            return f"tuimon was attached at another step on rank {k}"
     return ""
+
+
+def _told(error: Exception) -> str:
+    """In one line, without where in its source gloo raised it."""
+    text = " ".join(str(error).split())
+    return (text.partition("] ")[2] if text.startswith("[/") else text)[:200]
 
 
 def _part(held: list[Any]) -> None:
