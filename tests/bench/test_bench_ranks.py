@@ -1,4 +1,4 @@
-"""What reading a run of many ranks costs. Figures for docs/ranks.md; nothing is asserted of time."""
+"""What reading a run of many ranks costs, and the lane by which they agree. Figures for docs/ranks.md; nothing is asserted of time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.bench import lane_costs
+from tests.ranks.launching import launch
 from tuimon.record.ranks import RanksReader
 from tuimon.record.segments import LogWriter, Row
 
@@ -45,3 +47,12 @@ def test_cost_of_reading_ranks(world: int, tmp_path: Path) -> None:
     size = int(np.sum([p.stat().st_size for p in tmp_path.iterdir()]))
     print(f"\n{world} ranks: {spent[-1]:.3f} s per second of training, {largest / 1e6:.2f} MB/s in {world} files, "
           f"{memory / 1e6:.1f} MB at the peak, logs {size / SECONDS * 3600 / 1e9:.2f} GB an hour")
+
+
+@pytest.mark.bench
+@pytest.mark.parametrize("size", [2, 4, 8])
+def test_cost_of_the_lane(size: int, tmp_path: Path) -> None:
+    """Of a step by step training on the CPU, its ranks all on this machine; ratio of stretches with it and without."""
+    found = launch(Path(lane_costs.__file__), tmp_path, (), size)[0]
+    print(f"\n{size} ranks: a step of {1e3 * found['without']:.2f} ms, {found['ratio']:.3f} of that with the lane; "
+          f"a meeting {1e6 * found['meeting']:.0f} us, one in a hundred {1e3 * found['slowest']:.1f} ms")

@@ -214,7 +214,7 @@ class Rig:
         )
         self.steering = steering(
             self.recorder, self.overrides, self.snapshots, self.checkpoints, every=every, settle=settle,
-            copy=self.snapshots.detach,
+            copy=lambda step: self.snapshots.detach(self.snapshots.capture(step).step),
         )
         self._reader = EventReader(self.run.events)
         self.events: list[Event] = []

@@ -264,6 +264,20 @@ def uncoupled(rank: int, place: Path) -> Any:
     return play.close()
 
 
+def brief(steps: int) -> Callable[[int, Path], Any]:
+    """Over, on rank 0 two steps earlier, before, while or after the lane is built."""
+
+    def scene(rank: int, place: Path) -> Any:
+        play = Play(place)
+        for step in range(steps):
+            play.train()
+            if rank == 0 and step == steps - 3:
+                play.monitor.close()
+        return play.close()
+
+    return scene
+
+
 def leaves(rank: int, place: Path) -> Any:
     """Closed on rank 1 in the midst of it: the other goes on, and does not wait."""
     play = Play(place)
@@ -346,7 +360,7 @@ def _when_held(play: Play, what: Callable[[Any], Any], about: Any) -> None:
 SCENES: dict[str, Callable[[int, Path], Any]] = {
     "early": early, "seam-ddp": seam(ddp), "seam-fsdp": seam(fsdp), "seam-fsdp-clip": seam(fsdp, clips=True),
     "held": held, "shuffled": shuffled, "only-0": partly(0), "only-1": partly(1), "late": late, "uncoupled": uncoupled,
-    "leaves": leaves, "interrupted": interrupted, "guarded": guarded,
+    **{f"brief-{steps}": brief(steps) for steps in range(1, 30)}, "leaves": leaves, "interrupted": interrupted, "guarded": guarded,
     **{f"{how}-{who}{'-held' * is_held}": dies(how, who, is_held=is_held)
        for how in ("kill", "stop") for who in range(4) for is_held in (False, True)},
 }
@@ -359,9 +373,10 @@ def main(place: Path, names: Iterable[str]) -> None:
     for name in names:
         found[name] = SCENES[name](rank, place / name)
         (place / f"found-{rank}.json").write_text(json.dumps(found))
-        if not name.startswith("kill"):
-            dist.barrier()
-    os._exit(0)   # where a rank was killed, the end of the group would wait for it
+        if name.startswith("kill"):
+            os._exit(0)   # the end of the group would wait for the one that was killed
+        dist.barrier()
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":

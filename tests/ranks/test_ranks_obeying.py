@@ -142,3 +142,10 @@ def test_of_a_rank_that_is_killed_trainings_own_path_decides(tmp_path: Path, who
         found = json.loads((tmp_path / f"found-{k}.json").read_text())[scene]
         assert found["error"]   # that of training's own collective
         assert found["seconds"] < 30
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("steps", [1, 3, 4, 5, 7, 10, 14, 20])
+def test_a_process_ends_well_whatever_became_of_the_lane(tmp_path: Path, steps: int) -> None:
+    found = launch(SCRIPT, tmp_path, [f"brief-{steps}"], 2)   # by status 0
+    assert [one[f"brief-{steps}"]["step"] for one in found] == [steps, steps]

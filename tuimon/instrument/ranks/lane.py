@@ -7,12 +7,14 @@ leaves says so in the words that the others still wait for.
 
 from __future__ import annotations
 
-import _thread
+import atexit
+import ctypes
 import json
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -33,11 +35,19 @@ MARGIN: Final = 8
 TIMEOUT: Final = 60.0
 """Seconds for which a rank may be late."""
 FORMING: Final = 600.0
-"""The same while the group is built, which nobody waits for."""
+"""The same before the group is built, which nobody waits for."""
+FORMED: Final = 60.0
+"""The same once all are at it."""
+ENDING: Final = 2.0
+"""Seconds for which the end of the process waits for that."""
+_LEFT: Final[list[tuple[Any, list[Any]]]] = []
+_AT_WORK: Final[set[threading.Thread]] = set()
 _QUICK: Final = 0.0002
 """Seconds between two looks for a word that is late, at first: Ctrl+C ends every wait."""
 _SLOW: Final = 0.005
 """The same in the end."""
+_SLOWEST: Final = 0.2
+"""The same on a thread of its own."""
 
 
 class Lane:
@@ -52,6 +62,7 @@ class Lane:
         began: called at the first boundary: by name of a group of ranks that train together, a number that is the same
         on those that are at the same step.
         """
+        _sweep()
         self._world, self._board, self._width = world, board, width
         self._apart, self._began = apart, began
         self._timeout = timeout
@@ -103,11 +114,15 @@ class Lane:
             self._let_go(farewells=LAG + 1)
 
     def _let_go(self, farewells: int) -> None:
-        """Its last reference waits for all that is under way: that is done on another thread."""
+        """The group is kept until all that is under way has come to its end: its destructor would wait for that."""
         group, self._group = self._group, None
-        sent, self._sent = list(self._sent), deque()
-        if group is not None:
-            _thread.start_new_thread(_part, ([group, sent, [0.0] * self._width, farewells],))
+        works, self._sent = [work for _, work in self._sent], deque()
+        if group is None:
+            return
+        with suppress(Exception):   # the others are gone, too
+            works += [group.allreduce([torch.tensor([*[0.0] * self._width, 1.0], dtype=torch.float64)])
+                      for _ in range(farewells)]
+        _keep(group, works)
 
     def _say(self, word: Sequence[float]) -> None:
         assert self._begin is not None
@@ -153,7 +168,9 @@ class Lane:
             self.leave(decided)
         elif decided is not None:
             self._is_forming = True
-            threading.Thread(target=self._form, name="tuimon-lane", daemon=True).start()
+            thread = threading.Thread(target=self._form, name="tuimon-lane", daemon=True)
+            _AT_WORK.add(thread)
+            thread.start()
 
     def _decide(self) -> None:
         here = [self._board.look(f"here/{k}") for k in range(self._world.size)]
@@ -165,8 +182,10 @@ class Lane:
 
     def _form(self) -> None:
         try:
+            if not self._all_form():
+                return
             group: Any = torch.distributed.ProcessGroupGloo(
-                self._board.under("lane"), self._world.rank, self._world.size, timedelta(seconds=FORMING))
+                self._board.under("lane"), self._world.rank, self._world.size, timedelta(seconds=FORMED))
             group._set_default_timeout(timedelta(seconds=self._timeout))  # noqa: SLF001  # set_timeout is another backend's
             # first: training comes to a stop behind it, and never at a later boundary than it could learn of
             self._since = self._boundary
@@ -179,6 +198,25 @@ class Lane:
                 self._let_go(farewells=LAG + 1)
         except Exception as error:
             self._break(error)
+        finally:
+            _AT_WORK.discard(threading.current_thread())
+
+    def _all_form(self) -> bool:
+        """Wait until all ranks are about to build the group: one of them may have ended instead."""
+        rank, until = self._world.rank, time.monotonic() + FORMING
+        self._board.put(f"forms/{rank}", "")
+        for name in [f"forms/{k}" for k in range(1, self._world.size)] if rank == 0 else ["form"]:
+            pause = _SLOW
+            while self._board.look(name) is None:
+                if self.is_down:
+                    return False
+                if time.monotonic() > until:
+                    raise TimeoutError("one of them has not come in time")
+                time.sleep(pause)
+                pause = min(2 * pause, _SLOWEST)
+        if rank == 0:
+            self._board.put("form", "")
+        return not self.is_down
 
     def _learn(self) -> None:
         """When the lane begins. What is waited for here, the others' threads do whatever their training waits for."""
@@ -220,13 +258,22 @@ def _told(error: Exception) -> str:
     return (text.partition("] ")[2] if text.startswith("[/") else text)[:200]
 
 
-def _part(held: list[Any]) -> None:
-    """Say farewell, and wait for what others have yet to say; on a thread that nobody waits for."""
-    group, sent, silence, farewells = held
-    held.clear()
-    try:
-        said = [torch.tensor([*silence, 1.0], dtype=torch.float64) for _ in range(farewells)]
-        for work in [work for _, work in sent] + [group.allreduce([word]) for word in said]:
-            work.wait()
-    except Exception:  # they are gone, too
-        return
+def _keep(group: Any, works: list[Any]) -> None:
+    """Also beyond the end of the interpreter, which would otherwise wait for a rank that hangs."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(group))
+    _LEFT.append((group, works))
+
+
+def _sweep() -> None:
+    """Give back the groups that nobody says anything on any more."""
+    for held in list(_LEFT):
+        if all(work.is_completed() for work in held[1]):
+            _LEFT.remove(held)
+            ctypes.pythonapi.Py_DecRef(ctypes.py_object(held[0]))
+
+
+@atexit.register
+def _let_form() -> None:
+    """A thread that comes back from torch while the interpreter is taken down ends the process by SIGABRT."""
+    for thread in list(_AT_WORK):
+        thread.join(ENDING)
