@@ -264,6 +264,23 @@ def uncoupled(rank: int, place: Path) -> Any:
     return play.close()
 
 
+def lacking(rank: int, place: Path) -> Any:
+    """Rank 1 has snapshots that cannot be put back, and then none."""
+    play = Play(place)
+    play.train_until(play.met)
+    kept = play.monitor._ref()._snapshots  # whose memory fails
+    if rank == 1:
+        for slot in kept._slots:
+            for name in slot.trained:
+                slot.host.tensors[name].fill_(float("nan"))
+    play.told("rollback")
+    if rank == 1:
+        kept.void_after(-1)
+    play.told("rollback")
+    play.told("set-lr-scale", scale=0.5)
+    return play.close()
+
+
 def brief(steps: int) -> Callable[[int, Path], Any]:
     """Over, on rank 0 two steps earlier, before, while or after the lane is built."""
 
@@ -360,7 +377,7 @@ def _when_held(play: Play, what: Callable[[Any], Any], about: Any) -> None:
 SCENES: dict[str, Callable[[int, Path], Any]] = {
     "early": early, "seam-ddp": seam(ddp), "seam-fsdp": seam(fsdp), "seam-fsdp-clip": seam(fsdp, clips=True),
     "held": held, "shuffled": shuffled, "only-0": partly(0), "only-1": partly(1), "late": late, "uncoupled": uncoupled,
-    **{f"brief-{steps}": brief(steps) for steps in range(1, 30)}, "leaves": leaves, "interrupted": interrupted, "guarded": guarded,
+    **{f"brief-{steps}": brief(steps) for steps in range(1, 30)}, "leaves": leaves, "lacking": lacking, "interrupted": interrupted, "guarded": guarded,
     **{f"{how}-{who}{'-held' * is_held}": dies(how, who, is_held=is_held)
        for how in ("kill", "stop") for who in range(4) for is_held in (False, True)},
 }

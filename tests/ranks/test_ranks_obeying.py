@@ -14,7 +14,7 @@ from tests.ranks.launching import PATIENCE, launch, start
 
 SCRIPT = Path(obeying.__file__)
 SCENES = ["early", "seam-ddp", "seam-fsdp", "seam-fsdp-clip", "held", "shuffled", "only-0", "only-1", "late", "uncoupled",
-          "leaves", "interrupted", "guarded"]
+          "leaves", "lacking", "interrupted", "guarded"]
 ALONE = "refused this run trains on 2 ranks, of which one alone would act: "
 UNKNOWN = ("the weights are spread over the ranks, none of which knows the norm, "
            "and the script does not clip all gradients by it itself")
@@ -73,6 +73,15 @@ def test_twenty_orders_at_any_time_leave_replicas_bitwise_alike(two: Found) -> N
     applied = alike(two, "shuffled")
     assert len(applied) >= obeying.ORDERS
     assert {why for _, why in answers(two, "shuffled")} == {"applied"}
+
+
+def test_what_one_rank_cannot_put_back_none_does(two: Found) -> None:
+    assert [verb for verb, _ in alike(two, "lacking")] == ["set-lr-scale"]
+    told = [why for _, why in answers(two, "lacking")]
+    assert "rank 1: the snapshot of step " in told[0]
+    assert "holds non-finite values" in told[0]
+    assert told[1:] == [
+        "refused rank 1: no snapshot has earned its health, and the initial weights are not kept", "applied"]
 
 
 def test_where_tuimon_is_not_attached_on_all_ranks_no_order_is_followed_and_nobody_waits(two: Found) -> None:

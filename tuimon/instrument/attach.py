@@ -96,8 +96,8 @@ def attach(
     what `resume` returned, where this is a further attempt: steps count on, and a rescue's overrides stay in force.
     notify: who is told of what goes wrong, with no viewer open: a URL (a webhook's, or one that apprise knows), a
     command, or several; default: what $TUIMON_NOTIFY or config.toml says; [] is nobody.
-    Of a training on several ranks, every rank calls this, after wrapping; tokens_per_step is then the rank's own.
-    AttachError says in one line what was given and what is wanted.
+    Of several ranks that train together each calls this, after wrapping; tokens_per_step is its own, on_critical rank
+    0's. AttachError says in one line what was given and what is wanted.
     """
     check_model(model)
     found = give_way(map(unwrap, optimizers))

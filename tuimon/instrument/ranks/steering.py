@@ -206,8 +206,7 @@ class RankSteering(Steering):
             self._errands.send(lambda: _seal(snapshots, earned))
 
     def _break(self, step: int, error: Exception) -> None:
-        if self.state in WAITING:   # this rank goes on: so must the others
-            self.part_ways("a rank cannot stand still")
+        self.part_ways("a rank cannot follow any more")   # nor would it meet the others where they stand still
         super()._break(step, error)
 
     def _refuse_what_waits(self) -> None:
@@ -225,7 +224,10 @@ class RankSteering(Steering):
 
     def _snapshot_if_due(self, step: int) -> None:
         if self._stands:
-            super()._snapshot_if_due(step)
+            try:
+                super()._snapshot_if_due(step)
+            except Exception as error:   # no memory, say: this rank keeps no further one, and can say so
+                super()._break(step, error)
 
 
 def _seal(snapshots: RankSnapshots, step: int) -> None:
