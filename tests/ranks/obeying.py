@@ -32,6 +32,7 @@ from tuimon.record.rundir import RunDir
 LONGEST = 60.0
 """Seconds that a scene may take."""
 ORDERS = 20
+AGAIN = 300
 ABSENT = 5
 """Seconds for which a rank is stopped: longer than the others wait for it."""
 
@@ -58,6 +59,8 @@ class Play:
         self.asked: list[tuple[str, str]] = []
         """Ids and verbs, in turn."""
         self.step, self.until = 0, time.monotonic() + LONGEST
+        self.caught = 0
+        """How often Ctrl+C got through."""
         self._going = torch.ones(())
 
     def attach(self) -> None:
@@ -99,7 +102,10 @@ class Play:
     def train_until(self, is_so: Callable[[], bool]) -> None:
         """Of rank 0."""
         while self.agreed(lambda: not is_so() and time.monotonic() < self.until):
-            self.train()
+            try:
+                self.train()
+            except KeyboardInterrupt:   # after the optimizer's step
+                self.caught += 1
 
     def told(self, verb: str, **args: Any) -> None:
         """Train until a command has been answered."""
@@ -176,7 +182,7 @@ def early(rank: int, place: Path) -> Any:
         play.send("hold")
         while not any(e.kind == "command" for e in play.events.poll()):
             time.sleep(0.001)
-    for _ in range(3):
+    for _ in range(8):   # fewer than it takes them to meet
         play.train()
     return play.close()
 
@@ -310,19 +316,16 @@ def leaves(rank: int, place: Path) -> Any:
 
 def interrupted(rank: int, place: Path) -> Any:
     """Ctrl+C on rank 1 while all stand still: it gets through, and the other does not stand for ever."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)   # not so where a shell started this beside others
     play = Play(place)
     play.train_until(play.met)
-    if rank == 0:
-        play.send("hold")
-    else:
+    if rank == 1:
         threading.Thread(target=_when_held, args=(play, signal.raise_signal, signal.SIGINT), daemon=True).start()
-    caught, begun = 0, time.monotonic()
-    for _ in range(60):
-        try:
-            play.train()
-        except KeyboardInterrupt:
-            caught += 1
-    return {**play.close(), "caught": caught, "seconds": time.monotonic() - begun, "states": states(play)}
+    begun = time.monotonic()
+    play.told("hold")
+    for _ in range(6):
+        play.train()
+    return {**play.close(), "caught": play.caught, "seconds": time.monotonic() - begun, "states": states(play)}
 
 
 def guarded(rank: int, place: Path) -> Any:
@@ -349,7 +352,7 @@ def dies(how: str, who: int, *, is_held: bool) -> Callable[[int, Path], Any]:
                 threading.Thread(target=_when_held, args=(play, _end_it, how), daemon=True).start()
         begun, error, first = time.monotonic(), "", play.step
         try:
-            for _ in range(60):
+            for _ in range(AGAIN):
                 play.train()
                 if rank == who and not is_held and play.step - first == 7:
                     _end_it(how)

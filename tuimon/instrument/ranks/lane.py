@@ -202,21 +202,29 @@ class Lane:
             _AT_WORK.discard(threading.current_thread())
 
     def _all_form(self) -> bool:
-        """Wait until all ranks are about to build the group: one of them may have ended instead."""
+        """Wait until all ranks are about to build the group: one of them may have ended instead.
+
+        Who has said so goes on for a moment when its run has ended: rank 0 may have counted on it already.
+        """
         rank, until = self._world.rank, time.monotonic() + FORMING
         self._board.put(f"forms/{rank}", "")
         for name in [f"forms/{k}" for k in range(1, self._world.size)] if rank == 0 else ["form"]:
             pause = _SLOW
             while self._board.look(name) is None:
                 if self.is_down:
-                    return False
+                    until = min(until, time.monotonic() + ENDING / 2) if rank else 0.0
                 if time.monotonic() > until:
-                    raise TimeoutError("one of them has not come in time")
+                    return self._give_up()
                 time.sleep(pause)
                 pause = min(2 * pause, _SLOWEST)
-        if rank == 0:
+        if rank == 0 and not self.is_down:
             self._board.put("form", "")
-        return not self.is_down
+        return bool(rank) or not self.is_down
+
+    def _give_up(self) -> bool:
+        if not self.is_down:
+            self.leave("the ranks have not found each other")
+        return False
 
     def _learn(self) -> None:
         """When the lane begins. What is waited for here, the others' threads do whatever their training waits for."""

@@ -72,7 +72,14 @@ class Board:
         return self._store.get(name).decode() if self._store.check([name]) else None
 
     def under(self, name: str) -> Any:
-        """A store of its own for what torch itself writes, such as the addresses of a group."""
+        """A store of its own for what torch itself writes, such as the addresses of a group.
+
+        By another connection where there can be one: torch waits on it, and whoever waits on one keeps all others off.
+        """
         from torch.distributed.distributed_c10d import PrefixStore
 
-        return PrefixStore(name, self._store)
+        try:
+            store: Any = self._store.clone()
+        except (AttributeError, RuntimeError):   # an older torch
+            store = self._store
+        return PrefixStore(name, store)
