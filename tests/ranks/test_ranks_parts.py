@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from tuimon.instrument.place import take_place
 from tuimon.instrument.ranks.joining import Joining, attempt_note, publish
 from tuimon.instrument.ranks.own import HostTime
 from tuimon.instrument.ranks.shares import Part, Shares, shares_of
-from tuimon.instrument.ranks.world import World
+from tuimon.instrument.ranks.world import Board, World
 from tuimon.instrument.transfer import Stretches
 from tuimon.record.events import EventReader
 from tuimon.record.liveness import identity
@@ -154,6 +156,26 @@ def test_a_restart_by_torchrun_is_another_attempt_though_the_host_is_another(
         take_place(info, run.path, ExitStack(), is_argument=True)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert take_place(info, run.path, ExitStack(), is_argument=True).info.attempt == 2
+
+
+def test_what_torch_waits_for_keeps_nobody_else_off_the_store() -> None:
+    board = Board(World(1, 2, 1, 0), dist.TCPStore("127.0.0.1", 0, 1, True, timeout=timedelta(seconds=10)))
+    under, begins, heard = board.under("lane"), threading.Event(), []
+
+    def wait() -> None:
+        begins.set()
+        heard.append(under.get("address"))
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    assert begins.wait(10)
+    for _ in range(200):
+        board.put("note", "text")
+    assert board.look("note") == "text"
+    assert waiting.is_alive()
+    board.put("lane/address", "here")
+    waiting.join(10)
+    assert heard == [b"here"]
 
 
 # -- what it counts for

@@ -78,8 +78,9 @@ class Board:
         """
         from torch.distributed.distributed_c10d import PrefixStore
 
+        store: Any = self._store
         try:
-            store: Any = self._store.clone()
-        except (AttributeError, RuntimeError):   # an older torch
-            store = self._store
+            store = store.clone()
+        except (AttributeError, RuntimeError):   # an older torch, or a kind of store that has one connection
+            pass
         return PrefixStore(name, store)
