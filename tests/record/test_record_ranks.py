@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tuimon.cli.status import as_json
 from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.model import RunContext
 from tuimon.formats.read import read_run
@@ -22,7 +21,6 @@ from tuimon.record.ranks import RanksReader, reader_of
 from tuimon.record.reader import LogReader, segment_paths
 from tuimon.record.rundir import RunDir
 from tuimon.record.segments import LogWriter, Row
-from tuimon.record.status import status
 from tuimon.viewer.following import Followed
 from tuimon.viewer.judging import Later
 
@@ -187,12 +185,3 @@ def test_a_run_of_ranks_is_read_whole_by_who_takes_it_in_at_once(tmp_path: Path)
                         cache=Cache(tmp_path / "cache"))
     followed.poll(0.0)
     assert followed.history.series("loss").values.tolist() == [1.5, 1.5]
-
-
-def test_status_says_which_ranks_are_missing(tmp_path: Path) -> None:
-    run = RunDir(tmp_path / "run")
-    run.metrics.mkdir(parents=True)
-    for rank in range(2):
-        writer(run.metrics, rank, 3).append([row(rank, 1)])
-        date(run.metrics, rank, T0 + 6 * rank)
-    assert as_json(run, status(run, lambda: T0), T0)["ranks"] == {"world": 3, "missing": [0, 2]}

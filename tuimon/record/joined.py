@@ -15,6 +15,7 @@ import numpy as np
 from tuimon.record.chunk import Bools, Floats, Ints, TensorRows
 from tuimon.record.log import RowBlock
 from tuimon.record.metrics import METRICS
+from tuimon.record.paces import Paces
 
 RANK0_LOSS: Final = "rank0_loss"
 """Rank 0's own loss, at steps at which some rank is missing: the run's `loss` is not known there, and no mean of those
@@ -42,8 +43,12 @@ class Joiner:
     """Joins the rows of one attempt, stretch by stretch; remembers which rank has ever measured what."""
 
     world: int
+    paces: Paces = field(init=False)
     _had: dict[str, Bools] = field(default_factory=dict)
     """name -> (W,)"""
+
+    def __post_init__(self) -> None:
+        self.paces = Paces(self.world)
 
     def join(self, blocks: Sequence[RowBlock]) -> RowBlock:
         """One block for each rank, of the same stretch of steps; empty ones of those that are not there."""
@@ -59,6 +64,8 @@ class Joiner:
             had = np.logical_or.accumulate(table.present, axis=1) | self._before(name)[:, None]
             self._had[name] = had[:, -1]
             self._tell(name, table, had, whole, columns, present)
+            if name == "own_time":
+                self.paces.add(steps, table.values)
         for name, (over, under) in _RATIOS.items():
             if over in columns and under in columns:
                 with np.errstate(divide="ignore", invalid="ignore"):

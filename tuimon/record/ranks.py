@@ -18,46 +18,20 @@ import numpy as np
 from tuimon.record.chunk import Chunk, Floats, Mark, ProbeRows, TensorRows
 from tuimon.record.joined import Joiner, joined_vectors
 from tuimon.record.log import RowBlock
+from tuimon.record.paces import Paces
 from tuimon.record.places import Places
 from tuimon.record.reader import READ_BYTES, Beat, LogReader, Place
-from tuimon.record.worlds import MOST_RANKS, SILENT, described, segments_of, world_of
+from tuimon.record.roster import Rank, Ranks, Roster
+from tuimon.record.rundir import RunDir
+from tuimon.record.worlds import MOST_RANKS, SILENT, segments_of, world_of
 
 WAITING: Final = 4 << 20
 """Rows of all ranks together that are held in memory."""
 RECENT: Final = 32
 _FAR: Final = 1 << 62
 _PLACE: Final = "attempt "
-
-
-@dataclass(frozen=True, slots=True)
-class Rank:
-    """One rank as its log tells."""
-
-    rank: int
-    step: int
-    """Last step in its log; -1 before the first."""
-    time: float
-    """Wall clock of that row; 0.0 before the first."""
-    state: str
-    """"live", "silent" (was there, says nothing), "missing" (was never there)."""
-    last: Mapping[str, float] = field(default_factory=dict)
-    """Its own step_time, data_time, memory and own_time."""
-    own_time: tuple[float, ...] = ()
-    """Of its last rows, oldest first."""
-    host: str = ""
-    device: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Ranks:
-    """All ranks of a run, by number."""
-
-    world: int
-    ranks: tuple[Rank, ...]
-    missing: tuple[int, ...]
-    """Without which the others are told."""
-    late: int = 0
-    """Rows that came when their step had been told."""
+_LAST: Final = ("step_time", "data_time", "memory", "own_time")
+_RECENT: Final = ("own_time", "step_time")
 
 
 @dataclass(slots=True)
@@ -74,7 +48,8 @@ class _Line:
     time: float = 0.0
     sign: float = 0.0
     """When its file was written last; 0.0 where there is none."""
-    own: list[float] = field(default_factory=list)
+    recent: dict[str, list[float]] = field(default_factory=dict)
+    """Of its last rows, those of _RECENT."""
     is_read: bool = False
     """Whether all that its file holds was read."""
 
@@ -109,8 +84,7 @@ class RanksReader:
         self._told, self.attempt = -1, 0
         self._began = 0.0
         self._missing: tuple[int, ...] = ()
-        self._vectors: dict[tuple[int, int], bool] = {}
-        """Attempt and rank: whether it is one that writes vectors."""
+        self._roster = Roster(RunDir(metrics.parent))
         self.late = 0
         self.is_through = True
 
@@ -160,14 +134,21 @@ class RanksReader:
 
     @property
     def ranks(self) -> Ranks:
-        """The ranks as of the last poll."""
-        found = []
-        for number, line in enumerate(self._lines[:self._joiner.world]):
-            said = described(self._metrics.parent / "ranks" / f"r{number}.json")
-            state = ("silent" if line.sign else "missing") if number in self._missing else "live"
-            found.append(Rank(number, line.seen, line.time, state, dict(line.last), tuple(line.own),
-                              str(said.get("host", ""))[:60], str(said.get("device", ""))[:60]))
-        return Ranks(self._joiner.world, tuple(found), self._missing, self.late)
+        """The ranks as of the last poll. Asks the process table."""
+        lines, attempt, found = self._lines[:self._joiner.world], self._lines[0].attempt, list[Rank]()
+        now = max(self._clock(), *(line.sign for line in lines))
+        for number, line in enumerate(lines):
+            sign = line.sign if line.attempt == attempt else 0.0
+            told = self._roster.look(number, attempt, sign, now)
+            own, steps = (tuple(line.recent.get(name, ())) for name in _RECENT)
+            found.append(Rank(number, line.seen, line.time, told.state, sign, told.why, dict(line.last), own, steps,
+                              told.host, told.device))
+        return Ranks(self._joiner.world, tuple(found), self._missing, self.late, self._joiner.paces.slow)
+
+    @property
+    def paces(self) -> Paces:
+        """How long each rank works itself, in the attempt that is told."""
+        return self._joiner.paces
 
     def _fill(self, budget: int) -> bool:
         """Read on in every rank's log, except where much waits already; whether anything was read."""
@@ -202,12 +183,12 @@ class RanksReader:
             return
         line.seen, line.time = int(chunk.steps[-1]), float(chunk.times[-1])
         self._began = self._began or float(chunk.times[0])
-        for name in ("step_time", "data_time", "memory", "own_time"):
+        for name in _LAST:
             _, values = chunk.measured(name)
             if len(values):
                 line.last[name] = float(values[-1])
-                if name == "own_time":
-                    line.own = [*line.own, *values[-RECENT:].tolist()][-RECENT:]
+                if name in _RECENT:
+                    line.recent[name] = [*line.recent.get(name, ()), *values[-RECENT:].tolist()][-RECENT:]
 
     def _join(self, upto: Place | None) -> list[Chunk]:
         done: list[Chunk] = []
@@ -263,7 +244,7 @@ class RanksReader:
             fresh = block.steps > self._told
             self.late += int((~fresh).sum())
             blocks.append(block if fresh.all() else block.where(fresh))
-            if self._has_vectors(rank):
+            if self._roster.has_vectors(rank, self.attempt):
                 vectors.append(TensorRows.join([c.tensors for c in taken if len(c.tensors)]))
             if rank == 0:
                 marks = [m for c in taken for m in c.marks if m.kind != "attempt"]
@@ -280,13 +261,6 @@ class RanksReader:
                 return
             chunk = _cut(chunk, self._start[1])[1] or chunk if self.attempt == self._start[0] else chunk
         done.append(chunk)
-
-    def _has_vectors(self, rank: int) -> bool:
-        key = (self.attempt, rank)
-        if key not in self._vectors:
-            said = described(self._metrics.parent / "ranks" / f"r{rank}.json")
-            self._vectors[key] = bool(said.get("vectors", rank == 0))
-        return self._vectors[key]
 
     def _next_attempt(self, done: list[Chunk], upto: Place | None) -> bool:
         """Begin the next attempt, once rank 0 is there and no other has anything left of this one."""
