@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.model import RunContext
 from tuimon.formats.read import read_run
+from tuimon.record import history, track
 from tuimon.record.cache import Cache
 from tuimon.record.chunk import Chunk, Mark
 from tuimon.record.history import History
 from tuimon.record.ranks import RanksReader, reader_of
 from tuimon.record.reader import LogReader, segment_paths
+from tuimon.record.recall import read_anew
 from tuimon.record.rundir import RunDir
 from tuimon.record.segments import LogWriter, Row
 from tuimon.viewer.following import Followed
@@ -126,12 +128,12 @@ def test_an_elastic_restart_starts_over_with_another_world(tmp_path: Path) -> No
         writer(tmp_path, rank, 2).append([row(rank, s) for s in range(1, 6)])
     for rank in range(3):
         writer(tmp_path, rank, 3, attempt=2, from_step=3).append([row(rank, s) for s in range(4, 8)])
-    reader, history = reader_of(tmp_path), History()
+    reader, kept = reader_of(tmp_path), History()
     chunks = polled(reader)
     for chunk in chunks:
-        history.extend(chunk)
-    assert history.series("loss").steps.tolist() == [1, 2, 3, 4, 5, 6, 7]
-    assert history.series("loss").values.tolist() == [1.5] * 3 + [2.0] * 4
+        kept.extend(chunk)
+    assert kept.series("loss").steps.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert kept.series("loss").values.tolist() == [1.5] * 3 + [2.0] * 4
     assert reader.attempt == 2
 
 
@@ -185,3 +187,25 @@ def test_a_run_of_ranks_is_read_whole_by_who_takes_it_in_at_once(tmp_path: Path)
                         cache=Cache(tmp_path / "cache"))
     followed.poll(0.0)
     assert followed.history.series("loss").values.tolist() == [1.5, 1.5]
+
+
+def test_a_long_run_is_looked_at_closely_out_of_the_logs_of_all_its_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded as that of one rank is; what is not kept any more is read again, restarts and all."""
+    for name, module, value in (("KEPT", track, 32), ("AGAIN", track, 32), ("LEAST", history, 16), ("BLOCKS", history, 16)):
+        monkeypatch.setattr(module, name, value)
+    for rank in range(2):
+        writer(tmp_path, rank, 2).append([row(rank, s, loss=s + rank) for s in range(1, 400)])
+    for rank in range(3):
+        writer(tmp_path, rank, 3, attempt=2, from_step=200).append([row(rank, s, loss=s + rank) for s in range(201, 900)])
+    read = read_anew(tmp_path, None, ())
+    for chunk in polled(read.log):
+        read.history.extend(chunk)
+    assert len(read.history.series("loss")) < 200
+    for name, before, after in (("loss", 0.5, 1.0), ("grad_norm", 0.0, 0.0)):
+        found = read.history.window(name, 150, 250)
+        assert found.steps.tolist() == list(range(150, 251)), name
+        if name == "loss":
+            assert found.values.tolist() == [s + (before if s <= 200 else after) for s in range(150, 251)]
+        else:
+            assert found.values == pytest.approx([((2 if s <= 200 else 3) * s) ** 0.5 for s in range(150, 251)])
+    assert read.history.value_at("throughput", 300) == pytest.approx(30 / 0.3)

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from tuimon.record.chunk import Bools, Floats, Ints, TensorRows
+from tuimon.record.chunk import Bools, Chunk, Floats, Ints, TensorRows
 from tuimon.record.log import RowBlock
 from tuimon.record.metrics import METRICS
 from tuimon.record.paces import Paces
@@ -75,6 +75,12 @@ class Joiner:
         times = _spread([block.times for block in blocks], rows, n)[first, np.arange(n)]
         kept = [name for name in columns if present[name].any()]
         return RowBlock(steps, times, {k: columns[k] for k in kept}, {k: present[k] for k in kept})
+
+    def again(self) -> Joiner:
+        """Another one for stretches that were joined before; it knows which rank has measured what by now."""
+        found = Joiner(self.world)
+        found._had = dict(self._had)
+        return found
 
     def _before(self, name: str) -> Bools:
         return self._had.get(name, np.zeros(self.world, np.bool_))
@@ -159,3 +165,20 @@ def joined_vectors(parts: Sequence[TensorRows]) -> TensorRows:
     grad = np.where(seen.any(axis=0), total, np.nan).astype(np.float32)
     return TensorRows(steps, grad, np.full(grad.shape, np.nan, np.float32),
                       np.asarray(seen.any(axis=0), np.bool_))
+
+
+def stacked(parts: Sequence[RowBlock | Chunk]) -> RowBlock:
+    """Rows that follow each other, as one block."""
+    if len(parts) == 1:
+        return RowBlock(parts[0].steps, parts[0].times, dict(parts[0].columns), dict(parts[0].present))
+    n = [len(part.steps) for part in parts]
+    names = dict.fromkeys(name for part in parts for name in part.columns)
+
+    def column(name: str) -> Floats:
+        return np.concatenate([p.columns.get(name, np.full(k, np.nan)) for p, k in zip(parts, n, strict=True)])
+
+    return RowBlock(
+        np.concatenate([np.zeros(0, np.int64), *(p.steps for p in parts)]),
+        np.concatenate([np.zeros(0), *(p.times for p in parts)]), {name: column(name) for name in names},
+        {name: np.concatenate([p.present.get(name, np.zeros(k, np.bool_)) for p, k in zip(parts, n, strict=True)])
+         for name in names})

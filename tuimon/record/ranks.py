@@ -15,9 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from tuimon.record.chunk import Chunk, Floats, Mark, ProbeRows, TensorRows
-from tuimon.record.joined import Joiner, joined_vectors
-from tuimon.record.log import RowBlock
+from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
+from tuimon.record.joined import Joiner, joined_vectors, stacked
 from tuimon.record.paces import Paces
 from tuimon.record.places import Places
 from tuimon.record.reader import READ_BYTES, Beat, LogReader, Place
@@ -39,6 +38,7 @@ class _Line:
     """What was read of one rank and waits for the others."""
 
     log: LogReader
+    places: Places | None = None
     parts: list[tuple[int, Chunk]] = field(default_factory=list)
     """With the attempt to which it belongs."""
     seen: int = -1
@@ -59,10 +59,10 @@ class _Line:
 
 
 def reader_of(metrics: Path, *, start: Place | None = None, places: Places | None = None) -> LogReader | RanksReader:
-    """Who reads the log of a run, of however many ranks; `places` is not filled for several."""
+    """Who reads the log of a run, of however many ranks; several have `places` of their own, where these are given."""
     world = world_of(metrics)
     if world > 1:
-        return RanksReader(metrics, world, start=start)
+        return RanksReader(metrics, world, start=start, is_archived=places is not None)
     return LogReader(metrics, start=start, places=places)
 
 
@@ -74,19 +74,37 @@ def is_of_ranks(place: Place) -> bool:
 class RanksReader:
     """As `LogReader`, of all ranks together."""
 
-    def __init__(self, metrics: Path, world: int, *, start: Place | None = None,
+    def __init__(self, metrics: Path, world: int, *, start: Place | None = None, is_archived: bool = False,
                  clock: Callable[[], float] = time.time) -> None:
-        """`start`: what was told up to there is not told again. `clock`: wall time, by which files are dated."""
+        """`start`: what was told up to there is not told again. `clock`: wall time, by which files are dated.
+
+        is_archived: whether it is learned where the rows of each rank lie.
+        """
         self._metrics, self._clock = metrics, clock
+        self._is_archived = is_archived
         self._start = (start.attempt, start.last_step) if start is not None and start.segment else None
-        self._lines = [_Line(LogReader(metrics, rank)) for rank in range(world)]
+        self._lines: list[_Line] = []
+        self._add(world)
         self._joiner = Joiner(world)
+        self.worlds: list[tuple[int, Joiner]] = []
+        """After which step which attempt's joiner tells."""
         self._told, self.attempt = -1, 0
         self._began = 0.0
         self._missing: tuple[int, ...] = ()
         self._roster = Roster(RunDir(metrics.parent))
         self.late = 0
         self.is_through = True
+
+    def _add(self, world: int) -> None:
+        """Lines for so many ranks."""
+        for rank in range(len(self._lines), world):
+            places = Places.few() if self._is_archived else None
+            self._lines.append(_Line(LogReader(self._metrics, rank, places=places), places))
+
+    @property
+    def places(self) -> list[Places]:
+        """Where the rows of each rank lie; none where that is not learned."""
+        return [line.places for line in self._lines if line.places is not None]
 
     @property
     def place(self) -> Place:
@@ -240,7 +258,7 @@ class RanksReader:
                     if rest is not None:
                         kept.append((attempt, rest))
             line.parts = kept
-            block = _block(taken)
+            block = stacked(taken)
             fresh = block.steps > self._told
             self.late += int((~fresh).sum())
             blocks.append(block if fresh.all() else block.where(fresh))
@@ -277,9 +295,9 @@ class RanksReader:
         number, chunk = later[0]
         mark = next((m for m in chunk.marks if m.kind == "attempt"), Mark(-1, "attempt", {"number": number}))
         world = min(max(1, mark.whole("world", 1)), MOST_RANKS)
-        while len(lines) < world:
-            lines.append(_Line(LogReader(self._metrics, len(lines))))
+        self._add(world)
         self.attempt, self._told, self._joiner = number, mark.whole("from_step", -1), Joiner(world)
+        self.worlds = [one for one in self.worlds if one[0] < self._told] + [(self._told, self._joiner)]
         self._began = float(chunk.times[0]) if len(chunk) else lines[0].sign
         if self._start is None or self._start[0] < number:
             done.append(Chunk.of([], marks=(mark,)))
@@ -299,19 +317,3 @@ def _between(chunk: Chunk, rows: slice, after: int, upto: int) -> Chunk:
         {k: v[rows] for k, v in chunk.present.items()}, chunk.tensors.between(after, upto),
         tuple(m for m in chunk.marks if after < m.step <= upto), chunk.probes.between(after, upto),
     )
-
-
-def _block(chunks: list[Chunk]) -> RowBlock:
-    if len(chunks) == 1:
-        return RowBlock(chunks[0].steps, chunks[0].times, dict(chunks[0].columns), dict(chunks[0].present))
-    n = [len(c) for c in chunks]
-    names = dict.fromkeys(name for c in chunks for name in c.columns)
-
-    def column(name: str) -> Floats:
-        return np.concatenate([c.columns.get(name, np.full(k, np.nan)) for c, k in zip(chunks, n, strict=True)])
-
-    return RowBlock(
-        np.concatenate([np.zeros(0, np.int64), *(c.steps for c in chunks)]),
-        np.concatenate([np.zeros(0), *(c.times for c in chunks)]), {name: column(name) for name in names},
-        {name: np.concatenate([c.present.get(name, np.zeros(k, np.bool_)) for c, k in zip(chunks, n, strict=True)])
-         for name in names})
