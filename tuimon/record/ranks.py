@@ -52,6 +52,8 @@ class _Line:
     """Of its last rows, those of _RECENT."""
     is_read: bool = False
     """Whether all that its file holds was read."""
+    is_new: bool = True
+    """Whether more was read of it since its rows were looked at."""
 
     @property
     def rows(self) -> int:
@@ -91,6 +93,8 @@ class RanksReader:
         self._told, self.attempt = -1, 0
         self._began = 0.0
         self._missing: tuple[int, ...] = ()
+        self._limit = -2
+        """Up to which step all that waited was told."""
         self._roster = Roster(RunDir(metrics.parent))
         self.late = 0
         self.is_through = True
@@ -152,9 +156,13 @@ class RanksReader:
 
     @property
     def ranks(self) -> Ranks:
-        """The ranks as of the last poll. Asks the process table."""
+        """The same by this reader's own clock."""
+        return self.ranks_at(self._clock())
+
+    def ranks_at(self, now: float) -> Ranks:
+        """The ranks as of the last poll; `now`: wall clock. Asks the process table."""
         lines, attempt, found = self._lines[:self._joiner.world], self._lines[0].attempt, list[Rank]()
-        now = max(self._clock(), *(line.sign for line in lines))
+        now = max(now, *(line.sign for line in lines))
         for number, line in enumerate(lines):
             sign = line.sign if line.attempt == attempt else 0.0
             told = self._roster.look(number, attempt, sign, now)
@@ -197,6 +205,7 @@ class RanksReader:
             if mark.kind == "attempt":
                 line.attempt, line.seen = mark.whole("number", line.attempt), -1
         line.parts.append((line.attempt, chunk))
+        line.is_new = True
         if not len(chunk):
             return
         line.seen, line.time = int(chunk.steps[-1]), float(chunk.times[-1])
@@ -236,7 +245,9 @@ class RanksReader:
         if upto is not None:
             limit = min(limit, upto.last_step if upto.attempt == self.attempt else
                         limit if upto.attempt > self.attempt else -1)
-        self._tell(limit, done)
+        if limit != self._limit or self._lines[0].is_new:
+            self._limit, self._lines[0].is_new = limit, False
+            self._tell(limit, done)
 
     def _is_silent(self, line: _Line, now: float) -> bool:
         return line.is_read and now - max(line.sign, self._began) > SILENT
@@ -298,7 +309,7 @@ class RanksReader:
         self._add(world)
         self.attempt, self._told, self._joiner = number, mark.whole("from_step", -1), Joiner(world)
         self.worlds = [one for one in self.worlds if one[0] < self._told] + [(self._told, self._joiner)]
-        self._began = float(chunk.times[0]) if len(chunk) else lines[0].sign
+        self._began, self._limit = float(chunk.times[0]) if len(chunk) else lines[0].sign, -2
         if self._start is None or self._start[0] < number:
             done.append(Chunk.of([], marks=(mark,)))
         return True
@@ -306,6 +317,11 @@ class RanksReader:
 
 def _cut(chunk: Chunk, limit: int) -> tuple[Chunk, Chunk | None]:
     """What lies up to a step, and the rest."""
+    if len(chunk) and not (len(chunk.tensors) or len(chunk.probes) or chunk.marks):   # most often
+        if chunk.steps[-1] <= limit:
+            return chunk, None
+        if chunk.steps[0] > limit:
+            return Chunk.of([]), chunk
     at = int(np.searchsorted(chunk.steps, limit, "right"))
     near, far = (_between(chunk, slice(0, at), -_FAR, limit), _between(chunk, slice(at, None), limit, _FAR))
     return near, far if len(far) or len(far.tensors) or len(far.probes) or far.marks else None

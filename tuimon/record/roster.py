@@ -97,7 +97,8 @@ class Roster:
 
     def __init__(self, run: RunDir) -> None:
         self._run = run
-        self._said: dict[int, Mapping[str, Any]] = {}
+        self._said: dict[int, tuple[Mapping[str, Any], ProcessIdentity | None]] = {}
+        """What each says of itself; its process, where that is one of this machine."""
         self._ends: dict[int, tuple[tuple[int, int, int], tuple[str, str] | None]] = {}
 
     def look(self, rank: int, attempt: int, sign: float, now: float) -> Standing:
@@ -109,7 +110,8 @@ class Roster:
         end = self._end(rank, attempt) if said and now - sign > FRESH else None
         if end is not None:
             return Standing("died" if end[0] == "crashed" else "ended", end[1], host, device)
-        if _is_gone(said):
+        process = self._said[rank][1] if said else None
+        if process is not None and is_alive(process) is False:
             return Standing("died", "", host, device)
         return Standing("missing" if not sign else "silent" if now - sign > SILENT else "live", "", host, device)
 
@@ -120,12 +122,12 @@ class Roster:
     def _described(self, rank: int, attempt: int) -> Mapping[str, Any] | None:
         """What it says of itself; nothing where it does not, None where that is of another attempt."""
         known = self._said.get(rank)
-        if known is None or known["attempt"] != attempt:
-            known = described(self._run.ranks / f"r{rank}.json")
-            if not known or "attempt" not in known:
+        if known is None or known[0]["attempt"] != attempt:
+            said = described(self._run.ranks / f"r{rank}.json")
+            if "attempt" not in said:
                 return {}
-            self._said[rank] = known
-        return known if known["attempt"] == attempt else None
+            known = self._said[rank] = said, _nearby(said)
+        return known[0] if known[0]["attempt"] == attempt else None
 
     def _end(self, rank: int, attempt: int) -> tuple[str, str] | None:
         """In which state it ended and why, by its own words; None where it did not say so."""
@@ -146,15 +148,14 @@ class Roster:
         return known[1]
 
 
-def _is_gone(said: Mapping[str, Any]) -> bool:
-    """Whether its process was one of this machine, and is not there any more."""
+def _nearby(said: Mapping[str, Any]) -> ProcessIdentity | None:
+    """Its process, where that is one of this machine and can be asked for."""
     process = said.get("process")
-    if not isinstance(process, dict):
-        return False
     try:
-        return is_alive(built(ProcessIdentity, process)) is False
-    except (TypeError, ValueError, KeyError):
-        return False
+        found = built(ProcessIdentity, process) if isinstance(process, dict) else None
+    except TypeError:
+        return None
+    return found if found is not None and is_alive(found) is not None else None
 
 
 def signs_of(metrics: Path, world: int) -> list[float]:

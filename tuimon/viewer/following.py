@@ -21,6 +21,7 @@ from tuimon.record.cache import Cache
 from tuimon.record.chunk import Chunk
 from tuimon.record.history import History
 from tuimon.record.probes import ProbeEntry
+from tuimon.record.ranks import RanksReader
 from tuimon.record.reader import Beat, Place
 from tuimon.record.recall import Recall, read_anew
 from tuimon.record.tensors import TensorTable
@@ -85,6 +86,11 @@ class Followed:
         is_wiser = self._judging.take(start, log.place, self.history.last_step, kept, mono)
         self._remember(mono)
         return rows, is_wiser
+
+    @property
+    def several(self) -> RanksReader | None:
+        """What reads the logs of all ranks; None where there is but one."""
+        return self._read.log if isinstance(self._read.log, RanksReader) else None
 
     @property
     def is_behind(self) -> bool:

@@ -1,0 +1,54 @@
+"""The ranks of the run that is followed, looked at once a second. Touches what their roster does; knows no thread."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Final
+
+from tuimon.diagnosis.ranked import headline, lost_words, straggling
+from tuimon.record.chunk import Floats, Ints
+from tuimon.record.roster import Ranks
+from tuimon.record.rundir import RunDir
+from tuimon.viewer.following import Followed
+from tuimon.viewer.lines import Tone
+from tuimon.viewer.views import CrewView
+
+EVERY: Final = 1.0
+"""Seconds between two looks."""
+
+
+class Crew:
+    """Of one run."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._run, self._looked = run, -math.inf
+        self.ranks: Ranks | None = None
+        """None where there is but one, or nothing is known yet."""
+        self.strip: tuple[Ints, Floats] | None = None
+        """See `Paces.strip`."""
+        self.number = 0
+        """Counts the looks."""
+
+    def look(self, log: Followed | None, now: float, mono: float) -> None:
+        """See how it stands with them, now and then."""
+        several = None if log is None else log.several
+        if several is None:
+            self.ranks = self.strip = None
+        elif mono - self._looked >= EVERY:
+            self._looked, self.number = mono, self.number + 1
+            self.ranks, self.strip = several.ranks_at(now), several.paces.strip
+
+    def view(self, now: float) -> CrewView:
+        """In words."""
+        ranks = self.ranks
+        if ranks is None:
+            return CrewView()
+        lost, slow = ranks.lost, ranks.slowest
+        tone: Tone = "critical" if any(rank.state == "died" for rank in lost) else "warning" if lost or slow else "ok"
+        state, count = Counter(rank.state for rank in lost).most_common(1)[0] if lost else ("", 0)
+        badge = (f"{count} {state}" if count == len(lost) else f"{len(lost)} lost") if lost else \
+            f"{len(ranks.slow)} slow" if slow else str(ranks.world)
+        return CrewView(
+            ranks.world, headline(ranks, now), badge, lost_words([(rank.rank, rank.state) for rank in lost]),
+            straggling(slow, ranks.ranks[slow.rank].host) if slow else "", slow.rank if slow else None, tone)
