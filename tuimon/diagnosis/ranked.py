@@ -38,7 +38,9 @@ def headline(ranks: Ranks, now: float) -> str:
     """All of them in a few words: who is not there, or else how many there are, and how many are slow."""
     lost = ranks.lost
     if len(lost) == 1 and lost[0].state == "silent":
-        return f"rank {lost[0].rank} silent for {age(max(0.0, now - lost[0].since))}"
+        since = max(0.0, now - lost[0].since)
+        return f"rank {lost[0].rank} silent for {int(since)} s" if since < 60 else \
+            f"rank {lost[0].rank} silent for {age(since)}"
     if lost:
         return lost_words([(rank.rank, rank.state) for rank in lost])
     return f"{ranks.world} ranks" + (f", {len(ranks.slow)} slow" if ranks.slow else "")

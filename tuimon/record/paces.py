@@ -113,8 +113,7 @@ class Paces:
     @property
     def strip(self) -> tuple[Ints, Floats]:
         """First steps (m,) of stretches, and the means (m, W); NaN where a rank was not measured."""
-        rows = np.stack(self._rows) if self._rows else np.zeros((0, self._world), np.float32)
-        return np.array(self._steps, np.int64), rows
+        return np.array(self._steps, np.int64), np.array(self._rows, np.float64).reshape(-1, self._world)
 
 
 def _medians(values: Floats) -> Floats:

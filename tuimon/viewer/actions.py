@@ -318,7 +318,7 @@ def _weight(action: Action, frame: Frame) -> int:
             return 0
         return 3 if action.name == "end" and is_waiting(frame) else min(action.weight, 2 if wanted.is_now else 1)
     if action.name == "go_ranks":
-        return 1 if frame.crew.world > 1 else 0
+        return 0 if frame.crew.world < 2 else 2 if frame.crew.lost or frame.crew.slow else 1
     if not wanted.is_now and (action.name in _TRAVEL or (action.name == "speed" and wanted.speed is not None)):
         return 2
     if not wanted.window.is_whole and action.name == "whole":

@@ -89,8 +89,8 @@ def draw(view: RanksView, look: Look, width: int, height: int, glyphs: GlyphSet,
     if plan.groups:
         _grouped(canvas, view, (left, height - 1 - plan.groups, inside, plan.groups), glyphs)
     if framed and view.world > plan.rows:
-        words = f" {look.first + 1:,}{glyphs.dash}{min(view.world, look.first + plan.rows):,} of {view.world:,} "
-        canvas.put(width - 2 - len(words), height - 1, words, "note")
+        shown = f" {look.first + 1:,}{glyphs.dash}{min(view.world, look.first + plan.rows):,} of {view.world:,} "
+        canvas.put(width - 2 - len(shown), height - 1, shown, "note")
     return canvas.picture()
 
 

@@ -71,7 +71,7 @@ class RanksScreen(PlaceScreen):
     def resume(self, habits: object) -> None:
         """In the order of before."""
         if habits in ("number", "worst"):
-            self._look = Look(habits)  # type: ignore[arg-type]  # one of two literals
+            self._look = Look(habits)
 
     def _choose(self, look: Look) -> None:
         self._look = look
