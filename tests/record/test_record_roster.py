@@ -95,7 +95,7 @@ def test_how_a_rank_ended_is_what_it_said(tmp_path: Path) -> None:
     crew.end(1, "crashed", "RuntimeError: connection closed")
     crew.now += 60
     found = crew.ranks()
-    assert states(found) == ["ended", "died", "died"]
+    assert states(found) == ["ended", "crashed", "died"]
     assert found.ranks[1].why == "RuntimeError: connection closed"
     assert [rank.rank for rank in found.lost] == [1, 2]
 

@@ -70,7 +70,7 @@ def test_a_rank_that_is_not_there_is_named_and_the_others_go_on(run: RunDir) -> 
     assert found.lost == ((1, "silent"),)
     assert found.is_maimed
     said = status_json(run, found, T0 + 6)["ranks"]
-    assert said == {"world": 2, "silent": [1], "missing": [], "died": []}
+    assert said == {"world": 2, "silent": [1], "missing": [], "died": [], "crashed": []}
     assert json.loads(json.dumps(as_json(listed(run))))["ranks"]["world"] == 2
 
 

@@ -112,7 +112,8 @@ def test_a_rank_that_dies_is_told_in_words_and_so_is_its_return(tmp_path):
     assert list(sentences(before, lost)) == ["Of 2 ranks not all are there: rank 1 died."]
     assert list(sentences(lost, before)) == ["All 2 ranks are there again."]
     assert list(sentences(before, slow)) == ["Rank 1 on b is 1.8x slower."]
-    assert "2 ranks train together." in sentences(None, before)
+    named = replace(before, header=replace(before.header, what="GPT · cpu · 2 ranks"))
+    assert "This is x, GPT on cpu, on 2 ranks." in sentences(None, named)
 
 
 def test_it_fits_every_size_and_glyph_set(tmp_path):

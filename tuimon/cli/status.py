@@ -115,7 +115,7 @@ def as_json(run: RunDir, found: RunStatus, now: float) -> dict[str, Any]:
 
 def as_ranks(found: RunStatus) -> dict[str, Any]:
     """The ranks of a run of several: how many, and which of them are not there."""
-    states: dict[str, list[int]] = {"silent": [], "missing": [], "died": []}
+    states: dict[str, list[int]] = {"silent": [], "missing": [], "died": [], "crashed": []}
     for rank, state in found.lost:
         states[state].append(rank)
     return {"world": found.world, **states}

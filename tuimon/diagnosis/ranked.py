@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _NAMED: Final = 6
 """Ranks that are named one by one."""
-_ORDER: Final = ("died", "silent", "missing")
+_ORDER: Final = ("died", "crashed", "silent", "missing")
 
 
 def lost_words(lost: Sequence[tuple[int, str]]) -> str:

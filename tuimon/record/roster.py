@@ -23,7 +23,9 @@ from tuimon.record.worlds import SILENT, described, segments_of
 FRESH: Final = 2.0
 """Seconds since its last sign for which a rank is not asked whether it has ended: it beats every second."""
 _TAIL: Final = 1 << 16
-LOST: Final = frozenset({"silent", "missing", "died"})
+GONE: Final = frozenset({"died", "crashed"})
+"""States in which a rank is gone for good: without a word, which others then fall over, or with an error."""
+LOST: Final = frozenset({"silent", "missing", *GONE})
 """States in which a rank is not there, as it should be while the others train."""
 
 
@@ -37,7 +39,7 @@ class Rank:
     time: float
     """Wall clock of that row; 0.0 before the first."""
     state: str
-    """"live", "silent" (says nothing), "missing" (was never there), "ended", "died" (it is gone, or failed)."""
+    """"live", "silent" (says nothing), "missing" (was never there), "ended", "crashed" (as it said), "died" (did not)."""
     since: float = 0.0
     """Wall clock of its last sign of life; 0.0 where there is none."""
     why: str = ""
@@ -77,9 +79,9 @@ class Ranks:
 
 
 def lost(states: Sequence[str]) -> list[int]:
-    """The ranks that are not there, as they should be: while others live, or because they died."""
+    """The ranks that are not there, as they should be: while others live, or because they are gone."""
     lives = "live" in states
-    return [rank for rank, state in enumerate(states) if state == "died" or (lives and state in LOST)]
+    return [rank for rank, state in enumerate(states) if state in GONE or (lives and state in LOST)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Roster:
         host, device = (clean(str(said.get(name, "")), 60) for name in ("host", "device"))
         end = self._end(rank, attempt) if said and now - sign > FRESH else None
         if end is not None:
-            return Standing("died" if end[0] == "crashed" else "ended", end[1], host, device)
+            return Standing("crashed" if end[0] == "crashed" else "ended", end[1], host, device)
         process = self._said[rank][1] if said else None
         if process is not None and is_alive(process) is False:
             return Standing("died", "", host, device)

@@ -66,7 +66,7 @@ class RunStatus:
     world: int = 1
     """Ranks that train together."""
     lost: tuple[tuple[int, str], ...] = ()
-    """Those of them that are not there: number, and "silent", "missing" or "died"."""
+    """Those of them that are not there: number, and "silent", "missing", "died" or "crashed"."""
 
     @property
     def eta(self) -> float | None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from tuimon.diagnosis.ranked import headline, lost_words, straggling
 from tuimon.record.chunk import Floats, Ints
-from tuimon.record.roster import Ranks
+from tuimon.record.roster import GONE, Ranks
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.following import Followed
 from tuimon.viewer.lines import Tone
@@ -45,7 +45,7 @@ class Crew:
         if ranks is None:
             return CrewView()
         lost, slow = ranks.lost, ranks.slowest
-        tone: Tone = "critical" if any(rank.state == "died" for rank in lost) else "warning" if lost or slow else "ok"
+        tone: Tone = "critical" if any(rank.state in GONE for rank in lost) else "warning" if lost or slow else "ok"
         state, count = Counter(rank.state for rank in lost).most_common(1)[0] if lost else ("", 0)
         badge = (f"{count} {state}" if count == len(lost) else f"{len(lost)} lost") if lost else \
             f"{len(ranks.slow)} slow" if slow else str(ranks.world)

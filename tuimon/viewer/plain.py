@@ -53,11 +53,11 @@ def progress(frame: Frame) -> str:
 
 def _beginning(frame: Frame) -> Iterator[str]:
     header = frame.header
-    what = f", {header.what.replace(' · ', ' on ')}" if header.what else ""
-    yield f"This is {header.name}{what}."
+    what = header.what.removesuffix(frame.crew.words).removesuffix(" · ")
+    what = f", {what.replace(' · ', ' on ')}" if what else ""
+    ranks = f", on {frame.crew.world} ranks" if frame.crew.world > 1 else ""
+    yield f"This is {header.name}{what}{ranks}."
     yield from _standing(frame)
-    if frame.crew.world > 1:
-        yield f"{frame.crew.world} ranks train together."
     yield from _ranks(CrewView(frame.crew.world), frame)
     if frame.is_live and frame.facts.step:
         yield progress(frame)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tuimon.viewer.lines import Tone
 from tuimon.viewer.places.ranks.model import RanksView, view_of
@@ -10,6 +10,10 @@ from tuimon.viewer.wanted import Wanted
 
 if TYPE_CHECKING:
     from tuimon.viewer.reading import Reading
+
+
+_TOLD: Final = 1024
+"""Ranks of which it is said why they ended: as they all fall over one, the first ones will do."""
 
 
 class RanksDetail:
@@ -26,7 +30,9 @@ class RanksDetail:
             return RanksView(world=1 if reading.info is not None and reading.history.rows else 0)
         if crew.number != self._view.number:
             words = crew.view(now)
-            told: tuple[tuple[str, Tone], ...] = ((words.lost, words.tone), (words.slow, "warning"))
+            told: tuple[tuple[str, Tone], ...] = (
+                (words.lost, words.tone), (words.slow, "warning"),
+                *((f"rank {rank.rank}: {rank.why}", "dim") for rank in crew.ranks.ranks[:_TOLD] if rank.why))
             verdict = tuple((sentence, tone) for sentence, tone in told if sentence)
             self._view = view_of(crew.number, crew.ranks, crew.strip, now, verdict)
         return self._view

@@ -14,6 +14,7 @@ from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.heat import group_name, grouped
 from tuimon.diagnosis.tone import BADGES
 from tuimon.record.paces import SIZE
+from tuimon.record.roster import GONE
 from tuimon.viewer.arrange import put_lines, wrap
 from tuimon.viewer.charts.chart import draw_heading
 from tuimon.viewer.charts.picture import ROLES, Canvas, Picture, Role
@@ -40,7 +41,7 @@ ALONE: Final = (
 WAITING: Final = "waiting for the first rows of the ranks"
 _MARKS: Final[dict[str, tuple[str, Role]]] = {
     "live": ("●", "good"), "silent": ("◌", "warning"), "missing": ("◌", "warning"), "ended": ("✓", "note"),
-    "died": ("✝", "critical")}
+    "died": ("✝", "critical"), "crashed": ("✖", "critical")}
 _HEAT: Final[tuple[Role, ...]] = (
     "heat-low-4", "heat-low-3", "heat-low-2", "heat-low-1", "heat-usual", "heat-high-1", "heat-high-2", "heat-high-3",
     "heat-high-4", "blank")
@@ -130,7 +131,7 @@ def _counts(view: RanksView) -> str:
 def _verdict(view: RanksView, width: int) -> list[Line]:
     if view.verdict:
         return [line for sentence, tone in view.verdict
-                for line in wrap((Span(f"{BADGES[tone]} {sentence[:1].upper()}{sentence[1:]}.", tone),), width)]
+                for line in wrap((Span(f"{BADGES.get(tone, ' ')} {sentence[:1].upper()}{sentence[1:]}.", tone),), width)]
     if not len(view.stretches):
         return [(dim("who holds the others up cannot be told yet: own times of a few dozen steps are needed"),)]
     return [(Span("● No rank holds the others up.", "ok"),)]
@@ -187,7 +188,7 @@ def _cell(view: RanksView, rank: int, name: str, *, binary: bool) -> tuple[str, 
         mark, role = _MARKS[state]
         if state == "live" and rank in view.slow:
             return "▲ slow", "warning"
-        waits = f" {lapse(view.now - view.since[rank])}" if state in ("silent", "died") and view.since[rank] else ""
+        waits = f" {lapse(view.now - view.since[rank])}" if state in ("silent", *GONE) and view.since[rank] else ""
         return f"{mark} {state}{waits}", role
     if name == "step":
         return (steps(int(view.steps[rank])) if view.steps[rank] >= 0 else NO_NUMBER), plain

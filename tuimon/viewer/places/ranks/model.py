@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -16,7 +15,7 @@ from tuimon.viewer.lines import Tone
 Bytes = NDArray[np.uint8]
 Order = Literal["number", "worst"]
 
-STATES: Final = ("live", "silent", "missing", "ended", "died")
+STATES: Final = ("live", "silent", "missing", "ended", "died", "crashed")
 FIGURES: Final = ("own_time", "step_time", "data_time", "memory")
 LEVELS: Final = 8
 UNKNOWN: Final = 9
@@ -51,8 +50,6 @@ class RanksView:
     """(m,) first step of each."""
     hosts: tuple[str, ...] = field(default=(), compare=False)
     devices: tuple[str, ...] = field(default=(), compare=False)
-    why: Mapping[int, str] = field(default_factory=dict, compare=False)
-    """What ended some of them."""
     verdict: tuple[tuple[str, Tone], ...] = field(default=(), compare=False)
     """Who is not there, and who holds the others up: a sentence each."""
     slow: tuple[int, ...] = field(default=(), compare=False)
@@ -116,5 +113,5 @@ def view_of(number: int, ranks: Ranks, strip: tuple[Ints, Floats], now: float,
         np.array([STATES.index(rank.state) for rank in each], np.uint8), np.array([rank.since for rank in each]),
         figures.reshape(len(each), len(FIGURES)), levels(recent), shades(strip[1]), strip[0],
         tuple(rank.host for rank in each), tuple(rank.device for rank in each),
-        {rank.rank: rank.why for rank in each if rank.why}, verdict,
+        verdict,
         tuple(one.rank for one in ranks.slow))
