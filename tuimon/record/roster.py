@@ -39,7 +39,7 @@ class Rank:
     time: float
     """Wall clock of that row; 0.0 before the first."""
     state: str
-    """"live", "silent" (says nothing), "missing" (was never there), "ended", "crashed" (as it said), "died" (did not)."""
+    """"live", "silent" (says nothing), "missing" (was never there), "ended", "crashed" (it said so), "died" (not)."""
     since: float = 0.0
     """Wall clock of its last sign of life; 0.0 where there is none."""
     why: str = ""

@@ -22,7 +22,7 @@ from tuimon.remote.far.wire import BOOT
 
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._][A-Za-z0-9._+-]*@)?(?:[A-Za-z0-9._][A-Za-z0-9._-]*|\[[0-9A-Za-z:.%]+\])")
 """No host begins with a dash: ssh would take it for an option."""
-MODULES: Final = ("wire", "rows", "thin", "pace", "news", "followed", "files", "agent")
+MODULES: Final = ("wire", "rows", "thin", "pace", "news", "followed", "files", "joining", "ranked", "agent")
 """Of `far`, in the order in which they need each other."""
 _ALIVE: Final = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 _ALONE: Final = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")

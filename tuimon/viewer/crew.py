@@ -8,8 +8,10 @@ from typing import Final
 
 from tuimon.diagnosis.ranked import headline, lost_words, straggling
 from tuimon.record.chunk import Floats, Ints
+from tuimon.record.far import Far
 from tuimon.record.roster import GONE, Ranks
 from tuimon.record.rundir import RunDir
+from tuimon.record.seen import SeenReader
 from tuimon.viewer.following import Followed
 from tuimon.viewer.lines import Tone
 from tuimon.viewer.views import CrewView
@@ -22,7 +24,9 @@ class Crew:
     """Of one run."""
 
     def __init__(self, run: RunDir) -> None:
-        self._run, self._looked = run, -math.inf
+        self._seen, self._looked = SeenReader(run), -math.inf
+        self.now = 0.0
+        """By the clock of where they are."""
         self.ranks: Ranks | None = None
         """None where there is but one, or nothing is known yet."""
         self.strip: tuple[Ints, Floats] | None = None
@@ -30,18 +34,24 @@ class Crew:
         self.number = 0
         """Counts the looks."""
 
-    def look(self, log: Followed | None, now: float, mono: float) -> None:
-        """See how it stands with them, now and then."""
+    def look(self, log: Followed | None, far: Far | None, now: float, mono: float) -> None:
+        """See how it stands with them, now and then; `far`: the link to the machine that they are on."""
+        self.now = now if far is None else now - far.skew
         several = None if log is None else log.several
-        if several is None:
+        if several is None and far is None:
             self.ranks = self.strip = None
         elif mono - self._looked >= EVERY:
             self._looked, self.number = mono, self.number + 1
-            self.ranks, self.strip = several.ranks_at(now), several.paces.strip
+            if several is not None:
+                self.ranks, self.strip = several.ranks_at(now), several.paces.strip
+            else:
+                seen = self._seen.look()
+                self.ranks, self.strip = (None, None) if seen is None else (seen.ranks, seen.strip)
 
-    def view(self, now: float) -> CrewView:
+    @property
+    def view(self) -> CrewView:
         """In words."""
-        ranks = self.ranks
+        ranks, now = self.ranks, self.now
         if ranks is None:
             return CrewView()
         lost, slow = ranks.lost, ranks.slowest

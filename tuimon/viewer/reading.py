@@ -121,7 +121,7 @@ class Reading:
         self._hear_refusal(now)
         self._read_who()
         changed = self._read_log(now, mono)
-        self.crew.look(self._log, now, mono)
+        self.crew.look(self._log, self._afar.far, now, mono)
         for event in self._events.poll():
             if event.kind == "command":
                 self._asked.pop(event.text("id"), None)   # the run tells it from here on
@@ -341,7 +341,7 @@ class Reading:
             step=history.last_step, age=age, is_full=is_full,
             silence=self._ages.silence(mono), step_time=self._step_time, values=values,
             trend=self._trend, columns=self._columns, is_wide=self._is_wide, last=int(self._x.last),
-            crew=self.crew.view(now), heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
+            crew=self.crew.view, heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
             revision=self._revision, problem=self._problem(is_full=is_full), now=now, console=self._console(),
             judging=self._afar.reading or self._lag, link=self._afar.status(now), span=span, newest=history.last_step,
             wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,

@@ -17,6 +17,7 @@ from tuimon.remote.far.files import Files, live, named
 from tuimon.remote.far.followed import Attempt, Followed, Message, Vectors
 from tuimon.remote.far.news import BYTES, PIECES, RATES, News, framed, packed, piece_of
 from tuimon.remote.far.pace import Window
+from tuimon.remote.far.ranked import Standings, Together, worlds
 from tuimon.remote.far.rows import Rows
 from tuimon.remote.far.wire import MAGIC, Packer, Unpacker, WireError
 
@@ -35,6 +36,8 @@ PATIENT = 15.0
 FINEST = 1500
 FINE = 600
 """Buckets of a stretch that is looked at closely."""
+RANKS = "ranks-seen.json"
+RANKS_EVERY = 1.0
 AGAIN = 2.0
 """Seconds between two pictures of a long log while it is read."""
 
@@ -61,6 +64,8 @@ class Agent:
         self._settled = False
         """Whether no finer picture is to come unless it is asked for."""
         self._said_beat = self._said_alive = self._pictured_at = float("-inf")
+        self._ranks_at = float("-inf")
+        self._standings = Standings("")
         self._trouble = ""
         self._last_alive: dict[str, Any] = {}
 
@@ -86,6 +91,9 @@ class Agent:
         while True:
             was_through = self._log.is_through
             found = self._log.poll()
+            if not self._generation and not isinstance(self._log, Together) and worlds(self._log) > 1:
+                self._log = Together(os.path.join(self._run, "metrics"), self._names, worlds(self._log))
+                continue
             if was_through:
                 self._news.add(found)
             if not self._log.is_behind or time.monotonic() > until:
@@ -98,8 +106,17 @@ class Agent:
         if self._log.is_replaced:
             return
         self._files.poll(now)
+        self._tell_ranks(now)
         if not self._generation and self._log.segments():
             self._begin(FIRST_PICTURE, now)
+
+    def _tell_ranks(self, now: float) -> None:
+        """How it stands with each rank, once a second, of thousands more seldom."""
+        if not isinstance(self._log, Together) or self._files is None or not self._log.attempts:
+            return
+        if now - self._ranks_at >= max(RANKS_EVERY, len(self._log.lanes) / 256):
+            self._ranks_at = now
+            self._files.tell(RANKS, self._standings.told(self._log))
 
     def next(self, now: float) -> Message | None:
         """What to say next; None where there is nothing."""
@@ -159,6 +176,7 @@ class Agent:
             return
         self._run, self._may_command = path, bool(head.get("control"))
         self._files, self._log = Files(path), Followed(os.path.join(path, "metrics"), self._names)
+        self._standings = Standings(path)
         self._urgent.append(({"k": "opened", "run": os.path.basename(path), "path": path, "time": time.time()}, b""))
 
     def _command(self, body: bytes) -> None:

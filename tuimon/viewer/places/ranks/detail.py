@@ -24,17 +24,17 @@ class RanksDetail:
 
     def update(self, reading: Reading, wanted: Wanted, now: float, mono: float) -> RanksView:
         """The newest look, whatever moment the panel shows: who is gone now is gone."""
-        del wanted, mono
+        del wanted, now, mono
         crew = reading.crew
         if crew.ranks is None or crew.strip is None:
             return RanksView(world=1 if reading.info is not None and reading.history.rows else 0)
         if crew.number != self._view.number:
-            words = crew.view(now)
+            words = crew.view
             told: tuple[tuple[str, Tone], ...] = (
                 (words.lost, words.tone), (words.slow, "warning"),
                 *((f"rank {rank.rank}: {rank.why}", "dim") for rank in crew.ranks.ranks[:_TOLD] if rank.why))
             verdict = tuple((sentence, tone) for sentence, tone in told if sentence)
-            self._view = view_of(crew.number, crew.ranks, crew.strip, now, verdict)
+            self._view = view_of(crew.number, crew.ranks, crew.strip, crew.now, verdict)
         return self._view
 
     def close(self) -> None:

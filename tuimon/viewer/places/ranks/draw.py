@@ -131,10 +131,14 @@ def _counts(view: RanksView) -> str:
 def _verdict(view: RanksView, width: int) -> list[Line]:
     if view.verdict:
         return [line for sentence, tone in view.verdict
-                for line in wrap((Span(f"{BADGES.get(tone, ' ')} {sentence[:1].upper()}{sentence[1:]}.", tone),), width)]
+                for line in wrap((Span(f"{BADGES.get(tone, '')} {_sentence(sentence)}".lstrip(), tone),), width)]
     if not len(view.stretches):
         return [(dim("who holds the others up cannot be told yet: own times of a few dozen steps are needed"),)]
     return [(Span("● No rank holds the others up.", "ok"),)]
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}".rstrip(".") + "."
 
 
 def _table(canvas: Canvas, view: RanksView, look: Look, place: tuple[int, int, int, int], glyphs: GlyphSet, *,
