@@ -24,6 +24,8 @@ CLOSELY = 64 << 20
 RECENT = 512
 """Rows kept as they are."""
 MARKS = 10_000
+MOST_RANKS = 1 << 16
+"""More than that is damage."""
 VECTORS = 200_000
 """Places of frames that hold vectors; every second one is forgotten beyond."""
 _NAME = re.compile(r"^r0-(\d{3,})\.tlog$")
@@ -296,6 +298,15 @@ class Followed:
                  self.outline.between(max(first, last + 1), until, count) if last < until else []]
         is_thin = any(bucket.count > 1 for buckets in found for bucket in buckets)
         return [part for part in [*map(rows_of, found), *Rows.joined(recent)] if len(part)], is_thin
+
+
+def world_in(head: bytes) -> int:
+    """How many ranks write, as the beginning of a segment says."""
+    try:
+        world = json.loads(head).get("world", 1)
+    except (ValueError, AttributeError, RecursionError):
+        return 1
+    return world if isinstance(world, int) and 0 < world <= MOST_RANKS else 1
 
 
 def _number(name: str) -> int:

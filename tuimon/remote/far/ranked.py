@@ -14,12 +14,11 @@ from typing import Any, Iterator, Sequence
 
 from tuimon.remote.far import rows as log
 from tuimon.remote.far.files import alive, json_of
-from tuimon.remote.far.followed import PORTION, Followed, Message, read_at, size_of
+from tuimon.remote.far.followed import PORTION, Followed, Message, read_at, size_of, world_in
 from tuimon.remote.far.joining import Joiner
 from tuimon.remote.far.rows import Rows
 
 SILENT, FRESH = 4.0, 2.0
-MOST_RANKS = 1 << 16
 WAITING = 1 << 18
 """Rows of all ranks together that are held in memory."""
 RECENT = 8
@@ -28,19 +27,6 @@ TAILED = 64
 FAR = 1 << 62
 LAST = ("step_time", "data_time", "memory", "own_time")
 _NAME = re.compile(r"^r(\d+)-(\d{3,})\.tlog$")
-
-
-def worlds(log: Followed) -> int:
-    """How many ranks write into a log, as the beginnings of its segments say that have been read."""
-    return max([_world(attempt.head) for attempt in log.attempts] or [1])
-
-
-def _world(head: bytes) -> int:
-    try:
-        world = json.loads(head).get("world", 1)
-    except (ValueError, AttributeError, RecursionError):
-        return 1
-    return world if isinstance(world, int) and 0 < world <= MOST_RANKS else 1
 
 
 def listed(metrics: str) -> dict[int, list[str]]:
@@ -209,7 +195,7 @@ class Together(Followed):
             number, step = self._frames[-1][0] if self._frames else self._number, -1   # vectors: anywhere among rows
             if head["kind"] == log.HEAD:
                 number = int(json.loads(body)["attempt"])
-                self._worlds[number] = _world(body)
+                self._worlds[number] = world_in(body)
             elif head["kind"] == log.MARK:
                 step = int(json.loads(body)["step"])
             self._frames.append((number, step, (head, body)))
