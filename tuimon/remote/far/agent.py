@@ -99,11 +99,12 @@ class Agent:
         while True:
             was_through = self._log.is_through
             found = self._log.poll()
-            world = max([world_in(attempt.head) for attempt in self._log.attempts] or [1])
-            if world > 1 and not self._generation and self._several is None:
-                if not self._opens_all(world):
+            if not self._generation and self._several is None:
+                world = max([world_in(attempt.head) for attempt in self._log.attempts] or [1])
+                if world > 1 and self._opens_all(world):
+                    continue
+                if world > 1:
                     return
-                continue
             if was_through:
                 self._news.add(found)
             if not self._log.is_behind or time.monotonic() > until:
