@@ -209,3 +209,12 @@ def test_a_long_run_is_looked_at_closely_out_of_the_logs_of_all_its_ranks(tmp_pa
         else:
             assert found.values == pytest.approx([((2 if s <= 200 else 3) * s) ** 0.5 for s in range(150, 251)])
     assert read.history.value_at("throughput", 300) == pytest.approx(30 / 0.3)
+
+
+def test_who_judges_a_log_is_told_which_rank_was_slow_and_which_is_not_there(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.metrics.mkdir(parents=True)
+    for rank in (0, 1, 2):
+        writer(run.metrics, rank, 4).append([row(rank, s, own_time=0.1 * (1 + (rank == 1))) for s in range(1, 65)])
+    notes = read_run(run).notes
+    assert notes == ("of 4 ranks not all are there: rank 3 missing", "rank 1 is 2.0x slower than the median since step 1")

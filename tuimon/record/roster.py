@@ -79,9 +79,10 @@ class Ranks:
 
 
 def lost(states: Sequence[str]) -> list[int]:
-    """The ranks that are not there, as they should be: while others live, or because they are gone."""
-    lives = "live" in states
-    return [rank for rank, state in enumerate(states) if state in GONE or (lives and state in LOST)]
+    """The ranks that are not there, as they should be: gone, or never come, or silent while others live."""
+    lives, there = "live" in states, any(state != "missing" for state in states)
+    expected = {*GONE, *({"silent"} if lives else ()), *({"missing"} if there else ())}
+    return [rank for rank, state in enumerate(states) if state in expected]
 
 
 @dataclass(frozen=True, slots=True)
