@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import synthetic
 from test_app_overview import panel
 
+from tuimon.record.catalogue import Entry
 from tuimon.record.reader import segment_paths
+from tuimon.record.status import RunStatus
 from tuimon.viewer.actions import find
 from tuimon.viewer.arrange import footer_keys, header
 from tuimon.viewer.first import empty_frame
@@ -19,6 +22,7 @@ from tuimon.viewer.glyphs import ASCII, BRAILLE
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.places.ranks.draw import draw
 from tuimon.viewer.places.ranks.model import UNKNOWN, Look, RanksView, shades, worst
+from tuimon.viewer.places.runs.model import row_of
 from tuimon.viewer.plain import sentences
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.views import CrewView
@@ -103,6 +107,13 @@ def test_a_healthy_run_without_one_of_its_ranks_says_so_in_its_verdict(tmp_path)
         assert "Rank 6 silent for 8 s." in text_of(lines[2])
         assert text_of(lines[2]).endswith("R  ranks")
     assert "rank 6 silent for 8 s" in text_of(header(frame, 120, 1)[0])
+
+
+def test_the_list_of_runs_names_a_rank_that_is_gone():
+    found = RunStatus("running", step=5, verdict="healthy", world=2, lost=((1, "died"),))
+    assert (row_of(Entry(Path("x"), found)).verdict, row_of(Entry(Path("x"), found)).tone) == ("rank 1 died", "warning")
+    assert row_of(Entry(Path("x"), replace(found, lost=()))).verdict == "healthy"
+    assert row_of(Entry(Path("x"), replace(found, lost=((1, "missing"),)))).verdict == "healthy"
 
 
 def test_a_rank_that_dies_is_told_in_words_and_so_is_its_return(tmp_path):

@@ -213,7 +213,10 @@ def status_of(run: RunDir, info: RunInfo | None, launch: Launch | None, now: flo
 
 def _lost(run: RunDir, world: int, attempt: int, now: float) -> tuple[tuple[int, str], ...]:
     from tuimon.record.roster import lost, standings
+    from tuimon.record.together import LOOKED_AT
 
+    if world > LOOKED_AT:
+        return ()   # a list does not look at so many; who opens the run does
     states = [one.state for one in standings(run, world, attempt, now)]
     return tuple((rank, states[rank]) for rank in lost(states))
 
