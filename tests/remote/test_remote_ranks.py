@@ -20,8 +20,8 @@ from tuimon.record.chunk import Chunk, Mark, TensorRows
 from tuimon.record.joined import Joiner as Here
 from tuimon.record.log import Row, RowBlock
 from tuimon.record.metrics import METRICS
-from tuimon.record.ranks import RanksReader
-from tuimon.record.reader import segment_paths
+from tuimon.record.ranks import RanksReader, reader_of
+from tuimon.record.reader import LogReader, segment_paths
 from tuimon.record.rundir import RunDir
 from tuimon.record.seen import SeenReader, seen_of
 from tuimon.record.segments import LogWriter
@@ -127,6 +127,25 @@ def test_the_ranks_place_from_afar_shows_who_is_slow_and_who_is_silent(tmp_path)
     assert view.steps.tolist() == [400] * 6 + [250, 400]
     assert view.hosts[4] == "node1"
     assert view.strip.shape[1] == 8
+
+
+def test_who_looks_from_afar_before_anything_is_written_sees_one_joined_run(tmp_path):
+    run = ranked(2, 40, root=tmp_path / "far")
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    for path in run.dir.metrics.iterdir():
+        path.rename(aside / path.name)
+    pumped = Pumped(tmp_path / "far", tmp_path / "near")
+    pumped.until(lambda: pumped.mirror is not None and pumped.mirror.is_ready and pumped.mirror.run.read_info())
+    assert isinstance(reader_of(pumped.mirror.run.metrics), LogReader)
+    reading = Reading(pumped.mirror.run)
+    reading.poll(time.time(), 1000.0)
+    for path in aside.iterdir():
+        path.rename(run.dir.metrics / path.name)
+    pumped.settled()
+    for mono in range(1001, 1005):
+        reading.poll(time.time(), float(mono))
+    assert len(reading.history.series("loss")) == 40
 
 
 def test_a_restart_with_another_world_is_joined_attempt_by_attempt(tmp_path):

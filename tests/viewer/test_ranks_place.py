@@ -14,6 +14,8 @@ from test_app_overview import panel
 
 from tuimon.record.catalogue import Entry
 from tuimon.record.reader import segment_paths
+from tuimon.record.rundir import RunInfo
+from tuimon.record.segments import LogWriter, Row
 from tuimon.record.status import RunStatus
 from tuimon.viewer.actions import find
 from tuimon.viewer.arrange import footer_keys, header
@@ -162,3 +164,35 @@ def test_thousands_of_ranks_are_little_to_send(tmp_path):
     _, view = seen(made(tmp_path, 4096, 48))
     assert len(pickle.dumps(view, -1)) < 1 << 20
     assert "4,089–4,096 of 4,096" in "\n".join(draw(view, Look("number", 4088), 80, 21, BRAILLE).lines)
+
+
+def test_a_viewer_that_was_there_first_sees_all_ranks(tmp_path):
+    """Who looks when nobody has written yet, and who looks when one rank becomes two."""
+    run = synthetic.Run(tmp_path, name="early", info=False, began=NOW)
+    run.dir.write_info(RunInfo("early", run.process, world_size=2))
+    early = Reading(run.dir)
+    early.poll(NOW, 1000.0)
+    write(run.dir, 2, 1, 0, 5)
+    early.poll(NOW, 1001.0)
+    assert early.history.series("loss").values.tolist() == [0.5] * 5
+    grown = synthetic.Run(tmp_path, name="grown", info=False, began=NOW)
+    write(grown.dir, 1, 1, 0, 5)
+    reading = Reading(grown.dir)
+    reading.poll(NOW, 1000.0)
+    assert reading.history.series("loss").values.tolist() == [0.0] * 5
+    write(grown.dir, 2, 2, 3, 8)
+    for mono in range(1001, 1004):
+        frame = reading.poll(NOW, float(mono)) or frame_of(reading)
+    assert reading.history.series("loss").values.tolist() == [0.0] * 3 + [0.5] * 5
+    assert frame.crew.world == 2
+
+
+def frame_of(reading):
+    return reading._last
+
+
+def write(run, world, attempt, after, until):
+    for rank in range(world):
+        log = LogWriter(run.metrics, attempt=attempt, from_step=after, tensors=0, rank=rank, world=world)
+        log.append([Row(s, NOW, {"loss": float(rank)}) for s in range(after + 1, until + 1)])
+        log.close()

@@ -15,11 +15,13 @@ from typing import Final
 
 import numpy as np
 
+from tuimon.errors import LogError
 from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
+from tuimon.record.far import FILE as FAR
 from tuimon.record.joined import Joiner, joined_vectors, stacked
 from tuimon.record.paces import Paces
 from tuimon.record.places import Places
-from tuimon.record.reader import READ_BYTES, Beat, LogReader, Place
+from tuimon.record.reader import READ_BYTES, Beat, LogReader, Place, segment_paths
 from tuimon.record.roster import Rank, Ranks, Roster
 from tuimon.record.rundir import RunDir
 from tuimon.record.worlds import MOST_RANKS, SILENT, segments_of, world_of
@@ -27,7 +29,7 @@ from tuimon.record.worlds import MOST_RANKS, SILENT, segments_of, world_of
 WAITING: Final = 4 << 20
 """Rows of all ranks together that are held in memory."""
 RECENT: Final = 32
-_FAR: Final = 1 << 62
+_END: Final = 1 << 62
 _PLACE: Final = "attempt "
 _LAST: Final = ("step_time", "data_time", "memory", "own_time")
 _RECENT: Final = ("own_time", "step_time")
@@ -62,10 +64,21 @@ class _Line:
 
 def reader_of(metrics: Path, *, start: Place | None = None, places: Places | None = None) -> LogReader | RanksReader:
     """Who reads the log of a run, of however many ranks; several have `places` of their own, where these are given."""
-    world = world_of(metrics)
+    world = world_of(metrics) if segment_paths(metrics) else planned(metrics)
     if world > 1:
         return RanksReader(metrics, world, start=start, is_archived=places is not None)
     return LogReader(metrics, start=start, places=places)
+
+
+def planned(metrics: Path) -> int:
+    """How many ranks are going to write into a log, where none has yet; what comes over a link comes as one."""
+    if os.path.lexists(metrics.parent / FAR):
+        return 1
+    try:
+        info = RunDir(metrics.parent).read_info()
+    except LogError:
+        return 1
+    return 1 if info is None else max(1, min(info.world_size, MOST_RANKS))
 
 
 def is_of_ranks(place: Place) -> bool:
@@ -229,17 +242,17 @@ class RanksReader:
     def _join_attempt(self, done: list[Chunk], upto: Place | None) -> None:
         lines, now = self._lines[:self._joiner.world], self._clock()
         newest = max((line.sign for line in lines), default=0.0)
-        lead = max(_FAR if line.attempt > self.attempt else line.seen for line in lines if line.attempt >= self.attempt)
+        lead = max(_END if line.attempt > self.attempt else line.seen for line in lines if line.attempt >= self.attempt)
         ends, missing = [], []
         for rank, line in enumerate(lines):
             if line.attempt > self.attempt:   # all of this one was read
-                ends.append(_FAR)
+                ends.append(_END)
                 continue
             seen = line.seen if line.attempt == self.attempt else -1
             is_silent = self._is_silent(line, max(newest, now))
             if is_silent and seen < lead:
                 missing.append(rank)
-            ends.append(_FAR if is_silent else seen)
+            ends.append(_END if is_silent else seen)
         self._missing = tuple(missing)
         limit = min(ends)
         if upto is not None:
@@ -323,7 +336,7 @@ def _cut(chunk: Chunk, limit: int) -> tuple[Chunk, Chunk | None]:
         if chunk.steps[0] > limit:
             return Chunk.of([]), chunk
     at = int(np.searchsorted(chunk.steps, limit, "right"))
-    near, far = (_between(chunk, slice(0, at), -_FAR, limit), _between(chunk, slice(at, None), limit, _FAR))
+    near, far = (_between(chunk, slice(0, at), -_END, limit), _between(chunk, slice(at, None), limit, _END))
     return near, far if len(far) or len(far.tensors) or len(far.probes) or far.marks else None
 
 

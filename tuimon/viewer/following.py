@@ -56,6 +56,8 @@ class Followed:
                                 clock=clock)
         self.is_reading = False
         """Whether there is more to read at once."""
+        self.is_outgrown = False
+        """Whether several ranks write into what was opened as the log of one."""
         self._kept_rows, self._kept_at = self.history.rows if self.recalled else 0, -math.inf
         self._judged: Place | None = None
         """As far as the judgement that is remembered goes."""
@@ -67,6 +69,8 @@ class Followed:
         rows = tensors = 0
         for _ in range(POLLS):
             chunks = log.poll()
+            self.is_outgrown = self.is_outgrown or (self.several is None and any(
+                mark.whole("world", 1) > 1 for chunk in chunks for mark in chunk.marks if mark.kind == "attempt"))
             for chunk in chunks:
                 rows += len(chunk) + len(chunk.marks)
                 tensors += chunk.tensors.grad.size

@@ -243,6 +243,8 @@ class Reading:
             self._ages.again()
         more, is_wiser = log.poll(mono)
         rows += more
+        if log.is_outgrown:
+            self._log = None   # several ranks go on with it: from the beginning, as one run
         self.is_behind, self._diagnosis, self._judged = log.is_behind, log.diagnosis, log.judged
         if self._afar.is_thin:   # the run's own guard has seen every row
             self._diagnosis = self._judged = self._told.diagnosis(self._history.last_step)
