@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,19 @@ from tuimon.viewer.judging import Later
 T0 = 1_000_000.0
 
 
+OPEN: list[LogWriter] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
 def writer(folder: Path, rank: int, world: int, *, attempt: int = 1, from_step: int = 0) -> LogWriter:
-    return LogWriter(folder, attempt=attempt, from_step=from_step, tensors=0, rank=rank, world=world)
+    OPEN.append(LogWriter(folder, attempt=attempt, from_step=from_step, tensors=0, rank=rank, world=world))
+    return OPEN[-1]
 
 
 def row(rank: int, step: int, **values: float) -> Row:

@@ -32,7 +32,6 @@ class Crew:
         self.run, self.world = RunDir(place / "run"), world
         self.run.metrics.mkdir(parents=True)
         self.now = T0
-        self.logs = []
         for rank, process in enumerate(processes):
             self.join(rank, process)
 
@@ -40,8 +39,8 @@ class Crew:
         self.run.write_rank(rank, {"rank": rank, "world": self.world, "attempt": attempt, "process": asdict(process),
                                    "device": f"cuda:{rank}"})
         log = LogWriter(self.run.metrics, attempt=attempt, from_step=0, tensors=0, rank=rank, world=self.world)
-        self.logs[rank:rank + 1] = [log]
         log.append([Row(1, self.now, {"loss": 1.0, "own_time": 0.1, "step_time": 0.2})])
+        log.close()
         self.sign(rank)
 
     def sign(self, *ranks: int) -> None:
@@ -49,7 +48,9 @@ class Crew:
             os.utime(segment_paths(self.run.metrics, rank)[-1], (self.now, self.now))
 
     def end(self, rank: int, state: str, error: str | None = None) -> None:
-        EventWriter(self.run.events_of(rank), 1).append("end", 1, self.now, {"state": state, "error": error})
+        events = EventWriter(self.run.events_of(rank), 1)
+        events.append("end", 1, self.now, {"state": state, "error": error})
+        events.close()
 
     def ranks(self) -> Ranks:
         self.reader = getattr(self, "reader", None) or RanksReader(self.run.metrics, self.world, clock=lambda: self.now)

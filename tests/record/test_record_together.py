@@ -38,7 +38,9 @@ def run(tmp_path: Path) -> RunDir:
 
 def write(run: RunDir, rank: int, *rows: Row) -> None:
     run.write_rank(rank, {"rank": rank, "world": 2, "attempt": 0, "process": asdict(FAR)})
-    LogWriter(run.metrics, attempt=1, from_step=0, tensors=0, rank=rank, world=2).append(list(rows))
+    log = LogWriter(run.metrics, attempt=1, from_step=0, tensors=0, rank=rank, world=2)
+    log.append(list(rows))
+    log.close()
     date(run, rank, T0)
 
 

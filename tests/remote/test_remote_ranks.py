@@ -99,6 +99,7 @@ def test_rows_come_joined_and_later_ones_too(tmp_path):
     assert len(segment_paths(pumped.mirror.run.metrics)) == 1
     for rank, log in enumerate(logs):
         log.append([Row(301, time.time(), {"loss": float(rank), "grad_square": 1.0}), *([Mark(301, "note", {"text": "x"})] if rank == 0 else [])])
+        log.close()
     pumped.until(lambda: pumped.read()[0].last_step == 301)
     history, chunks, _ = pumped.read()
     reader, ours = RanksReader(run.dir.metrics, 4), []
@@ -152,8 +153,9 @@ def test_a_restart_with_another_world_is_joined_attempt_by_attempt(tmp_path):
     run = ranked(2, 40, root=tmp_path / "far")
     for rank in range(3):
         run.dir.write_rank(rank, {"rank": rank, "world": 3, "attempt": 2, "process": {"host": "b"}})
-        LogWriter(run.dir.metrics, attempt=2, from_step=20, tensors=0, rank=rank, world=3).append(
-            [Row(s, time.time(), {"loss": float(rank)}) for s in range(21, 31)])
+        log = LogWriter(run.dir.metrics, attempt=2, from_step=20, tensors=0, rank=rank, world=3)
+        log.append([Row(s, time.time(), {"loss": float(rank)}) for s in range(21, 31)])
+        log.close()
     pumped = Pumped(tmp_path / "far", tmp_path / "near").settled()
     losses = pumped.read()[0].series("loss")
     assert losses.steps.tolist() == list(range(1, 31))
@@ -161,8 +163,8 @@ def test_a_restart_with_another_world_is_joined_attempt_by_attempt(tmp_path):
     assert SeenReader(pumped.mirror.run).look().ranks.world == 3
 
 
-ANY = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
-                   lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)))
+PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5))
+ANY = st.one_of(PLAIN, st.lists(PLAIN | st.lists(PLAIN, max_size=3), max_size=3), st.dictionaries(st.text(max_size=5), PLAIN, max_size=3))
 GOOD = {"world": 2, "late": 0, "missing": [1], "slow": [[1, 1.5, 20]], "strip": [[0, [1.0, None]]], "ranks": [
     {"rank": n, "step": 3, "time": 1.0, "state": "live", "since": 1.0, "why": "", "host": "a", "device": "b", "last": {"own_time": 0.1},
      "own_time": [0.1, None], "step_times": []} for n in range(2)]}

@@ -44,7 +44,9 @@ def run(root: Path, name: str, host: str, started: float) -> RunDir:
     root.mkdir(exist_ok=True)
     found = create_run(name, root)
     found.write_info(RunInfo(name, ProcessIdentity(1, 1.0, "other", host), started=started))
-    LogWriter(found.metrics, attempt=1, from_step=0, tensors=0).append([Row(1, time.time(), {"loss": 1.0})])
+    log = LogWriter(found.metrics, attempt=1, from_step=0, tensors=0)
+    log.append([Row(1, time.time(), {"loss": 1.0})])
+    log.close()
     return found
 
 
