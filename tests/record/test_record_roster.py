@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +14,14 @@ from tuimon.record.events import EventWriter
 from tuimon.record.joined import Joiner
 from tuimon.record.liveness import ProcessIdentity, boot_id, identity
 from tuimon.record.log import Row, RowBlock
+from tuimon.record.metrics import METRICS
 from tuimon.record.paces import COLUMNS, SIZE, Paces
 from tuimon.record.ranks import RanksReader
 from tuimon.record.reader import segment_paths
 from tuimon.record.roster import Ranks
 from tuimon.record.rundir import RunDir
 from tuimon.record.segments import LogWriter
+from tuimon.remote.far.ranked import Standings, Together
 
 FAR = ProcessIdentity(7, 1.0, "another boot", "node7")
 GONE = ProcessIdentity(2**22 - 3, 1.0, boot_id(), os.uname().nodename)
@@ -57,6 +60,12 @@ class Crew:
         while self.reader.poll():
             pass
         return self.reader.ranks
+
+
+def told_afar(crew: Crew) -> bytes:
+    log = Together(str(crew.run.metrics), list(METRICS), crew.world)
+    log.poll()
+    return Standings(str(crew.run.path)).told(log)
 
 
 def states(found: Ranks) -> list[str]:
@@ -99,6 +108,14 @@ def test_how_a_rank_ended_is_what_it_said(tmp_path: Path) -> None:
     assert states(found) == ["ended", "crashed", "died"]
     assert found.ranks[1].why == "RuntimeError: connection closed"
     assert [rank.rank for rank in found.lost] == [1, 2]
+
+
+def test_a_rank_that_has_just_ended_has_not_died(tmp_path: Path) -> None:
+    crew = Crew(tmp_path, 2, [GONE] * 2)
+    crew.end(0, "finished")
+    found = crew.ranks()
+    assert states(found) == ["ended", "died"]
+    assert [one["state"] for one in json.loads(told_afar(crew))["ranks"]] == ["ended", "died"]
 
 
 def test_a_rank_that_was_never_there_is_missing_and_so_is_one_that_did_not_come_back(tmp_path: Path) -> None:

@@ -110,11 +110,12 @@ class Roster:
         if said is None:
             return Standing("missing")   # it has not come back since the ranks were started anew
         host, device = (clean(str(said.get(name, "")), 60) for name in ("host", "device"))
-        end = self._end(rank, attempt) if said and now - sign > FRESH else None
+        process = self._said[rank][1] if said else None
+        is_gone = process is not None and is_alive(process) is False
+        end = self._end(rank, attempt) if said and (is_gone or now - sign > FRESH) else None
         if end is not None:
             return Standing("crashed" if end[0] == "crashed" else "ended", end[1], host, device)
-        process = self._said[rank][1] if said else None
-        if process is not None and is_alive(process) is False:
+        if is_gone:
             return Standing("died", "", host, device)
         return Standing("missing" if not sign else "silent" if now - sign > SILENT else "live", "", host, device)
 

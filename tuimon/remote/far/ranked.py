@@ -324,11 +324,12 @@ class Standings:
     def _state(self, rank: int, attempt: int, sign: float, now: float, said: dict[str, Any] | None) -> tuple[str, str]:
         if said is None:
             return "missing", ""
-        if said and now - sign > FRESH:
+        is_gone = alive(said.get("process")) is False
+        if said and (is_gone or now - sign > FRESH):
             end = self._end(rank, attempt)
             if end is not None:
                 return ("crashed" if end[0] == "crashed" else "ended"), end[1]
-        if alive(said.get("process")) is False:
+        if is_gone:
             return "died", ""
         return ("missing" if not sign else "silent" if now - sign > SILENT else "live"), ""
 
