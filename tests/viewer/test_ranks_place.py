@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,3 +197,21 @@ def write(run, world, attempt, after, until):
         log = LogWriter(run.metrics, attempt=attempt, from_step=after, tensors=0, rank=rank, world=world)
         log.append([Row(s, NOW, {"loss": float(rank)}) for s in range(after + 1, until + 1)])
         log.close()
+
+
+def test_who_attached_on_one_rank_only_is_told_what_the_charts_lack(tmp_path):
+    """The loss of all ranks is not guessed from one; what that one has is said."""
+    now = time.time()
+    run = synthetic.Run(tmp_path, name="alone", info=False, began=NOW)
+    run.dir.write_info(RunInfo("alone", run.process, world_size=2))
+    run.dir.write_rank(0, {"rank": 0, "world": 2, "attempt": 1, "process": {"host": "a"}})
+    log = LogWriter(run.dir.metrics, attempt=1, from_step=0, tensors=0, world=2)
+    log.append([Row(s, now - 60, {"loss": 2.5, "grad_square": 1.0, "lr": 0.1}) for s in range(1, 9)])
+    log.close()
+    reading, _ = seen(run, now)
+    frame = reading.poll(now + 1, 1002.0)
+    charts = {chart.name: chart for chart in frame.charts}
+    assert charts["loss"].waiting == "not known while rank 1 missing; rank 0's own is 2.50"
+    assert charts["grad_norm"].waiting == "not known while rank 1 missing"
+    assert charts["lr"].current == "1.0e-1"
+    assert frame.crew.lost == "rank 1 missing"

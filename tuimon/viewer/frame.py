@@ -153,6 +153,9 @@ def _charts(sources: Sources, state: State) -> tuple[ChartView, ...]:
 
 def _empty(name: str, sources: Sources, state: State) -> str:
     """What an empty chart waits for, or why it will stay empty."""
+    if sources.crew.lost and sources.step:
+        own = sources.values.get("rank0_loss") if name == "loss" else None
+        return f"not known while {sources.crew.lost}" + ("" if own is None else f"; rank 0's own is {measured(own)}")
     if state not in LIVE:
         return "nothing was measured"
     return "not measured in this run" if sources.step and name in _BY_THE_WAY else WAITING[name]

@@ -62,7 +62,7 @@ RECENT: Final = 50
 SHOWN: Final = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr", "throughput", "step_time",
                 "memory")
 """Metrics that the common charts draw."""
-TOLD: Final = ("overhead", "lr_scheduled")
+TOLD: Final = ("overhead", "lr_scheduled", "rank0_loss")
 """Metrics whose last value is told."""
 
 
