@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +12,37 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tuimon.cli.status import as_json
 from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.model import RunContext
 from tuimon.formats.read import read_run
+from tuimon.record import history, track
 from tuimon.record.cache import Cache
 from tuimon.record.chunk import Chunk, Mark
 from tuimon.record.history import History
 from tuimon.record.ranks import RanksReader, reader_of
 from tuimon.record.reader import LogReader, segment_paths
+from tuimon.record.recall import read_anew
 from tuimon.record.rundir import RunDir
 from tuimon.record.segments import LogWriter, Row
-from tuimon.record.status import status
 from tuimon.viewer.following import Followed
 from tuimon.viewer.judging import Later
 
 T0 = 1_000_000.0
 
 
+OPEN: list[LogWriter] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
 def writer(folder: Path, rank: int, world: int, *, attempt: int = 1, from_step: int = 0) -> LogWriter:
-    return LogWriter(folder, attempt=attempt, from_step=from_step, tensors=0, rank=rank, world=world)
+    OPEN.append(LogWriter(folder, attempt=attempt, from_step=from_step, tensors=0, rank=rank, world=world))
+    return OPEN[-1]
 
 
 def row(rank: int, step: int, **values: float) -> Row:
@@ -128,12 +140,12 @@ def test_an_elastic_restart_starts_over_with_another_world(tmp_path: Path) -> No
         writer(tmp_path, rank, 2).append([row(rank, s) for s in range(1, 6)])
     for rank in range(3):
         writer(tmp_path, rank, 3, attempt=2, from_step=3).append([row(rank, s) for s in range(4, 8)])
-    reader, history = reader_of(tmp_path), History()
+    reader, kept = reader_of(tmp_path), History()
     chunks = polled(reader)
     for chunk in chunks:
-        history.extend(chunk)
-    assert history.series("loss").steps.tolist() == [1, 2, 3, 4, 5, 6, 7]
-    assert history.series("loss").values.tolist() == [1.5] * 3 + [2.0] * 4
+        kept.extend(chunk)
+    assert kept.series("loss").steps.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert kept.series("loss").values.tolist() == [1.5] * 3 + [2.0] * 4
     assert reader.attempt == 2
 
 
@@ -189,10 +201,32 @@ def test_a_run_of_ranks_is_read_whole_by_who_takes_it_in_at_once(tmp_path: Path)
     assert followed.history.series("loss").values.tolist() == [1.5, 1.5]
 
 
-def test_status_says_which_ranks_are_missing(tmp_path: Path) -> None:
+def test_a_long_run_is_looked_at_closely_out_of_the_logs_of_all_its_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded as that of one rank is; what is not kept any more is read again, restarts and all."""
+    for name, module, value in (("KEPT", track, 32), ("AGAIN", track, 32), ("LEAST", history, 16), ("BLOCKS", history, 16)):
+        monkeypatch.setattr(module, name, value)
+    for rank in range(2):
+        writer(tmp_path, rank, 2).append([row(rank, s, loss=s + rank) for s in range(1, 400)])
+    for rank in range(3):
+        writer(tmp_path, rank, 3, attempt=2, from_step=200).append([row(rank, s, loss=s + rank) for s in range(201, 900)])
+    read = read_anew(tmp_path, None, ())
+    for chunk in polled(read.log):
+        read.history.extend(chunk)
+    assert len(read.history.series("loss")) < 200
+    for name, before, after in (("loss", 0.5, 1.0), ("grad_norm", 0.0, 0.0)):
+        found = read.history.window(name, 150, 250)
+        assert found.steps.tolist() == list(range(150, 251)), name
+        if name == "loss":
+            assert found.values.tolist() == [s + (before if s <= 200 else after) for s in range(150, 251)]
+        else:
+            assert found.values == pytest.approx([((2 if s <= 200 else 3) * s) ** 0.5 for s in range(150, 251)])
+    assert read.history.value_at("throughput", 300) == pytest.approx(30 / 0.3)
+
+
+def test_who_judges_a_log_is_told_which_rank_was_slow_and_which_is_not_there(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     run.metrics.mkdir(parents=True)
-    for rank in range(2):
-        writer(run.metrics, rank, 3).append([row(rank, 1)])
-        date(run.metrics, rank, T0 + 6 * rank)
-    assert as_json(run, status(run, lambda: T0), T0)["ranks"] == {"world": 3, "missing": [0, 2]}
+    for rank in (0, 1, 2):
+        writer(run.metrics, rank, 4).append([row(rank, s, own_time=0.1 * (1 + (rank == 1))) for s in range(1, 65)])
+    notes = read_run(run).notes
+    assert notes == ("of 4 ranks not all are there: rank 3 missing", "rank 1 is 2.0x slower than the median since step 1")

@@ -17,12 +17,15 @@ import pytest
 
 from tuimon.record.cache import cache_root
 from tuimon.record.far import read_far
+from tuimon.record.history import History
+from tuimon.record.reader import LogReader
+from tuimon.record.seen import SeenReader
 from tuimon.remote.far.wire import MAGIC, Packer
-from tuimon.remote.host import parse
+from tuimon.remote.host import Target, command, parse
 from tuimon.remote.link import Line, reached
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "viewer"))
-from synthetic import healthy
+from synthetic import healthy, ranked
 
 HANGS = 300.0
 """Seconds for which the script hangs: nobody waits for it."""
@@ -79,6 +82,19 @@ def test_whoever_leaves_while_the_link_is_being_made_anew_is_not_held(way: Way):
         left = time.monotonic()
     assert time.monotonic() - left < HANGS / 10
     assert not near.path.exists()
+
+
+def test_ranks_are_joined_there_also_where_nothing_is_installed(way: Way):
+    """What reads several ranks is sent only where it is needed: a modem has little time."""
+    ranked(4, 60)
+    sent = command(Target("x", None), sent=True)[-1]
+    (way.place / "ssh").write_text(f"#!/bin/sh\necho $$ >> {way.place}/pids\n{sent}\n")
+    with reached(parse("far:"), control=False) as near:
+        history = History()
+        for chunk in LogReader(near.metrics).poll():
+            history.extend(chunk)
+        assert history.value("throughput") == pytest.approx(4 * 1024 / 0.05)
+        until(lambda: SeenReader(near).look())
 
 
 def test_whoever_is_killed_leaves_no_picture_behind(way: Way):

@@ -60,6 +60,7 @@ class Runs:
     rescued: RunDir
     collapsing: RunDir
     waiting: RunDir
+    ranked: RunDir
 
 
 def written() -> Runs:
@@ -76,7 +77,8 @@ def written() -> Runs:
         main.dir, synthetic.healthy(root=root, began=NOW - 12.0, seed=1).dir,
         synthetic.Run(root, name="rescued", began=NOW - 16.0, seed=4).go(198).explode().go(62).rescue().go(60).dir,
         synthetic.collapsing(root=root, began=BEGAN, seed=2).end().dir,
-        synthetic.Run(root, name="waiting", began=NOW, info=False).dir)
+        synthetic.Run(root, name="waiting", began=NOW, info=False).dir,
+        synthetic.ranked(root=root, began=NOW - 21.0, seed=3, silent=6).dir)
 
 
 PROCESSES = (Process(4_242, "training", "python", 2.31, 2 * GB, 84, 120, 1_240.0, 1.2e6, 0.0, "running"),

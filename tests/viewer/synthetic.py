@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tuimon.record.events import EventWriter
 from tuimon.record.liveness import ProcessIdentity, boot_id, identity
 from tuimon.record.log import Row, TensorRow
 from tuimon.record.probes import ProbeEntry, ProbeRow
+from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run, prepare_run, runs_root
 from tuimon.record.segments import LogWriter
 from tuimon.record.tensors import TensorEntry
@@ -202,3 +204,35 @@ def collapsing(**options: object) -> Run:
     run = Run(name="collapsing", probed=True, **options).go(150)  # type: ignore[arg-type]
     run.collapses_at = run.step
     return run.go(150)
+
+
+def ranked(world: int = 8, steps: int = 400, *, slow: tuple[int, int] = (3, 200), silent: int | None = None, per_host: int = 4,
+           **options: object) -> Run:
+    """Several ranks, of which one is slow from a step on, and one may say nothing any more."""
+    run = Run(name="ranked", info=False, **options)  # type: ignore[arg-type]
+    run.dir.write_info(RunInfo(
+        "ranked", run.process, started=run.now, device="cuda:0", model="GPT 4L 64d 0.2M", optimizer="AdamW", eps=1e-8,
+        total_steps=600, vocab_size=50_304, clips=False, world_size=world))
+    run.events = EventWriter(run.dir.events, 1)
+    run.event("attempt", number=1, from_step=0, pid=run.process.pid, host=run.process.host, device="cuda:0")
+    run.event("state", state="running", why="")
+    began, wobble = run.now, run.random.standard_normal((steps, 16)) * 0.05
+    for rank in range(world):
+        run.dir.write_rank(rank, {
+            "rank": rank, "world": world, "attempt": 1, "device": f"cuda:{rank % per_host}", "vectors": False,
+            "process": {**asdict(run.process), "host": f"node{rank // per_host}"}})
+        until = steps if rank != silent else steps - min(steps // 2, 150)
+        rows = [Row(step, began + step * run.step_time, {
+            "loss": 2.0 + 8.8 * math.exp(-step / 45) + wobble[step - 1, 0], "grad_square": 1.0 / world, "param_square": 1600.0 / world,
+            "update_square": 0.002 / world, "lr": 3e-4, "step_time": 0.05, "tokens": 1024.0, "data_time": 0.001 * (rank % 3),
+            "memory": 2.0**30 * (2 + rank % 4) / 2,
+            "own_time": (0.02 * (1 + wobble[step - 1, rank % 16])) * (1.8 if rank == slow[0] and step >= slow[1] else 1.0),
+        }) for step in range(1, until + 1)]
+        log = LogWriter(run.dir.metrics, attempt=1, from_step=0, tensors=0, rank=rank, world=world)
+        log.append(rows)
+        when = began + until * run.step_time + 1.0
+        log.beat(when, when, "running")
+        log.close()
+        os.utime(segment_paths(run.dir.metrics, rank)[-1], (when, when))
+    run.step = steps
+    return run

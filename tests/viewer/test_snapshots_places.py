@@ -54,6 +54,8 @@ WALK: dict[str, Step] = {
     "settings": lambda s, r: s.say(GoTo("settings")),
     "overview-healthy": lambda s, r: s.say(OpenRun(r.healthy.path)),
     "overview-rescued": lambda s, r: s.say(OpenRun(r.rescued.path)),
+    "overview-ranked": lambda s, r: s.say(OpenRun(r.ranked.path)),
+    "ranks": lambda s, r: s.say(GoTo("ranks")),
     "overview-waiting": lambda s, r: s.say(OpenRun(r.waiting.path)),
 }
 """Screen -> how one comes there from the one before."""

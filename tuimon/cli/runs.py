@@ -64,6 +64,7 @@ def _row(entry: Entry, now: float) -> tuple[str, ...]:
 
 
 def _verdict(found: RunStatus) -> str:
+    from tuimon.diagnosis.ranked import lost_words
     from tuimon.record.status import UNMEASURED
     from tuimon.viewer.text import clean
 
@@ -71,11 +72,14 @@ def _verdict(found: RunStatus) -> str:
         return clean(found.why)
     verdict = clean(found.verdict, 20) or UNMEASURED
     verdict += f": {clean(found.headline)}" if found.headline else ""
+    if found.lost:
+        verdict += f"; {lost_words(found.lost)}"
     return f"{verdict} ({found.why})" if found.is_full else verdict
 
 
 def as_json(entry: Entry) -> dict[str, Any]:
     """One run, as strict JSON: numbers that are not finite are words, null is not known. Times are wall clock."""
+    from tuimon.cli.status import as_ranks
     from tuimon.record.plain import finite
 
     found = entry.status
@@ -91,4 +95,6 @@ def as_json(entry: Entry) -> dict[str, Any]:
         "device": entry.device, "host": entry.host, "pid": entry.pid or None, "argv": list(entry.argv),
         "bytes": entry.size, "checkpoints": entry.checkpoints,
     })
+    if found.world > 1:
+        body["ranks"] = as_ranks(found)
     return body

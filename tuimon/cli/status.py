@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("--fail-on", choices=("info", "warning", "critical"), default="critical",
                         help="exit status 3 from this severity up (critical)")
-    parser.epilog = ("exit status: 0 all is well; 3 an open incident at or above --fail-on, or the run named has "
-                     "crashed or died; 4 no live run; 2 no such run")
+    parser.epilog = ("exit status: 0 all is well; 3 an open incident at or above --fail-on, a rank of a live run that "
+                     "is silent or died, or the run named has crashed or died; 4 no live run; 2 no such run")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,13 +52,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_words("no live run; tuimon runs lists those that have ended")
     least = RANK[args.fail_on]
-    if any(RANK.get(one.verdict, 0) >= least or one.state in LOST for _, one in found):
+    if any(RANK.get(one.verdict, 0) >= least or one.state in LOST or one.is_maimed for _, one in found):
         return WRONG
     return 0 if any(one.is_live for _, one in found) else NOBODY
 
 
 def _row(run: RunDir, found: RunStatus, now: float) -> tuple[str, ...]:
     from tuimon.diagnosis.figures import age, duration, number, step
+    from tuimon.diagnosis.ranked import lost_words
     from tuimon.record.status import UNMEASURED
     from tuimon.record.text import clean
 
@@ -68,6 +69,8 @@ def _row(run: RunDir, found: RunStatus, now: float) -> tuple[str, ...]:
         verdict = f"{verdict}: {clean(found.headline)}{since}"
     if found.why:
         verdict += f" ({clean(found.why, 200)})"
+    if found.lost:
+        verdict += f"; {lost_words(found.lost)}"
     trouble = _told(run, found).trouble
     if trouble:
         verdict += f"  [not told: {clean(trouble, 120)}]"
@@ -94,7 +97,6 @@ def _told(run: RunDir, found: RunStatus) -> Notices:
 def as_json(run: RunDir, found: RunStatus, now: float) -> dict[str, Any]:
     """One run, as strict JSON: numbers that are not finite are words, null is not known. Times are wall clock."""
     from tuimon.record.plain import finite
-    from tuimon.record.worlds import absent, world_of
 
     told = _told(run, found)
     body: dict[str, Any] = finite({
@@ -106,7 +108,14 @@ def as_json(run: RunDir, found: RunStatus, now: float) -> dict[str, Any]:
         "age_seconds": None if found.last_sign is None else max(0.0, now - found.last_sign),
         "notify": {"to": list(told.targets), "sent": told.sent, "trouble": told.trouble},
     })
-    world = world_of(run.metrics, is_now=True)
-    if world > 1:
-        body["ranks"] = {"world": world, "missing": absent(run.metrics, world)}
+    if found.world > 1:
+        body["ranks"] = as_ranks(found)
     return body
+
+
+def as_ranks(found: RunStatus) -> dict[str, Any]:
+    """The ranks of a run of several: how many, and which of them are not there."""
+    states: dict[str, list[int]] = {"silent": [], "missing": [], "died": [], "crashed": []}
+    for rank, state in found.lost:
+        states[state].append(rank)
+    return {"world": found.world, **states}

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("run", nargs="?", metavar="RUN|[USER@]HOST:[RUN]",
                         help="name, beginning of a name, or path; after HOST: of a run there, reached by your ssh")
+    parser.add_argument("--slurm", metavar="JOBID", help="the run of this SLURM job, here or on its first machine")
     parser.add_argument("--rules", choices=("tuimon", "notebook"), default="tuimon", help="whose verdicts to show")
     parser.add_argument("--control", action="store_true", help="with HOST: keys may command the run there, too")
     add_looking_arguments(parser)
@@ -31,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from tuimon.remote.host import can_be_a_host, names_a_host
 
     heed_read_only(args)
+    if args.slurm is not None:
+        return _of_job(args)
     if args.run is not None and names_a_host(args.run):
         return _afar(args)
     try:
@@ -40,6 +43,23 @@ def run(args: argparse.Namespace) -> int:
             raise
         return _afar(args, here=str(error))
     return _show(found, args)
+
+
+def _of_job(args: argparse.Namespace) -> int:
+    """The run of a job: seen from here, or over ssh to where the job began."""
+    from tuimon.errors import RunNotFound, UsageError
+    from tuimon.remote.slurm import job_of, run_of
+
+    if args.run is not None:
+        raise UsageError("--slurm says which run: leave its name away")
+    job = job_of(args.slurm)
+    try:
+        return _show(run_of(job), args)
+    except RunNotFound as error:
+        if not job.head:
+            raise
+        args.run = f"{job.head}:"
+        return _afar(args, here=str(error))
 
 
 def _afar(args: argparse.Namespace, here: str = "") -> int:

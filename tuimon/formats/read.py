@@ -12,6 +12,7 @@ from pathlib import Path
 from tuimon.diagnosis.context import context_of
 from tuimon.diagnosis.figures import counted, unrecorded
 from tuimon.diagnosis.model import RunContext
+from tuimon.diagnosis.ranked import lost_words, straggling
 from tuimon.errors import LogError
 from tuimon.formats import stored
 from tuimon.formats.assemble import assemble
@@ -78,6 +79,12 @@ def _missing(reader: LogReader | RanksReader) -> Iterator[str]:
             yield unrecorded(count, why)
     if reader.damaged:
         yield f"the log is damaged in {counted(reader.damaged, 'place')}; the rest was read"
+    if isinstance(reader, RanksReader):
+        ranks = reader.ranks
+        if ranks.lost:
+            yield f"of {ranks.world} ranks not all are there: {lost_words([(r.rank, r.state) for r in ranks.lost])}"
+        if ranks.slowest is not None:
+            yield straggling(ranks.slowest, ranks.ranks[ranks.slowest.rank].host)
 
 
 def _read(source: Source, watch: Watch) -> tuple[str, Table, int | None, str]:

@@ -24,6 +24,7 @@ from tuimon.record.rundir import Launch, RunDir, RunInfo, called, list_runs, run
 from tuimon.record.sketch import Validation, losses_of
 from tuimon.record.status import RunStatus, status_of
 from tuimon.record.text import clean
+from tuimon.record.together import Validations, sketched
 
 BUDGET: Final = 0.05
 """Seconds of reading in one poll."""
@@ -122,7 +123,7 @@ class _Known:
                        ("run.json", "launch.json", LABEL, "events.jsonl", "metrics", "checkpoints")]
         self._newest = ""
         self._seen: list[_Stamp] = []
-        self._validation = Validation(run.metrics)
+        self._validation: Validation | Validations = Validation(run.metrics)
         self._info: RunInfo | None = None
         self._launch: Launch | None = None
         self._why = ""
@@ -150,13 +151,20 @@ class _Known:
                 self._info, self._launch = self.run.read_info(), self.run.read_launch()
             except LogError as error:
                 self._why = clean(str(error))
+            if self._world > 1:
+                self._validation = Validations(self.run.metrics, self._world)
         found = RunStatus("unreadable", why=self._why) if self._why else status_of(
             self.run, self._info, self._launch, now)
         moved = not before or before[4:] != seen[4:]
         old = self.entry
         size, checkpoints = used(str(self.run.path))
         self.is_searched = self.is_searched and not moved
-        self._describe(found, losses_of(self.run.metrics) if moved else old.losses, size, checkpoints)
+        ranks = sketched(self._world)
+        self._describe(found, losses_of(self.run.metrics, ranks) if moved else old.losses, size, checkpoints)
+
+    @property
+    def _world(self) -> int:
+        return self._info.world_size if self._info is not None else 1
 
     def look_again(self, now: float, mono: float) -> None:
         """The process may have gone without a word."""

@@ -12,9 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from tuimon.record.chunk import Bools, Floats, Ints, TensorRows
+from tuimon.record.chunk import Bools, Chunk, Floats, Ints, TensorRows
 from tuimon.record.log import RowBlock
 from tuimon.record.metrics import METRICS
+from tuimon.record.paces import Paces
 
 RANK0_LOSS: Final = "rank0_loss"
 """Rank 0's own loss, at steps at which some rank is missing: the run's `loss` is not known there, and no mean of those
@@ -42,8 +43,12 @@ class Joiner:
     """Joins the rows of one attempt, stretch by stretch; remembers which rank has ever measured what."""
 
     world: int
+    paces: Paces = field(init=False)
     _had: dict[str, Bools] = field(default_factory=dict)
     """name -> (W,)"""
+
+    def __post_init__(self) -> None:
+        self.paces = Paces(self.world)
 
     def join(self, blocks: Sequence[RowBlock]) -> RowBlock:
         """One block for each rank, of the same stretch of steps; empty ones of those that are not there."""
@@ -59,6 +64,8 @@ class Joiner:
             had = np.logical_or.accumulate(table.present, axis=1) | self._before(name)[:, None]
             self._had[name] = had[:, -1]
             self._tell(name, table, had, whole, columns, present)
+            if name == "own_time":
+                self.paces.add(steps, table.values)
         for name, (over, under) in _RATIOS.items():
             if over in columns and under in columns:
                 with np.errstate(divide="ignore", invalid="ignore"):
@@ -68,6 +75,12 @@ class Joiner:
         times = _spread([block.times for block in blocks], rows, n)[first, np.arange(n)]
         kept = [name for name in columns if present[name].any()]
         return RowBlock(steps, times, {k: columns[k] for k in kept}, {k: present[k] for k in kept})
+
+    def again(self) -> Joiner:
+        """Another one for stretches that were joined before; it knows which rank has measured what by now."""
+        found = Joiner(self.world)
+        found._had = dict(self._had)
+        return found
 
     def _before(self, name: str) -> Bools:
         return self._had.get(name, np.zeros(self.world, np.bool_))
@@ -152,3 +165,20 @@ def joined_vectors(parts: Sequence[TensorRows]) -> TensorRows:
     grad = np.where(seen.any(axis=0), total, np.nan).astype(np.float32)
     return TensorRows(steps, grad, np.full(grad.shape, np.nan, np.float32),
                       np.asarray(seen.any(axis=0), np.bool_))
+
+
+def stacked(parts: Sequence[RowBlock | Chunk]) -> RowBlock:
+    """Rows that follow each other, as one block."""
+    if len(parts) == 1:
+        return RowBlock(parts[0].steps, parts[0].times, dict(parts[0].columns), dict(parts[0].present))
+    n = [len(part.steps) for part in parts]
+    names = dict.fromkeys(name for part in parts for name in part.columns)
+
+    def column(name: str) -> Floats:
+        return np.concatenate([p.columns.get(name, np.full(k, np.nan)) for p, k in zip(parts, n, strict=True)])
+
+    return RowBlock(
+        np.concatenate([np.zeros(0, np.int64), *(p.steps for p in parts)]),
+        np.concatenate([np.zeros(0), *(p.times for p in parts)]), {name: column(name) for name in names},
+        {name: np.concatenate([p.present.get(name, np.zeros(k, np.bool_)) for p, k in zip(parts, n, strict=True)])
+         for name in names})

@@ -41,6 +41,11 @@ class Places:
     """(capacity, 5): segment, begin, end, after, last."""
     _count: int = 0
 
+    @staticmethod
+    def few() -> Places:
+        """An index that begins small: one of many."""
+        return Places(4 * PAGE_BYTES, np.zeros((8, _FIELDS), np.int64))
+
     @property
     def table(self) -> Ints:
         """(p, 5): segment, begin, end, after, last of each page. Not to be changed."""

@@ -15,49 +15,24 @@ from typing import Final
 
 import numpy as np
 
-from tuimon.record.chunk import Chunk, Floats, Mark, ProbeRows, TensorRows
-from tuimon.record.joined import Joiner, joined_vectors
-from tuimon.record.log import RowBlock
+from tuimon.errors import LogError
+from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
+from tuimon.record.far import FILE as FAR
+from tuimon.record.joined import Joiner, joined_vectors, stacked
+from tuimon.record.paces import Paces
 from tuimon.record.places import Places
-from tuimon.record.reader import READ_BYTES, Beat, LogReader, Place
-from tuimon.record.worlds import MOST_RANKS, SILENT, described, segments_of, world_of
+from tuimon.record.reader import READ_BYTES, Beat, LogReader, Place, segment_paths
+from tuimon.record.roster import Rank, Ranks, Roster
+from tuimon.record.rundir import RunDir
+from tuimon.record.worlds import MOST_RANKS, SILENT, segments_of, world_of
 
 WAITING: Final = 4 << 20
 """Rows of all ranks together that are held in memory."""
 RECENT: Final = 32
-_FAR: Final = 1 << 62
+_END: Final = 1 << 62
 _PLACE: Final = "attempt "
-
-
-@dataclass(frozen=True, slots=True)
-class Rank:
-    """One rank as its log tells."""
-
-    rank: int
-    step: int
-    """Last step in its log; -1 before the first."""
-    time: float
-    """Wall clock of that row; 0.0 before the first."""
-    state: str
-    """"live", "silent" (was there, says nothing), "missing" (was never there)."""
-    last: Mapping[str, float] = field(default_factory=dict)
-    """Its own step_time, data_time, memory and own_time."""
-    own_time: tuple[float, ...] = ()
-    """Of its last rows, oldest first."""
-    host: str = ""
-    device: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Ranks:
-    """All ranks of a run, by number."""
-
-    world: int
-    ranks: tuple[Rank, ...]
-    missing: tuple[int, ...]
-    """Without which the others are told."""
-    late: int = 0
-    """Rows that came when their step had been told."""
+_LAST: Final = ("step_time", "data_time", "memory", "own_time")
+_RECENT: Final = ("own_time", "step_time")
 
 
 @dataclass(slots=True)
@@ -65,6 +40,7 @@ class _Line:
     """What was read of one rank and waits for the others."""
 
     log: LogReader
+    places: Places | None = None
     parts: list[tuple[int, Chunk]] = field(default_factory=list)
     """With the attempt to which it belongs."""
     seen: int = -1
@@ -74,9 +50,12 @@ class _Line:
     time: float = 0.0
     sign: float = 0.0
     """When its file was written last; 0.0 where there is none."""
-    own: list[float] = field(default_factory=list)
+    recent: dict[str, list[float]] = field(default_factory=dict)
+    """Of its last rows, those of _RECENT."""
     is_read: bool = False
     """Whether all that its file holds was read."""
+    is_new: bool = True
+    """Whether more was read of it since its rows were looked at."""
 
     @property
     def rows(self) -> int:
@@ -84,11 +63,22 @@ class _Line:
 
 
 def reader_of(metrics: Path, *, start: Place | None = None, places: Places | None = None) -> LogReader | RanksReader:
-    """Who reads the log of a run, of however many ranks; `places` is not filled for several."""
-    world = world_of(metrics)
+    """Who reads the log of a run, of however many ranks; several have `places` of their own, where these are given."""
+    world = world_of(metrics) if segment_paths(metrics) else planned(metrics)
     if world > 1:
-        return RanksReader(metrics, world, start=start)
+        return RanksReader(metrics, world, start=start, is_archived=places is not None)
     return LogReader(metrics, start=start, places=places)
+
+
+def planned(metrics: Path) -> int:
+    """How many ranks are going to write into a log, where none has yet; what comes over a link comes as one."""
+    if os.path.lexists(metrics.parent / FAR):
+        return 1
+    try:
+        info = RunDir(metrics.parent).read_info()
+    except LogError:
+        return 1
+    return 1 if info is None else max(1, min(info.world_size, MOST_RANKS))
 
 
 def is_of_ranks(place: Place) -> bool:
@@ -99,20 +89,39 @@ def is_of_ranks(place: Place) -> bool:
 class RanksReader:
     """As `LogReader`, of all ranks together."""
 
-    def __init__(self, metrics: Path, world: int, *, start: Place | None = None,
+    def __init__(self, metrics: Path, world: int, *, start: Place | None = None, is_archived: bool = False,
                  clock: Callable[[], float] = time.time) -> None:
-        """`start`: what was told up to there is not told again. `clock`: wall time, by which files are dated."""
+        """`start`: what was told up to there is not told again. `clock`: wall time, by which files are dated.
+
+        is_archived: whether it is learned where the rows of each rank lie.
+        """
         self._metrics, self._clock = metrics, clock
+        self._is_archived = is_archived
         self._start = (start.attempt, start.last_step) if start is not None and start.segment else None
-        self._lines = [_Line(LogReader(metrics, rank)) for rank in range(world)]
+        self._lines: list[_Line] = []
+        self._add(world)
         self._joiner = Joiner(world)
+        self.worlds: list[tuple[int, Joiner]] = []
+        """After which step which attempt's joiner tells."""
         self._told, self.attempt = -1, 0
         self._began = 0.0
         self._missing: tuple[int, ...] = ()
-        self._vectors: dict[tuple[int, int], bool] = {}
-        """Attempt and rank: whether it is one that writes vectors."""
+        self._limit = -2
+        """Up to which step all that waited was told."""
+        self._roster = Roster(RunDir(metrics.parent))
         self.late = 0
         self.is_through = True
+
+    def _add(self, world: int) -> None:
+        """Lines for so many ranks."""
+        for rank in range(len(self._lines), world):
+            places = Places.few() if self._is_archived else None
+            self._lines.append(_Line(LogReader(self._metrics, rank, places=places), places))
+
+    @property
+    def places(self) -> list[Places]:
+        """Where the rows of each rank lie; none where that is not learned."""
+        return [line.places for line in self._lines if line.places is not None]
 
     @property
     def place(self) -> Place:
@@ -160,14 +169,25 @@ class RanksReader:
 
     @property
     def ranks(self) -> Ranks:
-        """The ranks as of the last poll."""
-        found = []
-        for number, line in enumerate(self._lines[:self._joiner.world]):
-            said = described(self._metrics.parent / "ranks" / f"r{number}.json")
-            state = ("silent" if line.sign else "missing") if number in self._missing else "live"
-            found.append(Rank(number, line.seen, line.time, state, dict(line.last), tuple(line.own),
-                              str(said.get("host", ""))[:60], str(said.get("device", ""))[:60]))
-        return Ranks(self._joiner.world, tuple(found), self._missing, self.late)
+        """The same by this reader's own clock."""
+        return self.ranks_at(self._clock())
+
+    def ranks_at(self, now: float) -> Ranks:
+        """The ranks as of the last poll; `now`: wall clock. Asks the process table."""
+        lines, attempt, found = self._lines[:self._joiner.world], self._lines[0].attempt, list[Rank]()
+        now = max(now, *(line.sign for line in lines))
+        for number, line in enumerate(lines):
+            sign = line.sign if line.attempt == attempt else 0.0
+            told = self._roster.look(number, attempt, sign, now)
+            own, steps = (tuple(line.recent.get(name, ())) for name in _RECENT)
+            found.append(Rank(number, line.seen, line.time, told.state, sign, told.why, dict(line.last), own, steps,
+                              told.host, told.device))
+        return Ranks(self._joiner.world, tuple(found), self._missing, self.late, self._joiner.paces.slow)
+
+    @property
+    def paces(self) -> Paces:
+        """How long each rank works itself, in the attempt that is told."""
+        return self._joiner.paces
 
     def _fill(self, budget: int) -> bool:
         """Read on in every rank's log, except where much waits already; whether anything was read."""
@@ -198,16 +218,17 @@ class RanksReader:
             if mark.kind == "attempt":
                 line.attempt, line.seen = mark.whole("number", line.attempt), -1
         line.parts.append((line.attempt, chunk))
+        line.is_new = True
         if not len(chunk):
             return
         line.seen, line.time = int(chunk.steps[-1]), float(chunk.times[-1])
         self._began = self._began or float(chunk.times[0])
-        for name in ("step_time", "data_time", "memory", "own_time"):
+        for name in _LAST:
             _, values = chunk.measured(name)
             if len(values):
                 line.last[name] = float(values[-1])
-                if name == "own_time":
-                    line.own = [*line.own, *values[-RECENT:].tolist()][-RECENT:]
+                if name in _RECENT:
+                    line.recent[name] = [*line.recent.get(name, ()), *values[-RECENT:].tolist()][-RECENT:]
 
     def _join(self, upto: Place | None) -> list[Chunk]:
         done: list[Chunk] = []
@@ -221,23 +242,25 @@ class RanksReader:
     def _join_attempt(self, done: list[Chunk], upto: Place | None) -> None:
         lines, now = self._lines[:self._joiner.world], self._clock()
         newest = max((line.sign for line in lines), default=0.0)
-        lead = max(_FAR if line.attempt > self.attempt else line.seen for line in lines if line.attempt >= self.attempt)
+        lead = max(_END if line.attempt > self.attempt else line.seen for line in lines if line.attempt >= self.attempt)
         ends, missing = [], []
         for rank, line in enumerate(lines):
             if line.attempt > self.attempt:   # all of this one was read
-                ends.append(_FAR)
+                ends.append(_END)
                 continue
             seen = line.seen if line.attempt == self.attempt else -1
             is_silent = self._is_silent(line, max(newest, now))
             if is_silent and seen < lead:
                 missing.append(rank)
-            ends.append(_FAR if is_silent else seen)
+            ends.append(_END if is_silent else seen)
         self._missing = tuple(missing)
         limit = min(ends)
         if upto is not None:
             limit = min(limit, upto.last_step if upto.attempt == self.attempt else
                         limit if upto.attempt > self.attempt else -1)
-        self._tell(limit, done)
+        if limit != self._limit or self._lines[0].is_new:
+            self._limit, self._lines[0].is_new = limit, False
+            self._tell(limit, done)
 
     def _is_silent(self, line: _Line, now: float) -> bool:
         return line.is_read and now - max(line.sign, self._began) > SILENT
@@ -259,11 +282,11 @@ class RanksReader:
                     if rest is not None:
                         kept.append((attempt, rest))
             line.parts = kept
-            block = _block(taken)
+            block = stacked(taken)
             fresh = block.steps > self._told
             self.late += int((~fresh).sum())
             blocks.append(block if fresh.all() else block.where(fresh))
-            if self._has_vectors(rank):
+            if self._roster.has_vectors(rank, self.attempt):
                 vectors.append(TensorRows.join([c.tensors for c in taken if len(c.tensors)]))
             if rank == 0:
                 marks = [m for c in taken for m in c.marks if m.kind != "attempt"]
@@ -281,13 +304,6 @@ class RanksReader:
             chunk = _cut(chunk, self._start[1])[1] or chunk if self.attempt == self._start[0] else chunk
         done.append(chunk)
 
-    def _has_vectors(self, rank: int) -> bool:
-        key = (self.attempt, rank)
-        if key not in self._vectors:
-            said = described(self._metrics.parent / "ranks" / f"r{rank}.json")
-            self._vectors[key] = bool(said.get("vectors", rank == 0))
-        return self._vectors[key]
-
     def _next_attempt(self, done: list[Chunk], upto: Place | None) -> bool:
         """Begin the next attempt, once rank 0 is there and no other has anything left of this one."""
         lines = self._lines
@@ -303,10 +319,10 @@ class RanksReader:
         number, chunk = later[0]
         mark = next((m for m in chunk.marks if m.kind == "attempt"), Mark(-1, "attempt", {"number": number}))
         world = min(max(1, mark.whole("world", 1)), MOST_RANKS)
-        while len(lines) < world:
-            lines.append(_Line(LogReader(self._metrics, len(lines))))
+        self._add(world)
         self.attempt, self._told, self._joiner = number, mark.whole("from_step", -1), Joiner(world)
-        self._began = float(chunk.times[0]) if len(chunk) else lines[0].sign
+        self.worlds = [one for one in self.worlds if one[0] < self._told] + [(self._told, self._joiner)]
+        self._began, self._limit = float(chunk.times[0]) if len(chunk) else lines[0].sign, -2
         if self._start is None or self._start[0] < number:
             done.append(Chunk.of([], marks=(mark,)))
         return True
@@ -314,8 +330,13 @@ class RanksReader:
 
 def _cut(chunk: Chunk, limit: int) -> tuple[Chunk, Chunk | None]:
     """What lies up to a step, and the rest."""
+    if len(chunk) and not (len(chunk.tensors) or len(chunk.probes) or chunk.marks):   # most often
+        if chunk.steps[-1] <= limit:
+            return chunk, None
+        if chunk.steps[0] > limit:
+            return Chunk.of([]), chunk
     at = int(np.searchsorted(chunk.steps, limit, "right"))
-    near, far = (_between(chunk, slice(0, at), -_FAR, limit), _between(chunk, slice(at, None), limit, _FAR))
+    near, far = (_between(chunk, slice(0, at), -_END, limit), _between(chunk, slice(at, None), limit, _END))
     return near, far if len(far) or len(far.tensors) or len(far.probes) or far.marks else None
 
 
@@ -325,19 +346,3 @@ def _between(chunk: Chunk, rows: slice, after: int, upto: int) -> Chunk:
         {k: v[rows] for k, v in chunk.present.items()}, chunk.tensors.between(after, upto),
         tuple(m for m in chunk.marks if after < m.step <= upto), chunk.probes.between(after, upto),
     )
-
-
-def _block(chunks: list[Chunk]) -> RowBlock:
-    if len(chunks) == 1:
-        return RowBlock(chunks[0].steps, chunks[0].times, dict(chunks[0].columns), dict(chunks[0].present))
-    n = [len(c) for c in chunks]
-    names = dict.fromkeys(name for c in chunks for name in c.columns)
-
-    def column(name: str) -> Floats:
-        return np.concatenate([c.columns.get(name, np.full(k, np.nan)) for c, k in zip(chunks, n, strict=True)])
-
-    return RowBlock(
-        np.concatenate([np.zeros(0, np.int64), *(c.steps for c in chunks)]),
-        np.concatenate([np.zeros(0), *(c.times for c in chunks)]), {name: column(name) for name in names},
-        {name: np.concatenate([c.present.get(name, np.zeros(k, np.bool_)) for c, k in zip(chunks, n, strict=True)])
-         for name in names})

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tuimon.record.archive import Archive
+from tuimon.record.archive import Archive, RanksArchive
 from tuimon.record.cache import Cache
 from tuimon.record.files import open_to_read
 from tuimon.record.history import History
@@ -123,5 +123,5 @@ def read_anew(metrics: Path, table: TensorTable | None, probes: Sequence[ProbeEn
     """The log from its beginning."""
     places = Places()
     log = reader_of(metrics, places=places)
-    archive = Archive(metrics, places) if isinstance(log, LogReader) else None
+    archive = Archive(metrics, places) if isinstance(log, LogReader) else RanksArchive(metrics, log)
     return Read(History(table, probes, archive), log, places)

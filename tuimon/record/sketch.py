@@ -7,7 +7,7 @@ over what is large, and goes on where it stopped.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -36,8 +36,15 @@ _BESTS: Final = 4096
 """Most best values that are remembered, for when an attempt takes the latest back."""
 
 
-def losses_of(metrics: Path, rank: int = 0) -> tuple[float, ...]:
-    """At most POINTS losses, evenly over the steps; NaN where one of a stretch was not finite. Never raises."""
+def losses_of(metrics: Path, ranks: Sequence[int] = (0,)) -> tuple[float, ...]:
+    """At most POINTS losses, evenly over the steps; NaN where one of a stretch was not finite. Never raises.
+
+    Of several ranks the mean of what is looked at.
+    """
+    return _thinned([block for rank in ranks for block in _looked_at(metrics, rank)])
+
+
+def _looked_at(metrics: Path, rank: int) -> list[log.RowBlock]:
     found: list[log.RowBlock] = []
     attempt = 0
     sizes = [(path, size_of(path)) for path in segment_paths(metrics, rank)]
@@ -65,7 +72,7 @@ def losses_of(metrics: Path, rank: int = 0) -> tuple[float, ...]:
         finally:
             os.close(fd)
         start += size
-    return _thinned(found)
+    return found
 
 
 def beginning(fd: int) -> tuple[int, int] | None:

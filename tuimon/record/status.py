@@ -63,6 +63,10 @@ class RunStatus:
     """Seconds that a step usually takes, of those measured last."""
     is_full: bool = False
     """Whether it lives and a full disk is why nothing more of it is known."""
+    world: int = 1
+    """Ranks that train together."""
+    lost: tuple[tuple[int, str], ...] = ()
+    """Those of them that are not there: number, and "silent", "missing", "died" or "crashed"."""
 
     @property
     def eta(self) -> float | None:
@@ -70,6 +74,11 @@ class RunStatus:
         if self.state != "running" or not self.step_time or not self.total_steps or self.step > self.total_steps:
             return None
         return (self.total_steps - self.step) * self.step_time
+
+    @property
+    def is_maimed(self) -> bool:
+        """Whether it lives, and not all of its ranks do; one that never attached may be as it was meant."""
+        return self.is_live and any(state != "missing" for _, state in self.lost)
 
     @property
     def is_live(self) -> bool:
@@ -181,6 +190,12 @@ def status_of(run: RunDir, info: RunInfo | None, launch: Launch | None, now: flo
     said = Told() if are_all or info is None else Told(seen.state or "running", info.attempt)
     for event in events:
         said = said.after(event)
+    world = info.world_size if info else 1
+    if world > 1 and seen.step is not None:
+        from tuimon.record.together import last_of
+
+        step, seen.loss = last_of(run.metrics, world)
+        seen.step = seen.step if step is None else step
     started = info.started if info else launch.started if launch else None
     total = info.total_steps if info else launch.total_steps if launch else None
     process = _process(said, info, launch)
@@ -191,8 +206,19 @@ def status_of(run: RunDir, info: RunInfo | None, launch: Launch | None, now: flo
     full = state not in ENDED and seen.sign is not None and is_held_up(run, now - seen.sign)
     return RunStatus(
         state, said.attempt, seen.step or 0, total, seen.loss, seen.sign, started, verdict, headline,
-        FULL if full else said.why or why, since, seen.lr, seen.step_time, full,
+        FULL if full else said.why or why, since, seen.lr, seen.step_time, full, world,
+        _lost(run, world, said.attempt, now) if world > 1 else (),
     )
+
+
+def _lost(run: RunDir, world: int, attempt: int, now: float) -> tuple[tuple[int, str], ...]:
+    from tuimon.record.roster import lost, standings
+    from tuimon.record.together import LOOKED_AT
+
+    if world > LOOKED_AT:
+        return ()   # a list does not look at so many; who opens the run does
+    states = [one.state for one in standings(run, world, attempt, now)]
+    return tuple((rank, states[rank]) for rank in lost(states))
 
 
 def is_live(run: RunDir, clock: Callable[[], float] = time.time) -> bool:

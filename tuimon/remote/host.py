@@ -11,7 +11,7 @@ import re
 import shlex
 import subprocess
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Final
@@ -24,6 +24,8 @@ _HOST: Final = re.compile(r"(?:[A-Za-z0-9._][A-Za-z0-9._+-]*@)?(?:[A-Za-z0-9._][
 """No host begins with a dash: ssh would take it for an option."""
 MODULES: Final = ("wire", "rows", "thin", "pace", "news", "followed", "files", "agent")
 """Of `far`, in the order in which they need each other."""
+LATER: Final = ("joining", "ranked")
+"""What is sent only where a run has several ranks."""
 _ALIVE: Final = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 _ALONE: Final = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 """Behind the panel nobody could answer a question."""
@@ -95,15 +97,26 @@ def bundle() -> bytes:
     parts = ["import sys, types", *(
         f"m = sys.modules[{name!r}] = types.ModuleType({name!r}); m.__path__ = []"
         for name in ("tuimon", "tuimon.remote", "tuimon.remote.far"))]
-    for name in MODULES:
+    parts += _modules(MODULES)
+    parts.append(f"sys.exit(m.main({list(METRICS)!r}, 'sent'))")
+    packed = zlib.compress("\n".join(parts).encode(), 9)
+    return b"%d\n" % len(packed) + packed
+
+
+def later() -> bytes:
+    """The rest of the far side, for a program that has begun there; it is compressed on its way."""
+    return "\n".join(_modules(LATER)).encode()
+
+
+def _modules(names: Iterable[str]) -> list[str]:
+    parts = []
+    for name in names:
         source = _bare(resources.files("tuimon.remote.far").joinpath(f"{name}.py").read_text("utf-8"))
         whole = f"tuimon.remote.far.{name}"
         parts.append(f"m = sys.modules[{whole!r}] = types.ModuleType({whole!r})")
         parts.append(f"setattr(sys.modules['tuimon.remote.far'], {name!r}, m)")
         parts.append(f"exec(compile({source!r}, {whole!r}, 'exec'), m.__dict__)")
-    parts.append(f"sys.exit(m.main({list(METRICS)!r}, 'sent'))")
-    packed = zlib.compress("\n".join(parts).encode(), 9)
-    return b"%d\n" % len(packed) + packed
+    return parts
 
 
 def _bare(source: str) -> str:

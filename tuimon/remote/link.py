@@ -27,7 +27,7 @@ from tuimon.record.files import open_to_read
 from tuimon.record.rundir import RunDir
 from tuimon.record.text import clean
 from tuimon.remote.far.wire import BOOT, MAGIC, Packer, Unpacker, WireError
-from tuimon.remote.host import Target, bundle, command, start
+from tuimon.remote.host import Target, bundle, command, later, start
 from tuimon.remote.mirror import Mirror, make_folder
 
 PROTOCOL: Final = 1
@@ -66,6 +66,8 @@ class Line:
     """Whether ssh has nothing more to complain of."""
     waiting: list[tuple[dict[str, Any], bytes]] = field(default_factory=list)
     """Messages that came with the answer."""
+    is_whole: bool = False
+    """Whether all of the far side was sent."""
     leash: int | None = None
     """A pipe whose other end is closed when nobody watches any more."""
     spoke: float = field(default_factory=time.monotonic)
@@ -255,6 +257,9 @@ class Keeper:
         wall = time.time()
         for head, body in found:
             self._mirror.heard(wall, head.get("time"))
+            if head["k"] == "need" and not self._line.is_whole:
+                self._line.is_whole = True
+                self._line.say({"k": "code"}, later())
             self._mirror.take(head, body)
         self._line.say({"k": "ack", "n": len(found)})
 

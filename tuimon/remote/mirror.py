@@ -33,7 +33,8 @@ from tuimon.remote.far.rows import Rows
 from tuimon.remote.far.wire import WireError, unplanes
 
 _WHOLE: Final = re.compile(
-    r"(?:run|launch|label)\.json|autopsy/\w[\w.-]{0,120}\.json|checkpoints/\w[\w.-]{0,120}/manifest\.json", re.ASCII)
+    r"(?:run|launch|label|ranks-seen)\.json|autopsy/\w[\w.-]{0,120}\.json|checkpoints/\w[\w.-]{0,120}/manifest\.json",
+    re.ASCII)
 _TAILS: Final = {"events.jsonl": 64 << 20, "console.log": 16 << 20}
 """Bytes that are kept of each; then it begins anew with what comes."""
 MOST_WHOLE: Final = 8 << 20
@@ -74,6 +75,8 @@ class Written:
             if int(body["attempt"]) != self._attempt:
                 self._attempt, self._last = int(body["attempt"]), int(body["from_step"])
                 self._last_vector = dict.fromkeys(self._last_vector, self._last)
+            if body.pop("world", None) is not None:
+                payload = json.dumps(body).encode()   # what comes is joined already
         elif kind in self._last_vector:
             count, _ = struct.unpack_from("<II", payload)
             steps = array("q")

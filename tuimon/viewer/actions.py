@@ -119,7 +119,7 @@ CHARTED: Final[tuple[Place, ...]] = ("overview", "loss", "layers", "system")
 """Where steps run along an axis: what is looked at is the same in all of them."""
 AXES: Final[tuple[Place, ...]] = (*CHARTED, "compare")
 """Where one can look closer: several runs have an axis of their own."""
-STEERING: Final[tuple[Place, ...]] = ("overview", "layers", "loss", "incidents", "console", "system")
+STEERING: Final[tuple[Place, ...]] = ("overview", "layers", "loss", "incidents", "console", "system", "ranks")
 """Where one run fills the screen, so that a key can only mean this one."""
 
 
@@ -150,6 +150,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     _go("console", "o", 1),
     _go("guide", "g", 1),
     _go("system", "m", 1),
+    _go("ranks", "R"),
     _go("runs", "b", 1),
     _go("settings", "comma", shown=","),
     Action("panel", tuple("1234567"), "1-7", "show or hide a panel; on a small screen: choose a chart",
@@ -272,6 +273,10 @@ ACTIONS: Final[tuple[Action, ...]] = (
            lambda _: "order", weight=1, places=("system",)),
     Action("machine_rows", ("up", "down", "k", "j", "pageup", "pagedown"), "↑↓", "read on among processes, read back",
            lambda _: "processes", places=("system",)),
+    Action("rank_rows", ("up", "down", "k", "j", "pageup", "pagedown", "home", "end"), "↑↓",
+           "read on among ranks, read back", lambda _: "ranks", weight=1, places=("ranks",)),
+    Action("rank_order", ("w",), "w", "those that are lost or slow first, or by number", lambda _: "worst first",
+           weight=2, places=("ranks",)),
     Action("back", ("escape",), "esc", "one layer out: crosshair, the present, every step, the overview", _back_word,
            weight=1),
     Action("picture", ("s", "ctrl+s"), "s", "save this screen as a picture (SVG, and PNG) in this directory",
@@ -312,6 +317,8 @@ def _weight(action: Action, frame: Frame) -> int:
         if not frame.is_live:
             return 0
         return 3 if action.name == "end" and is_waiting(frame) else min(action.weight, 2 if wanted.is_now else 1)
+    if action.name == "go_ranks":
+        return 0 if frame.crew.world < 2 else 2 if frame.crew.lost or frame.crew.slow else 1
     if not wanted.is_now and (action.name in _TRAVEL or (action.name == "speed" and wanted.speed is not None)):
         return 2
     if not wanted.window.is_whole and action.name == "whole":

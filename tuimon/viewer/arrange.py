@@ -117,9 +117,12 @@ def header(frame: Frame, width: int, height: int) -> list[Line]:
         right += [dim("  ETA "), Span(head.eta)]
     right += [Span("  "), *([Span("read-only  ", "info")] if frame.barred else []), status]
     room = width - _length(right) - 2
-    what = head.what if wide else head.device
     name = Span(head.name, "strong")
-    left: Line = (dim(" tuimon  "), name, dim(f" · {what}" if what else ""))
+    left: Line = ()
+    for what in (head.what, head.device) if wide else (head.device,):
+        left = (dim(" tuimon  "), name, dim(f" · {what}" if what else ""))
+        if _length(left) <= room:
+            break
     if _length(left) > room:
         left = (dim(" tuimon  "), name)
     if _length(left) > room:

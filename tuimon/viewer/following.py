@@ -21,6 +21,7 @@ from tuimon.record.cache import Cache
 from tuimon.record.chunk import Chunk
 from tuimon.record.history import History
 from tuimon.record.probes import ProbeEntry
+from tuimon.record.ranks import RanksReader
 from tuimon.record.reader import Beat, Place
 from tuimon.record.recall import Recall, read_anew
 from tuimon.record.tensors import TensorTable
@@ -55,6 +56,8 @@ class Followed:
                                 clock=clock)
         self.is_reading = False
         """Whether there is more to read at once."""
+        self.is_outgrown = False
+        """Whether several ranks write into what was opened as the log of one."""
         self._kept_rows, self._kept_at = self.history.rows if self.recalled else 0, -math.inf
         self._judged: Place | None = None
         """As far as the judgement that is remembered goes."""
@@ -66,6 +69,8 @@ class Followed:
         rows = tensors = 0
         for _ in range(POLLS):
             chunks = log.poll()
+            self.is_outgrown = self.is_outgrown or (self.several is None and any(
+                mark.whole("world", 1) > 1 for chunk in chunks for mark in chunk.marks if mark.kind == "attempt"))
             for chunk in chunks:
                 rows += len(chunk) + len(chunk.marks)
                 tensors += chunk.tensors.grad.size
@@ -85,6 +90,11 @@ class Followed:
         is_wiser = self._judging.take(start, log.place, self.history.last_step, kept, mono)
         self._remember(mono)
         return rows, is_wiser
+
+    @property
+    def several(self) -> RanksReader | None:
+        """What reads the logs of all ranks; None where there is but one."""
+        return self._read.log if isinstance(self._read.log, RanksReader) else None
 
     @property
     def is_behind(self) -> bool:

@@ -82,10 +82,12 @@ def _header(sources: Sources, state: State) -> Header:
     moves = sources.present is None and state in ("running", "starting")
     if moves and sources.total and sources.step_time and sources.step < sources.total:
         eta = duration((sources.total - sources.step) * sources.step_time, plain=sources.wanted.units.seconds)
-    what = " · ".join(part for part in (sources.model, sources.device) if part)
+    crew = sources.crew
+    what = " · ".join(part for part in (sources.model, sources.device, crew.words) if part)
+    device = crew.words if crew.lost or crew.slow else " · ".join(filter(None, (sources.device, crew.words)))
     share = sources.values.get("overhead")
     cost = f"{100 * share:.1f} %" if share is not None and math.isfinite(share) else ""
-    return Header(sources.name, what, sources.device, sources.step, sources.total, eta, status, tone, cost)
+    return Header(sources.name, what, device, sources.step, sources.total, eta, status, tone, cost)
 
 
 def _badge(badge: Badge, sources: Sources) -> BadgeView:
@@ -151,6 +153,9 @@ def _charts(sources: Sources, state: State) -> tuple[ChartView, ...]:
 
 def _empty(name: str, sources: Sources, state: State) -> str:
     """What an empty chart waits for, or why it will stay empty."""
+    if sources.crew.lost and sources.step:
+        own = sources.values.get("rank0_loss") if name == "loss" else None
+        return f"not known while {sources.crew.lost}" + ("" if own is None else f"; rank 0's own is {measured(own)}")
     if state not in LIVE:
         return "nothing was measured"
     return "not measured in this run" if sources.step and name in _BY_THE_WAY else WAITING[name]
@@ -232,6 +237,8 @@ def build_frame(sources: Sources) -> Frame:
     live = effective_state(story, sources.present.alive if sources.present else sources.alive)
     badges = tuple(_badge(b, sources) for b in sources.diagnosis.badges
                    if b.category not in OPTIONAL or b.severity is not None)
+    if sources.crew.badge:
+        badges += (BadgeView("RANKS", sources.crew.badge, BADGES[sources.crew.tone], sources.crew.tone),)
     facts = Facts(
         name=sources.name, step=sources.newest or sources.step, lr=values.get("lr"),
         lr_scheduled=values.get("lr_scheduled"), loss=values.get("loss"), target=story.rescue_target,
@@ -242,7 +249,7 @@ def build_frame(sources: Sources) -> Frame:
         charts=_charts(sources, state), heat=sources.heat, marks=_marks(sources.story, sources.diagnosis),
         events=_diary(sources), about=about(leading), state=live, is_live=live in LIVE, facts=facts,
         read_only=sources.read_only, barred=sources.barred,
-        incidents=sources.incidents, unlooked=sources.diagnosis.not_evaluated,
+        crew=sources.crew, incidents=sources.incidents, unlooked=sources.diagnosis.not_evaluated,
         is_judged=sources.revision > 0 and not sources.judging, revision=sources.revision, problem=sources.problem,
         last=sources.last, span=sources.span, newest=sources.newest, wanted=sources.wanted,
         readout=tuple(sources.readout.items()), moments=_moments(sources, story))

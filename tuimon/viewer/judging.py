@@ -23,7 +23,9 @@ from tuimon.diagnosis.model import Diagnosis
 from tuimon.record.chunk import Chunk
 from tuimon.record.ranks import RanksReader, reader_of
 from tuimon.record.reader import LogReader, Place
+from tuimon.record.rundir import RunInfo
 from tuimon.viewer.text import clean
+from tuimon.viewer.views import Rules
 
 SLICE: Final = 0.05
 """Seconds that judging may take from one poll while it lags: a key that is pressed meanwhile waits no longer."""
@@ -217,3 +219,18 @@ def _about(count: int) -> str:
     if count < 1_000_000:
         return f"{count:,}" if count < 10_000 else f"{count // 10_000 * 10}k"
     return f"{count / 1e6:.1f}M"
+
+
+def judge_for(rules: Rules, info: RunInfo | None) -> Judge:
+    """The engine that a run is judged by."""
+    from tuimon.diagnosis.context import context_of
+    from tuimon.diagnosis.model import RunContext
+
+    context = context_of(info) if info is not None else RunContext()
+    if rules == "notebook":
+        from tuimon.diagnosis.notebook import NotebookEngine
+
+        return NotebookEngine(context)
+    from tuimon.diagnosis.engine import Engine
+
+    return Engine(context)

@@ -16,7 +16,7 @@ from tuimon.diagnosis.story import EventLine, lowered
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.text import clean
 from tuimon.viewer.verdict import since
-from tuimon.viewer.views import Frame, IncidentView
+from tuimon.viewer.views import CrewView, Frame, IncidentView
 
 LONGEST: Final = 600
 """Characters of one sentence."""
@@ -53,9 +53,12 @@ def progress(frame: Frame) -> str:
 
 def _beginning(frame: Frame) -> Iterator[str]:
     header = frame.header
-    what = f", {header.what.replace(' · ', ' on ')}" if header.what else ""
-    yield f"This is {header.name}{what}."
+    what = header.what.removesuffix(frame.crew.words).removesuffix(" · ")
+    what = f", {what.replace(' · ', ' on ')}" if what else ""
+    ranks = f", on {frame.crew.world} ranks" if frame.crew.world > 1 else ""
+    yield f"This is {header.name}{what}{ranks}."
     yield from _standing(frame)
+    yield from _ranks(CrewView(frame.crew.world), frame)
     if frame.is_live and frame.facts.step:
         yield progress(frame)
     for view in frame.incidents:
@@ -77,6 +80,7 @@ def _changes(before: Frame, frame: Frame) -> Iterator[str]:
     for line in _new_lines(before, frame):
         yield f"At step {steps(line.step)}: {_ended(line.text)}"
     yield from _incidents(before, frame)
+    yield from _ranks(before.crew, frame)
     if _worried(before) and not _worried(frame) and frame.is_live:
         yield f"Nothing is wrong any more, now at step {steps(frame.facts.step)}."
     if frame.is_live:
@@ -104,6 +108,16 @@ def _state(frame: Frame) -> str:
     if frame.state in ("starting", "running") and not frame.facts.step:
         return "The run has not trained yet."
     return _STATES[frame.state].format(at=at, steps=counted(frame.facts.step, "step"))
+
+
+def _ranks(before: CrewView, frame: Frame) -> Iterator[str]:
+    """Which ranks are not there, and who holds the others up."""
+    crew = frame.crew
+    if crew.lost != before.lost:
+        yield (f"Of {crew.world} ranks not all are there: {crew.lost}." if crew.lost else
+               f"All {crew.world} ranks are there again.")
+    if crew.slowest != before.slowest:
+        yield _sentence(crew.slow or "no rank holds the others up any more")
 
 
 def _new_lines(before: Frame, frame: Frame) -> list[EventLine]:

@@ -35,12 +35,13 @@ from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.record.status import FULL, is_held_up
 from tuimon.viewer.afar import Afar
 from tuimon.viewer.ages import Ages
+from tuimon.viewer.crew import Crew
 from tuimon.viewer.details import Details
 from tuimon.viewer.diary import Diary
 from tuimon.viewer.first import empty_frame
 from tuimon.viewer.following import Followed
 from tuimon.viewer.frame import build_frame
-from tuimon.viewer.judging import Judge, Later, Silent
+from tuimon.viewer.judging import Judge, Later, Silent, judge_for
 from tuimon.viewer.layers import LayerStrip
 from tuimon.viewer.places.incidents.proofs import Proofs
 from tuimon.viewer.sources import Present, Sources
@@ -61,23 +62,8 @@ RECENT: Final = 50
 SHOWN: Final = ("loss", "val_loss", "grad_norm", "update_ratio", "grad_param_ratio", "lr", "throughput", "step_time",
                 "memory")
 """Metrics that the common charts draw."""
-TOLD: Final = ("overhead", "lr_scheduled")
+TOLD: Final = ("overhead", "lr_scheduled", "rank0_loss")
 """Metrics whose last value is told."""
-
-
-def judge_for(rules: Rules, info: RunInfo | None) -> Judge:
-    """The engine that a run is judged by."""
-    from tuimon.diagnosis.context import context_of
-    from tuimon.diagnosis.model import RunContext
-
-    context = context_of(info) if info is not None else RunContext()
-    if rules == "notebook":
-        from tuimon.diagnosis.notebook import NotebookEngine
-
-        return NotebookEngine(context)
-    from tuimon.diagnosis.engine import Engine
-
-    return Engine(context)
 
 
 class Reading:
@@ -114,6 +100,7 @@ class Reading:
         self._step_time: float | None = None
         self._revision = 0
         self._ages = Ages()
+        self.crew = Crew(run)
         self._is_outline = False
         """Whether the log from afar was opened as one."""
         self._fault = ""
@@ -134,6 +121,7 @@ class Reading:
         self._hear_refusal(now)
         self._read_who()
         changed = self._read_log(now, mono)
+        self.crew.look(self._log, self._afar.far, now, mono)
         for event in self._events.poll():
             if event.kind == "command":
                 self._asked.pop(event.text("id"), None)   # the run tells it from here on
@@ -255,6 +243,8 @@ class Reading:
             self._ages.again()
         more, is_wiser = log.poll(mono)
         rows += more
+        if log.is_outgrown:
+            self._log = None   # several ranks go on with it: from the beginning, as one run
         self.is_behind, self._diagnosis, self._judged = log.is_behind, log.diagnosis, log.judged
         if self._afar.is_thin:   # the run's own guard has seen every row
             self._diagnosis = self._judged = self._told.diagnosis(self._history.last_step)
@@ -353,7 +343,7 @@ class Reading:
             step=history.last_step, age=age, is_full=is_full,
             silence=self._ages.silence(mono), step_time=self._step_time, values=values,
             trend=self._trend, columns=self._columns, is_wide=self._is_wide, last=int(self._x.last),
-            heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
+            crew=self.crew.view, heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
             revision=self._revision, problem=self._problem(is_full=is_full), now=now, console=self._console(),
             judging=self._afar.reading or self._lag, link=self._afar.status(now), span=span, newest=history.last_step,
             wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tuimon.viewer.views import HeatView, IncidentView, Rules
+from tuimon.viewer.views import CrewView, HeatView, IncidentView, Rules
 from tuimon.viewer.wanted import NOW, Wanted
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Sources:
     """Usual seconds per step."""
     values: Mapping[str, float] = field(default_factory=dict)
     """Last measured value per metric."""
+    crew: CrewView = field(default_factory=CrewView)
     trend: float | None = None
     """Change of the loss over the last 100 steps, as a fraction."""
     columns: Mapping[str, Thin] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from tuimon.diagnosis.figures import counted, number, span
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.model import Incident, Usual
 from tuimon.diagnosis.proof import cleaned
-from tuimon.diagnosis.story import TICKS, WAITING, Rescue
+from tuimon.diagnosis.story import TICKS, Rescue
 from tuimon.diagnosis.tone import BADGES
 from tuimon.viewer.bygone import past_lines
 from tuimon.viewer.first import HARMLESS, nothing_yet
@@ -34,10 +34,9 @@ from tuimon.viewer.lines import (
     tone_of,
 )
 from tuimon.viewer.sources import Sources
+from tuimon.viewer.urgent import third_line
 
 GAP: Final = "   "
-JUST_NOW: Final = 15.0
-"""Seconds for which a refusal stays in the verdict block."""
 WATCHED: Final = 100
 """Steps after a rescue for which an incident from before it is given time to close."""
 
@@ -58,10 +57,10 @@ def verdict(sources: Sources, state: State) -> Verdict:
     if sources.present is not None:
         return Verdict(past_lines(told.wide, sources, narrow=False), past_lines(told.narrow, sources, narrow=True),
                        told.tone)
-    asked = _asked(sources)
-    if asked is None or state not in LIVE:
+    third = third_line(sources, told.tone) if state in LIVE else None
+    if third is None:
         return told
-    return Verdict((*told.wide[:2], asked), (*told.narrow[:2], asked), told.tone)
+    return Verdict((*told.wide[:2], third), (*told.narrow[:2], third), told.tone)
 
 
 def _lagging(told: Verdict, sources: Sources) -> Verdict:
@@ -87,18 +86,6 @@ def _offer(*pairs: tuple[str, str]) -> Line:
     for i, (name, words) in enumerate(pairs):
         spans += [Span(GAP if i else ""), key(f" {name} "), Span(f" {words}")]
     return tuple(spans)
-
-
-def _asked(sources: Sources) -> Line | None:
-    """A command that waits for its answer, or was refused a moment ago: law 8 in one line."""
-    for request in reversed(sources.requests):
-        if request.outcome in WAITING:
-            what = {"requested": "requested", "received": "received by the run",
-                    "deferred": "kept by the run for its first step"}[request.outcome]
-            return (Span(f"◌ {request.verb} {what}", "info"), dim("   it answers at its next step boundary"))
-        if request.outcome == "refused" and abs(sources.now - request.time) < JUST_NOW:
-            return (Span(f"✖ {request.verb} refused", "warning"), Span(f"   {request.why or 'no reason given'}"))
-    return None
 
 
 def goal(sources: Sources) -> str:

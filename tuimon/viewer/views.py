@@ -119,6 +119,23 @@ class HeatView:
 
 
 @dataclass(frozen=True, slots=True)
+class CrewView:
+    """The ranks that train together, in words; of one rank there is nothing to say."""
+
+    world: int = 1
+    words: str = ""
+    """"8 ranks, 1 slow", "rank 3 silent for 12 s"."""
+    badge: str = ""
+    """The same in less room: "8", "1 slow", "1 silent"."""
+    lost: str = ""
+    """Which are not there; "" where all are."""
+    slow: str = ""
+    """Who holds the others up most, how much and since when; "" where nobody does."""
+    slowest: int | None = None
+    tone: Tone = "ok"
+
+
+@dataclass(frozen=True, slots=True)
 class IncidentView:
     """One incident with its place among the others and its proof. Its texts are clean."""
 
@@ -167,6 +184,7 @@ class Frame:
     """Whether this viewer writes nothing at all into any run."""
     barred: str = ""
     """Why this run cannot be asked for anything by this person, whatever it does; "" where it can."""
+    crew: CrewView = field(default_factory=CrewView)
     incidents: tuple[IncidentView, ...] = ()
     """Open ones first, each cause before its signs."""
     unlooked: tuple[NotEvaluated, ...] = ()

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-Place = Literal["overview", "layers", "loss", "incidents", "console", "system", "runs", "guide", "settings", "compare",
-                "gallery"]
+Place = Literal["overview", "layers", "loss", "incidents", "console", "system", "ranks", "runs", "guide", "settings",
+                "compare", "gallery"]
 """Where a person can be."""
 
 NARROWEST: Final = 10.0

@@ -30,10 +30,8 @@ from tuimon.diagnosis.rows import RANKS
 from tuimon.diagnosis.rule import Episode, Rule, Story
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, fold, seconds
+from tuimon.record.paces import CALM, SIZE, SLOW
 
-SIZE = 16
-SLOW = 1.3
-CALM = 1.15
 SAME = 14
 """Steps out of sixteen at which the same rank must be the slowest."""
 FEWEST = 4

@@ -7,14 +7,17 @@ goes first: what is new of the log, what happened, a rough picture of the whole,
 
 from __future__ import annotations
 
+import importlib
 import os
 import select
+import sys
 import time
+import types
 from typing import Any, Iterator
 
 from tuimon.remote.far import rows as log
 from tuimon.remote.far.files import Files, live, named
-from tuimon.remote.far.followed import Attempt, Followed, Message, Vectors
+from tuimon.remote.far.followed import Attempt, Followed, Message, Vectors, world_in
 from tuimon.remote.far.news import BYTES, PIECES, RATES, News, framed, packed, piece_of
 from tuimon.remote.far.pace import Window
 from tuimon.remote.far.rows import Rows
@@ -35,6 +38,8 @@ PATIENT = 15.0
 FINEST = 1500
 FINE = 600
 """Buckets of a stretch that is looked at closely."""
+RANKS = "ranks-seen.json"
+RANKS_EVERY = 1.0
 AGAIN = 2.0
 """Seconds between two pictures of a long log while it is read."""
 
@@ -61,6 +66,11 @@ class Agent:
         self._settled = False
         """Whether no finer picture is to come unless it is asked for."""
         self._said_beat = self._said_alive = self._pictured_at = float("-inf")
+        self._ranks_at = float("-inf")
+        self._several: Any = None
+        """What reads the logs of all ranks, where there are several, and what tells how it stands with them."""
+        self._lacks_code = False
+        """Whether what reads several ranks is on its way: it is not sent along before it is needed."""
         self._trouble = ""
         self._last_alive: dict[str, Any] = {}
 
@@ -77,6 +87,9 @@ class Agent:
             self._settled, self._picture = False, None
         elif kind == "command" and self._files is not None:
             self._command(body)
+        elif kind == "code" and self._lacks_code:
+            self._lacks_code = False
+            exec(compile(body, "later", "exec"), {"sys": sys, "types": types})  # noqa: S102  by who sent the rest
 
     def poll(self, now: float) -> None:
         """Look at the disk."""
@@ -86,6 +99,12 @@ class Agent:
         while True:
             was_through = self._log.is_through
             found = self._log.poll()
+            if not self._generation and self._several is None:
+                world = max([world_in(attempt.head) for attempt in self._log.attempts] or [1])
+                if world > 1 and self._opens_all(world):
+                    continue
+                if world > 1:
+                    return
             if was_through:
                 self._news.add(found)
             if not self._log.is_behind or time.monotonic() > until:
@@ -98,8 +117,31 @@ class Agent:
         if self._log.is_replaced:
             return
         self._files.poll(now)
+        self._tell_ranks(now)
         if not self._generation and self._log.segments():
             self._begin(FIRST_PICTURE, now)
+
+    def _tell_ranks(self, now: float) -> None:
+        """How it stands with each rank, once a second, of thousands more seldom."""
+        if self._several is None or self._files is None or not self._log.attempts:   # type: ignore[union-attr]  # one with the other
+            return
+        log, standings = self._several
+        if now - self._ranks_at >= max(RANKS_EVERY, len(log.lanes) / 256):
+            self._ranks_at = now
+            self._files.tell(RANKS, standings.told(log))
+
+    def _opens_all(self, world: int) -> bool:
+        """Read the logs of all ranks from here on; whether that can be, or has to be asked for first."""
+        try:
+            ranked = importlib.import_module("tuimon.remote.far.ranked")
+        except ImportError:
+            if not self._lacks_code:
+                self._lacks_code = True
+                self._urgent.append(({"k": "need"}, b""))
+            return False
+        self._log = ranked.Together(os.path.join(self._run, "metrics"), self._names, world)
+        self._several = self._log, ranked.Standings(self._run)
+        return True
 
     def next(self, now: float) -> Message | None:
         """What to say next; None where there is nothing."""

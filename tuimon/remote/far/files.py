@@ -11,7 +11,7 @@ import re
 import stat
 import time
 from collections import deque
-from typing import Any
+from typing import Any, Iterator
 
 from tuimon.remote.far.followed import Message, read_at
 
@@ -69,6 +69,13 @@ class Files:
         """What can wait."""
         return self._late.popleft() if self._late else None
 
+    def tell(self, name: str, data: bytes) -> bool:
+        """Tell what is no file here as one, in its turn; whether there was room."""
+        if self._middle:
+            return False
+        self._middle.extend(_pieces(name, data))
+        return True
+
     def command(self, body: bytes) -> str:
         """Put a command into the spool, in this machine's time; why that cannot be, or nothing."""
         try:
@@ -107,8 +114,7 @@ class Files:
         data = read_at(path, 0, most)
         self._known[name] = sign
         queue = self._middle if queue is self._early and len(data) > LARGE else queue
-        for at in range(0, max(1, len(data)), CHUNK):
-            queue.append(({"k": "file", "name": name, "at": at, "size": len(data)}, data[at:at + CHUNK]))
+        queue.extend(_pieces(name, data))
 
     def _tail(self, name: str, queue: deque[Message], most: int) -> None:
         path = os.path.join(self._path, name)
@@ -141,6 +147,11 @@ class Files:
                 for name in names if name.endswith(ending) and not name.startswith(".")]
 
 
+def _pieces(name: str, data: bytes) -> Iterator[Message]:
+    for at in range(0, max(1, len(data)), CHUNK):
+        yield {"k": "file", "name": name, "at": at, "size": len(data)}, data[at:at + CHUNK]
+
+
 def runs(root: str) -> list[str]:
     """The runs under a root, newest first."""
     found: list[tuple[str, float, str]] = []
@@ -166,7 +177,7 @@ def named(root: str, selector: str | None) -> tuple[str | None, str]:
     if not selector:
         chosen = next((name for name in there if live(os.path.join(root, name))), there[0])
         return os.path.join(root, chosen), ""
-    labels = {name: _json(os.path.join(root, name, "label.json")).get("name") for name in there}
+    labels = {name: json_of(os.path.join(root, name, "label.json")).get("name") for name in there}
     exact = [name for name in there if name == selector] or [name for name in there if labels[name] == selector]
     found = exact[:1] or [name for name in there if name.startswith(selector)]
     if not found:
@@ -178,9 +189,13 @@ def named(root: str, selector: str | None) -> tuple[str | None, str]:
 
 def live(path: str) -> bool | None:
     """Whether the process that trains is there; None where that cannot be told."""
-    told = [_json(os.path.join(path, name)) for name in ("run.json", "launch.json")]
+    told = [json_of(os.path.join(path, name)) for name in ("run.json", "launch.json")]
     starts = [_number(body.get("started")) for body in told]
-    process = told[1 if starts[1] > starts[0] else 0].get("process")
+    return alive(told[1 if starts[1] > starts[0] else 0].get("process"))
+
+
+def alive(process: Any) -> bool | None:
+    """Whether a process is there, by what was written down of it; None where that cannot be told."""
     if not isinstance(process, dict) or process.get("host") != os.uname().nodename:
         return None
     try:
@@ -207,7 +222,8 @@ def live(path: str) -> bool | None:
     return True
 
 
-def _json(path: str) -> dict[str, Any]:
+def json_of(path: str) -> dict[str, Any]:
+    """A file's object; nothing where it is none."""
     try:
         body = json.loads(read_at(path, 0, MOST_WHOLE) or b"{}")
     except (ValueError, RecursionError):

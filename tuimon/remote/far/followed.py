@@ -24,6 +24,8 @@ CLOSELY = 64 << 20
 RECENT = 512
 """Rows kept as they are."""
 MARKS = 10_000
+MOST_RANKS = 1 << 16
+"""More than that is damage."""
 VECTORS = 200_000
 """Places of frames that hold vectors; every second one is forgotten beyond."""
 _NAME = re.compile(r"^r0-(\d{3,})\.tlog$")
@@ -110,9 +112,12 @@ class Followed:
         before = sum(size_of(self._path(name)) for name in names[:at])
         return min(1.0, (before + self._offset) / total) if total else 1.0
 
-    def poll(self) -> list[Message]:
-        """Read a portion. What it holds as messages, in order: rows, vectors, marks, a new attempt, a sign of life."""
-        names = self.segments()
+    def poll(self, names: list[str] | None = None, portion: int = PORTION) -> list[Message]:
+        """Read a portion. What it holds as messages, in order: rows, vectors, marks, a new attempt, a sign of life.
+
+        `names`: the segments, where the caller has listed them.
+        """
+        names = self.segments() if names is None else names
         if not names:
             self.is_behind = False
             return []
@@ -120,17 +125,17 @@ class Followed:
         if not self._stands(names):
             self.is_replaced, self.is_behind = True, False
             return []
-        data = read_at(self._path(self._segment), self._offset, PORTION)
+        data = read_at(self._path(self._segment), self._offset, portion)
         if len(data) >= log.HEADER.size and not any(True for _ in log.walk(data)):
             length = log.HEADER.unpack_from(data)[3]   # one frame longer than a portion, or damage
-            if PORTION < length <= log.MOST_PAYLOAD:
+            if portion < length <= log.MOST_PAYLOAD:
                 data = read_at(self._path(self._segment), self._offset, length + log.HEADER.size)
         found, end = self._take(data)
         if end == 0:
             newer = [n for n in names if _number(n) > _number(self._segment)]
             if newer:
                 self._segment, self._offset, self._file = newer[0], 0, 0
-            elif len(data) >= PORTION:
+            elif len(data) >= portion:
                 self._offset += len(data) - log.HEADER.size   # nothing but damage
             else:
                 self.is_through, self.is_behind = True, False
@@ -191,11 +196,14 @@ class Followed:
         if not len(block) or any(b <= a for a, b in zip(block.steps, block.steps[1:])):
             return
         self.last_step, self.columns = block.steps[-1], max(1, len(block.names))
+        self._keep(block)
+        yield {"k": "rows"}, block   # type: ignore[misc]  # packed when it is sent
+
+    def _keep(self, block: Rows) -> None:
         self.outline.add(block)
         self.recent.append(block)
         while len(self.recent) > 1 and sum(map(len, self.recent)) - len(self.recent[0]) >= RECENT:
             self.recent.popleft()
-        yield {"k": "rows"}, block   # type: ignore[misc]  # packed when it is sent
 
     def _page(self, before: int, begin: int, end: int) -> None:
         """Remember where rows lie that begin after a step."""
@@ -248,17 +256,28 @@ class Followed:
 
     def closely(self, first: int, last: int) -> Outline | None:
         """Some steps, read once more; None where that would take too long."""
-        ends = [page[0] for page in self._pages[1:]] + [self.last_step]
-        pages = [(page, until) for page, until in zip(self._pages, ends) if until >= first and page[0] < last]
-        if sum(page[3] - page[2] for page, _ in pages) > CLOSELY:
+        if self.cost(first, last) > CLOSELY:
             return None
         outline = Outline()
-        for (before, segment, begin, end), until in pages:
+        for block in self.near(first, last):
+            outline.add(block)
+        return outline
+
+    def _pages_of(self, first: int, last: int) -> list[tuple[tuple[int, str, int, int], int]]:
+        ends = [page[0] for page in self._pages[1:]] + [self.last_step]
+        return [(page, until) for page, until in zip(self._pages, ends) if until >= first and page[0] < last]
+
+    def cost(self, first: int, last: int) -> int:
+        """Bytes that are read again for some steps."""
+        return sum(page[3] - page[2] for page, _ in self._pages_of(first, last))
+
+    def near(self, first: int, last: int) -> Iterator[Rows]:
+        """The rows of some steps, read once more."""
+        for (before, segment, begin, end), until in self._pages_of(first, last):
             data = read_at(self._path(segment), begin, end - begin)
             spans = [(a, b) for kind, a, b in log.walk(data) if kind == log.ROWS]
             for block in log.decode(data, spans, self._names):
-                outline.add(block.between(max(first, before + 1), min(last, until)))
-        return outline
+                yield block.between(max(first, before + 1), min(last, until))
 
     def payload(self, vectors: Vectors) -> bytes:
         """A frame of vectors; b"" where it stands there no more."""
@@ -281,9 +300,18 @@ class Followed:
         return [part for part in [*map(rows_of, found), *Rows.joined(recent)] if len(part)], is_thin
 
 
+def world_in(head: bytes) -> int:
+    """How many ranks write, as the beginning of a segment says."""
+    try:
+        world = json.loads(head).get("world", 1)
+    except (ValueError, AttributeError, RecursionError):
+        return 1
+    return world if isinstance(world, int) and 0 < world <= MOST_RANKS else 1
+
+
 def _number(name: str) -> int:
     """Of a segment."""
-    return int(name[3:-5])
+    return int(name.rpartition("-")[2][:-5])
 
 
 def _last(blocks: Iterable[Rows], most: int) -> list[Rows]:

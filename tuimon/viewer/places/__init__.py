@@ -54,6 +54,8 @@ PLACES: Final[dict[Place, PlaceInfo]] = {
         PlaceInfo("system", "system", "processor, memory, disk, GPU; where the time of a step goes",
                   "tuimon.viewer.places.system.screen:SystemScreen",
                   "tuimon.viewer.places.system.detail:SystemDetail"),
+        PlaceInfo("ranks", "ranks", "every rank of a distributed run: who is slow, silent or gone, and since when",
+                  "tuimon.viewer.places.ranks.screen:RanksScreen", "tuimon.viewer.places.ranks.detail:RanksDetail"),
         PlaceInfo("settings", "settings", "themes, glyphs, pace and units, with a sample that wears them",
                   "tuimon.viewer.places.settings.screen:SettingsScreen"),
     )

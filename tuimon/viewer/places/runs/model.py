@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from tuimon.diagnosis.model import SEVERITIES
+from tuimon.diagnosis.ranked import lost_words
 from tuimon.errors import UsageError
 from tuimon.record.catalogue import Entry
 from tuimon.record.query import Query, parse
@@ -67,6 +68,8 @@ def _verdict(entry: Entry) -> tuple[str, Tone]:
         return "no steps yet" if found.is_live else "no steps", "dim"
     if found.is_full and found.verdict != "critical":
         return "disk full", "warning"
+    if found.is_maimed and found.verdict != "critical":
+        return lost_words(found.lost), "warning"
     return judged(found.verdict, clean(found.headline, 80), found.since)
 
 

@@ -1,0 +1,52 @@
+"""What there is to say about the ranks of a run, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from tuimon.diagnosis.figures import age
+from tuimon.diagnosis.figures import step as steps
+
+if TYPE_CHECKING:
+    from tuimon.record.paces import Slow
+    from tuimon.record.roster import Ranks
+
+_NAMED: Final = 6
+"""Ranks that are named one by one."""
+_ORDER: Final = ("died", "crashed", "silent", "missing")
+
+
+def lost_words(lost: Sequence[tuple[int, str]]) -> str:
+    """Which ranks are not there: number and state of each."""
+    parts = []
+    for state in _ORDER:
+        found = [rank for rank, which in lost if which == state]
+        if found:
+            parts.append(f"{_those(found)} {state}")
+    return ", ".join(parts)
+
+
+def _those(ranks: Sequence[int]) -> str:
+    if len(ranks) == 1:
+        return f"rank {ranks[0]}"
+    named = ", ".join(map(str, ranks[:_NAMED]))
+    return f"{len(ranks)} ranks ({named}{', ...' if len(ranks) > _NAMED else ''})"
+
+
+def headline(ranks: Ranks, now: float) -> str:
+    """All of them in a few words: who is not there, or else how many there are, and how many are slow."""
+    lost = ranks.lost
+    if len(lost) == 1 and lost[0].state == "silent":
+        since = max(0.0, now - lost[0].since)
+        return f"rank {lost[0].rank} silent for {int(since)} s" if since < 60 else \
+            f"rank {lost[0].rank} silent for {age(since)}"
+    if lost:
+        return lost_words([(rank.rank, rank.state) for rank in lost])
+    return f"{ranks.world} ranks" + (f", {len(ranks.slow)} slow" if ranks.slow else "")
+
+
+def straggling(slow: Slow, host: str) -> str:
+    """One rank that holds the others up."""
+    where = f" on {host}" if host else ""
+    return f"rank {slow.rank}{where} is {slow.times:.1f}x slower than the median since step {steps(max(0, slow.since))}"

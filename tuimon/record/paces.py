@@ -1,0 +1,130 @@
+"""How long each rank works itself, beside the median of all: who holds the others up, and how it was over time. Pure.
+
+Of sixteen steps the mean counts, so that a step that waited for a checkpoint makes no rank a slow one; and a rank is
+slow after two such stretches, until one of them is calm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from tuimon.record.chunk import Floats, Ints
+
+SIZE: Final = 16
+"""Steps that are looked at together."""
+SLOW: Final = 1.3
+"""Times the median from which on a rank holds the others up ..."""
+CALM: Final = 1.15
+"""... and below which it does not any more."""
+LASTS: Final = 2
+"""Stretches."""
+COLUMNS: Final = 256
+"""Stretches of the whole run that are kept; of more, neighbours become one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """A rank that holds the others up."""
+
+    rank: int
+    times: float
+    """Its own time over the median of all, of the last stretch."""
+    since: int
+    """First step of the first such stretch."""
+
+
+class Paces:
+    """Of the ranks of one attempt, steps in order."""
+
+    def __init__(self, world: int) -> None:
+        self._world = world
+        self._window, self._first, self._last = -1, -1, -1
+        self._sums, self._counts = np.zeros(world), np.zeros(world)
+        self._begun, self._lasted = np.full(world, -1, np.int64), np.zeros(world, np.int64)
+        self._newest = np.full(world, np.nan)
+        self._steps: list[int] = []
+        """First step of each stretch that is kept ..."""
+        self._rows: list[Floats] = []
+        """... the means, ..."""
+        self._held: list[int] = []
+        """... and of how many of SIZE steps they are; of `_most` each, in the end."""
+        self._most = 1
+
+    def add(self, steps: Ints, values: Floats) -> None:
+        """Own times (W, n) of steps (n,); NaN where one was not measured."""
+        if not len(steps):
+            return
+        with np.errstate(all="ignore"):
+            ratios = values / _medians(values)
+        known = np.isfinite(ratios)
+        windows = steps // SIZE
+        starts = np.flatnonzero(np.concatenate(([True], windows[1:] != windows[:-1])))
+        sums = np.add.reduceat(np.where(known, ratios, 0.0), starts, axis=1)
+        counts = np.add.reduceat(known.astype(np.float64), starts, axis=1)
+        ends = [*(starts[1:] - 1).tolist(), len(steps) - 1]
+        for i, (start, end) in enumerate(zip(starts.tolist(), ends, strict=True)):
+            if int(windows[start]) != self._window:
+                self._close()
+                self._window, self._first = int(windows[start]), int(steps[start])
+            self._last = int(steps[end])
+            self._sums += sums[:, i]
+            self._counts += counts[:, i]
+
+    def take(self, first: int, last: int, means: Floats) -> None:
+        """The means (W,) of a stretch of steps: of SIZE of them, or of many where they were thinned."""
+        slow = means >= np.where(self._lasted >= LASTS, CALM, SLOW)
+        self._begun = np.where(slow & (self._lasted == 0), first, self._begun)
+        self._lasted = np.where(slow, self._lasted + max(1, (last - first + 1) // SIZE), 0)
+        self._newest = means
+        self._keep(first, max(1, (last - first + 1) // SIZE), means.astype(np.float32))
+        if len(self._rows) > COLUMNS:
+            rows = list(zip(self._steps, self._held, self._rows, strict=True))
+            self._steps, self._held, self._rows, self._most = [], [], [], 2 * self._most
+            for row in rows:
+                self._keep(*row)
+
+    def _keep(self, first: int, held: int, means: Floats) -> None:
+        """Behind the last stretch, or in it, while there is room."""
+        if self._held and self._held[-1] + held <= self._most:
+            self._rows[-1] = _mean(self._rows[-1], self._held[-1], means, held)
+            self._held[-1] += held
+        else:
+            self._steps.append(first)
+            self._held.append(held)
+            self._rows.append(means)
+
+    def _close(self) -> None:
+        if self._counts.any():
+            with np.errstate(invalid="ignore"):
+                means = self._sums / self._counts
+            self.take(self._first, self._last, means)
+        self._sums, self._counts = np.zeros(self._world), np.zeros(self._world)
+
+    @property
+    def slow(self) -> tuple[Slow, ...]:
+        """Those that hold the others up now, the slowest first."""
+        found = np.flatnonzero(self._lasted >= LASTS).tolist()
+        found.sort(key=lambda rank: -float(self._newest[rank]))
+        return tuple(Slow(rank, float(self._newest[rank]), int(self._begun[rank])) for rank in found)
+
+    @property
+    def strip(self) -> tuple[Ints, Floats]:
+        """First steps (m,) of stretches, and the means (m, W); NaN where a rank was not measured."""
+        return np.array(self._steps, np.int64), np.array(self._rows, np.float64).reshape(-1, self._world)
+
+
+def _medians(values: Floats) -> Floats:
+    if np.isnan(values).any():
+        empty = np.isnan(values).all(axis=0)
+        return np.asarray(np.nanmedian(np.where(empty, 0.0, values), axis=0), np.float64)
+    return np.asarray(np.median(values, axis=0), np.float64)
+
+
+def _mean(one: Floats, of: int, other: Floats, count: int) -> Floats:
+    """Of means of so many; what was not measured in one of them is what it was in the other."""
+    mean = (of * one + count * other) / (of + count)
+    both = np.where(np.isnan(one), other, np.where(np.isnan(other), one, mean))
+    return np.asarray(both, np.float32)

@@ -1,0 +1,355 @@
+"""The logs of all ranks of one run on the far side, read as one; and how it stands with each. Touches the disk to read.
+
+As `record.ranks` and `record.roster` have it, in plain Python.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import deque
+from typing import Any, Iterator, Sequence
+
+from tuimon.remote.far import rows as log
+from tuimon.remote.far.files import alive, json_of
+from tuimon.remote.far.followed import PORTION, Followed, Message, read_at, size_of, world_in
+from tuimon.remote.far.joining import Joiner
+from tuimon.remote.far.rows import Rows
+
+SILENT, FRESH = 4.0, 2.0
+WAITING = 1 << 18
+"""Rows of all ranks together that are held in memory."""
+RECENT = 8
+TAILED = 64
+"""Ranks whose ends are read before the rest, so that there is something to look at."""
+FAR = 1 << 62
+LAST = ("step_time", "data_time", "memory", "own_time")
+_NAME = re.compile(r"^r(\d+)-(\d{3,})\.tlog$")
+
+
+def listed(metrics: str) -> dict[int, list[str]]:
+    """The segments of every rank, oldest first."""
+    found: dict[int, list[tuple[int, str]]] = {}
+    try:
+        names = os.listdir(metrics)
+    except OSError:
+        return {}
+    for name in names:
+        match = _NAME.match(name)
+        if match:
+            found.setdefault(int(match.group(1)), []).append((int(match.group(2)), name))
+    return {rank: [name for _, name in sorted(each)] for rank, each in found.items()}
+
+
+class Lane(Followed):
+    """One rank's rows, as they wait for those of the others."""
+
+    def __init__(self, metrics: str, names: Sequence[str], rank: int) -> None:
+        super().__init__(metrics, names)
+        self._rank = rank
+        self.waiting: deque[tuple[int, Rows]] = deque()
+        """With the attempt to which they belong."""
+        self.rows, self.seen, self.time, self.sign = 0, -1, 0.0, 0.0
+        self.is_read = False
+        self.last: dict[str, float] = {}
+        self.lately: dict[str, list[float]] = {"own_time": [], "step_time": []}
+
+    def segments(self) -> list[str]:
+        """Names, oldest first."""
+        return listed(self._metrics).get(self._rank, [])
+
+    def fill(self, names: list[str], room: int, portion: int) -> tuple[list[Message], bool]:
+        """Read on, unless enough waits; what is told beside rows, and whether anything was read."""
+        try:
+            found = os.lstat(self._path(names[-1]))
+        except OSError:
+            return [], False
+        self.sign = found.st_mtime
+        self.is_read = self._segment == names[-1] and self._offset == found.st_size
+        if self.is_read or self.rows >= room:
+            return [], False
+        before = self._segment, self._offset
+        told = self.poll(names, portion)
+        self.is_read = not self.is_behind
+        return told, before != (self._segment, self._offset)
+
+    @property
+    def attempt(self) -> int:
+        """The one that is read."""
+        return self._attempt
+
+    def _rows(self, block: Rows) -> Iterator[Message]:
+        part: Any
+        for _, part in super()._rows(block):
+            self.waiting.append((self._attempt, part))
+            self.rows += len(part)
+            self.seen, self.time = part.steps[-1], part.times[-1]
+            for name in LAST:
+                self._note_last(name, part)
+        yield from ()
+
+    def _note_last(self, name: str, part: Rows) -> None:
+        if name not in part.names:
+            return
+        i = part.names.index(name)
+        mask = part.present[i]
+        known = [value for k, value in enumerate(part.values[i]) if mask is None or mask[k]]
+        if known:
+            self.last[name] = known[-1]
+            if name in self.lately:
+                self.lately[name] = (self.lately[name] + known[-RECENT:])[-RECENT:]
+
+    def _keep(self, block: Rows) -> None:
+        """The run's rows are kept, not each rank's."""
+
+    def _other(self, kind: int, payload: bytes) -> Iterator[Message]:
+        before = self._attempt
+        yield from super()._other(kind, payload)
+        if self._attempt != before:
+            self.seen = -1
+
+    def upto(self, attempt: int, limit: int) -> tuple[list[Rows], int]:
+        """What waits of an attempt up to a step, and how many rows of attempts before; it waits no more."""
+        found: list[Rows] = []
+        late = 0
+        while self.waiting and self.waiting[0][0] <= attempt:
+            number, block = self.waiting.popleft()
+            if number < attempt:
+                late += len(block)
+                continue
+            part = block.between(0, limit)
+            found.append(part)
+            if len(part) < len(block):
+                self.waiting.appendleft((number, block.cut(len(part), len(block))))
+                break
+        self.rows -= late + sum(map(len, found))
+        return found, late
+
+
+class Together(Followed):
+    """As `Followed`, of all ranks."""
+
+    def __init__(self, metrics: str, names: Sequence[str], world: int) -> None:
+        super().__init__(metrics, names)
+        self._lanes = [Lane(metrics, names, rank) for rank in range(world)]
+        self._joiner = Joiner(world, names)
+        self._number, self._told, self._began = 0, -1, 0.0
+        self._frames: deque[tuple[int, int, Message]] = deque()
+        """Of rank 0: attempt, and the step behind which it stands."""
+        self._worlds: dict[int, int] = {}
+        """Attempt -> how many ranks."""
+        self._missing: list[int] = []
+        self._shares_vectors = False
+        """Whether several ranks write vectors, each its part only: then none of them is sent."""
+        self.late = 0
+
+    @property
+    def share(self) -> float:
+        """How much of it has been read, 0 to 1; rank 0's stands for all."""
+        return self._lanes[0].share
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """Of the attempt that is told."""
+        return self._lanes[:self._joiner.world]
+
+    @property
+    def missing(self) -> list[int]:
+        """Without which the others are told."""
+        return self._missing
+
+    @property
+    def joiner(self) -> Joiner:
+        """Of the attempt that is told."""
+        return self._joiner
+
+    def poll(self, names: list[str] | None = None, portion: int = PORTION) -> list[Message]:
+        """Read a portion of each; what all have come past, or all but the missing ones. `names` are those of no one."""
+        del names
+        paths, more = listed(self._metrics), False
+        room, portion = max(256, WAITING // len(self._lanes)), max(1 << 15, portion // len(self._lanes))
+        for rank, lane in enumerate(self._lanes):
+            lane.is_read = True
+            if rank in paths:
+                told, is_more = lane.fill(paths[rank], room, portion)
+                more = more or is_more
+                if rank == 0:
+                    self._note_frames(told)
+        first = self._lanes[0]
+        self.beat, self.is_replaced = first.beat, first.is_replaced
+        found: list[Message] = []
+        while True:
+            if self._number:
+                self._join(found)
+            if not self._next_attempt(found):
+                break
+        self.vectors = [] if self._shares_vectors else first.vectors
+        self.is_behind = more
+        self.is_through = self.is_through or (not more and all(lane.is_read for lane in self._lanes))
+        return found
+
+    def _note_frames(self, told: list[Message]) -> None:
+        for head, body in told:
+            number, step = self._frames[-1][0] if self._frames else self._number, -1   # vectors: anywhere among rows
+            if head["kind"] == log.HEAD:
+                number = int(json.loads(body)["attempt"])
+                self._worlds[number] = world_in(body)
+            elif head["kind"] == log.MARK:
+                step = int(json.loads(body)["step"])
+            self._frames.append((number, step, (head, body)))
+
+    def _is_silent(self, lane: Lane, now: float) -> bool:
+        return lane.is_read and now - max(lane.sign, self._began) > SILENT
+
+    def _now(self) -> float:
+        return max([time.time()] + [lane.sign for lane in self.lanes])
+
+    def _limit(self) -> int:
+        """The step that all have come past that are not missing."""
+        lanes, now = self.lanes, self._now()
+        lead = max([FAR if lane.attempt > self._number else lane.seen for lane in lanes
+                    if lane.attempt >= self._number] or [-1])
+        ends, self._missing = [], []
+        for rank, lane in enumerate(lanes):
+            if lane.attempt > self._number:
+                ends.append(FAR)
+                continue
+            seen = lane.seen if lane.attempt == self._number else -1
+            is_silent = self._is_silent(lane, now)
+            if is_silent and seen < lead:
+                self._missing.append(rank)
+            ends.append(FAR if is_silent else seen)
+        return min(ends)
+
+    def _join(self, found: list[Message]) -> None:
+        limit, parts = self._limit(), []
+        for lane in self.lanes:
+            here, late = lane.upto(self._number, limit)
+            fresh = [part for part in (block.between(self._told + 1, FAR) for block in here) if len(part)]
+            self.late += late + sum(map(len, here)) - sum(map(len, fresh))
+            parts.append(fresh)
+        whole = self._joiner.join(parts)
+        while self._frames and self._frames[0][0] <= self._number and self._frames[0][1] <= limit:
+            _, step, (head, body) = self._frames.popleft()
+            if head["kind"] == log.MARK:
+                found.extend(self._rows(whole.between(0, step)))
+                whole = whole.between(step + 1, FAR)
+            if head["kind"] not in (log.TENSORS, log.PROBES):
+                found.extend(self._other(head["kind"], body))
+            elif not self._shares_vectors:
+                found.append((head, body))
+        found.extend(self._rows(whole))
+        self._told = max(self._told, self.last_step)
+
+    def _next_attempt(self, found: list[Message]) -> bool:
+        """Begin the next attempt, once rank 0 is there and no other has anything left of this one."""
+        first = next((one for one in self._frames if one[0] > self._number), None)
+        now = self._now()
+        if first is None or (self._number and any(
+                any(number == self._number for number, _ in lane.waiting)
+                or (lane.attempt <= self._number and not self._is_silent(lane, now)) for lane in self.lanes)):
+            return False
+        self._frames.remove(first)
+        number, _, (head, body) = first
+        world = self._worlds.get(number, 1)
+        self._lanes += [Lane(self._metrics, self._names, rank) for rank in range(len(self._lanes), world)]
+        self._number, self._joiner, self._began = number, Joiner(world, self._names), self._lanes[0].sign
+        self._told = int(json.loads(body)["from_step"])
+        ranks = os.path.join(os.path.dirname(self._metrics), "ranks")
+        said = [json_of(os.path.join(ranks, f"r{rank}.json")) for rank in range(min(world, 64))]
+        self._shares_vectors = sum(bool(one.get("vectors", rank == 0)) for rank, one in enumerate(said)) > 1
+        found.extend(self._other(head["kind"], body))
+        return True
+
+    def tail(self, most: int, size: int = 256 << 10) -> list[Rows]:
+        """The last rows to which all have come, of a log that has not been read so far."""
+        if len(self._lanes) > TAILED:
+            return []
+        parts = [lane.tail(most, size) for lane in self._lanes]
+        if not all(parts):
+            return []
+        first, last = max(part[0].steps[0] for part in parts), min(part[-1].steps[-1] for part in parts)
+        near = [[block.between(first, last) for block in part] for part in parts]
+        whole = Joiner(len(self._lanes), self._names).join(near)
+        return [whole] if len(whole) else []
+
+    def cost(self, first: int, last: int) -> int:
+        """Bytes that are read again for some steps."""
+        return sum(lane.cost(first, last) for lane in self.lanes)
+
+    def near(self, first: int, last: int) -> Iterator[Rows]:
+        """The rows of some steps, read once more; of an attempt of another world what one rank knows."""
+        whole = self._joiner.again().join([list(lane.near(first, last)) for lane in self.lanes])
+        if len(whole):
+            yield whole
+
+
+class Standings:
+    """How it stands with each rank, as a file that is told (see `record.seen`)."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._said: dict[int, dict[str, Any]] = {}
+
+    def told(self, log: Together) -> bytes:
+        """All ranks of the attempt that is told."""
+        lanes, now, attempt = log.lanes, time.time(), log.lanes[0].attempt
+        now = max([now] + [lane.sign for lane in lanes])
+        rows = []
+        for rank, lane in enumerate(lanes):
+            sign = lane.sign if lane.attempt == attempt else 0.0
+            said = self._of(rank, attempt)
+            state, why = self._state(rank, attempt, sign, now, said)
+            process = said.get("process") if said else None
+            host = process.get("host", "") if isinstance(process, dict) else ""
+            rows.append({
+                "rank": rank, "step": lane.seen, "time": lane.time, "state": state, "since": sign, "why": why,
+                "host": str(host)[:60], "device": str((said or {}).get("device", ""))[:60],
+                "last": {name: _short(value) for name, value in lane.last.items()},
+                "own_time": [_short(value) for value in lane.lately["own_time"]],
+                "step_times": [_short(value) for value in lane.lately["step_time"]]})
+        paces = log.joiner.paces
+        return json.dumps({"world": len(lanes), "late": log.late, "missing": log.missing, "ranks": rows,
+                           "slow": paces.slow, "strip": paces.strip}, separators=(",", ":")).encode()
+
+    def _of(self, rank: int, attempt: int) -> dict[str, Any] | None:
+        """What it says of itself; nothing where it does not, None where that is of another attempt."""
+        known = self._said.get(rank)
+        if known is None or known.get("attempt") != attempt:
+            known = self._said[rank] = json_of(os.path.join(self._run, "ranks", f"r{rank}.json"))
+        return known if known.get("attempt", attempt) == attempt else None
+
+    def _state(self, rank: int, attempt: int, sign: float, now: float, said: dict[str, Any] | None) -> tuple[str, str]:
+        if said is None:
+            return "missing", ""
+        is_gone = alive(said.get("process")) is False
+        if said and (is_gone or now - sign > FRESH):
+            end = self._end(rank, attempt)
+            if end is not None:
+                return ("crashed" if end[0] == "crashed" else "ended"), end[1]
+        if is_gone:
+            return "died", ""
+        return ("missing" if not sign else "silent" if now - sign > SILENT else "live"), ""
+
+    def _end(self, rank: int, attempt: int) -> tuple[str, str] | None:
+        path = os.path.join(self._run, f"events-r{rank}.jsonl" if rank else "events.jsonl")
+        size = size_of(path)
+        end = None
+        for line in read_at(path, max(0, size - (1 << 16)), 1 << 16).split(b"\n"):
+            try:
+                body = json.loads(line)
+                kind = body.get("kind")
+            except (ValueError, AttributeError, RecursionError):
+                continue
+            if kind == "attempt":
+                end = None
+            elif kind == "end" and body.get("attempt") == attempt:
+                end = str(body.get("state"))[:20], str(body.get("error") or "")[:200]
+        return end
+
+
+def _short(value: float) -> float | None:
+    """To four digits; None for what is no number."""
+    return float(f"{value:.3e}") if value - value == 0 else None
