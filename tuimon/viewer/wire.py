@@ -84,6 +84,7 @@ class Receiver(pickle.Unpickler):
     def receive(self) -> Any:
         """EOFError at the end."""
         found = self.load()
+        self.memo.clear()   # it holds `_whole`, and so this and all of the message: a ring
         self._last[:] = self._now
         return found
 
