@@ -23,14 +23,12 @@ from tuimon.control.states import Verb
 from tuimon.record.rundir import RunDir
 from tuimon.viewer import interpreter
 from tuimon.viewer.feed import Feed
-from tuimon.viewer.views import Frame, Rules
+from tuimon.viewer.views import Frame, Rules, differs
 from tuimon.viewer.wanted import NOW, Wanted
 from tuimon.viewer.wire import Receiver, Sender
 
 DEAF: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """Signals of the terminal: what they mean is up to the screen."""
-DRAWN: Final = frozenset({"charts", "heat", "incidents", "detail"})
-"""Fields of a frame that hold arrays, which no comparison looks at."""
 PATIENCE: Final = 0.7
 """Seconds that leaving waits for what was asked to be written down."""
 OUTLIVES: Final = 30.0
@@ -280,10 +278,6 @@ def _serve(listening: int, telling: int) -> None:
         feed.close(OUTLIVES)
 
 
-def _differs(field: str, before: object, after: object) -> bool:
-    return before is not after and (field in DRAWN or before != after)
-
-
 def _telling(serial: int, run: RunDir, rules: Rules, period: float, sender: Sender) -> Feed:
     """A feed whose frames go through the pipe: of each, the fields that are not those of the last."""
     last: list[Frame | None] = [None]
@@ -293,7 +287,7 @@ def _telling(serial: int, run: RunDir, rules: Rules, period: float, sender: Send
         if frame is None:
             return
         before, last[0] = last[0], frame
-        changes = {f.name: getattr(frame, f.name) for f in fields(frame) if before is None or _differs(
+        changes = {f.name: getattr(frame, f.name) for f in fields(frame) if before is None or differs(
             f.name, getattr(before, f.name), getattr(frame, f.name))}
         with contextlib.suppress(OSError):   # the screen has gone
             sender.send((serial, changes))
