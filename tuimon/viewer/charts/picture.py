@@ -87,9 +87,9 @@ def _common(old: Row, new: Row, way: Literal[1, -1]) -> int:
     cells = 0
     for a, b in zip(old[::way], new[::way], strict=False):
         if a == b:
-            cells += cell_len(a.text)
+            cells += len(a.text) if is_narrow(a.text) else cell_len(a.text)
             continue
-        if a[1:] == b[1:] and _is_narrow(a.text) and _is_narrow(b.text):
+        if a[1:] == b[1:] and is_narrow(a.text) and is_narrow(b.text):
             one, other = a.text[::way], b.text[::way]
             cells += bisect_left(range(1, min(len(one), len(other)) + 1), True, key=lambda n: one[:n] != other[:n])
         break
@@ -103,7 +103,7 @@ def cells_of(character: str) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _is_narrow(text: str) -> bool:
+def is_narrow(text: str) -> bool:
     """Whether every character takes one cell: names and titles are said again and again."""
     return (text.isascii() and text.isprintable()) or all(cells_of(character) == 1 for character in text)
 
@@ -131,7 +131,7 @@ class Canvas:
         """Write `text` from cell (x, y); returns the cell after it. A wide character that would be cut is left out."""
         import numpy as np
 
-        if len(text) == 1 or not _is_narrow(text):
+        if len(text) == 1 or not is_narrow(text):
             for character in text:
                 x = self._put_one(x, y, character, role)
             return x
