@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -67,26 +67,39 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
 
     `y` comes from `axes.fit(previous, spec.extent, x, log=spec.log, robust=spec.robust)`.
     """
-    canvas = Canvas(width, height)
-    place = area(canvas.width, canvas.height)
-    draw_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=place.framed, focused=spec.focused)
+    width, height = max(1, width), max(1, height)
+    place = area(width, height)
     visible = [s for s in (whole.between(x.first, x.last) for whole in spec.series) if not s.is_empty]
     if not visible and not any(s.spans(x.first, x.last) for s in spec.series):
+        canvas = Canvas(width, height)
+        draw_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=place.framed, focused=spec.focused)
         draw_waiting(canvas, spec.waiting if all(s.is_empty for s in spec.series) else ELSEWHERE, glyphs)
         return canvas.picture()
-    in_band = _draw_bands(canvas, place, spec.bands, y)
-    _draw_fans(canvas, place, spec.fans, x, y)
-    labels = _labels(place, y, spec) if not visible or any(np.isfinite(s.low).any() for s in visible) else {}
-    _draw_y_axis(canvas, place, in_band, labels, glyphs)
-    pointed = pointed_labels(place, spec.marks, x)   # the steps need the room of the words
-    word = "" if pointed else " · ".join(b.word for b in spec.bands if b.word)
-    draw_x_axis(canvas, place, x, glyphs, word, pointed)
-    draw_marks(canvas, place, spec.marks, x, glyphs)
+    bare = replace(spec, title="", value="", state=None, series=(), levels=(), tags=())
+    is_valued = not visible or any(np.isfinite(s.low).any() for s in visible)
+    canvas = _backdrop(bare, width, height, x, y, glyphs, labelled=is_valued).copy()
+    put_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=place.framed, focused=spec.focused)
     _draw_levels(canvas, place, spec.levels, visible, spec.marks, x, y, glyphs)
     _draw_lines(canvas, place, spec.series, x, y, glyphs)
     _draw_tags(canvas, place, spec.tags, x, y)
     draw_words(canvas, place, spec.marks, x)
     return canvas.picture()
+
+
+@lru_cache(maxsize=16)   # a live chart is drawn on the same one until an axis moves
+def _backdrop(bare: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: GlyphSet, *,
+              labelled: bool) -> Canvas:
+    """All that stands under the data, without what the heading says; `bare` has no data and nothing that needs them."""
+    canvas, place = Canvas(width, height), area(width, height)
+    draw_heading(canvas, "", "", None, glyphs, framed=place.framed, focused=bare.focused)
+    in_band = _draw_bands(canvas, place, bare.bands, y)
+    _draw_fans(canvas, place, bare.fans, x, y)
+    _draw_y_axis(canvas, place, in_band, _labels(place, y, bare) if labelled else {}, glyphs)
+    pointed = pointed_labels(place, bare.marks, x)   # the steps need the room of the words
+    word = "" if pointed else " · ".join(b.word for b in bare.bands if b.word)
+    draw_x_axis(canvas, place, x, glyphs, word, pointed)
+    draw_marks(canvas, place, bare.marks, x, glyphs)
+    return canvas
 
 
 NAMED: Final = 6
@@ -106,10 +119,17 @@ def draw_heading(
         canvas.put(width - 1, height - 1, corners[3], edge)
         canvas.column(0, 1, height - 2, glyphs.down, edge)
         canvas.column(width - 1, 1, height - 2, glyphs.down, edge)
-    elif height < 2:
+    put_heading(canvas, title, value, state, glyphs, framed=framed, focused=focused)
+
+
+def put_heading(
+    canvas: Canvas, title: str, value: str, state: State | None, glyphs: GlyphSet, *, framed: bool, focused: bool,
+) -> None:
+    """What stands in the top line, from end to end."""
+    if canvas.height < 2:
         return
     x = 0
-    for words, role in heading_words(width, title, value, state, glyphs, framed=framed, focused=focused):
+    for words, role in heading_words(canvas.width, title, value, state, glyphs, framed=framed, focused=focused):
         x = canvas.put(x, 0, words, role)
 
 
@@ -335,8 +355,9 @@ def _draw_y_axis(canvas: Canvas, place: Area, in_band: list[Ground], labels: dic
 def _draw_lines(canvas: Canvas, place: Area, series: tuple[Series, ...], x: XAxis, y: YAxis, glyphs: GlyphSet) -> None:
     flags: list[Raster] = []
     for one in series:
+        low, high, last = y.units(one.table[:, 1:4]).T
         raster = rasterise(
-            one.steps, y.units(one.low), y.units(one.high), y.units(one.last), one.bad,
+            one.steps, low, high, last, one.bad,
             x=(x.first, x.last), y=(y.low, y.high), width=place.width, height=place.height,
         )
         canvas.cells(place.left, place.top, glyph_cells(raster.dots, glyphs.name), one.role)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
@@ -126,6 +127,12 @@ class Canvas:
         self._glyphs: NDArray[np.uint32] = np.full((self.height, self.width), _SPACE, np.uint32)
         self._roles: NDArray[np.uint8] = np.zeros((self.height, self.width), np.uint8)
         self._grounds: NDArray[np.uint8] = np.zeros((self.height, self.width), np.uint8)
+
+    def copy(self) -> Canvas:
+        """The same cells, to paint on."""
+        found = copy(self)
+        vars(found).update({name: part.copy() for name, part in vars(self).items() if hasattr(part, "copy")})
+        return found
 
     def put(self, x: int, y: int, text: str, role: Role) -> int:
         """Write `text` from cell (x, y); returns the cell after it. A wide character that would be cut is left out."""
