@@ -34,8 +34,13 @@ def segment_paths(metrics: Path, rank: int = 0) -> list[Path]:
         names = os.listdir(metrics)
     except OSError:
         return []
+    return list(_segments_of(metrics, rank, tuple(names)))
+
+
+@lru_cache(maxsize=8)   # a log is looked at four times a second, and seldom has another segment
+def _segments_of(metrics: Path, rank: int, names: tuple[str, ...]) -> tuple[Path, ...]:
     found = [(int(m.group(2)), n) for n in names if (m := _NAME.match(n)) and int(m.group(1)) == rank]
-    return [metrics / name for _, name in sorted(found)]
+    return tuple(metrics / name for _, name in sorted(found))
 
 
 def bytes_in(metrics: Path, rank: int = 0) -> int:

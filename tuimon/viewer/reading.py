@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from tuimon.control.commands import Command, Who
-from tuimon.control.spool import barred, submit
+from tuimon.control.spool import submit
 from tuimon.control.states import LIVE, Verb
 from tuimon.diagnosis.axes import XAxis, is_wide
 from tuimon.diagnosis.model import Category, Diagnosis
@@ -357,7 +357,7 @@ class Reading:
             revision=self._revision, problem=self._problem(is_full=is_full), now=now, console=self._console(),
             judging=self._afar.reading or self._lag, link=self._afar.status(now), span=span, newest=history.last_step,
             wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,
-            barred=ONLY_LOOKS if self._read_only else barred(self.run.commands))
+            barred=ONLY_LOOKS if self._read_only else standing.bar(mono))
         return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)
 
     @property
@@ -367,8 +367,10 @@ class Reading:
 
     def _console(self) -> str:
         """Where all is that an untrained run printed; "" where it was not kept."""
+        if self._history.last_step:
+            return ""
         path = str(self.run.console)   # not its own `exists`, which raises where this user may not look
-        return clean(path, 200) if not self._history.last_step and os.path.exists(path) else ""
+        return clean(path, 200) if os.path.exists(path) else ""
 
     def _readout(self, wanted: Wanted) -> dict[str, float | None]:
         """What every chart says at the crosshair."""
