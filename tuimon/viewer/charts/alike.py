@@ -15,7 +15,7 @@ import numpy as np
 
 from tuimon.diagnosis.axes import XAxis, YAxis, column_of
 from tuimon.diagnosis.heat import ranked, usual_logs
-from tuimon.viewer.charts.chart import Area, ChartSpec, heading_words
+from tuimon.viewer.charts.chart import Area, ChartSpec, band_rows, band_words, heading_words
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Picture
 from tuimon.viewer.charts.raster import WIDE, dot_rows
@@ -25,7 +25,7 @@ from tuimon.viewer.painted import word_row
 
 HEADING: Final = frozenset({"title", "value", "state"})
 """What stands in the first row."""
-_OF_CHARTS: Final = attrgetter(*(f.name for f in fields(ChartSpec) if f.name not in HEADING | {"series"}))
+_OF_CHARTS: Final = attrgetter(*(f.name for f in fields(ChartSpec) if f.name not in HEADING | {"series", "bands"}))
 _OF_HEATS: Final = attrgetter(
     *(f.name for f in fields(HeatSpec) if f.name not in HEADING | {"steps", "values", "seen"}))
 """The rest of a spec, apart from what is looked at by itself."""
@@ -43,9 +43,17 @@ def charts_alike(drawn: ChartSpec, after: ChartSpec, x: XAxis, y: YAxis | None, 
     """
     if after.levels or after.tags or after.fans or len(drawn.series) != len(after.series):
         return False
-    return bool(_OF_CHARTS(drawn) == _OF_CHARTS(after)) and all(
+    return bool(_OF_CHARTS(drawn) == _OF_CHARTS(after)) and _bands_stay(drawn, after, y, place) and all(
         _adds_no_dot(old, new, x, y, place)
         for old, new in zip(drawn.series, after.series, strict=True))
+
+
+def _bands_stay(drawn: ChartSpec, after: ChartSpec, y: YAxis | None, place: Area) -> bool:
+    """Whether the bands look the same: edges that are learned move by less than a row all the time."""
+    if y is None or drawn.bands == after.bands:
+        return drawn.bands == after.bands
+    rows, other = (band_rows(spec.bands, y, place.height) for spec in (drawn, after))
+    return rows == other and band_words(drawn.bands) == band_words(after.bands)
 
 
 def heats_alike(drawn: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool:

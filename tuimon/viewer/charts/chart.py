@@ -75,9 +75,10 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
         draw_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=place.framed, focused=spec.focused)
         draw_waiting(canvas, spec.waiting if all(s.is_empty for s in spec.series) else ELSEWHERE, glyphs)
         return canvas.picture()
-    bare = replace(spec, title="", value="", state=None, series=(), levels=(), tags=())
+    bare = replace(spec, title="", value="", state=None, series=(), levels=(), tags=(), bands=())
+    bands = band_rows(spec.bands, y, place.height), band_words(spec.bands)
     is_valued = not visible or any(np.isfinite(s.low).any() for s in visible)
-    canvas = _backdrop(bare, width, height, x, y, glyphs, labelled=is_valued).copy()
+    canvas = _backdrop(bare, bands, width, height, x, y, glyphs, labelled=is_valued).copy()
     put_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=place.framed, focused=spec.focused)
     _draw_levels(canvas, place, spec.levels, visible, spec.marks, x, y, glyphs)
     _draw_lines(canvas, place, spec.series, x, y, glyphs)
@@ -87,17 +88,20 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
 
 
 @lru_cache(maxsize=16)   # a live chart is drawn on the same one until an axis moves
-def _backdrop(bare: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: GlyphSet, *,
-              labelled: bool) -> Canvas:
-    """All that stands under the data, without what the heading says; `bare` has no data and nothing that needs them."""
+def _backdrop(bare: ChartSpec, bands: tuple[tuple[Ground, ...], str], width: int, height: int, x: XAxis, y: YAxis,
+              glyphs: GlyphSet, *, labelled: bool) -> Canvas:
+    """All that stands under the data, without what the heading says; `bare` has no data and nothing that needs them.
+
+    `bands`: what they come to, as edges that are learned move by less than a row all the time.
+    """
     canvas, place = Canvas(width, height), area(width, height)
     draw_heading(canvas, "", "", None, glyphs, framed=place.framed, focused=bare.focused)
-    in_band = _draw_bands(canvas, place, bare.bands, y)
+    for row, ground in enumerate(bands[0]):
+        canvas.ground(place.left, place.top + row, place.width, ground)
     _draw_fans(canvas, place, bare.fans, x, y)
-    _draw_y_axis(canvas, place, in_band, _labels(place, y, bare) if labelled else {}, glyphs)
+    _draw_y_axis(canvas, place, bands[0], _labels(place, y, bare) if labelled else {}, glyphs)
     pointed = pointed_labels(place, bare.marks, x)   # the steps need the room of the words
-    word = "" if pointed else " · ".join(b.word for b in bare.bands if b.word)
-    draw_x_axis(canvas, place, x, glyphs, word, pointed)
+    draw_x_axis(canvas, place, x, glyphs, "" if pointed else bands[1], pointed)
     draw_marks(canvas, place, bare.marks, x, glyphs)
     return canvas
 
@@ -262,10 +266,10 @@ def _cell_of(step: float, x: XAxis, place: Area) -> int:
     return column_of(step, x.first, x.last, WIDE * place.width) // WIDE
 
 
-def _draw_bands(canvas: Canvas, place: Area, bands: tuple[Band, ...], y: YAxis) -> list[Ground]:
-    """Grounds behind the rows whose middle lies in a band, or that hold a thin one; returns the ground of each row."""
-    rows: list[Ground] = ["none"] * place.height
-    each = (y.high - y.low) / place.height
+def band_rows(bands: tuple[Band, ...], y: YAxis, height: int) -> tuple[Ground, ...]:
+    """The ground of each of so many rows: of the band in which its middle lies, or that it holds where that is thin."""
+    rows: list[Ground] = ["none"] * height
+    each = (y.high - y.low) / height
     for band in bands:
         low, high = y.unit(band.low), y.unit(band.high)
         if not high > low or high < y.low or low > y.high:
@@ -274,12 +278,14 @@ def _draw_bands(canvas: Canvas, place: Area, bands: tuple[Band, ...], y: YAxis) 
         last = math.ceil((y.high - max(low, y.low)) / each - 0.5) - 1
         if last < first:
             first = last = math.floor((y.high - (max(low, y.low) + min(high, y.high)) / 2) / each)
-        for row in range(max(0, first), min(place.height - 1, last) + 1):
+        for row in range(max(0, first), min(height - 1, last) + 1):
             rows[row] = band.ground
-    for row, ground in enumerate(rows):
-        if ground != "none":
-            canvas.ground(place.left, place.top + row, place.width, ground)
-    return rows
+    return tuple(rows)
+
+
+def band_words(bands: tuple[Band, ...]) -> str:
+    """What stands at the right end of the x axis."""
+    return " · ".join(band.word for band in bands if band.word)
 
 
 def _draw_fans(canvas: Canvas, place: Area, fans: tuple[Fan, ...], x: XAxis, y: YAxis) -> None:
@@ -338,7 +344,8 @@ def _labels(place: Area, y: YAxis, spec: ChartSpec) -> dict[int, str]:
     return labels
 
 
-def _draw_y_axis(canvas: Canvas, place: Area, in_band: list[Ground], labels: dict[int, str], glyphs: GlyphSet) -> None:
+def _draw_y_axis(canvas: Canvas, place: Area, in_band: tuple[Ground, ...], labels: dict[int, str],
+                 glyphs: GlyphSet) -> None:
     """The line with its labels; heavier and coloured beside a band."""
     if not place.gutter:
         return
