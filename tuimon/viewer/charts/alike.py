@@ -15,6 +15,7 @@ import numpy as np
 
 from tuimon.diagnosis.axes import XAxis, YAxis, column_of
 from tuimon.diagnosis.heat import ranked, usual_logs
+from tuimon.record.stacked import same_bits
 from tuimon.viewer.charts.chart import Area, ChartSpec, band_rows, band_words, heading_words
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Picture
@@ -66,11 +67,11 @@ def heats_alike(drawn: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool:
     settled = len(drawn.steps) - 1
     if settled < 0 or len(after.steps) <= settled:
         return len(drawn.steps) == len(after.steps)
-    end = _end_of_heat(drawn, x, cells)
-    if _bytes(after, slice(settled)) != end.settled:
+    if not _same_rows(drawn, after, slice(settled)):
         return False
-    if len(after.steps) == settled + 1 and _bytes(after, slice(settled, None)) == end.last:
+    if _same_rows(drawn, after, slice(settled, None)):   # nothing is new
         return True
+    end = _end_of_heat(drawn, x, cells)
     if column_of(float(after.steps[-1]), x.first, x.last, cells) != end.at:
         return False
     if after.seen is not None and not after.seen[settled:].all():
@@ -97,8 +98,6 @@ def headed(picture: Picture, spec: ChartSpec | HeatSpec, glyphs: GlyphSet, *, fr
 class _End:
     """The last column of a line as it was drawn."""
 
-    settled: bytes
-    """All but the last row: what comes later than these."""
     at: int
     """The column of dots."""
     least: float
@@ -112,16 +111,13 @@ def _end_of(line: Series, x: XAxis, across: int) -> _End:
     end = line.table[here:]
     bad = bool(end[:, 4].any())
     least, most = (math.nan, math.nan) if bad else (float(end[:, 1].min()), float(end[:, 2].max()))
-    return _End(line.table[:-1].tobytes(), at, least, most)
+    return _End(at, least, most)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _EndOfHeat:
     """The last cells of a strip as they were drawn."""
 
-    settled: tuple[bytes, ...]
-    last: tuple[bytes, ...]
-    """The last row."""
     at: int
     least: Floats
     """(L) what each of them spans. NaN is neither above nor below."""
@@ -134,14 +130,12 @@ class _EndOfHeat:
 def _end_of_heat(drawn: HeatSpec, x: XAxis, cells: int) -> _EndOfHeat:
     at, here = _last_column(drawn.steps, x, cells)
     held = drawn.values[here:] if drawn.seen is None else np.where(drawn.seen[here:], drawn.values[here:], np.nan)
-    return _EndOfHeat(_bytes(drawn, slice(-1)), _bytes(drawn, slice(-1, None)), at, np.fmin.reduce(held),
-                      np.fmax.reduce(held), usual_logs(drawn))
+    return _EndOfHeat(at, np.fmin.reduce(held), np.fmax.reduce(held), usual_logs(drawn))
 
 
-def _bytes(spec: HeatSpec, rows: slice) -> tuple[bytes, ...]:
-    """Some rows, to be compared bit by bit: NaN equals itself."""
-    parts = (spec.steps, spec.values) if spec.seen is None else (spec.steps, spec.values, spec.seen)
-    return tuple(part[rows].tobytes() for part in parts)
+def _same_rows(one: HeatSpec, other: HeatSpec, rows: slice) -> bool:
+    pairs = (one.steps, other.steps), (one.values, other.values), (one.seen, other.seen)
+    return all(a is b is None or (a is not None and b is not None and same_bits(a[rows], b[rows])) for a, b in pairs)
 
 
 def _last_column(steps: Floats, x: XAxis, across: int) -> tuple[int, int]:
@@ -157,9 +151,9 @@ def _adds_no_dot(drawn: Series, after: Series, x: XAxis, y: YAxis | None, place:
     settled = len(drawn) - 1
     if drawn.role != after.role or settled < 0 or len(after) <= settled:
         return drawn.role == after.role and len(drawn) == len(after) == 0
-    end = _end_of(drawn, x, WIDE * place.width)
-    if y is None or after.table[:settled].tobytes() != end.settled:
+    if y is None or not same_bits(drawn.table[:settled], after.table[:settled]):
         return False
+    end = _end_of(drawn, x, WIDE * place.width)
     steps, lows, highs, _, bad = zip(*after.table[settled:].tolist(), strict=True)   # few: quicker than numpy
     if any(bad) or column_of(steps[-1], x.first, x.last, WIDE * place.width) != end.at:
         return False
