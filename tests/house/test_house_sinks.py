@@ -19,7 +19,7 @@ GATES = {
     "os.write": {
         "viewer/opening.py",                         # the name that is being opened, cleaned
         "viewer/outlet.py", "viewer/background.py",  # what Textual drew; a question
-        "viewer/apart.py",                           # a pipe between our processes
+        "viewer/apart.py", "viewer/listening.py",    # pipes of our own
         "notify/begin.py", "remote/link.py",         # pipes
         "remote/far/agent.py", "remote/far/files.py", "remote/mirror.py",   # a pipe; files
     },
