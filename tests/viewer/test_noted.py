@@ -104,4 +104,8 @@ async def test_at_another_size_words_are_those_of_the_newest_frame(frames):
         await pilot.pause()
         assert words.picture.lines[0].strip() == "none"
         await pilot.resize_terminal(15, 3)
+        for _ in range(1_000):
+            if words.picture.width == 15:
+                break
+            await pilot.pause(0.01)
         assert words.picture.lines[0].strip() == "newer"
