@@ -133,9 +133,12 @@ def test_what_the_disk_did_not_take_is_told_apart_from_what_it_took_later(fields
     ("finished", "Finished 3,000 steps"), ("stopped", "Stopped at step 3,000"), ("crashed", "Crashed at step 3,000")])
 def test_a_run_that_ended_on_a_full_disk_is_said_to_have_ended_where_it_did(state, says):
     told = story(event("gap", 113, rows=2887, why="No space left on device"), event("end", 3000, state=state))
-    first, _, last = build_frame(Sources("run", told, Diagnosis.nothing(), alive=False, step=113, values={"loss": 2.0})).verdict
-    assert says in " ".join(text_of(first).split())
-    assert text_of(last).endswith("The log is complete up to step 113, but for 2,887 rows.")
+    frame = build_frame(Sources("run", told, Diagnosis.nothing(), alive=False, step=113, values={"loss": 2.0}))
+    assert says in " ".join(text_of(frame.verdict[0]).split())
+    assert text_of(frame.verdict[2]).endswith("The log is complete up to step 113, but for 2,887 rows.")
+    assert frame.facts.step == 3000
+    nothing = build_frame(Sources("run", told, Diagnosis.nothing(), alive=False))
+    assert says in " ".join(text_of(nothing.verdict[0]).split())
 
 
 def test_a_failed_rescue_says_why_and_is_over():

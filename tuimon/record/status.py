@@ -90,6 +90,8 @@ class Told:
     """Metrics that mean something else than their name says, and what."""
     step: int = 0
     """Last completed one, where it has ended: of a run that ended on a full disk the log goes less far."""
+    trouble: str = ""
+    """Why something is not in the log, as told last."""
 
     def after(self, event: Event) -> Told:
         """With one more event."""
@@ -107,6 +109,8 @@ class Told:
                 return replace(self, incidents=others)
             severity, headline = clean(event.text("severity"), 20), clean(event.text("headline"))
             return replace(self, incidents=(*others, (rule, severity, headline, event.whole("onset_step"))))
+        if event.kind == "gap":
+            return replace(self, trouble=clean(event.text("why")))
         if event.kind == "label":
             metric = clean(event.text("metric"), 60)
             rest = tuple(label for label in self.labels if label[0] != metric)

@@ -52,7 +52,7 @@ class Verdict(NamedTuple):
 
 def verdict(sources: Sources, state: State) -> Verdict:
     """What to say about a run in this state."""
-    told = _untrained(sources) if sources.story.ended and not sources.step else _STATES[state](sources)
+    told = _untrained(sources) if sources.story.ended and not sources.reached else _STATES[state](sources)
     if sources.judging:
         told = _lagging(told, sources)
     if sources.present is not None:
