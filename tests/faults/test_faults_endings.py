@@ -60,21 +60,21 @@ def ends_full(run, where, state, error):
     """An attempt that fills up and ends, and one after it for which there is space again."""
     first = begun(run, 1)
     train(first, 1, 50)
-    wait_for(lambda: 50 in steps_of(run), "the rows before the disk is full")
+    wait_for(lambda: 50 in steps_of(run) and told(run), "what comes before the disk is full")
     with filled(where):
-        train(first, 51, 3000)
+        train(first, 51, 6000)
         for i in range(200):
-            first.event("note", 3000, text=f"of a full disk {i}")
+            first.event("note", 6000, text=f"of a full disk {i}")
         first.close(state, error)
         gap, end = told(run)[-2:]
         assert (gap.kind, gap.attempt, end.kind, end.text("state"), end.text("error")) == ("gap", 1, "end", state, error or "")
-        lost = 3000 - len(steps_of(run))
+        lost = 6000 - len(steps_of(run))
         assert gap.fields["rows"] == lost > 0
         assert gap.fields["events"] > 0
         assert "No space" in gap.text("why")
         seen = status(run)
-        assert (seen.state, seen.step, seen.why[:20]) == (state, 3000, (error or "")[:20])
-    second = begun(run, 2, 3000)
+        assert (seen.state, seen.step, seen.why[:20]) == (state, 6000, (error or "")[:20])
+    second = begun(run, 2, 6000)
     train(second, 3001, 3010)
     second.close("finished")
     kinds = [(e.attempt, e.kind) for e in told(run) if e.kind != "note"]
