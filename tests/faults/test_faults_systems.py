@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-from contextlib import contextmanager, suppress
 
 import pytest
+from full_disks import filled, mounted, needs_root
 
 from tuimon.record.rundir import RunDir
 from tuimon.torture.looking import missing
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
-
-
-@contextmanager
-def mounted(where, *arguments):
-    where.mkdir()
-    done = subprocess.run(["mount", *arguments, str(where)], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no mount here: {done.stderr.strip()}")
-    try:
-        yield where
-    finally:
-        subprocess.run(["umount", "-l", str(where)], check=True)
 
 
 @needs_root
@@ -32,13 +17,8 @@ def test_a_file_system_that_is_full_and_has_space_again_costs_nothing(bench, tmp
     with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=2m", "tmpfs") as small:
         training = bench.start(run=RunDir(small / "run"), save=20)
         training.more(20)
-        ballast = os.open(small / "ballast", os.O_WRONLY | os.O_CREAT)
-        with suppress(OSError):
-            while True:
-                os.write(ballast, bytes(4096))
-        training.more(300, "on a full disk")
-        os.close(ballast)
-        os.unlink(small / "ballast")
+        with filled(small):
+            training.more(300, "on a full disk")
         training.more(30)
         training.stop()
         assert missing(training) == 0

@@ -237,3 +237,32 @@ def test_a_backward_that_does_not_reach_the_model_is_not_its_loss(tmp_path: Path
             loss.backward()
             opt.step()
     assert loops.read(monitor.run_dir).row(2)["loss"] == pytest.approx(loss.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("is_sent", [True, False], ids=["every micro-batch sent", "kept aside until the last"])
+def test_under_fully_shard_the_loss_of_accumulated_micro_batches_is_that_of_all_of_them(is_sent: bool, tmp_path: Path) -> None:
+    import torch.distributed as dist
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import init_device_mesh
+
+    dist.init_process_group("gloo", store=dist.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1)
+    try:
+        model = Net()
+        fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+        opt = torch.optim.SGD(model.parameters(), lr=0.1)
+        means = []
+        with tuimon.attach(model, opt, run_dir=tmp_path / "run"):
+            for step in range(3):
+                losses = []
+                for micro in range(4):
+                    model.set_requires_gradient_sync(is_sent or micro == 3)
+                    loss = loops.loss_of(model, loops.batch(4 * step + micro))
+                    (loss / 4).backward()
+                    losses.append(loss.item())
+                opt.step()
+                opt.zero_grad()
+                means.append(sum(losses) / 4)
+        logged = loops.read(tmp_path / "run").columns["loss"]
+        assert [logged[step + 1] for step in range(3)] == pytest.approx(means, rel=1e-5)
+    finally:
+        dist.destroy_process_group()

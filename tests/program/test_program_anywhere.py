@@ -111,6 +111,45 @@ def test_ctrl_z_gives_the_terminal_back_and_going_on_takes_it_again():
         assert leaves_a_clean_terminal(bytes(terminal.raw))
 
 
+WATCH_SIGNALLED = """
+import os, sys
+from textual.drivers._writer_thread import WriterThread
+from tuimon.cli import main
+number, when, plain = int(sys.argv.pop(1)), sys.argv.pop(1), WriterThread.write
+def write(self, text):
+    if os.path.exists(when):
+        os.remove(when)
+        with self._queue.mutex:
+            os.kill(os.getpid(), number)
+            for _ in range(1000): pass   # handlers run here
+    plain(self, text)
+WriterThread.write = write
+sys.exit(main())
+"""
+"""The viewer, sent a signal while it hands an update to the thread that writes, once there is a file of that name."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTSTP, signal.SIGCONT])
+def test_leaving_and_coming_back_while_an_update_is_being_written_freeze_nothing(number, tmp_path):
+    run, when = synthetic.healthy(), tmp_path / "now"
+    with Terminal([sys.executable, "-c", WATCH_SIGNALLED, str(int(number)), str(when), "watch"], 100, 30, environment()) as terminal:
+        terminal.wait_for("240/600")
+        times_taken = terminal.raw.count(b"\x1b[?1049h")
+        when.touch()
+        run.go(1)
+        if number == signal.SIGTSTP:
+            terminal.wait_for(lambda _: process_state(terminal.process.pid) == "T")
+            terminal.screen.reset()
+            terminal.process.send_signal(signal.SIGCONT)
+        terminal.wait_for("241/600")
+        terminal.wait_for(lambda _: terminal.raw.count(b"\x1b[?1049h") > times_taken)
+        run.go(1)
+        terminal.wait_for("242/600")
+        terminal.press("q")
+        assert terminal.wait_for_exit() == 0
+        assert leaves_a_clean_terminal(bytes(terminal.raw))
+
+
 def test_a_viewer_whose_terminal_is_closed_ends():
     run = synthetic.healthy()
     with Terminal(WATCH, 100, 30, environment()) as terminal:

@@ -118,13 +118,27 @@ def test_rows_that_a_full_disk_cost_are_told_and_marked_in_the_charts_with_the_r
     ({"rows": 1, "why": "the writer was held up", "seconds": 0.2}, "1 row not recorded: the writer was held up"),
     ({"rows": 2, "why": "ValueError: no number", "seconds": 0}, "2 rows not recorded: ValueError: no number"),
     ({"rows": 0, "why": "Input/output error", "seconds": 300}, "input/output error for 5 min; nothing was lost"),
+    ({"rows": 0, "events": 1, "why": "No space left on device"}, "1 event not recorded: disk full"),
+    ({"rows": 9, "events": 2, "why": "No space left on device"}, "9 rows and 2 events not recorded: disk full"),
     ({"rows": 3, "why": "\x1b[2J"}, "3 rows not recorded: "), ({"seconds": math.inf}, "the disk did not take it; nothing was lost"),
 ])
 def test_what_the_disk_did_not_take_is_told_apart_from_what_it_took_later(fields, says):
     (line,) = story(event("gap", 7, **fields)).lines
     assert line.text.startswith(says)
     assert "\x1b" not in line.text
-    assert bool(line.mark) == bool(fields.get("rows"))
+    assert bool(line.mark) == bool(fields.get("rows") or fields.get("events"))
+
+
+@pytest.mark.parametrize(("state", "says"), [
+    ("finished", "Finished 3,000 steps"), ("stopped", "Stopped at step 3,000"), ("crashed", "Crashed at step 3,000")])
+def test_a_run_that_ended_on_a_full_disk_is_said_to_have_ended_where_it_did(state, says):
+    told = story(event("gap", 113, rows=2887, why="No space left on device"), event("end", 3000, state=state))
+    frame = build_frame(Sources("run", told, Diagnosis.nothing(), alive=False, step=113, values={"loss": 2.0}))
+    assert says in " ".join(text_of(frame.verdict[0]).split())
+    assert text_of(frame.verdict[2]).endswith("The log is complete up to step 113, but for 2,887 rows.")
+    assert frame.facts.step == 3000
+    nothing = build_frame(Sources("run", told, Diagnosis.nothing(), alive=False))
+    assert says in " ".join(text_of(nothing.verdict[0]).split())
 
 
 def test_a_failed_rescue_says_why_and_is_over():

@@ -317,11 +317,12 @@ def _fault(story: Story, event: Event) -> Story:
 
 
 def _gap(story: Story, event: Event) -> Story:
-    rows, seconds, why = event.whole("rows") or 0, event.number("seconds"), _word(event.fields, "why")
+    rows, events = max(0, event.whole("rows") or 0), max(0, event.whole("events") or 0)
+    seconds, why = event.number("seconds"), _word(event.fields, "why")
     lasted = f" for {age(seconds)}" if seconds is not None and 1 <= seconds < math.inf else ""
-    if rows <= 0:
+    if not rows and not events:
         return _line(story, event.step, "●", f"{trouble(why)}{lasted}; nothing was lost", "info")
-    said = unrecorded(rows, why)
+    said = unrecorded(rows, why, events)
     told = replace(story, missing=story.missing + rows)
     return _line(told, event.step, "▲", f"{said}{lasted}", "warning", mark="event", word=said)
 

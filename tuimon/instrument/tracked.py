@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tuimon.instrument import sharding
 from tuimon.instrument.rounding import may_round_away, resting
 from tuimon.instrument.rows import Counts
 from tuimon.instrument.state import own_name, unwrapped
@@ -92,6 +93,7 @@ class Tracked:
         self._dtype = None if any(p.dtype == torch.float64 for p in self.params) else torch.float32
         self._zero = torch.zeros((), dtype=torch.float32, device=device)
         self.plain = plain
+        self._aside = [] if plain else sharding.kept_aside(model)
         self._counted = at = may_round_away(model, optimizers, held)
         self.counts = Counts(np.array(at, np.int64), np.array([local(self.params[i]).numel() for i in at], np.int64))
 
@@ -100,7 +102,7 @@ class Tracked:
 
     def has_grads(self) -> bool:
         """Whether any tensor has a gradient."""
-        return any(p.grad is not None for p in self.params)
+        return any(p.grad is not None for p in self.params) or bool(self._aside and sharding.waiting(self._aside))
 
     def holders(self, grads: Sequence[Tensor]) -> set[int]:
         """The ids of the tracked tensors whose gradients these are."""
@@ -108,7 +110,12 @@ class Tracked:
         return {id(p) for p in self.params if p.grad is not None and id(p.grad) in given}
 
     def grad_marks(self) -> list[int]:
-        """A number per tensor that changes whenever something is added to its gradient; -1 without one."""
+        """A number per tensor that changes whenever something is added to its gradient; -1 without one.
+
+        What waits to be sharded has one more, behind them.
+        """
+        if not self.plain:
+            return sharding.marks(self.params, self._aside)
         return [-1 if (g := p.grad) is None else id(g) + g._version for p in self.params]  # noqa: SLF001  # the only counter there is
 
     def has_moved_from(self, marks: list[int]) -> bool:

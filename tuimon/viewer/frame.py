@@ -232,8 +232,9 @@ def build_frame(sources: Sources) -> Frame:
     live = effective_state(story, sources.present.alive if sources.present else sources.alive)
     badges = tuple(_badge(b, sources) for b in sources.diagnosis.badges
                    if b.category not in OPTIONAL or b.severity is not None)
+    newest = sources.newest or sources.step
     facts = Facts(
-        name=sources.name, step=sources.newest or sources.step, lr=values.get("lr"),
+        name=sources.name, step=max(newest, story.last_step) if story.ended else newest, lr=values.get("lr"),
         lr_scheduled=values.get("lr_scheduled"), loss=values.get("loss"), target=story.rescue_target,
         clips=sources.clips, overrides=story.overrides, checkpoint=story.checkpoint,
         rescuing=is_rescuing(story.rescue, live), revision=story.revision, step_time=sources.step_time)

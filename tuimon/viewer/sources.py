@@ -87,3 +87,8 @@ class Sources:
     """Why nothing can be asked of this run from here."""
     now: float = 0.0
     """Wall clock, seconds since the epoch."""
+
+    @property
+    def reached(self) -> int:
+        """Last step of a run that has ended, as it says itself: its log goes less far where a disk was full."""
+        return max(self.step, self.story.last_step)

@@ -52,10 +52,14 @@ def on_ending_signals(leave: Callable[[int], object]) -> None:
 
     `leave` is given the signal's number.
     """
-    loop = asyncio.get_running_loop()
     for number in ENDING:
-        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-            loop.add_signal_handler(number, leave, int(number))
+        _hear(number, leave, int(number))
+
+
+def _hear(number: int, handler: Callable[..., object], *args: object) -> None:
+    """Have the running loop call `handler` between two of its callbacks; as before where that cannot be had."""
+    with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+        asyncio.get_running_loop().add_signal_handler(number, handler, *args)
 
 
 def send(app: Any, data: str) -> None:
@@ -322,6 +326,14 @@ def steady_driver(plain: type[Driver] | None, pace: Pace) -> type[Driver] | None
             if queue is not None:
                 queue.maxsize = 0  # full, it would block the loop and with it keys and signals; the gate keeps it short
                 self._is_away = False
+            self._hear_between_writes()
+
+        def _hear_between_writes(self) -> None:
+            """Leave and come back from the loop: amid a write, as Textual 8.2 does, they wait for its lock for ever."""
+            for number, name in ((signal.SIGTSTP, "_sigtstp_application"), (signal.SIGCONT, "_sigcont_application")):
+                handler = getattr(self, name, None)
+                if handler is not None:
+                    _hear(number, handler)
 
         def disable_input(self) -> None:
             """Leave, whatever the terminal takes."""
