@@ -409,7 +409,7 @@ for _ in range(int(sys.argv[2])):
 """
 
 
-@pytest.mark.parametrize("times", [10, pytest.param(200, marks=[pytest.mark.nightly, pytest.mark.timeout(2000)])])
+@pytest.mark.parametrize("times", [10, pytest.param(200, marks=pytest.mark.nightly)])
 def test_sigkill_while_saving_costs_no_checkpoint_that_was_there_and_leaves_none_that_is_not_whole(times, tmp_path):
     chance = random.Random(7)
     spoilt, last = 0, {}

@@ -194,7 +194,6 @@ def test_a_file_in_the_spool_is_a_command_or_is_refused(tmp_path_factory, raw, f
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(2000)
 @settings(max_examples=5000)
 @given(KEYS, JSON, st.booleans(), st.binary(max_size=2000), FLIPS)
 def test_the_same_for_a_long_time(key, value, deeper, raw, flips):
