@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 
 ODD = (b"\0", b"\xff", b"\x7f", b"\x80", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"-1", b"1e999", b"NaN", b"null", b"[]", b"{}",
        b'""', b"1" * 400, b"\x1b]52;c;x\x07", "\u202e".encode(), b"\r\n", b"../", b"[" * 500)
 """Where readers of numbers, words and paths have been wrong before."""
+_VALUE = re.compile(rb'-?\d[\d.e+-]*|"[^"\n]{0,80}"|true|false|null')
+"""A number or a word of JSON, TOML or CSV."""
 
 
 def mutated(chance: random.Random, seeds: Sequence[bytes]) -> bytes:
@@ -16,7 +19,7 @@ def mutated(chance: random.Random, seeds: Sequence[bytes]) -> bytes:
     for _ in range(chance.choice((1, 1, 2, 4, 16))):
         at = chance.randrange(len(data) + 1)
         end = min(len(data), at + chance.choice((1, 1, 2, 4, 8, 100)))
-        match chance.randrange(7):
+        match chance.randrange(9):
             case 0 if at < len(data):
                 data[at] ^= 1 << chance.randrange(8)
             case 1:
@@ -31,6 +34,9 @@ def mutated(chance: random.Random, seeds: Sequence[bytes]) -> bytes:
                 other = chance.choice(seeds)
                 begin = chance.randrange(len(other) + 1)
                 data[at:end] = other[begin:begin + chance.choice((4, 100, 3000))]
+            case 6 | 7 if values := [found.span() for found in _VALUE.finditer(data)]:
+                first, last = chance.choice(values)
+                data[first:last] = chance.choice(ODD)
             case _:
                 del data[at:len(data) if chance.random() < 0.1 else end]
     return bytes(data)
