@@ -39,6 +39,7 @@ from tuimon.record.manifest import Manifest, listed
 from tuimon.record.metrics import METRICS
 from tuimon.record.places import Places
 from tuimon.record.reader import LogReader
+from tuimon.record.recall import NOT_OURS
 from tuimon.record.remembered import place_of, recalled
 from tuimon.record.remembered import told as remembered
 from tuimon.record.rundir import RunDir, prepare_run
@@ -276,7 +277,7 @@ def _store(at: Path, data: bytes) -> None:
 def _recalled(at: Path, data: bytes) -> None:
     """What is said of arrays that are sound: a store of another version, or of somebody else's run."""
     arrays = _remembered(at)[1]
-    with suppress(ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):   # as `Recall.load`
+    with suppress(*NOT_OURS, RecursionError):   # as `Recall.load`, and the cache that reads it
         told = json.loads(data)
         place_of(told)
         history = recalled(told, arrays, None, (), None)   # type: ignore[arg-type]
