@@ -69,8 +69,10 @@ def test_a_night_of_incidents_leaves_threads_files_and_memory_as_they_were(hour:
         thread = threading.Thread(target=lambda: _until_stopped(train), daemon=True)
         thread.start()
         if policy == "rescue":
-            wait_for(lambda: any(e.get("verb") == "hold" and e["outcome"] == "applied" for e in events(monitor.run_dir)
-                                 if e["kind"] == "command"), "the hold after three rescues")
+            # the events, which grow by thousands, are read only where it can be
+            wait_for(lambda: monitor._open.steering.state == "held" and any(
+                e.get("verb") == "hold" and e["outcome"] == "applied" for e in events(monitor.run_dir) if e["kind"] == "command"
+            ), "the hold after three rescues", 20 + hour / 20)
             monitor._recorder.order("stop", "test")
         thread.join(600)
         assert not thread.is_alive()

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steering_parts import ScriptedJudge, diagnosis, incident
 
-from tuimon.control.commands import Who
+from tuimon.control.commands import Command, Who
+from tuimon.control.revision import Revisions
 from tuimon.instrument.autopilot import Autopilot
 from tuimon.instrument.ending import ending
 from tuimon.instrument.guard import HORIZON, Guard, Health, changes, chunk_of, is_alarming, keys
@@ -180,8 +181,8 @@ def _pilot(policy="rescue", **more):
     return pilot
 
 
-def _outcome(pilot, command, result, step=0):
-    pilot.notice("command", step, {"id": command.id, "outcome": result})
+def _outcome(pilot, command, result, step=0, why=""):
+    pilot.notice("command", step, {"id": command.id, "verb": command.verb, "outcome": result, "why": why})
 
 
 def test_what_a_rescue_does_not_treat_is_held_not_rescued():
@@ -223,6 +224,24 @@ def test_a_refused_rescue_becomes_a_hold():
     _outcome(pilot, hold, "applied")
     assert pilot.decide(found, 0.0) is None
     assert pilot.decide(diagnosis(90, incident(onset=40), incident("divergence", onset=80)), 0.0).verb == "hold"
+
+
+def test_a_rescue_that_stood_back_after_a_persons_act_is_none_in_vain_and_what_was_done_gets_its_horizon():
+    pilot, found = _pilot(), lambda step: diagnosis(step, incident(onset=40))
+    asked = pilot.decide(found(50), 0.0)
+    assert asked.base_rev == ""   # nothing was ordered yet
+    _outcome(pilot, Command("persons", "set-lr-scale", {"scale": 0.5}), "applied", 51)
+    revisions = Revisions(lambda: 0.0)
+    revisions.applied(Command("persons", "set-lr-scale", {"scale": 0.5}, who=Who("ada", 1000, "desk", 7, "viewer")), 51)
+    _outcome(pilot, asked, "refused", 51, revisions.against(replace(asked, who=Who("ada", 1000, "desk", 8, "guard"))))
+    assert pilot.decide(found(51 + HORIZON - 1), 0.0) is None
+    seen = "persons"
+    for step in range(51 + HORIZON, 54 + HORIZON):
+        again = pilot.decide(found(step), 0.0)
+        assert (again.verb, again.base_rev) == ("rescue", seen)
+        _outcome(pilot, again, "applied", step)
+        seen = again.id
+    assert pilot.decide(found(60 + HORIZON), 0.0).verb == "hold"   # after three that were done
 
 
 @pytest.mark.parametrize(("can_hold", "then"), [(True, "hold"), (False, "stop")])

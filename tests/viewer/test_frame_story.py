@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tuimon.control.revision import STANDS_BACK
 from tuimon.control.states import STATES
 from tuimon.diagnosis.model import Diagnosis, Evidence, Incident
 from tuimon.diagnosis.story import TICKS, EventLine, Story, tell
@@ -97,6 +98,13 @@ def test_a_new_attempt_starts_a_new_story_but_keeps_the_diary():
     assert (told.attempt, told.overrides.any, told.healthy, told.state) == (2, False, (), "starting")
     assert [line.text for line in told.lines] == [
         "first", "overrides: lr x0.1, clip 1.0", "healthy snapshot", "attempt 2 goes on from step 10"]
+
+
+def test_who_has_just_rescued_does_not_read_that_a_rescue_was_refused_because_the_guard_stood_back():
+    why = f"{STANDS_BACK} after the rescue by ada (viewer) at step 6, 0 s ago"
+    asked = {"verb": "rescue", "who": {"origin": "guard"}}
+    told = story(event("command", id="a", outcome="received", **asked), event("command", id="a", outcome="refused", why=why, **asked))
+    assert (told.requests, [(line.text, line.tone) for line in told.lines]) == ((), [(why, "info")])
 
 
 def test_an_autopsy_is_told_at_the_step_that_it_looked_into():

@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from tuimon.control.commands import MAX_BYTES, Command, decode, encode
+from tuimon.control.commands import GUARD, MAX_BYTES, Command, decode, encode
 from tuimon.errors import CommandError
 from tuimon.private import ENTERING, make_folder
 from tuimon.record.files import OS, Files, write_fully
@@ -37,7 +37,7 @@ LISTED: Final = 2048
 """Names looked at in one poll; they are read in the order of their names, which begin with the time of sending."""
 REMEMBERED: Final = 65_536
 """Ids and stuck names kept; the oldest are forgotten first, long after such a command has expired."""
-INSIDE: Final = ("guard", "script")
+INSIDE: Final = (GUARD, "script")
 """Who asks from within the training process: what runs even where nobody may command it."""
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, cast, get_args
 
-from tuimon.control.revision import REVISING
+from tuimon.control.revision import REVISING, STANDS_BACK
 from tuimon.control.states import STATES, State
 from tuimon.diagnosis.autopsy.model import Autopsy
 from tuimon.diagnosis.autopsy.words import subject
@@ -186,6 +186,8 @@ def _command(story: Story, event: Event) -> Story:
         _word(f, "id"), _word(f, "verb"), cast("Outcome", outcome), _word(f, "why"), event.step, event.time,
         _origin(f.get("who")))
     others = tuple(r for r in story.requests if r.id != request.id)
+    if outcome == "refused" and request.why.startswith(STANDS_BACK):   # nobody waits for it: they have just acted
+        return _line(replace(story, requests=others), event.step, "▸", request.why, "info")
     story = replace(story, requests=(*others, request)[-KEPT_REQUESTS:])
     if outcome == "refused":
         why = f": {request.why}" if request.why else ""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from tuimon.control.commands import Command
+from tuimon.control.commands import GUARD, Command
 from tuimon.control.person import this_person
 from tuimon.control.spool import Inbox, new_id, prepare
 from tuimon.control.states import Verb
@@ -69,7 +69,7 @@ class Recorder:
         )
         self.is_in_memory = bool(unwritable)
         """Whether it never had a directory."""
-        self._who = this_person("guard", host=info.process.host)
+        self._who = this_person(GUARD, host=info.process.host)
         self._pid = os.getpid()
         self._is_open = False
         self._is_closed = False

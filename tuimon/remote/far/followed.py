@@ -230,7 +230,7 @@ class Followed:
             elif kind == log.BEAT:
                 self.beat = body
                 return
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return
         yield {"k": "frame", "kind": kind}, payload
 

@@ -123,7 +123,7 @@ def decode(data: bytes, spans: Sequence[tuple[int, int]], names: Sequence[str]) 
                 waiting, shape, head = [payload], (columns, at), payload[:at]
             elif n:
                 found.append(_block(payload, n, columns, at))
-        except (struct.error, IndexError, ValueError):
+        except (struct.error, IndexError, ValueError, WireError):
             continue
     if waiting and shape is not None:
         found.append(_singles(waiting, *shape))
