@@ -143,7 +143,7 @@ REFUSALS = ("ada@far: Permission denied (publickey,keyboard-interactive).\n", "H
             "Received disconnect from 10.0.0.7 port 22:2: Too many authentication failures\n")
 
 
-@pytest.mark.parametrize("said", REFUSALS)
+@pytest.mark.parametrize("said", [*REFUSALS[:2], *(pytest.param(said, marks=pytest.mark.nightly) for said in REFUSALS[2:])])
 def test_where_only_a_person_can_log_in_nothing_more_is_tried_until_one_wants_to(way: Way, said: str):
     run = healthy(steps=30)
     with reached(parse("far:"), control=False) as near:

@@ -95,7 +95,7 @@ def test_after_a_drop_a_person_logs_in_again_and_nothing_is_lost(far: FarMachine
     assert leaves_a_clean_terminal(bytes(near.raw))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGHUP, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)])
 def test_whoever_ends_it_while_ssh_asks_leaves_a_clean_terminal_and_nobody_behind(far: FarMachine, near: Terminal, number: int):
     far.link("line").cut()
     near.wait_for("press R to log in again")
