@@ -20,8 +20,9 @@ GATES = {
         "viewer/opening.py",                         # the name that is being opened, cleaned
         "viewer/outlet.py", "viewer/background.py",  # what Textual drew; a question
         "viewer/apart.py", "viewer/listening.py",    # pipes of our own
-        "notify/begin.py", "remote/link.py",         # pipes
+        "notify/begin.py", "remote/link.py", "remote/reached.py",   # pipes
         "remote/far/agent.py", "remote/far/files.py", "remote/mirror.py",   # a pipe; files
+        "remote/steps.py",                           # how far a connection is, and what ssh says, cleaned
     },
 }
 """What writes, and the files that may call it."""

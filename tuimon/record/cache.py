@@ -48,14 +48,6 @@ class Stored:
     arrays: dict[str, NDArray[Any]]
 
 
-def cache_root(env: Mapping[str, str] | None = None) -> Path:
-    """Where stores live."""
-    env = os.environ if env is None else env
-    chosen = env.get("XDG_CACHE_HOME")
-    base = Path(chosen) if chosen and os.path.isabs(chosen) else Path.home() / ".cache"
-    return base / "tuimon"
-
-
 class Cache:
     """The stores in one folder."""
 

@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuimon.control.spool import prepare
-from tuimon.record.cache import cache_root
 from tuimon.record.far import Far, write_far
 from tuimon.record.files import OS, write_atomically, write_fully
 from tuimon.record.liveness import boot_id
 from tuimon.record.metrics import METRICS
-from tuimon.record.rundir import RunDir, label
+from tuimon.record.rundir import RunDir, cache_root, label
 from tuimon.record.text import clean
 from tuimon.remote.far import rows as log
 from tuimon.remote.far.rows import Rows
@@ -306,8 +305,8 @@ class Mirror:
             os.close(fd)
 
 
-def make_folder(root: Path | None = None) -> Path:
-    """A place of its own for a mirror; what was left by viewers that are gone is removed."""
+def make_folder(root: Path | None = None, owner: int | None = None) -> Path:
+    """A place for a mirror that process `owner` looks at, or this one; those of viewers that are gone are removed."""
     base = (cache_root() if root is None else root) / "far"
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
     here = _processes()
@@ -315,7 +314,7 @@ def make_folder(root: Path | None = None) -> Path:
         pid, _, rest = name.partition("-")
         if pid.isdigit() and here and rest.startswith(f"{here}-") and not os.path.exists(f"/proc/{pid}"):
             shutil.rmtree(base / name, ignore_errors=True)
-    folder = base / f"{os.getpid()}-{here or 0}-{secrets.token_hex(4)}"
+    folder = base / f"{owner or os.getpid()}-{here or 0}-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o700)
     return folder
 

@@ -278,6 +278,8 @@ ACTIONS: Final[tuple[Action, ...]] = (
            lambda _: "picture"),
     Action("palette", ("ctrl+p",), "ctrl+p", "find what can be done here by a few letters", lambda _: "find"),
     Action("help", ("question_mark", "h"), "?", "this help", lambda _: "help", weight=3),
+    Action("log_in", ("R",), "R", "of a run over ssh whose link is down: log in there again, with this terminal",
+           lambda _: "log in again"),
     Action("suspend_process", ("ctrl+z",), "ctrl+z", "the shell for a while; fg comes back", lambda _: "shell"),
     Action("leave", ("q", "ctrl+c"), "q", "leave this screen (training goes on; demo and run ask)", lambda _: "quit",
            weight=3),
@@ -306,6 +308,8 @@ def _weight(action: Action, frame: Frame) -> int:
     Nor what may not be done from here at all.
     """
     wanted = frame.wanted
+    if action.name == "log_in":
+        return {"refused": 3, "down": 1}.get(frame.way, 0)
     if action.bar(frame):
         return 0
     if action.order is not None:

@@ -209,11 +209,15 @@ class ApartFeed:
 class Feeds:
     """Where the frames of a panel come from, whichever run it shows."""
 
-    def __init__(self, run: RunDir, rules: Rules, period: float) -> None:
-        """Reading of `run` begins at once where that costs the screen nothing."""
+    def __init__(self, run: RunDir | None, rules: Rules, period: float) -> None:
+        """Reading of `run` begins at once where that costs the screen nothing; None: it is not known yet."""
         self._rules, self._period = rules, period
         self._apart = apart()
-        self._first = None if self._apart is None else ApartFeed(self._apart, run.path, rules, period)
+        self._first: ApartFeed | None = None
+        if self._apart is not None and run is not None:
+            self._first = ApartFeed(self._apart, run.path, rules, period)
+        elif self._apart is not None:
+            self._apart.send("load")
 
     def open(self, path: Path) -> tuple[str, Callable[[Callable[[], object]], ApartFeed | Feed]]:
         """A run's name, and what makes its source, given whom to tell of frames."""
@@ -267,7 +271,9 @@ def _serve(listening: int, telling: int) -> None:
     with open(listening, "rb") as commands, contextlib.suppress(EOFError):
         while True:
             what, *rest = pickle.load(commands)  # noqa: S301  # of our own making
-            if what == "open":
+            if what == "load":
+                import tuimon.viewer.reading  # noqa: F401  # while nothing is to be read yet
+            elif what == "open":
                 serial, path, rules, period = rest
                 if feed is not None:
                     feed.close()

@@ -244,6 +244,7 @@ def build_frame(sources: Sources) -> Frame:
         events=_diary(sources), about=about(leading), state=live, is_live=live in LIVE, facts=facts,
         read_only=sources.read_only, barred=sources.barred,
         incidents=sources.incidents, unlooked=sources.diagnosis.not_evaluated,
+        way=sources.way,
         is_judged=sources.revision > 0 and not sources.judging, revision=sources.revision, problem=sources.problem,
         last=sources.last, span=sources.span, newest=sources.newest, wanted=sources.wanted,
         readout=tuple(sources.readout.items()), moments=_moments(sources, story))

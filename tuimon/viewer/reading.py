@@ -25,13 +25,13 @@ from tuimon.diagnosis.statistics import middle
 from tuimon.diagnosis.story import Request, Story
 from tuimon.diagnosis.told import Told
 from tuimon.errors import CommandError, LogError
-from tuimon.record.cache import Cache, cache_root
+from tuimon.record.cache import Cache
 from tuimon.record.events import EventReader
 from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.reader import segment_paths
 from tuimon.record.readonly import ONLY_LOOKS, is_read_only
-from tuimon.record.rundir import Launch, RunDir, RunInfo
+from tuimon.record.rundir import Launch, RunDir, RunInfo, cache_root
 from tuimon.record.status import FULL, is_held_up
 from tuimon.viewer.afar import Afar
 from tuimon.viewer.ages import Ages
@@ -355,8 +355,8 @@ class Reading:
             trend=self._trend, columns=self._columns, is_wide=self._is_wide, last=int(self._x.last),
             heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
             revision=self._revision, problem=self._problem(is_full=is_full), now=now, console=self._console(),
-            judging=self._afar.reading or self._lag, link=self._afar.status(now), span=span, newest=history.last_step,
-            wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,
+            judging=self._afar.reading or self._lag, link=self._afar.status(now), way=self._afar.way, span=span,
+            newest=history.last_step, wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,
             barred=ONLY_LOOKS if self._read_only else standing.bar(mono))
         return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)
 

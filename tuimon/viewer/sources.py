@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tuimon.viewer.views import HeatView, IncidentView, Rules
+from tuimon.viewer.views import HeatView, IncidentView, Rules, Way
 from tuimon.viewer.wanted import NOW, Wanted
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Sources:
     problem: str = ""
     link: tuple[str, Tone] | None = None
     """What the link to another machine has to say before anything else."""
+    way: Way = "here"
     read_only: bool = False
     barred: str = ""
     """Why nothing can be asked of this run from here."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Rules = Literal["tuimon", "notebook"]
 DRAWN: Final = frozenset({"charts", "heat", "incidents", "detail"})
 """Fields of a frame that hold arrays, which no comparison looks at."""
+Way = Literal["here", "live", "down", "refused"]
+"""A run of this machine; or of another, over a link, one that is made anew, or one for which a person has to log in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,8 @@ class Frame:
     """Grows with every row read."""
     problem: str = ""
     """What keeps the viewer from reading on, or nothing."""
+    way: Way = "here"
+    """How the run is reached."""
     flash: str = ""
     """What the footer says for a moment instead of the keys."""
 
