@@ -75,8 +75,7 @@ class Keeper:
                 return
             else:
                 line = reach(self._target, control=self._mirror.far.control, leash=self._leash, steps=Steps(),
-                             alone=True,
-                             stops=self._is_called)
+                             alone=True, stops=self._is_called)
             self._line, self._wished, self._tries = line, 0, 0   # what is looked at closely is asked for anew
         elif self._is_called():   # it came back by itself
             self._answered()
