@@ -127,6 +127,12 @@ def test_what_the_disk_did_not_take_is_told_apart_from_what_it_took_later(fields
     assert bool(line.mark) == bool(fields.get("rows"))
 
 
+@pytest.mark.parametrize(("size", "says"), [(27_345, "27 kB"), (3e6, "3.0 MB"), (11_200_000_000, "11 GB"), (math.nan, "")])
+def test_a_checkpoint_on_disk_is_told_with_its_size(size, says):
+    line = story(event("checkpoint", snapshot_step=10, bytes=size)).lines[-1]
+    assert line.text == f"checkpoint on disk{', ' * bool(says)}{says}"
+
+
 def test_a_failed_rescue_says_why_and_is_over():
     told = story(event("rescue", id="a", tick="held", loss="NaN"), event("rescue", id="a", tick="failed", why="sha256 differs"))
     assert told.rescue.is_over

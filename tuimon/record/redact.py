@@ -57,7 +57,8 @@ def secrets(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
         except RuntimeError:   # another thread has set a variable meanwhile
             found = {}
     return tuple(sorted({value for name, value in found.items()
-                         if len(value) >= SHORTEST and name not in _SHELL and is_secret(name, value)}, key=len, reverse=True))
+                         if len(value) >= SHORTEST and name not in _SHELL and is_secret(name, value)},
+                        key=len, reverse=True))
 
 
 def redacted(text: str, known: Sequence[str]) -> str:
