@@ -60,7 +60,7 @@ def _do(results: list[Result], where: str | None, seconds: float) -> bool:
     from tuimon.torture.bench import Bench
     from tuimon.torture.session import go_round
 
-    logging.getLogger("tuimon").addHandler(logging.NullHandler())   # faults done in this process: their table is the news
+    logging.getLogger("tuimon").addHandler(logging.NullHandler())   # of what is done in this process the table tells
     root = Path(where) if where else runs_root()
 
     try:
