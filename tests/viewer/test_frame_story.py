@@ -149,6 +149,12 @@ def test_a_run_that_ended_on_a_full_disk_is_said_to_have_ended_where_it_did(stat
     assert says in " ".join(text_of(nothing.verdict[0]).split())
 
 
+@pytest.mark.parametrize(("size", "says"), [(27_345, "27 kB"), (3e6, "3.0 MB"), (11_200_000_000, "11 GB"), (math.nan, "")])
+def test_a_checkpoint_on_disk_is_told_with_its_size(size, says):
+    line = story(event("checkpoint", snapshot_step=10, bytes=size)).lines[-1]
+    assert line.text == f"checkpoint on disk{', ' * bool(says)}{says}"
+
+
 def test_a_failed_rescue_says_why_and_is_over():
     told = story(event("rescue", id="a", tick="held", loss="NaN"), event("rescue", id="a", tick="failed", why="sha256 differs"))
     assert told.rescue.is_over

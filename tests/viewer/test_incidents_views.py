@@ -259,6 +259,13 @@ def test_cause_and_signs_name_each_other():
     assert "A sign of: Lr schedule fault." in sign
 
 
+def test_a_sign_whose_name_holds_a_comma_is_told_apart_from_the_next():
+    shown = frame(incident("lr-schedule-fault"), replace(incident(cause="lr-schedule-fault"), headline="Loss spike, recovered"),
+                  incident("divergence", cause="lr-schedule-fault"))
+    cause = said(text_lines(shown, shown.incidents[0], 100, numbers=False))
+    assert "Also shows as: Loss spike, recovered; Divergence." in cause or "Also shows as: Divergence; Loss spike, recovered." in cause
+
+
 def test_the_key_that_helps_is_offered_only_where_a_rescue_treats_it_and_the_run_lives():
     def offered(one, **state):
         shown = replace(frame(one), **state)

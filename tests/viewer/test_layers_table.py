@@ -100,6 +100,6 @@ def test_every_size_is_filled_exactly(size):
     assert "".join(drawn.lines).isascii()
 
 
-@pytest.mark.parametrize(("ratio", "says"), [(17.2, "17x"), (1.42, "1.4x"), (0.31, "0.3x"), (0.0171, "1/58"), (1.1e-5, "1/9.1e4"), (0.0, "0x")])
+@pytest.mark.parametrize(("ratio", "says"), [(17.2, "17x"), (1.42, "1.4x"), (0.31, "0.3x"), (0.0967, "1/10"), (0.0171, "1/58"), (1.1e-5, "1/9.1e4"), (0.0, "0x")])
 def test_how_far_a_tensor_is_from_its_usual_reads_as_a_factor(ratio, says):
     assert says in lines(tensors(NAMES[:1], [ratio], [1.0]), width=110)[2].split()

@@ -16,7 +16,7 @@ from tuimon.control.revision import REVISING, STANDS_BACK
 from tuimon.control.states import STATES, State
 from tuimon.diagnosis.autopsy.model import Autopsy
 from tuimon.diagnosis.autopsy.words import subject
-from tuimon.diagnosis.figures import age, trouble, unrecorded
+from tuimon.diagnosis.figures import age, size, trouble, unrecorded
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.overrides import Overrides
 from tuimon.diagnosis.tone import BADGES, Tone
@@ -266,8 +266,8 @@ def _checkpoint(story: Story, event: Event) -> Story:
     if event.fields.get("outcome") == "failed":
         return _line(story, event.step, "✖", f"checkpoint failed: {_word(event.fields, 'why')}", "warning")
     step = event.whole("snapshot_step")
-    size = event.number("bytes")
-    weight = f", {size / 1e6:,.1f} MB" if size is not None and math.isfinite(size) else ""
+    told = event.number("bytes")
+    weight = f", {size(told)}" if told is not None and math.isfinite(told) else ""
     digest = _word(event.fields, "sha256")[:8]
     proof = f", sha256 {digest}" if digest else ""
     at = event.step if step is None else step

@@ -50,13 +50,13 @@ class Apart:
         self.is_lost = False
         """Whether it no longer reads."""
 
-    def open(self, feed: ApartFeed, *command: object) -> int:
-        """From now on another run is read; its number."""
+    def open(self, feed: ApartFeed, *command: object) -> None:
+        """From now on another run is read, whose frames bear the number that the feed gets here."""
         with self._lock:
             self._serial += 1
+            feed.serial = self._serial   # before frames can meet it: one of the run before may come at any moment
             self._feed = feed
             self.send("open", self._serial, *command)
-            return self._serial
 
     def send(self, *command: object) -> bool:
         """Tell it something; whether it was told. One that does not listen, with a pipe full of wishes, is given up."""
@@ -131,7 +131,8 @@ class ApartFeed:
         self._here: Feed | None = None
         """Where the other process is lost: a thread of this one."""
         self._is_started = self._is_closed = False
-        self.serial = apart.open(self, str(path), rules, period)
+        self.serial = 0
+        apart.open(self, str(path), rules, period)
         if apart.is_lost:
             self.read_here()
 
@@ -195,12 +196,16 @@ class ApartFeed:
             with contextlib.suppress(RuntimeError):   # the screen has gone in between
                 self._deliver()
 
+    def _call(self) -> None:
+        """Whoever is to be told by then: reading may begin before that is known."""
+        self._deliver()
+
     def read_here(self) -> None:
         """Have a thread read what the other process no longer does."""
         with self._lock:
             if self._is_closed or self._here is not None:
                 return
-            self._here = Feed(RunDir(self._path), self._deliver, rules=self._rules, period=self._period)
+            self._here = Feed(RunDir(self._path), self._call, rules=self._rules, period=self._period)
             self._here.want(self._wanted)
             if self._is_started:
                 self._here.start()

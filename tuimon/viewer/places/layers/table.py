@@ -111,7 +111,7 @@ def _times(ratio: float) -> str:
     """How many times the usual: 17x, 1.4x, 0.3x, 1/59."""
     if not 0 < ratio < math.inf:
         return "0x" if ratio == 0 else ""
-    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x" if ratio >= 0.095 else f"1/{short(1 / ratio)}"
+    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x" if ratio >= 0.1 else f"1/{short(1 / ratio)}"
 
 
 def _tone(ratio: float) -> Tone:
