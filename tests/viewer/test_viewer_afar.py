@@ -58,6 +58,12 @@ def test_the_header_says_where_and_counts_the_seconds_without_a_word():
     assert seen.after(1).problem == ""
 
 
+def test_a_far_view_that_only_looks_says_how_it_could_order(monkeypatch):
+    monkeypatch.setenv("TUIMON_READONLY", "1")
+    said = {control: Seen(healthy(), Far("node7", control=control, alive=True)).after(1).barred for control in (False, True)}
+    assert said == {False: "this is a read-only view; tuimon watch --control lets it order", True: "this is a read-only view"}
+
+
 def test_where_only_a_person_can_log_in_the_panel_says_which_key_does_it_and_sentences_what_to_do():
     seen = Seen(healthy(), Far("node7", alive=True))
     before = seen.after(1)

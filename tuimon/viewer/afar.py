@@ -13,6 +13,7 @@ from typing import Final
 from tuimon.record.events import Event
 from tuimon.record.far import LOOK, REFUSED, Far, read_far
 from tuimon.record.files import write_atomically
+from tuimon.record.readonly import ONLY_LOOKS
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.lines import Tone, lapse
 from tuimon.viewer.views import Way
@@ -85,6 +86,12 @@ class Afar:
         if self.far is None:
             return "here"
         return "live" if self.far.state == "live" else "refused" if self.far.state == REFUSED else "down"
+
+    @property
+    def only_looks(self) -> str:
+        """Why nothing can be asked of the run by a view that only looks, and how it could be."""
+        is_link = self.far is not None and not self.far.control
+        return f"{ONLY_LOOKS}; tuimon watch --control lets it order" if is_link else ONLY_LOOKS
 
     @property
     def problem(self) -> str:

@@ -357,7 +357,7 @@ class Reading:
             revision=self._revision, problem=self._problem(is_full=is_full), now=now, console=self._console(),
             judging=self._afar.reading or self._lag, link=self._afar.status(now), way=self._afar.way, span=span,
             newest=history.last_step, wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,
-            barred=ONLY_LOOKS if self._read_only else standing.bar(mono))
+            barred=self._afar.only_looks if self._read_only else standing.bar(mono))
         return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)
 
     @property
