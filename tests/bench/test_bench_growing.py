@@ -40,7 +40,8 @@ while time.perf_counter() - told.get("judged", 300) < began + float(sys.argv[2])
     reading.poll(time.time(), time.monotonic())
     age = time.time() - reading.history.last_time
     if "newest row" not in told and age < 1:
-        told |= {"newest row": time.perf_counter() - began, "cpu": time.process_time() - spent}
+        told |= {"newest row": time.perf_counter() - began, "cpu": time.process_time() - spent,
+                 "remembered": reading._log.recalled}
         following = time.process_time(), time.perf_counter()
     elif "newest row" in told:
         ages.append(age)
@@ -118,5 +119,6 @@ def test_a_million_rows_are_followed_while_they_grow(tmp_path):
         assert (told["rows"], told["last"]) == (step, step)   # all is read
         assert told["judged to"] > step - 2 * RATE   # while nothing is wrong the judge looks about once a second
         assert told["memory"] < 250
+    assert [told["remembered"] for told in (first, again)] == [False, True]
     assert first["cpu"] < 4.0   # of the processor, as others may be at work on this machine
     assert again["cpu"] < 1.0

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
+import threading
+import time
+from contextlib import contextmanager
 
 import pytest
 from full_disks import filled, mounted, needs_root
@@ -47,6 +52,42 @@ def test_a_file_system_that_hangs_holds_up_nobody(bench, tmp_path):
         training.more(20)
         training.stop()
         assert missing(training) == 0
+
+
+@contextmanager
+def served(where, source):
+    """A file system in user space, and the process that serves it."""
+    for folder in (where, source):
+        folder.mkdir(mode=0o700)
+    with subprocess.Popen(["bindfs", "-f", str(source), str(where)], stderr=subprocess.PIPE, text=True) as server:
+        try:
+            until = time.monotonic() + 20
+            while not os.path.ismount(where):
+                if server.poll() is not None:
+                    pytest.skip(f"no FUSE here: {server.stderr.read().strip()}")
+                assert time.monotonic() < until
+                threading.Event().wait(0.01)
+            yield server
+        finally:
+            server.send_signal(signal.SIGCONT)
+            subprocess.run(["umount", "-l", str(where)], check=False)
+            server.terminate()
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not shutil.which("bindfs") or not os.path.exists("/dev/fuse"), reason="no bindfs, no FUSE")
+def test_a_file_system_whose_server_is_away_and_comes_back_holds_up_nobody(bench, tmp_path):
+    """No call of any kind returns from it meanwhile, neither a write nor a look."""
+    with served(tmp_path / "far", tmp_path / "near") as server:
+        training = bench.start(run=RunDir(tmp_path / "far" / "run"), save=50)
+        training.more(20)
+        server.send_signal(signal.SIGSTOP)
+        training.more(500, "while its file system hangs")
+        server.send_signal(signal.SIGCONT)
+        training.more(20)
+        training.stop()
+        assert missing(training) == 0
+        assert bench.do("verify", run=training.run).status == 0
 
 
 @needs_root

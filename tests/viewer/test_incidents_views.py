@@ -36,7 +36,7 @@ from tuimon.viewer.places.incidents.draw import (
     number_lines,
     text_lines,
 )
-from tuimon.viewer.places.incidents.proofs import Proofs
+from tuimon.viewer.places.incidents.proofs import AT_ONCE, Proofs
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Wanted
@@ -167,6 +167,18 @@ def test_a_layer_is_convicted_by_its_own_gradient():
     assert view.title == "gradient RMS of head"
     assert view.columns.steps[-1] < 200
     assert not view.columns.bad.any()
+
+
+def test_of_a_run_of_many_incidents_the_newest_get_their_curves_first_and_all_of_them_in_the_end():
+    many, proofs, turns = [incident("loss-spike", 20 + i, resolved_step=22 + i) for i in range(5 * AT_ONCE)], Proofs(), 0
+    still = [incident("divergence", 100 + i) for i in range(2 * AT_ONCE)]   # open ones are cut anew each time, and hold up nothing
+    while not turns or proofs.is_behind:
+        proofs.update(diagnosis(*many, *still), history(), NO_LAYERS)
+        turns += 1
+        cut = [view.incident.onset_step for view in proofs.views if view.curve is not None and view.incident.state == "resolved"]
+        assert sorted(cut) == [20 + i for i in range(5 * AT_ONCE)][-turns * AT_ONCE:]
+    assert turns == 5
+    assert all(view.curve is not None for view in proofs.views)
 
 
 def test_equal_incidents_can_be_told_apart_and_what_is_over_is_cut_once():
