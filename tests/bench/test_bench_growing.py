@@ -110,6 +110,7 @@ def test_a_million_rows_are_followed_while_they_grow(tmp_path):
     segments.file.flush()
     first, last = followed(run.path, tmp_path / "cache", segments, DENSE)
     again, end = followed(run.path, tmp_path / "cache", segments, last)
+    segments.file.close()
     print(f"\n{DENSE:,} steps and {RATE} more a second, load {os.getloadavg()[0]:.1f}\n{'':30}{'first open':>14}{'second open':>14}")
     for label, key, scale, unit in (("newest row there after", "newest row", 1, "s"), ("CPU until then", "cpu", 1, "s"), ("judged to the end after", "judged", 1, "s"),
                                     ("age of the newest row, median", "age", 1e3, "ms"), ("at most", "oldest", 1e3, "ms"), ("share of a core after that", "share", 100, "%"),
