@@ -65,16 +65,16 @@ def test_a_probes_frame_that_contradicts_itself_is_refused_not_misread(m, count,
     need = 8 * m + 4 * m * count + (m * count + 7) // 8
     if len(rest) < need:
         with pytest.raises(ValueError):  # numpy's words or ours
-            log.decode_probes(payload)
+            log.decode_sparse(payload)
     else:
-        assert log.decode_probes(payload).values.shape == (m, count)
+        assert log.decode_sparse(payload).values.shape == (m, count)
 
 
 def test_a_frame_of_another_probe_table_is_damage_and_costs_only_itself(tmp_path):
     path = written(tmp_path, [probe_row(1, 2.0, 3.0), Row(1, 0.0, {"loss": 1.0})], probes=2)
     with path.open("ab") as file:
-        file.write(log.encode_probes(9, [probe_row(2, 1.0, 2.0, 3.0)]))
-        file.write(log.encode_probes(10, [probe_row(3, 5.0, 6.0)]))
+        file.write(log.encode_sparse(log.PROBES, 9, [probe_row(2, 1.0, 2.0, 3.0)]))
+        file.write(log.encode_sparse(log.PROBES, 10, [probe_row(3, 5.0, 6.0)]))
     reader, (chunk,) = read(tmp_path)
     assert chunk.probes.steps.tolist() == [1, 3]
     assert reader.damaged == 1

@@ -51,7 +51,7 @@ def test_only_what_the_run_has_is_offered_and_the_rest_says_what_it_needs():
     logits = update(read, replace(WANTED, ask=Ask("attention_logit")))
     assert logits.layers == ("blocks.0", "blocks.1")
     assert logits.ranks.tolist() == [[0, 0], [7, 0]]
-    for name, words in (("weight", "no norm of the weights per tensor"), ("update", "no updates per tensor"),
+    for name, words in (("weight", "no norms of the weights per layer"), ("update", "no updates per tensor"),
                         ("dead_units", "no activation probe")):
         assert words in update(read, replace(WANTED, ask=Ask(name))).awaited
 
