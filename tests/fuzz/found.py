@@ -20,7 +20,7 @@ FOUND: dict[str, list[bytes]] = {
         messages(_OPEN, ({"k": "ack", "n": "x"}, b"")), messages(_OPEN, ({"k": "ack", "n": float("inf")}, b"")),
         messages(_OPEN, ({"k": "command"}, b'{"who": {}, "age": ' + b"9" * 400 + b"}")),
     ],
-    "recalled": [(b'{"version": 1, "pyramid": [16, 4], "last_step": 1e999, "place": {"segment": "x", "offset": 0, "attempt": 1, "last_step": 0, "tensors": 0, '
+    "recalled": [(b'{"version": 2, "pyramid": [16, 4], "last_step": 1e999, "place": {"segment": "x", "offset": 0, "attempt": 1, "last_step": 0, "tensors": 0, '
                  b'"probes": 0, "damaged": 0, "beat": null}}')],   # OverflowError
     "label": [b"7"],   # for far.json, which is no object: AttributeError
 }

@@ -70,6 +70,7 @@ def _history(run: RunDir) -> History:
         history.thin(name, -10, history.last_step + 10, 40)
     history.tensor_rows()
     history.probe_rows()
+    history.weight_rows()
     return history
 
 
@@ -87,7 +88,7 @@ def _log(at: Path, data: bytes) -> None:
 
 def _frames(at: Path, data: bytes) -> None:
     """What damage never is, for the checksums are right: a writer of another version, or somebody who can count."""
-    _log(at, b"".join(log.encode_frame(kind % 9, i, part) for i, (kind, part) in enumerate(parts_of(data))))
+    _log(at, b"".join(log.encode_frame(kind % 10, i, part) for i, (kind, part) in enumerate(parts_of(data))))
 
 
 def _events(at: Path, data: bytes) -> None:

@@ -20,11 +20,12 @@ from tuimon.instrument.mailbox import Earned, Mailbox, Voided
 from tuimon.instrument.stopping import TrainingStopped
 from tuimon.record.chunk import Mark
 from tuimon.record.rundir import create_run
-from tuimon.record.segments import LogReader, LogWriter, ProbeRow, Row, TensorRow
+from tuimon.record.segments import LogReader, LogWriter, ProbeRow, Row, TensorRow, WeightRow
 
 ITEMS = [
     TensorRow(1, np.array([1, math.inf], np.float32), np.array([True, True]), None),
     TensorRow(2, np.array([1, math.nan], np.float32), np.array([True, False]), np.array([0.1, 0.2], np.float32)),
+    WeightRow(2, np.array([3, math.nan], np.float32), np.array([True, True])),
     ProbeRow(2, np.array([50, math.inf, 0.5], np.float32), np.array([True, True, False])),
     Row(1, 10.0, {"loss": 1.0}), Row(2, 11.0, {"loss": math.nan, "mine": -math.inf}),
     Mark(2, "override", {"lr_scale": 0.1, "clip": None}), Row(3, 12.0, {"mine": 3.0}),
@@ -48,9 +49,11 @@ def test_the_guard_judges_exactly_what_a_reader_of_the_log_would(tmp_path):
     np.testing.assert_array_equal(made.tensors.update, read.tensors.update)
     np.testing.assert_array_equal(
         made.tensors.grad[made.tensors.grad_seen], read.tensors.grad[read.tensors.grad_seen])
-    np.testing.assert_array_equal(made.probes.steps, read.probes.steps)
-    np.testing.assert_array_equal(made.probes.values, read.probes.values)
-    np.testing.assert_array_equal(made.probes.seen, read.probes.seen)
+    for ours, theirs in ((made.probes, read.probes), (made.weights, read.weights)):
+        assert len(theirs) == 1
+        np.testing.assert_array_equal(ours.steps, theirs.steps)
+        np.testing.assert_array_equal(ours.values, theirs.values)
+        np.testing.assert_array_equal(ours.seen, theirs.seen)
     assert made.marks == tuple(m for m in read.marks if m.kind != "attempt")
 
 

@@ -52,7 +52,7 @@ def _frame(kind, *counts):
 
 
 LOGS = {
-    **{f"{name} {kind}": _frame(kind, *counts) for kind in (log.ROWS, log.TENSORS, log.PROBES)
+    **{f"{name} {kind}": _frame(kind, *counts) for kind in (log.ROWS, log.TENSORS, log.PROBES, log.WEIGHTS)
        for name, counts in (("most", (2**32 - 1, 2**32 - 1)), ("wide", (1, 2**32 - 1)), ("long", (2**32 - 1, 0)), ("square", (2**16, 2**16)))},
     "length": struct.pack("<4sBxHIIQ", log.MAGIC, log.ROWS, log.VERSION, 2**32 - 1, 0, 0) + bytes(1000),
     "magic": log.MAGIC * 20_000,

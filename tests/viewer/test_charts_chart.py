@@ -242,7 +242,7 @@ def test_a_history_thinned_to_columns_shows_the_same_extremes_and_marks():
 
 @pytest.mark.parametrize("width", [24, 50, 78, 120])
 def test_what_is_awaited_is_said_in_full_wherever_it_fits_on_several_lines(width):
-    message = "weight RMS: the log holds no norm of the weights per tensor, only that of all together"
+    message = "weight RMS: this run's log holds no norms of the weights per layer, only that of all of them together"
     rows = draw(ChartSpec("loss", waiting=message), width, 12, XAxis(0, 10), axes.YAxis(0, 1)).lines
     assert " ".join(row.strip("│ ") for row in rows[1:-1] if row.strip("│ ")) == message
 

@@ -29,6 +29,14 @@ def test_a_row_has_the_name_the_sizes_the_gradient_now_and_usual_and_the_update(
         "|", "blocks.0.attn.weight", "4", "x", "4", "float32", "16", "40.0", "1.00", "40x", "0.00100", "|"]
 
 
+def test_the_weights_norms_stand_in_a_wide_table_where_the_log_has_them():
+    said = lines(table(weights=2.5), width=124)
+    assert said[1].split()[-3:] == ["update", "|weight|", "|"]
+    assert said[2].split()[-2:] == ["2.50", "|"]
+    assert "NaN" in lines(table(weights=float("nan")), width=124)[2]   # measured, and none
+    assert all("weight|" not in lines(what, width=width)[1] for what, width in ((table(), 124), (table(weights=2.5), 110)))
+
+
 def test_worst_first_counts_both_directions_and_puts_what_is_not_finite_before_all():
     assert [NAMES[i] for i in ordered(table(), Reading(worst=True))] == [
         "blocks.0.mlp.weight", "blocks.0.attn.weight", "head.weight", "embed.weight"]

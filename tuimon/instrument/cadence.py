@@ -19,6 +19,9 @@ Activation probes look at the first step, and then
              that has cost 100 ms. On a device: every 64th.
 
 and, whatever is planned, at every 8th of the 64 steps that follow a rollback: whether it has helped shows there.
+
+The norms of the weights are measured with the updates and change slowly: tensor by tensor they are logged at the first
+step, and then at one of eight steps at which gradient norms are.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ BUDGET: Final = 0.01
 """Share of the step that measuring may take (design, section 4)."""
 SPARE: Final = 0.005
 """Share of the step that weights and updates may take whatever the rest costs: a tiny model's step is short."""
+WEIGHTS_EVERY: Final = 8
+"""Strides of the per-tensor gradient norms: at most an eighth of their bytes."""
 EARLY_STEPS: Final = 64
 EARLY_SECONDS: Final = 0.05
 EARLY_BYTES: Final = 2 << 30
@@ -101,6 +106,10 @@ class Cadence:
     def wants_vectors(self, step: int) -> bool:
         """Whether the per-tensor gradient norms of this step are wanted."""
         return step % self.vectors_every == 0 or self.wants_all(step)
+
+    def wants_weights(self, step: int) -> bool:
+        """Whether the weights' norms, if they are measured at this step, are logged tensor by tensor."""
+        return step % (WEIGHTS_EVERY * self.vectors_every) == 0 or step == self._first
 
     def wants_probes(self, step: int) -> bool:
         """Whether activations are sampled at this step."""

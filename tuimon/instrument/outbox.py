@@ -34,6 +34,9 @@ class Sink(Protocol):
     def tensors(self, step: int, grad: Any, seen: Any, update: Any) -> None:
         """Its vectors, in the order of the tensor table; `update` is None where it was not measured."""
 
+    def weights(self, step: int, norms: Any, seen: Any) -> None:
+        """The norms of its weights, in the order of the tensor table."""
+
     def probes(self, step: int, values: Any, seen: Any) -> None:
         """What its activation probes measured, in the order of the probe table."""
 
@@ -119,6 +122,8 @@ class Outbox:
         if any(done.seen) and (done.vectors or strange):
             grad, seen, update = rows.vectors(row, tensors, done, tracked.place, self._table_size)
             self._sink.tensors(done.step, grad, seen, update)
+        if done.weights and self._cadence.wants_weights(done.step):
+            self._sink.weights(done.step, *rows.weights(row, tensors, tracked.place, self._table_size))
         self._sink.row(done.step, done.time, values)
         self.batches.judged(done.step, values, grad, seen)
         if self._last is not None:

@@ -57,7 +57,7 @@ class Written:
         self._offset = 0
         self.path = path
         self._sequence, self._attempt = 0, 0
-        self._last, self._last_vector = -1, {log.TENSORS: -1, log.PROBES: -1}
+        self._last, self._last_vector = -1, dict.fromkeys(log.VECTORS, -1)
 
     def rows(self, rows: Rows) -> None:
         """Rows, of which those that are known already are left out."""
@@ -207,7 +207,7 @@ class Mirror:
                     self.say(thin=True)
             return
         kind, planes = int(head["kind"]), head.get("planes")
-        if kind not in (log.HEAD, log.TENSORS, log.MARK, log.GAP, log.PROBES):
+        if kind not in (log.HEAD, log.MARK, log.GAP, *log.VECTORS):
             return   # of a later version
         if planes:
             body = self._piece({"g": generation, **head}, body)

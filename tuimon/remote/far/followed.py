@@ -171,7 +171,7 @@ class Followed:
                 if stop - spans[0][0] > PAGE:
                     flush()
                 continue
-            if kind in (log.TENSORS, log.PROBES):
+            if kind in log.VECTORS:
                 self._note(Vectors(kind, self._attempt, self._segment, self._offset + start, stop - start))
                 found.append(({"k": "frame", "kind": kind}, data[start:stop]))
                 continue

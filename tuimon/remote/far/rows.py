@@ -14,7 +14,9 @@ MAGIC = b"\xf5TM1"
 HEADER = struct.Struct("<4sBxHIIQ")
 COVERED = struct.Struct("<BxHIQ")
 VERSION = 1
-HEAD, ROWS, TENSORS, MARK, GAP, BEAT, PROBES = 1, 2, 3, 4, 5, 6, 7
+HEAD, ROWS, TENSORS, MARK, GAP, BEAT, PROBES, WEIGHTS = 1, 2, 3, 4, 5, 6, 7, 8
+VECTORS = (TENSORS, PROBES, WEIGHTS)
+"""Frames that begin with a count, a width and the steps."""
 MOST_PAYLOAD = 64 << 20
 TICK = 1024.0
 """Times go over the link to a thousandth of a second."""
