@@ -24,6 +24,16 @@ collect_ignore = (
 )
 
 
+NIGHT = 2000
+"""Seconds for what runs by night and says nothing of its own: minutes of training, beside whatever else the machine does."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("nightly") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(NIGHT))
+
+
 @pytest.fixture(scope="session")
 def _places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder for each test; pytest's own way to name one looks through those of all tests before it."""

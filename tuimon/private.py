@@ -1,4 +1,4 @@
-"""What is one person's alone: folders and files that are made so, and whether others could have changed one.
+"""What is one person's alone: folders and files that are made so. Whether others have a hand in one: `ownership`.
 
 Folders are 0700 and files 0600 from the moment they exist, never wider and then narrowed. A umask that takes away even
 the owner's own rights is put right at once. Touches the disk.
@@ -50,15 +50,3 @@ def open_file(path: Path, flags: int, mode: int = 0o600, *, dir_fd: int | None =
         if mode & 0o600 & ~found.st_mode and found.st_uid == os.geteuid():
             os.fchmod(fd, found.st_mode & 0o7777 | mode & 0o600)
     return fd
-
-
-def distrust(found: os.stat_result, *owners: int) -> str:
-    """Why what others have put there could be meant to harm, as the end of a sentence; "" where only its owner writes.
-
-    `owners`: who may own it besides this user and root.
-    """
-    if found.st_uid not in (os.geteuid(), 0, *owners):
-        return f"belongs to user {found.st_uid}"
-    if found.st_mode & 0o022:
-        return f"can be written to by others (mode {found.st_mode & 0o777:04o}; chmod go-w if it is yours)"
-    return ""

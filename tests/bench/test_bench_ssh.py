@@ -5,8 +5,10 @@ Run by hand: pytest -m bench tests/bench/test_bench_ssh.py -s
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ import numpy as np
 import pytest
 import synthetic
 from far_terminal import FarTerminal
+from pty_terminal import Terminal
 from sshd import MODEM, WEAK, FarMachine, far_machine
 
 from tuimon.record.log import Row
@@ -24,7 +27,7 @@ from tuimon.record.reader import LogReader
 from tuimon.record.rundir import RunDir, create_run, prepare_run
 from tuimon.record.segments import LogWriter
 from tuimon.remote.host import parse
-from tuimon.remote.link import reached
+from tuimon.remote.reached import reached
 
 SECONDS = 30.0
 HZ = 20
@@ -171,3 +174,36 @@ def test_how_new_what_has_come_is_where_it_is_drawn_here(tmp_path, monkeypatch):
             ("no delay: 200 metrics, 10 Hz", free, 200, 10, 600), ("64 kbit/s, 100 ms: 20 metrics, 1,000,000 rows", slow, 20, 20, 1_000_000)):
             print(f"{name:52}{follow(far, link, metrics, hertz, rows)}", flush=True)
             far.restore()
+
+
+def first_picture(far: FarMachine, host: str) -> tuple[float, int]:
+    """Seconds from typing `tuimon watch HOST:` until the run is on the screen, and bytes that came and went for it."""
+    env = {name: os.environ[name] for name in ("TUIMON_SSH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")}
+    with Terminal([sys.executable, "-m", "tuimon", "watch", f"{host}:"], 120, 40, env) as near:
+        near.wait_for(lambda text: "240/600" in text and "LOSS" in text, 60)
+        took = time.monotonic() - near.started
+        carried = sum(far.link(host).carried())
+        near.press("q")
+        near.wait_for_end()
+    return took, carried
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(900)
+def test_how_long_the_first_picture_takes(tmp_path, monkeypatch):
+    """Medians of five; `sent`: tuimon is not installed there."""
+    for name in ("cache", "config"):
+        monkeypatch.setenv(f"XDG_{name.upper()}_HOME", str(tmp_path / name))
+    print(f"\n{'s':44}{'median':>8}{'least':>8}{'most':>8}{'bytes':>10}")
+    with far_machine(tmp_path) as far:
+        monkeypatch.setenv("TUIMON_SSH", str(far.root / "near" / "ssh"))
+        for name, (delay, rate) in LINKS.items():
+            for kind in ("", "bare"):
+                found = []
+                for _ in range(5):
+                    synthetic.healthy(root=far.runs)
+                    found.append(first_picture(far, far.host("bench", delay=delay, rate=rate, kind=kind)))
+                    far.restore()
+                times = sorted(took for took, _ in found)
+                print(f"{name + (', sent' if kind else ''):44}{times[2]:8.2f}{times[0]:8.2f}{times[-1]:8.2f}"
+                      f"{statistics.median(carried for _, carried in found):10,.0f}", flush=True)

@@ -142,6 +142,15 @@ def test_the_training_process_finds_this_tuimon_first_and_a_tiny_model_gets_one_
     assert "OMP_NUM_THREADS" not in environment({}, "small")
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="only newer Pythons can be told")
+def test_what_lies_in_the_directory_one_stands_in_is_not_taken_for_ours(tmp_path):
+    for name in ("random", "tuimon"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not ours')")
+    done = subprocess.run([sys.executable, "-m", "tuimon.errors"], check=False, capture_output=True, text=True, cwd=tmp_path,
+                          env=environment(os.environ, "tiny"))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_bare_loop_prints_its_losses_and_bad_options_one_line():
     command = [sys.executable, "-m", "tuimon.demo.train"]
     done = subprocess.run([*command, "healthy", "--bare", "--steps", "3", "--speed", "1e9"], capture_output=True, text=True)

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
-from contextlib import contextmanager, suppress
+import threading
+import time
+from contextlib import contextmanager
 
 import pytest
+from full_disks import filled, mounted, needs_root
 
 from tuimon.record.rundir import RunDir
 from tuimon.torture.looking import missing
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
-
-
-@contextmanager
-def mounted(where, *arguments):
-    where.mkdir()
-    done = subprocess.run(["mount", *arguments, str(where)], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no mount here: {done.stderr.strip()}")
-    try:
-        yield where
-    finally:
-        subprocess.run(["umount", "-l", str(where)], check=True)
 
 
 @needs_root
@@ -32,13 +22,8 @@ def test_a_file_system_that_is_full_and_has_space_again_costs_nothing(bench, tmp
     with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=2m", "tmpfs") as small:
         training = bench.start(run=RunDir(small / "run"), save=20)
         training.more(20)
-        ballast = os.open(small / "ballast", os.O_WRONLY | os.O_CREAT)
-        with suppress(OSError):
-            while True:
-                os.write(ballast, bytes(4096))
-        training.more(300, "on a full disk")
-        os.close(ballast)
-        os.unlink(small / "ballast")
+        with filled(small):
+            training.more(300, "on a full disk")
         training.more(30)
         training.stop()
         assert missing(training) == 0
@@ -67,6 +52,42 @@ def test_a_file_system_that_hangs_holds_up_nobody(bench, tmp_path):
         training.more(20)
         training.stop()
         assert missing(training) == 0
+
+
+@contextmanager
+def served(where, source):
+    """A file system in user space, and the process that serves it."""
+    for folder in (where, source):
+        folder.mkdir(mode=0o700)
+    with subprocess.Popen(["bindfs", "-f", str(source), str(where)], stderr=subprocess.PIPE, text=True) as server:
+        try:
+            until = time.monotonic() + 20
+            while not os.path.ismount(where):
+                if server.poll() is not None:
+                    pytest.skip(f"no FUSE here: {server.stderr.read().strip()}")
+                assert time.monotonic() < until
+                threading.Event().wait(0.01)
+            yield server
+        finally:
+            server.send_signal(signal.SIGCONT)
+            subprocess.run(["umount", "-l", str(where)], check=False)
+            server.terminate()
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not shutil.which("bindfs") or not os.path.exists("/dev/fuse"), reason="no bindfs, no FUSE")
+def test_a_file_system_whose_server_is_away_and_comes_back_holds_up_nobody(bench, tmp_path):
+    """No call of any kind returns from it meanwhile, neither a write nor a look."""
+    with served(tmp_path / "far", tmp_path / "near") as server:
+        training = bench.start(run=RunDir(tmp_path / "far" / "run"), save=50)
+        training.more(20)
+        server.send_signal(signal.SIGSTOP)
+        training.more(500, "while its file system hangs")
+        server.send_signal(signal.SIGCONT)
+        training.more(20)
+        training.stop()
+        assert missing(training) == 0
+        assert bench.do("verify", run=training.run).status == 0
 
 
 @needs_root

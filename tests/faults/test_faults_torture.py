@@ -71,6 +71,7 @@ def test_the_command_prints_what_was_survived_and_leaves_nothing_behind(tmp_path
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
     assert [(f["fault"], f["tries"], f["survived"], f["broken"]) for f in found["faults"]] == [("every-operation", 1, 1, [])]
+    assert not done.stderr, "what its hundreds of victims say is not for whoever reads the table"
     assert list(tmp_path.iterdir()) == []
 
 

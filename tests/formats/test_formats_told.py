@@ -11,6 +11,7 @@ from tuimon.diagnosis.model import Diagnosis, Incident, NotEvaluated, RunContext
 from tuimon.formats import Reading, read
 from tuimon.formats.judged import Judged
 from tuimon.formats.told import told
+from tuimon.record.events import EventWriter
 from tuimon.record.rundir import create_run
 from tuimon.record.segments import LogWriter, Row
 
@@ -66,5 +67,12 @@ def test_what_a_run_says_is_missing_from_its_log_is_told_with_the_reason(tmp_pat
         log.append([Row(step, float(step), {"loss": 2.0})])
         log.gap(602, why)
     log.close()
+    events = EventWriter(run.events, 1)
+    events.append("gap", 1300, 0.0, {"rows": 700, "why": "No space left on device"})
+    events.append("end", 1300, 0.0, {"state": "finished"})   # of rows that came before, the log tells itself
     found = list(told(Judged(read(run.path), Diagnosis.nothing())))
     assert found[1:3] == ["note: 1,204 rows not recorded: disk full", "note: 602 rows not recorded: the writer was held up"]
+    assert "the log ends" not in "".join(found)
+    events.append("end", 2000, 0.0, {"state": "finished"})
+    found = list(told(Judged(read(run.path), Diagnosis.nothing())))
+    assert found[1] == "note: the log ends at step 1,300, the run at 2,000: disk full"

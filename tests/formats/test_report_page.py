@@ -81,6 +81,16 @@ def test_the_last_values_are_those_of_the_log(tmp_path):
     assert shown == {"loss": last["loss"], "grad norm": last["grad_norm"], "update ratio": last["update_ratio"], "learning rate": last["lr"]}
 
 
+def test_the_parameters_say_how_large_they_are_where_the_log_does(tmp_path):
+    head = lambda root: [th.text for th in next(root.every("details", "parameters")).every("th")]  # twice
+    root, _ = made(exploding(root=tmp_path / "a", weighed=True))
+    assert head(root)[-1] == "last weight norm"
+    first = [td.text for td in next(root.every("details", "parameters")).every("td")][:8]
+    assert first[0] == "embed.proj.weight"
+    assert float(first[-1]) == pytest.approx(64 * 0.02 * (1 + 257 / 2000), rel=5e-3)
+    assert head(made(exploding(root=tmp_path / "b"))[0])[-1] == "last update ratio"
+
+
 def test_the_page_has_all_its_parts_in_order(tmp_path):
     root, _ = made(rescued(root=tmp_path))
     assert [h.text for h in root.every("h2")][1:] == ["Curves", "Incidents", "Layers", "What was done, and noted", "Checkpoints", "Environment"]

@@ -35,6 +35,8 @@ def modules_after(statement: str) -> set[str]:
     ("import tuimon.control.spool", {"torch", "textual", "numpy"}),
     ("import tuimon.diagnosis.engine, tuimon.diagnosis.notebook", {"torch", "textual", "plotext"}),
     ("import tuimon.notify.helper, tuimon.notify.begin", {"torch", "textual", "rich", "numpy", "apprise"}),
+    # The process that keeps a link is forked from it, and ssh waits for it at the start.
+    ("import tuimon.remote.reached, tuimon.remote.keeping", {"torch", "textual", "numpy", "psutil"}),
     ("import tuimon.launch.process", {"torch", "textual"}),
     ("import tuimon.launch.boot", {"torch", "textual", "numpy", "psutil", "pathlib", "tuimon.record.rundir"}),
     ("import tuimon.launch.script", {"torch", "textual"}),

@@ -19,9 +19,10 @@ GATES = {
     "os.write": {
         "viewer/opening.py",                         # the name that is being opened, cleaned
         "viewer/outlet.py", "viewer/background.py",  # what Textual drew; a question
-        "viewer/apart.py",                           # a pipe between our processes
-        "notify/begin.py", "remote/link.py",         # pipes
+        "viewer/apart.py", "viewer/listening.py",    # pipes of our own
+        "notify/begin.py", "remote/link.py", "remote/reached.py",   # pipes
         "remote/far/agent.py", "remote/far/files.py", "remote/mirror.py",   # a pipe; files
+        "remote/steps.py",                           # how far a connection is, and what ssh says, cleaned
     },
 }
 """What writes, and the files that may call it."""

@@ -21,8 +21,8 @@ DEADLINE = 30.0
 FAST = Pace(turn=0.002, poll=0.005, beat=0.05, sync=5.0)
 
 
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    until = time.monotonic() + DEADLINE
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
+    until = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < until, f"waited in vain for {what}"
         threading.Event().wait(0.001)

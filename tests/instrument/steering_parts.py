@@ -31,9 +31,9 @@ DEADLINE = 20.0
 ADA = Who("ada", 1000, "desk", 7, "viewer")
 
 
-def wait_for(condition: Callable[[], Any], what: str = "") -> Any:
+def wait_for(condition: Callable[[], Any], what: str = "", seconds: float = DEADLINE) -> Any:
     """The first true value of `condition`; fails after a deadline."""
-    until = time.monotonic() + DEADLINE
+    until = time.monotonic() + seconds
     pause = threading.Event()
     while not (found := condition()):
         assert time.monotonic() < until, f"waited in vain for {what or condition}"

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from steering_parts import ScriptedJudge, diagnosis, incident
 
-from tuimon.control.commands import Who
+from tuimon.control.commands import Command, Who
+from tuimon.control.revision import Revisions
 from tuimon.instrument.autopilot import Autopilot
 from tuimon.instrument.ending import ending
 from tuimon.instrument.guard import HORIZON, Guard, Health, changes, chunk_of, is_alarming, keys
@@ -19,11 +20,12 @@ from tuimon.instrument.mailbox import Earned, Mailbox, Voided
 from tuimon.instrument.stopping import TrainingStopped
 from tuimon.record.chunk import Mark
 from tuimon.record.rundir import create_run
-from tuimon.record.segments import LogReader, LogWriter, ProbeRow, Row, TensorRow
+from tuimon.record.segments import LogReader, LogWriter, ProbeRow, Row, TensorRow, WeightRow
 
 ITEMS = [
     TensorRow(1, np.array([1, math.inf], np.float32), np.array([True, True]), None),
     TensorRow(2, np.array([1, math.nan], np.float32), np.array([True, False]), np.array([0.1, 0.2], np.float32)),
+    WeightRow(2, np.array([3, math.nan], np.float32), np.array([True, True])),
     ProbeRow(2, np.array([50, math.inf, 0.5], np.float32), np.array([True, True, False])),
     Row(1, 10.0, {"loss": 1.0}), Row(2, 11.0, {"loss": math.nan, "mine": -math.inf}),
     Mark(2, "override", {"lr_scale": 0.1, "clip": None}), Row(3, 12.0, {"mine": 3.0}),
@@ -47,9 +49,11 @@ def test_the_guard_judges_exactly_what_a_reader_of_the_log_would(tmp_path):
     np.testing.assert_array_equal(made.tensors.update, read.tensors.update)
     np.testing.assert_array_equal(
         made.tensors.grad[made.tensors.grad_seen], read.tensors.grad[read.tensors.grad_seen])
-    np.testing.assert_array_equal(made.probes.steps, read.probes.steps)
-    np.testing.assert_array_equal(made.probes.values, read.probes.values)
-    np.testing.assert_array_equal(made.probes.seen, read.probes.seen)
+    for ours, theirs in ((made.probes, read.probes), (made.weights, read.weights)):
+        assert len(theirs) == 1
+        np.testing.assert_array_equal(ours.steps, theirs.steps)
+        np.testing.assert_array_equal(ours.values, theirs.values)
+        np.testing.assert_array_equal(ours.seen, theirs.seen)
     assert made.marks == tuple(m for m in read.marks if m.kind != "attempt")
 
 
@@ -180,8 +184,8 @@ def _pilot(policy="rescue", **more):
     return pilot
 
 
-def _outcome(pilot, command, result, step=0):
-    pilot.notice("command", step, {"id": command.id, "outcome": result})
+def _outcome(pilot, command, result, step=0, why=""):
+    pilot.notice("command", step, {"id": command.id, "verb": command.verb, "outcome": result, "why": why})
 
 
 def test_what_a_rescue_does_not_treat_is_held_not_rescued():
@@ -223,6 +227,24 @@ def test_a_refused_rescue_becomes_a_hold():
     _outcome(pilot, hold, "applied")
     assert pilot.decide(found, 0.0) is None
     assert pilot.decide(diagnosis(90, incident(onset=40), incident("divergence", onset=80)), 0.0).verb == "hold"
+
+
+def test_a_rescue_that_stood_back_after_a_persons_act_is_none_in_vain_and_what_was_done_gets_its_horizon():
+    pilot, found = _pilot(), lambda step: diagnosis(step, incident(onset=40))
+    asked = pilot.decide(found(50), 0.0)
+    assert asked.base_rev == ""   # nothing was ordered yet
+    _outcome(pilot, Command("persons", "set-lr-scale", {"scale": 0.5}), "applied", 51)
+    revisions = Revisions(lambda: 0.0)
+    revisions.applied(Command("persons", "set-lr-scale", {"scale": 0.5}, who=Who("ada", 1000, "desk", 7, "viewer")), 51)
+    _outcome(pilot, asked, "refused", 51, revisions.against(replace(asked, who=Who("ada", 1000, "desk", 8, "guard"))))
+    assert pilot.decide(found(51 + HORIZON - 1), 0.0) is None
+    seen = "persons"
+    for step in range(51 + HORIZON, 54 + HORIZON):
+        again = pilot.decide(found(step), 0.0)
+        assert (again.verb, again.base_rev) == ("rescue", seen)
+        _outcome(pilot, again, "applied", step)
+        seen = again.id
+    assert pilot.decide(found(60 + HORIZON), 0.0).verb == "hold"   # after three that were done
 
 
 @pytest.mark.parametrize(("can_hold", "then"), [(True, "hold"), (False, "stop")])

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from training_loops import Book, Net
 
 import tuimon
+from tuimon.instrument.cadence import Cadence, Detail
+from tuimon.record.layered import LayerGroups
 from tuimon.record.rundir import RunDir
+from tuimon.record.segments import LogReader
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -42,6 +45,45 @@ def test_every_vector_holds_each_tensors_own_norm_in_the_order_of_the_table(tmp_
         assert rows.grad[0, i] == pytest.approx(grads[entry.name], rel=1e-5)
         moved = ((after - before[entry.name]).norm() / after.norm()).item()
         assert rows.update[0, i] == pytest.approx(moved, rel=1e-4)
+
+
+def test_the_weights_norms_are_logged_at_one_of_eight_steps_tied_once_frozen_ones_where_an_optimizer_holds_them(tmp_path: Path) -> None:
+    model = Net(tied=True)
+    model.blocks[0][0].weight.requires_grad_(False)
+    model.blocks[1][0].weight.requires_grad_(False)
+    opt = torch.optim.AdamW([p for p in model.parameters() if p is not model.blocks[1][0].weight], lr=1e-2)
+    monitor, norms = tuimon.attach(model, opt, run_dir=tmp_path / "run", detail="auto"), {}
+    for i in range(1, 20):
+        one_step(model, opt, i)
+        norms[i] = {n: p.detach().norm().item() for n, p in model.named_parameters()}
+    monitor.close()
+    info = RunDir(monitor.run_dir).read_info()
+    assert info is not None
+    names = [e.name for e in info.tensors]
+    assert len(names) == len(norms[1])
+    (chunk,) = LogReader(monitor.run_dir / "metrics").poll()
+    assert chunk.weights.steps.tolist() == [1, 8, 16]
+    for i, step in enumerate(chunk.weights.steps.tolist()):
+        assert chunk.weights.seen[i].tolist() == [name != "blocks.1.0.weight" for name in names]
+        for j, name in enumerate(names):
+            if chunk.weights.seen[i, j]:
+                assert chunk.weights.values[i, j] == pytest.approx(norms[step][name], rel=1e-6)
+    rms, seen = LayerGroups.of(info.table).weight_rms(chunk.weights)
+    assert seen.all()
+    head = [p.detach() for n, p in model.named_parameters() if n.startswith("embed.")]
+    assert len(head) == 1
+    assert rms[-1, 0] == pytest.approx(norms[16]["embed.weight"] / math.sqrt(head[0].numel()), rel=1e-6)
+
+
+@pytest.mark.parametrize(("detail", "tensors"), [("full", 9), ("auto", 9), ("auto", 99), ("auto", 999), ("light", 9)])
+@pytest.mark.parametrize("timed", [True, False])
+def test_the_weights_norms_take_an_eighth_of_the_bytes_of_the_gradients_at_most(detail: Detail, tensors: int, timed: bool) -> None:
+    cadence = Cadence(detail, tensors, timed=timed, from_step=1000)
+    steps = range(1001, 1001 + 10 * 1024)
+    weighed = [n for n in steps if cadence.wants_all(n) and cadence.wants_weights(n)]
+    assert weighed[0] == 1001
+    assert 8 * (len(weighed) - 1) <= sum(map(cadence.wants_vectors, steps))
+    assert len(weighed) >= 10 * 1024 // 128
 
 
 def test_a_frozen_layer_is_listed_untrained_and_a_thawed_one_is_seen_from_then_on(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def _trial(root, random_s):
     child = subprocess.Popen([sys.executable, "-c", _CHILD, str(run.path), str(shared), os.path.dirname(__file__)])
     with open(shared, "r+b") as file, mmap.mmap(file.fileno(), _ACK.size) as ack:
         try:
-            wait_for(lambda: _ACK.unpack(ack[:])[0] > 20 or child.poll() is not None, "the first rows")
+            wait_for(lambda: _ACK.unpack(ack[:])[0] > 20 or child.poll() is not None, "the first rows", 200)
             threading.Event().wait(random_s)
         finally:
             child.send_signal(signal.SIGKILL)

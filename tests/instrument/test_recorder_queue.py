@@ -15,7 +15,7 @@ from steering_parts import DEADLINE
 from tuimon.instrument import queueing
 from tuimon.instrument.queueing import Intake, Note, thin
 from tuimon.record.chunk import Mark
-from tuimon.record.segments import ProbeRow, Row, TensorRow
+from tuimon.record.segments import ProbeRow, Row, TensorRow, WeightRow
 
 
 def _row(step):
@@ -28,6 +28,10 @@ def _vectors(step, size=4):
 
 def _probes(step, size=4):
     return ProbeRow(step, np.zeros(size, np.float32), np.ones(size, np.bool_))
+
+
+def _weights(step, size=4):
+    return WeightRow(step, np.zeros(size, np.float32), np.ones(size, np.bool_))
 
 
 def test_what_is_put_is_taken_once_and_in_order():
@@ -43,16 +47,16 @@ def test_what_is_put_is_taken_once_and_in_order():
     assert intake.take() == ([], [], 0)
 
 
-@given(st.lists(st.sampled_from("rtpm"), max_size=60))
+@given(st.lists(st.sampled_from("rtwpm"), max_size=60))
 def test_thinning_keeps_order_all_marks_the_newest_row_and_counts_the_steps_that_it_drops(kinds):
-    make = {"r": _row, "t": _vectors, "p": _probes, "m": lambda step: Mark(step, "note", {})}
+    make = {"r": _row, "t": _vectors, "w": _weights, "p": _probes, "m": lambda step: Mark(step, "note", {})}
     items = [make[kind](step) for step, kind in enumerate(kinds)]
     kept, dropped = thin(items, 1000)
     assert dropped == max(sum(type(i) is kind for i in items) - sum(type(i) is kind for i in kept)
-                          for kind in (Row, TensorRow, ProbeRow))   # a step has one row of each kind
+                          for kind in (Row, TensorRow, WeightRow, ProbeRow))   # a step has one row of each kind
     assert [i.step for i in kept] == sorted(i.step for i in kept)
     assert [i for i in kept if isinstance(i, Mark)] == [i for i in items if isinstance(i, Mark)]
-    for kind in (Row, TensorRow, ProbeRow):
+    for kind in (Row, TensorRow, WeightRow, ProbeRow):
         of = [i for i in items if isinstance(i, kind)]
         left = [i for i in kept if isinstance(i, kind)]
         assert len(left) <= len(of) // 2 + 2

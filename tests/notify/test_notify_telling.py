@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tuimon.control.revision import STANDS_BACK
 from tuimon.notify.budget import Budget
 from tuimon.notify.message import LISTED, Message, as_webhook, together
 from tuimon.notify.telling import Telling
@@ -54,6 +55,12 @@ def test_ends_are_told_as_chosen_and_a_run_that_died_has_crashed():
 def test_what_tuimon_did_by_itself_is_told_and_what_a_person_did_is_not():
     assert told([command("hold", "received"), command("hold", "applied"), command("stop", "refused"), command("rescue", "applied", "viewer"),
                  command("checkpoint", "applied")]) == [("act", "warning"), ("act", "critical")]
+
+
+def test_a_guard_that_left_it_to_a_person_wakes_nobody():
+    stood_back = command("rescue", "refused")
+    stood_back.fields["why"] = f"{STANDS_BACK} after the rescue by ada (viewer) at step 6, 0 s ago"
+    assert told([stood_back]) == []
 
 
 def test_other_attempts_are_not_told_and_a_later_one_ends_this():

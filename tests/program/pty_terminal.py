@@ -83,6 +83,11 @@ class Terminal:
                 raise AssertionError(f"never came: {what!r}\nexit {self.process.poll()}\n{self.text}")
         return self.text
 
+    @property
+    def echoes(self) -> bool:
+        """Whether the terminal shows what is typed, as it does before and after a program has it."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+
     def press(self, keys: str) -> None:
         """Type."""
         os.write(self._master, keys.encode())

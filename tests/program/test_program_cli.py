@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -12,6 +13,7 @@ import time
 import pytest
 
 from tuimon.cli import main
+from tuimon.launch.headless import Following
 from tuimon.record.liveness import is_alive
 from tuimon.record.rundir import Launch, create_run, list_runs
 
@@ -47,6 +49,9 @@ def test_a_run_without_a_step_is_not_called_healthy(capsys):
     assert row.endswith("nothing measured")
     assert main(["diagnose", run.name]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "nothing measured (died)"
+    assert main(["diagnose", run.name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] is None
+    assert Following(run, "tuimon").result()["verdict"] is None
 
 
 def test_a_demo_without_a_screen_that_is_told_to_go_takes_its_training_along():

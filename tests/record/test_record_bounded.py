@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tuimon.record import bands, history, segments, track
 from tuimon.record.archive import Archive
-from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
+from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows, WeightRows
 from tuimon.record.history import History, thin
 from tuimon.record.places import Places
 from tuimon.record.probes import ProbeEntry
@@ -269,13 +269,21 @@ def test_of_old_probe_rows_the_worst_survives_in_the_sense_of_each_quantity(monk
     told = History(None, entries, Archive(tmp_path, Places()))
     for i in range(1, 200):
         values = np.array([[1.0 + (i == 20), 0.5 - 0.4 * (i == 30)]], np.float32)
-        told.extend(Chunk.of([i], loss=[1.0], probes=ProbeRows(np.array([i]), values, np.ones((1, 2), np.bool_))))
+        there = np.ones((1, 2), np.bool_)
+        told.extend(Chunk.of([i], loss=[1.0], probes=ProbeRows(np.array([i]), values, there),
+                             weights=WeightRows(np.array([i]), values, there)))
     rows = told.probe_rows()
     assert len(rows) < 40
     assert rows.values[:, 0].max() == 2.0
     assert rows.values[:, 1].min() == np.float32(0.1)
+    rows, changed = told.weight_rows(), told.revision_of("weights")
+    assert len(rows) < 40
+    assert rows.values.max(0).tolist() == [2.0, 0.5]
+    assert changed > 0
     told.extend(Chunk.of([151], loss=[1.0], marks=(Mark(150, "attempt"),)))
     assert told.probe_rows().steps[-1] <= 150
+    assert told.weight_rows().steps[-1] <= 150
+    assert told.revision_of("weights") > changed
 
 
 def test_tensor_rows_in_between_do_not_hide_the_rows(tmp_path):

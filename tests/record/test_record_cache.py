@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tuimon.record.cache import Cache, cache_root
+from tuimon.record.cache import Cache
 from tuimon.record.chunk import Mark
 from tuimon.record.recall import Recall, read_anew
-from tuimon.record.segments import LogWriter, Row, TensorRow
+from tuimon.record.rundir import cache_root
+from tuimon.record.segments import LogWriter, Row, TensorRow, WeightRow
 
 ARRAYS = {"a": np.arange(7), "b": np.linspace(0, 1, 5), "c": np.zeros((0, 3), np.float32), "d": np.ones((2, 3), np.bool_)}
 
@@ -108,6 +109,7 @@ def run(folder, steps=3000, attempt=1, from_step=0):
     grad, items = np.arange(3, dtype=np.float32), []
     for i in range(from_step + 1, from_step + steps + 1):
         items += [TensorRow(i, grad * i, grad >= 0, None)] * (i % 50 == 0)
+        items += [WeightRow(i, grad + i, grad >= 1)] * (i % 400 == 0)
         items += [Row(i, 1e9 + i, {"loss": float(i % 97)})]
     items.append(Mark(from_step + 9, "note", {"text": "ü"}))
     writer.append(items)
@@ -129,6 +131,9 @@ def same(one, other):
     assert one.history.marks == other.history.marks
     for part in ("steps", "grad", "update", "grad_seen"):
         np.testing.assert_array_equal(getattr(one.history.tensor_rows(), part), getattr(other.history.tensor_rows(), part))
+    assert len(one.history.weight_rows()) > 0
+    for part in ("steps", "values", "seen"):
+        np.testing.assert_array_equal(getattr(one.history.weight_rows(), part), getattr(other.history.weight_rows(), part))
     for first, last in ((1, 10_000), (500, 600), (2900, 3100)):
         for part in ("steps", "low", "high", "last", "bad"):
             np.testing.assert_array_equal(getattr(one.history.thin("loss", first, last, 40), part),

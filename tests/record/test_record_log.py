@@ -139,7 +139,7 @@ def test_arbitrary_bytes_never_raise(tmp_path_factory, raw):
     assert rows_of(read(folder)[1]) == []
 
 
-@given(st.sampled_from([log.HEAD, log.ROWS, log.TENSORS, log.MARK, log.GAP, log.BEAT, log.PROBES, 77]), st.binary(max_size=200))
+@given(st.sampled_from([log.HEAD, log.ROWS, log.TENSORS, log.MARK, log.GAP, log.BEAT, log.PROBES, log.WEIGHTS, 77]), st.binary(max_size=200))
 @settings(max_examples=300, deadline=None)
 def test_a_frame_with_a_right_crc_but_a_senseless_payload_is_counted_not_raised(tmp_path_factory, kind, payload):
     folder = tmp_path_factory.mktemp("sense")

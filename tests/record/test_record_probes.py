@@ -17,7 +17,7 @@ from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.metrics import METRICS
 from tuimon.record.probes import QUANTITIES, ProbeEntry, ProbeLayers, ProbeRow
 from tuimon.record.rundir import RunInfo, create_run
-from tuimon.record.segments import LogReader, LogWriter, Row, segment_paths
+from tuimon.record.segments import LogReader, LogWriter, Row, WeightRow, segment_paths
 
 VALUES = st.floats(width=32, allow_nan=True, allow_infinity=True)
 TABLES = st.integers(0, 9).flatmap(lambda k: st.tuples(
@@ -65,16 +65,16 @@ def test_a_probes_frame_that_contradicts_itself_is_refused_not_misread(m, count,
     need = 8 * m + 4 * m * count + (m * count + 7) // 8
     if len(rest) < need:
         with pytest.raises(ValueError):  # numpy's words or ours
-            log.decode_probes(payload)
+            log.decode_sparse(payload)
     else:
-        assert log.decode_probes(payload).values.shape == (m, count)
+        assert log.decode_sparse(payload).values.shape == (m, count)
 
 
 def test_a_frame_of_another_probe_table_is_damage_and_costs_only_itself(tmp_path):
     path = written(tmp_path, [probe_row(1, 2.0, 3.0), Row(1, 0.0, {"loss": 1.0})], probes=2)
     with path.open("ab") as file:
-        file.write(log.encode_probes(9, [probe_row(2, 1.0, 2.0, 3.0)]))
-        file.write(log.encode_probes(10, [probe_row(3, 5.0, 6.0)]))
+        file.write(log.encode_sparse(log.PROBES, 9, [probe_row(2, 1.0, 2.0, 3.0)]))
+        file.write(log.encode_sparse(log.PROBES, 10, [probe_row(3, 5.0, 6.0)]))
     reader, (chunk,) = read(tmp_path)
     assert chunk.probes.steps.tolist() == [1, 3]
     assert reader.damaged == 1
@@ -167,3 +167,24 @@ def test_the_codes_of_metrics_stay_where_logs_have_them():
     assert list(METRICS).index("changed") == 17
     assert list(METRICS)[18:23] == ["memory", "attention_logit", "attention_entropy", "dead_units", "logit_scale"]
     assert all(name == quantity.name and quantity.meaning.endswith(".") for name, quantity in QUANTITIES.items())
+
+
+@given(TABLES)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_the_weights_norms_come_back_as_they_were_and_those_of_another_table_cost_only_themselves(tmp_path_factory, table):
+    count, given_rows = table
+    rows = [WeightRow(i + 1, np.array([v for v, _ in row], np.float32), np.array([s for _, s in row], np.bool_))
+            for i, row in enumerate(given_rows)]
+    folder = tmp_path_factory.mktemp("weights")
+    writer = LogWriter(folder, attempt=1, from_step=0, tensors=count, probes=count + 1)
+    writer.append([Row(1, 0.0, {"loss": 1.0}), *rows])
+    writer.close()
+    with segment_paths(folder)[-1].open("ab") as file:
+        file.write(log.encode_sparse(log.WEIGHTS, 9, [WeightRow(99, np.ones(count + 1, np.float32), np.ones(count + 1, np.bool_))]))
+    reader, (chunk,) = read(folder)
+    assert chunk.steps.tolist() == [1]
+    assert chunk.weights.steps.tolist() == [r.step for r in rows]
+    np.testing.assert_array_equal(chunk.weights.values, np.stack([r.values for r in rows]))
+    np.testing.assert_array_equal(chunk.weights.seen, np.stack([r.seen for r in rows]))
+    assert reader.damaged == 1
+    assert [p.weights.steps.tolist() for p in Chunk.join([chunk, chunk]).pieces([])] == [2 * [r.step for r in rows]]

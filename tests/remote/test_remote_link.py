@@ -15,14 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from tuimon.record.cache import cache_root
-from tuimon.record.far import read_far
+from tuimon.record.far import REFUSED, Far, ask_login, read_far
 from tuimon.record.history import History
 from tuimon.record.reader import LogReader
+from tuimon.record.rundir import RunDir, cache_root
 from tuimon.record.seen import SeenReader
-from tuimon.remote.far.wire import MAGIC, Packer
-from tuimon.remote.host import Target, command, parse
-from tuimon.remote.link import Line, reached
+from tuimon.remote.far.wire import BOOT, FOUND, MAGIC, Packer
+from tuimon.remote.host import Target, bundle, command, parse
+from tuimon.remote.link import Line, Stopped, reach
+from tuimon.remote.reached import reached
+from tuimon.remote.steps import Steps
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "viewer"))
 from synthetic import healthy, ranked
@@ -38,6 +40,9 @@ class Way:
         self.place = place
         script = place / "ssh"
         script.write_text(f"#!/bin/sh\necho $$ >> {place}/pids\n[ -e {place}/hangs ] && exec sleep {HANGS:.0f}\n"
+                          f"while [ -e {place}/waits ]; do sleep 0.02; done\n"
+                          f"[ -e {place}/said ] && {{ cat {place}/said; exec cat 3>&1 > {place}/got; }}\n"
+                          f"[ -e {place}/refuses ] && {{ cat {place}/refuses >&2; exit 255; }}\n"
                           f"exec {sys.executable} -m tuimon agent\n")
         script.chmod(0o700)
 
@@ -99,7 +104,7 @@ def test_ranks_are_joined_there_also_where_nothing_is_installed(way: Way):
 
 def test_whoever_is_killed_leaves_no_picture_behind(way: Way):
     healthy(steps=30)
-    code = ("import sys, time; from tuimon.remote.link import reached; from tuimon.remote.host import parse\n"
+    code = ("import sys, time; from tuimon.remote.reached import reached; from tuimon.remote.host import bundle, parse\n"
             "with reached(parse('far:'), control=False) as run: print('there', flush=True); time.sleep(60)")
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as near:
         assert near.stdout is not None
@@ -122,3 +127,84 @@ def test_half_a_message_is_a_word():
         line.raw(message[500:])
         until(lambda: line.hear(0.1))
         line.close()
+
+
+def test_the_screen_is_loaded_while_ssh_logs_in(way: Way):
+    healthy(steps=30)
+    (way.place / "waits").touch()   # as for an answer that takes as long as loading
+    with reached(parse("far:"), control=False, meanwhile=(way.place / "waits").unlink) as near:
+        assert LogReader(near.metrics).poll()[-1].steps[-1] == 30
+
+
+@pytest.mark.parametrize("mark", [FOUND, BOOT])
+def test_the_question_is_asked_while_python_still_starts_there(way: Way, mark: bytes):
+    """On a bad link every answer that is waited for costs a third of a second."""
+    said, got = way.place / "said", way.place / "got"
+    said.write_bytes(mark)
+    leash, held = os.pipe()
+
+    def is_asked() -> bool:
+        after = got.read_bytes().removeprefix(bundle() if mark == BOOT else b"") if got.exists() else b""
+        return after.startswith(MAGIC) and len(after) > len(MAGIC)
+
+    with pytest.raises(Stopped):
+        reach(parse("far:"), control=False, leash=leash, steps=Steps(), stops=is_asked)
+    for fd in (leash, held):
+        os.close(fd)
+
+
+REFUSALS = ("ada@far: Permission denied (publickey,keyboard-interactive).\n", "Host key verification failed.\n",
+            "ada@gate: Permission denied (password).\nConnection closed by UNKNOWN port 65535\n",
+            "Received disconnect from 10.0.0.7 port 22:2: Too many authentication failures\n")
+
+
+@pytest.mark.parametrize("said", [*REFUSALS[:2], *(pytest.param(said, marks=pytest.mark.nightly) for said in REFUSALS[2:])])
+def test_where_only_a_person_can_log_in_nothing_more_is_tried_until_one_wants_to(way: Way, said: str):
+    run = healthy(steps=30)
+    with reached(parse("far:"), control=False) as near:
+        (way.place / "refuses").write_text(said)
+        os.kill(way.pids[0], signal.SIGKILL)
+        until(lambda: state(near) == REFUSED)
+        assert len(way.pids) == 2
+        ask_login(near, 1)   # but what is asked is not answered rightly
+        until(lambda: far_of(near).login == 1)
+        assert (state(near), len(way.pids)) == (REFUSED, 3)
+        (way.place / "refuses").unlink()
+        run.go(5)
+        ask_login(near, 2)
+        until(lambda: far_of(near).login == 2)
+        assert (state(near), len(way.pids)) == ("live", 4)
+        until(lambda: LogReader(near.metrics).poll()[-1].steps[-1] == 35)
+
+
+def test_what_a_machine_prints_behind_its_login_is_no_refusal(way: Way):
+    """It is tried again, as after any drop."""
+    healthy(steps=30)
+    with reached(parse("far:"), control=False) as near:
+        (way.place / "refuses").write_text("cat: /etc/motd: Permission denied\nConnection reset by 10.0.0.7 port 22\n")
+        os.kill(way.pids[0], signal.SIGKILL)
+        until(lambda: len(way.pids) > 2)
+        assert state(near) == "reconnecting"
+        assert far_of(near).why == "Connection reset by 10.0.0.7 port 22", "whoever shows it names the machine"
+
+
+def test_a_person_who_logs_in_does_not_wait_for_a_try_that_hangs(way: Way):
+    healthy(steps=30)
+    with reached(parse("far:"), control=False) as near:
+        (way.place / "hangs").touch()
+        os.kill(way.pids[0], signal.SIGKILL)
+        until(lambda: len(way.pids) == 2)
+        (way.place / "hangs").unlink()
+        ask_login(near, 1)
+        until(lambda: far_of(near).login == 1)
+        assert state(near) == "live"
+
+
+def far_of(run: RunDir) -> Far:
+    found = read_far(run)
+    assert found is not None
+    return found[0]
+
+
+def state(run: RunDir) -> str:
+    return far_of(run).state

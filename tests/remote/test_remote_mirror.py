@@ -30,7 +30,7 @@ from synthetic import TENSORS, Run, collapsing, exploding, healthy
 
 
 def test_a_short_run_is_the_same_over_the_link(tmp_path: Path):
-    run = collapsing(root=tmp_path / "far").note("here")
+    run = collapsing(root=tmp_path / "far", weighed=True).note("here")
     pumped = Pumped(tmp_path / "far", tmp_path / "near").settled()
     mirror = pumped.mirror
     assert mirror is not None
@@ -44,8 +44,10 @@ def test_a_short_run_is_the_same_over_the_link(tmp_path: Path):
         assert here.present[name].tolist() == there.present[name].tolist()
         np.testing.assert_array_equal(here.columns[name][here.present[name]], values[there.present[name]].astype(np.float32))
     for ours, theirs in ((here.tensors.grad, there.tensors.grad), (here.tensors.update, there.tensors.update),
-                         (here.probes.values, there.probes.values)):
+                         (here.probes.values, there.probes.values), (here.weights.steps, there.weights.steps),
+                         (here.weights.values, there.weights.values)):
         np.testing.assert_array_equal(ours, theirs)
+    assert len(there.weights) == 75
     assert here.marks == there.marks
     assert mirror.run.events.read_bytes() == run.dir.events.read_bytes()
     ours, theirs = mirror.run.read_info(), run.dir.read_info()

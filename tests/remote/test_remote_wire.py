@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import os
 import struct
 import subprocess
 import zlib
 from array import array
+from importlib import resources
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,6 +24,7 @@ from tuimon.remote.far.rows import Rows
 from tuimon.remote.far.thin import Outline, rows_of, thinned
 from tuimon.remote.far.wire import (
     BOOT,
+    FOUND,
     MAGIC,
     MOST_PACKED,
     MOST_PLAIN,
@@ -31,7 +36,7 @@ from tuimon.remote.far.wire import (
     planes,
     unplanes,
 )
-from tuimon.remote.host import Target, bundle, command
+from tuimon.remote.host import MODULES, Target, _Bare, _bare, bundle, command
 
 FLOATS = st.one_of(st.floats(width=32), st.floats(), st.sampled_from([math.nan, math.inf, -math.inf, 0.0, 1e300, 5e-324]))
 
@@ -189,20 +194,41 @@ def test_a_window_shrinks_where_answers_come_late_and_grows_where_they_do_not():
     assert fast.flying == 0
 
 
-def test_what_is_sent_where_nothing_is_installed_starts_there():
-    with subprocess.Popen(["/bin/sh", "-c", command(Target("x", None), sent=True)[-1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as far:
+def test_what_is_sent_where_nothing_is_installed_starts_there_and_takes_the_question_that_comes_with_it(tmp_path: Path):
+    """All in one go: of a bad link every answer that is waited for costs a third of a second."""
+    script, packer = command(Target("x", None), sent=True)[-1], Packer()
+    with subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          env={**os.environ, "TUIMON_RUNS": str(tmp_path)}) as far:
         assert far.stdin is not None
         assert far.stdout is not None
-        far.stdin.write(bundle())
+        far.stdin.write(bundle() + MAGIC + packer.pack({"k": "open", "run": None, "control": False}))
         far.stdin.flush()
         unpacker, found = Unpacker(), []
         while unpacker.begun != BOOT:
             unpacker.feed(far.stdout.read1())
         unpacker.again()
-        while not found:
-            found = unpacker.feed(far.stdout.read1())
-        assert found[0][0]["k"] == "hello"
+        while len(found) < 2:
+            found += unpacker.feed(far.stdout.read1())
+        assert [head["k"] for head, _ in found] == ["hello", "error"]
+        assert "no runs" in found[1][0]["text"]
         far.stdin.close()
         assert far.wait(20) == 0
-    assert len(bundle()) < 16_000, "two seconds of a modem"
+    assert len(bundle()) < 14_900, "less than two seconds of a modem"
     assert BOOT not in bundle()
+
+
+def test_what_is_sent_is_the_far_side_without_what_is_for_people():
+    for name in MODULES:
+        source = resources.files("tuimon.remote.far").joinpath(f"{name}.py").read_text("utf-8")
+        sent, whole = ast.parse(_bare(source)), _Bare().visit(ast.parse(source))
+        assert ast.dump(sent) == ast.dump(ast.parse(ast.unparse(whole)))
+
+
+def test_an_installed_tuimon_is_asked_while_it_still_starts(tmp_path: Path):
+    """The shell says that it is found, before Python is up."""
+    (tmp_path / "tuimon").write_text("#!/bin/sh\ncat\n")
+    (tmp_path / "tuimon").chmod(0o700)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["/bin/sh", "-c", command(Target("x", None))[-1]], input=b"asked", capture_output=True,
+                          env={**os.environ, "PATH": path}, check=True)
+    assert done.stdout == FOUND + b"asked"

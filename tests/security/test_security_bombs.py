@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import os
 import struct
+import tempfile
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,7 +52,7 @@ def _frame(kind, *counts):
 
 
 LOGS = {
-    **{f"{name} {kind}": _frame(kind, *counts) for kind in (log.ROWS, log.TENSORS, log.PROBES)
+    **{f"{name} {kind}": _frame(kind, *counts) for kind in (log.ROWS, log.TENSORS, log.PROBES, log.WEIGHTS)
        for name, counts in (("most", (2**32 - 1, 2**32 - 1)), ("wide", (1, 2**32 - 1)), ("long", (2**32 - 1, 0)), ("square", (2**16, 2**16)))},
     "length": struct.pack("<4sBxHIIQ", log.MAGIC, log.ROWS, log.VERSION, 2**32 - 1, 0, 0) + bytes(1000),
     "magic": log.MAGIC * 20_000,
@@ -194,7 +196,7 @@ def test_a_file_in_the_spool_is_a_command_or_is_refused(tmp_path_factory, raw, f
 @pytest.mark.nightly
 @settings(max_examples=5000)
 @given(KEYS, JSON, st.booleans(), st.binary(max_size=2000), FLIPS)
-def test_the_same_for_a_long_time(tmp_path_factory, key, value, deeper, raw, flips):
-    folder = tmp_path_factory.mktemp("law")
-    _damaged_descriptions(folder, key, value, deeper)
-    _odd_commands(folder, raw, flips)
+def test_the_same_for_a_long_time(key, value, deeper, raw, flips):
+    with tempfile.TemporaryDirectory() as folder:   # pytest's own way to name one would look through all those before
+        _damaged_descriptions(Path(folder), key, value, deeper)
+        _odd_commands(Path(folder), raw, flips)

@@ -85,6 +85,15 @@ def test_where_others_can_write_nothing_is_put_and_nothing_is_obeyed_until_they_
     assert barred(run.commands) == ""
 
 
+def test_a_panel_notices_within_a_second_that_others_can_write_and_that_they_no_longer_can(tmp_path):
+    run = synthetic.healthy(root=tmp_path, steps=20).dir
+    reading, said = Reading(run), []
+    for second, mode in enumerate((0o700, 0o777, 0o700)):
+        os.chmod(run.commands, mode)
+        said.append(reading.poll(2_000.0, 10.0 + second).barred)
+    assert ["by others" in why for why in said] == [False, True, False]
+
+
 @needs_root
 @pytest.mark.parametrize("where", ["", "commands", "commands/new"])
 def test_a_directory_of_another_user_is_neither_commanded_into_nor_obeyed(shared, where):

@@ -59,6 +59,12 @@ def test_what_people_compare_runs_by_stays(words):
     assert redacted_words(words, {}) == tuple(words)
 
 
+def test_the_directory_that_one_works_in_is_no_secret():
+    words = ("/home/ada/project/train.py", "--out=/home/ada/old/x")
+    assert redacted_words(words, {"PWD": "/home/ada/project", "OLDPWD": "/home/ada/old"}) == words
+    assert redacted_words(["--dsn", "u/hunter22"], {"DB_PWD": "hunter22"}) == ("--dsn", f"u/{HIDDEN}")
+
+
 @pytest.mark.parametrize("word", ["hf_" + "aB3" * 8, "sk-" + "aB3-" * 8, "ghp_" + "aB3" * 9, "AKIA" + "AB3D" * 4, "eyJhbGciOi.eyJzdWIiOi.abc"])
 def test_what_looks_like_a_key_is_taken_for_one(word):
     assert redacted_words(["train.py", word, f"--run={word}"], {}) == ("train.py", HIDDEN, f"--run={HIDDEN}")

@@ -126,8 +126,10 @@ class Link:
 class FarMachine:
     """The sshd, the hosts by which it is known, and the far side's files."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, options: str = "") -> None:
+        """`options`: lines for sshd_config, before its own: the first that is said counts."""
         self.root, self.runs, self.port = root, root / "runs", 0
+        self._options = options
         self._sshd: subprocess.Popen[bytes] | None = None
         self._hosts: dict[str, str] = {}
         for name in ("runs", "home", "links", "near", "tools", "python", "installed"):
@@ -236,7 +238,7 @@ class FarMachine:
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", 0))
                     self.port = probe.getsockname()[1]
-                (self.root / "sshd_config").write_text(CONFIG.format(port=self.port, root=self.root))
+                (self.root / "sshd_config").write_text(self._options + CONFIG.format(port=self.port, root=self.root))
                 with open(self.root / "sshd.log", "ab") as log:
                     self._sshd = subprocess.Popen(
                         [str(SSHD), "-D", "-e", "-f", str(self.root / "sshd_config")], stderr=log, stdin=subprocess.DEVNULL)
@@ -278,11 +280,11 @@ class FarMachine:
 
 
 @contextmanager
-def far_machine(root: Path) -> Iterator[FarMachine]:
+def far_machine(root: Path, options: str = "") -> Iterator[FarMachine]:
     """One that is up; else the test is skipped."""
     if MISSING:
         pytest.skip(f"not installed: {', '.join(MISSING)}")
-    machine = FarMachine(root)
+    machine = FarMachine(root, options)
     try:
         yield machine.start()
     finally:

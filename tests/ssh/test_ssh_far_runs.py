@@ -14,12 +14,11 @@ import pytest
 from sshd import FarMachine
 
 from tuimon.errors import TuimonError, UsageError
-from tuimon.record.cache import cache_root
 from tuimon.record.far import read_far
 from tuimon.record.reader import LogReader
-from tuimon.record.rundir import RunDir
-from tuimon.remote.host import names_a_host, parse
-from tuimon.remote.link import Unreached, reached
+from tuimon.record.rundir import RunDir, cache_root
+from tuimon.remote.host import Unreached, names_a_host, parse
+from tuimon.remote.reached import reached
 
 for folder in ("viewer", "program"):
     sys.path.insert(0, str(Path(__file__).parents[1] / folder))
@@ -145,7 +144,7 @@ def test_the_panel_shows_where_the_run_is_and_that_the_link_is_down(far: FarMach
 
 def test_whoever_is_killed_leaves_nothing_running(far: FarMachine):
     healthy(root=far.runs)
-    code = ("import sys, time; from tuimon.remote.link import reached; from tuimon.remote.host import parse\n"
+    code = ("import sys, time; from tuimon.remote.reached import reached; from tuimon.remote.host import parse\n"
             "with reached(parse('far:'), control=False) as run: print('there', flush=True); time.sleep(60)")
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as near:
         assert near.stdout is not None

@@ -44,12 +44,13 @@ def exploding(count: int, layers: int, *, since: int):
     return values
 
 
-def tensors(names, grads, usual, *, updates=None, shapes=None, trained=None, seen=None, step=100) -> Tensors:
+def tensors(names, grads, usual, *, updates=None, shapes=None, trained=None, seen=None, weights=None, step=100) -> Tensors:
     count = len(names)
     return Tensors(
         tuple(names), tuple(shapes or ["4 x 4"] * count), ("float32",) * count, np.full(count, 16, np.int64),
         np.ones(count, np.bool_) if trained is None else np.asarray(trained), np.asarray(grads, np.float32),
         np.ones(count, np.bool_) if seen is None else np.asarray(seen), np.asarray(usual, np.float32),
-        np.full(count, 1e-3, np.float32) if updates is None else np.asarray(updates, np.float32), step)
+        np.full(count, 1e-3, np.float32) if updates is None else np.asarray(updates, np.float32),
+        np.full(count, np.nan if weights is None else weights, np.float32), np.full(count, weights is not None), step)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tuimon.diagnosis.axes import XAxis
 from tuimon.diagnosis.model import Diagnosis
-from tuimon.record.chunk import Chunk, ProbeRows, TensorRows
+from tuimon.record.chunk import Chunk, ProbeRows, TensorRows, WeightRows
 from tuimon.record.history import History
 from tuimon.record.probes import ProbeEntry
 from tuimon.record.tensors import TensorEntry, TensorTable
@@ -58,13 +58,13 @@ def tensor_rows(grad, *, steps=None, update=None, seen=None) -> TensorRows:
         np.ones(grad.shape, np.bool_) if seen is None else np.asarray(seen, np.bool_))
 
 
-def stretch(rows: TensorRows, probes: ProbeRows | None = None) -> Chunk:
+def stretch(rows: TensorRows, probes: ProbeRows | None = None, weights: WeightRows | None = None) -> Chunk:
     last = int(rows.steps[-1])
     steps = np.arange(int(rows.steps[0]), last + 1)
-    return Chunk.of(steps, loss=[2.0] * len(steps), tensors=rows, probes=probes)
+    return Chunk.of(steps, loss=[2.0] * len(steps), tensors=rows, probes=probes, weights=weights)
 
 
 def layered(grad, *, layers, parts=("attn", "mlp"), probes: ProbeRows | None = None,
-            entries: tuple[ProbeEntry, ...] = (), **more) -> Read:
+            entries: tuple[ProbeEntry, ...] = (), weights: WeightRows | None = None, **more) -> Read:
     read = Read(History(table(layers, parts), entries))
-    return read.more(stretch(tensor_rows(grad, **more), probes))
+    return read.more(stretch(tensor_rows(grad, **more), probes, weights))

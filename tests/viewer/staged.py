@@ -67,7 +67,7 @@ def written() -> Runs:
     """All of them."""
     root = runs_root()
     root.mkdir(parents=True, exist_ok=True)
-    main = synthetic.exploding(root=root, began=NOW - 13.0, seed=4)
+    main = synthetic.exploding(root=root, began=NOW - 13.0, seed=4, weighed=True)
     main.event("incident", rule="exploding-gradients", severity="critical", change="opened", onset_step=209,
                headline="Exploding gradients", category="gradients")
     lines = (f"step {step:>4}  loss {2.0 + 8.8 * 0.97 ** step:.4f}  lr 3.0e-4  {40_000 + step % 7:,} tokens/s\n"

@@ -17,7 +17,7 @@ from tuimon.control.spool import Inbox, prepare
 from tuimon.record.chunk import Mark
 from tuimon.record.events import EventWriter
 from tuimon.record.liveness import ProcessIdentity, boot_id, identity
-from tuimon.record.log import Row, TensorRow
+from tuimon.record.log import Row, TensorRow, WeightRow
 from tuimon.record.probes import ProbeEntry, ProbeRow
 from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run, prepare_run, runs_root
@@ -48,8 +48,8 @@ class Run:
 
     def __init__(self, root: Path | None = None, *, name: str = "exploding", total: int = 600, alive: bool = True,
                  statement: str = STATEMENT, info: bool = True, seed: int = 0, step_time: float = 0.05,
-                 probed: bool = False, began: float | None = None) -> None:
-        self.began, self.step = began, 0
+                 probed: bool = False, weighed: bool = False, began: float | None = None) -> None:
+        self.began, self.step, self.weighed = began, 0, weighed
         self.dir: RunDir = create_run("synthetic", root) if began is None else RunDir((root or runs_root()) / name)
         prepare_run(self.dir)
         prepare(self.dir.commands)
@@ -112,12 +112,19 @@ class Run:
         values = np.concatenate((logits, entropies)).astype(np.float32)
         return ProbeRow(self.step, values, np.ones(len(values), np.bool_))
 
+    def weights(self) -> WeightRow:
+        """The tensors' norms, which grow slowly; once it explodes quickly, and the deeper the more."""
+        depth, since = np.arange(len(TENSORS)) / len(TENSORS), max(0.0, self.step - self.explodes_at)
+        norms = 64 * 0.02 * (1 + self.step / 2000) * np.exp(0.08 * since * depth)
+        return WeightRow(self.step, norms.astype(np.float32), np.ones(len(TENSORS), np.bool_))
+
     def go(self, count: int, *, snapshots: bool = True) -> Run:
         """Write so many steps."""
-        items: list[Row | TensorRow | ProbeRow | Mark] = []
+        items: list[Row | TensorRow | WeightRow | ProbeRow | Mark] = []
         for _ in range(count):
             row, tensors = self.row()
-            items += [tensors, *([self.sample()] if self.probes and self.step % 10 == 0 else []), row]
+            items += [tensors, *([self.weights()] if self.weighed and self.step % 8 in (0, 1) else []),
+                      *([self.sample()] if self.probes and self.step % 10 == 0 else []), row]
             if snapshots and self.step % 10 == 0 and self.step >= 40 and self.step < self.explodes_at - 5:
                 self.event("snapshot-healthy", snapshot_step=self.step - 20)
         if items and self.log is not None:

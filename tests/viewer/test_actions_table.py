@@ -10,12 +10,14 @@ import pytest
 from tuimon.control.commands import Command, check
 from tuimon.control.states import STATES, Refuse, outcome
 from tuimon.diagnosis.overrides import Overrides
-from tuimon.viewer.actions import ACTIONS, STEERING, actions_at, actions_markdown, find
+from tuimon.viewer.actions import ACTIONS, STEERING, actions_at, actions_markdown, find, footer
 from tuimon.viewer.arrange import footer_keys
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.places import PLACES
+from tuimon.viewer.places.layers.model import Ask
 from tuimon.viewer.views import Facts, Frame
+from tuimon.viewer.wanted import Wanted
 
 ORDERS = [action for action in ACTIONS if action.order is not None]
 
@@ -113,6 +115,19 @@ def test_a_footer_says_the_way_back_and_parts_what_acts_on_the_run_from_what_doe
         before, bar, after = line.partition("│")
         assert bool(bar) == (place in STEERING)
         assert not bar or ("x hold" in before and "incidents" not in before and "? help" in after)
+
+
+def test_the_footer_of_the_layers_offers_only_what_works_on_what_is_open():
+    def offered(ask):
+        shown = replace(frame(), wanted=Wanted(place="layers", ask=ask))
+        return {text_of(line) for _, line in footer(shown, "layers")}
+
+    assert {"↑↓ layer", "←→ step", "enter open", "t quantity", "d unfold", "p parameters"} <= offered(Ask())
+    opened, table = offered(Ask(layer="blocks.0")), offered(Ask(tensors=True))
+    assert {"↑↓ read", "t quantity", "w worst", "p parameters"} <= opened
+    assert {"↑↓ read", "w worst", "/ filter", "p layers"} <= table
+    assert not {"←→ step", "enter open", "d unfold"} & (opened | table)
+    assert "t quantity" not in table
 
 
 @pytest.mark.parametrize("name", ["hold", "checkpoint", "end"])

@@ -130,6 +130,51 @@ def test_where_the_reader_is_killed_a_thread_reads_on():
     """)
 
 
+def test_a_frame_of_the_run_before_that_comes_while_the_next_is_opened_costs_no_reader():
+    program("""
+    frames, receive, write = [], apart.Receiver.receive, os.write
+
+    def noted(receiver):
+        frames.append(receive(receiver))
+        return frames[-1]
+
+    def late(fd, data):   # the screen is told to wait between choosing the next run and asking for it
+        for _ in range(2):
+            came = len(frames)
+            run.go(1)
+            until(lambda: len(frames) > came or reader.is_lost)
+        return write(fd, data)
+
+    apart.Receiver.receive = noted
+    source.start()
+    newest(source, lambda frame: frame.header.step == 30)
+    os.write = late
+    name, second = feeds.open(other.dir.path)
+    second = second(lambda: None)
+    os.write = write
+    second.start()
+    newest(second, lambda frame: frame.header.step == 12)
+    assert not reader.is_lost and "tuimon.viewer.reading" not in sys.modules, "this process reads nothing"
+    feeds.close()
+    """)
+
+
+def test_a_run_that_is_opened_after_the_reader_was_killed_is_shown_too():
+    program("""
+    source.start()
+    newest(source, lambda frame: frame.header.step == 30)
+    os.kill(reader.pid, signal.SIGKILL)
+    until(lambda: reader.is_lost)
+    name, second = feeds.open(other.dir.path)
+    source.close()
+    second = second(lambda: told.append("second"))
+    second.start()
+    until(lambda: "second" in told)
+    newest(second, lambda frame: frame.header.step == 12)
+    feeds.close()
+    """)
+
+
 def test_a_reader_that_listens_no_more_is_given_up_and_no_key_waits_for_it():
     program("""
     os.kill(reader.pid, signal.SIGSTOP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from tuimon.record.chunk import Chunk
 from tuimon.record.history import History
 from tuimon.viewer.charts import heat
 from tuimon.viewer.charts.alike import charts_alike, headed, heats_alike
-from tuimon.viewer.charts.chart import ChartSpec, VMark, area, draw
+from tuimon.viewer.charts.chart import Band, ChartSpec, VMark, area, draw
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import ASCII, BRAILLE
@@ -63,6 +64,25 @@ def test_on_a_flat_stretch_most_steps_draw_nothing_and_a_spike_always_does():
     assert 4 <= drawn <= 35, "each new column, and what widens one"
     history.extend(Chunk.of([501], loss=[9.0]))
     assert not charts_alike(last, spec_of(history, 1024, log=False), X, y, PLACE)
+
+
+def test_a_band_whose_edges_move_by_less_than_a_row_is_not_drawn_again():
+    history = History()
+    history.extend(Chunk.of(loss=[1.0, 2.0, 1.5]))
+    spec = spec_of(history, 1024, log=False)
+    y = fitted(spec)
+    row = (y.high - y.low) / PLACE.height
+    middle = y.high - 4.2 * row
+    kept = 0
+    for moved, word in itertools.product(np.linspace(-2, 2, 41) * row, ("usual 1-2", "usual 1-3")):
+        one, other = (replace(spec, bands=(Band(middle - 2 * row + at, middle + at, "usual", said),))
+                      for at, said in ((0.0, "usual 1-2"), (moved, word)))
+        looks = [draw(each, 30, 12, X, y, BRAILLE) for each in (one, other)]
+        is_alike = charts_alike(one, other, X, y, PLACE)
+        assert is_alike == (looks[0] == looks[1])
+        kept += is_alike
+    assert 5 <= kept <= 15
+    assert not charts_alike(one, spec, X, y, PLACE)
 
 
 def test_what_widens_a_column_by_less_than_a_dot_draws_nothing():

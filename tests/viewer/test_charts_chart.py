@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +15,7 @@ from tuimon.diagnosis import axes
 from tuimon.diagnosis.axes import XAxis
 from tuimon.record.chunk import Chunk
 from tuimon.record.history import History
-from tuimon.viewer.charts.chart import Band, ChartSpec, VMark, area, draw
+from tuimon.viewer.charts.chart import Band, ChartSpec, VMark, _backdrop, area, draw
 from tuimon.viewer.charts.picture import NOTHING, Picture, Run
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.glyphs import ASCII, GLYPHS
@@ -239,6 +242,21 @@ def test_a_history_thinned_to_columns_shows_the_same_extremes_and_marks():
 
 @pytest.mark.parametrize("width", [24, 50, 78, 120])
 def test_what_is_awaited_is_said_in_full_wherever_it_fits_on_several_lines(width):
-    message = "weight RMS: the log holds no norm of the weights per tensor, only that of all together"
+    message = "weight RMS: this run's log holds no norms of the weights per layer, only that of all of them together"
     rows = draw(ChartSpec("loss", waiting=message), width, 12, XAxis(0, 10), axes.YAxis(0, 1)).lines
     assert " ".join(row.strip("│ ") for row in rows[1:-1] if row.strip("│ ")) == message
+
+
+def test_a_chart_is_the_same_whatever_was_drawn_before_it():
+    """What stands under the data is kept from one drawing to the next."""
+    rng, y = np.random.default_rng(1), axes.fit(None, (series([1.0, 3.0]),), X, log=False)
+    marks, bands = (VMark(20, "onset", word="what"), VMark(30, "cursor")), (Band(1, 2, "usual", "usual"),)
+    variants = [ChartSpec("n", "1.0"), ChartSpec("m", "22", "critical"), ChartSpec("n", marks=marks), ChartSpec("n", bands=bands),
+                ChartSpec("n", focused=True), ChartSpec("n", in_bytes=True), ChartSpec("n", in_bytes=True, binary=True)]
+    lines = [series(1 + 2 * rng.random(50)) for _ in range(2)]
+    cases = [(replace(spec, series=(line,)), width, 12, X, axis, glyphs) for spec, line, width, axis, glyphs in itertools.product(
+        variants, lines, (40, 60), (y, axes.YAxis(-1.0, 5.0)), (ASCII, GLYPHS["braille"]))]
+    found = [draw(*case) for case in cases]
+    for case, picture in zip(cases, found, strict=True):
+        _backdrop.cache_clear()
+        assert picture == draw(*case)

@@ -43,6 +43,13 @@ async def test_the_newest_is_followed_until_one_scrolls_up_and_again_from_the_en
         await p.until(lambda t: "following" not in t and "601   step 599" in t)
 
 
+async def test_a_search_of_a_console_in_which_nothing_stands_ends_at_once():
+    async with panel(synthetic.healthy(), (80, 24)) as p:
+        await p.until("● Healthy")
+        await p.pilot.press("o", "slash", "x", "enter")
+        await p.until("console · /x · nothing to search")
+
+
 async def test_a_search_counts_while_it_is_typed_leads_there_and_ends_with_escape():
     run = synthetic.healthy()
     run.dir.console.write_text(steps(0, 300) + "\x1b[31mRuntimeError\x1b[0m: one\n" + steps(300, 900) + "RuntimeError: two\n" + steps(900, 950))

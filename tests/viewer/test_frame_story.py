@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tuimon.control.revision import STANDS_BACK
 from tuimon.control.states import STATES
 from tuimon.diagnosis.model import Diagnosis, Evidence, Incident
 from tuimon.diagnosis.story import TICKS, EventLine, Story, tell
@@ -99,6 +100,13 @@ def test_a_new_attempt_starts_a_new_story_but_keeps_the_diary():
         "first", "overrides: lr x0.1, clip 1.0", "healthy snapshot", "attempt 2 goes on from step 10"]
 
 
+def test_who_has_just_rescued_does_not_read_that_a_rescue_was_refused_because_the_guard_stood_back():
+    why = f"{STANDS_BACK} after the rescue by ada (viewer) at step 6, 0 s ago"
+    asked = {"verb": "rescue", "who": {"origin": "guard"}}
+    told = story(event("command", id="a", outcome="received", **asked), event("command", id="a", outcome="refused", why=why, **asked))
+    assert (told.requests, [(line.text, line.tone) for line in told.lines]) == ((), [(why, "info")])
+
+
 def test_an_autopsy_is_told_at_the_step_that_it_looked_into():
     told = story(event("autopsy", 152, examined=151, place="norm", found_by="replay", module="a\x1b[2J.norm", module_kind="RMSNorm"),
                  event("autopsy", 152, examined=151, place="of a later version", found_by="replay"))
@@ -118,13 +126,33 @@ def test_rows_that_a_full_disk_cost_are_told_and_marked_in_the_charts_with_the_r
     ({"rows": 1, "why": "the writer was held up", "seconds": 0.2}, "1 row not recorded: the writer was held up"),
     ({"rows": 2, "why": "ValueError: no number", "seconds": 0}, "2 rows not recorded: ValueError: no number"),
     ({"rows": 0, "why": "Input/output error", "seconds": 300}, "input/output error for 5 min; nothing was lost"),
+    ({"rows": 0, "events": 1, "why": "No space left on device"}, "1 event not recorded: disk full"),
+    ({"rows": 9, "events": 2, "why": "No space left on device"}, "9 rows and 2 events not recorded: disk full"),
     ({"rows": 3, "why": "\x1b[2J"}, "3 rows not recorded: "), ({"seconds": math.inf}, "the disk did not take it; nothing was lost"),
 ])
 def test_what_the_disk_did_not_take_is_told_apart_from_what_it_took_later(fields, says):
     (line,) = story(event("gap", 7, **fields)).lines
     assert line.text.startswith(says)
     assert "\x1b" not in line.text
-    assert bool(line.mark) == bool(fields.get("rows"))
+    assert bool(line.mark) == bool(fields.get("rows") or fields.get("events"))
+
+
+@pytest.mark.parametrize(("state", "says"), [
+    ("finished", "Finished 3,000 steps"), ("stopped", "Stopped at step 3,000"), ("crashed", "Crashed at step 3,000")])
+def test_a_run_that_ended_on_a_full_disk_is_said_to_have_ended_where_it_did(state, says):
+    told = story(event("gap", 113, rows=2887, why="No space left on device"), event("end", 3000, state=state))
+    frame = build_frame(Sources("run", told, Diagnosis.nothing(), alive=False, step=113, values={"loss": 2.0}))
+    assert says in " ".join(text_of(frame.verdict[0]).split())
+    assert text_of(frame.verdict[2]).endswith("The log is complete up to step 113, but for 2,887 rows.")
+    assert frame.facts.step == 3000
+    nothing = build_frame(Sources("run", told, Diagnosis.nothing(), alive=False))
+    assert says in " ".join(text_of(nothing.verdict[0]).split())
+
+
+@pytest.mark.parametrize(("size", "says"), [(27_345, "27 kB"), (3e6, "3.0 MB"), (11_200_000_000, "11 GB"), (math.nan, "")])
+def test_a_checkpoint_on_disk_is_told_with_its_size(size, says):
+    line = story(event("checkpoint", snapshot_step=10, bytes=size)).lines[-1]
+    assert line.text == f"checkpoint on disk{', ' * bool(says)}{says}"
 
 
 def test_a_failed_rescue_says_why_and_is_over():

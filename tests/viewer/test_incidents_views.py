@@ -36,7 +36,7 @@ from tuimon.viewer.places.incidents.draw import (
     number_lines,
     text_lines,
 )
-from tuimon.viewer.places.incidents.proofs import Proofs
+from tuimon.viewer.places.incidents.proofs import AT_ONCE, Proofs
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import Wanted
@@ -169,6 +169,18 @@ def test_a_layer_is_convicted_by_its_own_gradient():
     assert not view.columns.bad.any()
 
 
+def test_of_a_run_of_many_incidents_the_newest_get_their_curves_first_and_all_of_them_in_the_end():
+    many, proofs, turns = [incident("loss-spike", 20 + i, resolved_step=22 + i) for i in range(5 * AT_ONCE)], Proofs(), 0
+    still = [incident("divergence", 100 + i) for i in range(2 * AT_ONCE)]   # open ones are cut anew each time, and hold up nothing
+    while not turns or proofs.is_behind:
+        proofs.update(diagnosis(*many, *still), history(), NO_LAYERS)
+        turns += 1
+        cut = [view.incident.onset_step for view in proofs.views if view.curve is not None and view.incident.state == "resolved"]
+        assert sorted(cut) == [20 + i for i in range(5 * AT_ONCE)][-turns * AT_ONCE:]
+    assert turns == 5
+    assert all(view.curve is not None for view in proofs.views)
+
+
 def test_equal_incidents_can_be_told_apart_and_what_is_over_is_cut_once():
     again = [incident("loss-spike", 40, resolved_step=90), incident("loss-spike", 40, resolved_step=95)]
     proofs = Proofs()
@@ -257,6 +269,13 @@ def test_cause_and_signs_name_each_other():
     cause, sign = (said(text_lines(shown, view, 100, numbers=False)) for view in shown.incidents)
     assert "Also shows as: Exploding gradients." in cause
     assert "A sign of: Lr schedule fault." in sign
+
+
+def test_a_sign_whose_name_holds_a_comma_is_told_apart_from_the_next():
+    shown = frame(incident("lr-schedule-fault"), replace(incident(cause="lr-schedule-fault"), headline="Loss spike, recovered"),
+                  incident("divergence", cause="lr-schedule-fault"))
+    cause = said(text_lines(shown, shown.incidents[0], 100, numbers=False))
+    assert "Also shows as: Loss spike, recovered; Divergence." in cause or "Also shows as: Divergence; Loss spike, recovered." in cause
 
 
 def test_the_key_that_helps_is_offered_only_where_a_rescue_treats_it_and_the_run_lives():

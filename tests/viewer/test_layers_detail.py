@@ -10,7 +10,7 @@ from read_run import layered, stretch, tensor_rows
 
 from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.model import RunContext
-from tuimon.record.chunk import Chunk, Mark, ProbeRows
+from tuimon.record.chunk import Chunk, Mark, ProbeRows, WeightRows
 from tuimon.record.probes import ProbeEntry
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.places.layers import draw
@@ -51,9 +51,33 @@ def test_only_what_the_run_has_is_offered_and_the_rest_says_what_it_needs():
     logits = update(read, replace(WANTED, ask=Ask("attention_logit")))
     assert logits.layers == ("blocks.0", "blocks.1")
     assert logits.ranks.tolist() == [[0, 0], [7, 0]]
-    for name, words in (("weight", "no norm of the weights per tensor"), ("update", "no updates per tensor"),
+    for name, words in (("weight", "no norms of the weights per layer"), ("update", "no updates per tensor"),
                         ("dead_units", "no activation probe")):
         assert words in update(read, replace(WANTED, ask=Ask(name))).awaited
+
+
+def test_the_weights_of_a_layer_are_the_root_mean_square_of_its_elements_on_their_own_steps():
+    rng = np.random.default_rng(0)
+    norms, seen = rng.lognormal(size=(8, 9)).astype(np.float32), np.ones((8, 9), np.bool_)
+    seen[:, 1] = False   # a second tensor of the first layer that nobody measured
+    norms[3, 4] = np.inf
+    weights = WeightRows(np.arange(8, 72, 8), norms, seen)
+    read, detail = layered(grads(70, 9), layers=3, parts=("attn", "mlp", "frozen"), weights=weights), LayersDetail()
+    view = update(read, replace(WANTED, ask=Ask("weight")), detail)
+    assert view.offered == ("gradient", "update", "weight")
+    squares = (norms.astype(np.float64) ** 2).reshape(8, 3, 3)[:, :, :2]   # frozen ones belong to no layer
+    wanted = np.sqrt(squares.sum(2) / 32)
+    wanted[:, 0] = norms[:, 0] / 4
+    assert view.grid.steps.tolist() == weights.steps.tolist()
+    np.testing.assert_allclose(view.grid.last, wanted, rtol=1e-6)
+    assert view.grid.bad.tolist() == [[i == 3 and k == 1 for k in range(3)] for i in range(8)]
+    said = text_of(draw.readout(view, Look(layer="blocks.2", at=16), 10))
+    assert f"step 16 · {draw.number(float(wanted[1, 2]))} ·" in said
+    page = update(read, replace(WANTED, at=30, ask=Ask("weight", "blocks.2")), detail).page
+    assert page.history.steps.tolist() == [8, 16, 24]
+    assert page.tensors.weight.tolist() == norms[2, 6:].tolist()
+    assert page.tensors.weighed.all()
+    assert not update(read, replace(WANTED, at=7, ask=Ask(tensors=True)), detail).tensors.weighed.any()
 
 
 def test_before_the_first_step_it_says_what_is_awaited():

@@ -40,7 +40,7 @@ async def test_t_turns_to_what_probes_measured_and_to_what_is_not_there_with_the
     async with panel(synthetic.collapsing()) as p:
         await p.until("✖ Attention has collapsed")
         await p.pilot.press("l", "t", "t")
-        await p.until("the log holds no norm of the weights per tensor")
+        await p.until("this run's log holds no norms of the weights per layer")
         await p.pilot.press("t", "t")
         text = await p.until("worst blocks.2 1,444 ✖")
         assert "100 (the softmax is nearly a choice of one)" in text

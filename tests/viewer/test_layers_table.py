@@ -29,6 +29,14 @@ def test_a_row_has_the_name_the_sizes_the_gradient_now_and_usual_and_the_update(
         "|", "blocks.0.attn.weight", "4", "x", "4", "float32", "16", "40.0", "1.00", "40x", "0.00100", "|"]
 
 
+def test_the_weights_norms_stand_in_a_wide_table_where_the_log_has_them():
+    said = lines(table(weights=2.5), width=124)
+    assert said[1].split()[-3:] == ["update", "|weight|", "|"]
+    assert said[2].split()[-2:] == ["2.50", "|"]
+    assert "NaN" in lines(table(weights=float("nan")), width=124)[2]   # measured, and none
+    assert all("weight|" not in lines(what, width=width)[1] for what, width in ((table(), 124), (table(weights=2.5), 110)))
+
+
 def test_worst_first_counts_both_directions_and_puts_what_is_not_finite_before_all():
     assert [NAMES[i] for i in ordered(table(), Reading(worst=True))] == [
         "blocks.0.mlp.weight", "blocks.0.attn.weight", "head.weight", "embed.weight"]
@@ -100,6 +108,6 @@ def test_every_size_is_filled_exactly(size):
     assert "".join(drawn.lines).isascii()
 
 
-@pytest.mark.parametrize(("ratio", "says"), [(17.2, "17x"), (1.42, "1.4x"), (0.31, "0.3x"), (0.0171, "1/58"), (1.1e-5, "1/9.1e4"), (0.0, "0x")])
+@pytest.mark.parametrize(("ratio", "says"), [(17.2, "17x"), (1.42, "1.4x"), (0.31, "0.3x"), (0.0967, "1/10"), (0.0171, "1/58"), (1.1e-5, "1/9.1e4"), (0.0, "0x")])
 def test_how_far_a_tensor_is_from_its_usual_reads_as_a_factor(ratio, says):
     assert says in lines(tensors(NAMES[:1], [ratio], [1.0]), width=110)[2].split()

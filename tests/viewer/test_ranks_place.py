@@ -51,7 +51,7 @@ def made(tmp_path, world: int = 8, steps: int = 400, **options) -> synthetic.Run
 async def test_shift_r_shows_a_row_for_each_rank_and_the_slow_one_by_name():
     async with panel(synthetic.ranked(silent=6)) as p:
         text = await p.until(lambda t: "RANKS" in t)
-        await p.pilot.press("R")
+        await p.pilot.press("W")
         text = await p.until(lambda t: "own time" in t and "node1" in t)
         assert "Rank 3 on node0 is 1.8x slower than the median since step 1" in text
         for word in ("cuda:3", "▲ slow", "● live", "50 ms", "w worst first", "x hold", "q quit"):
@@ -64,7 +64,7 @@ async def test_shift_r_shows_a_row_for_each_rank_and_the_slow_one_by_name():
         await p.pilot.resize_terminal(80, 24)
         text = await p.until(lambda t: "own time" in t and "node1" not in t)
         assert max(map(len, text.splitlines())) == 80
-        await p.pilot.press("R")
+        await p.pilot.press("W")
         await p.until(lambda t: "LOSS" in t and "own time" not in t)
 
 
@@ -73,7 +73,7 @@ async def test_a_run_of_one_rank_says_so_and_its_overview_has_no_word_of_ranks()
         text = await p.until("● Healthy")
         assert "RANKS" not in text
         assert "R ranks" not in text
-        await p.pilot.press("R")
+        await p.pilot.press("W")
         await p.until("This run trains on one rank.")
         await p.pilot.press("down", "end", "w", "escape")
         await p.until("● Healthy")
@@ -84,7 +84,7 @@ def test_the_footer_offers_the_ranks_where_there_are_several():
     several = replace(one, crew=CrewView(8, "8 ranks", "8"))
     assert "R ranks" not in text_of(footer_keys(one, 200, 1)[0])
     assert "R ranks" in text_of(footer_keys(several, 200, 1)[0])
-    assert find("go_ranks").keys == ("R",)
+    assert find("go_ranks").keys == ("W",)
 
 
 def test_the_overview_says_how_many_and_who_is_slow_or_silent(tmp_path):

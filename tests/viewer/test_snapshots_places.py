@@ -43,6 +43,7 @@ WALK: dict[str, Step] = {
     "layers": lambda s, r: s.say(ScrubTo(None), GoTo("layers")),
     "layers-one": lambda s, r: s.press("down", "enter"),
     "layers-parameters": lambda s, r: s.press("escape", "p"),
+    "layers-weight": lambda s, r: s.press("escape", "t", "t"),
     "loss": lambda s, r: s.say(GoTo("loss")),
     "incidents": lambda s, r: s.say(GoTo("incidents")),
     "console": lambda s, r: s.say(GoTo("console")),

@@ -13,8 +13,13 @@ from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.model import RunContext
 from tuimon.diagnosis.told import incident_fields
 from tuimon.instrument.guard import changes, keys
-from tuimon.record.far import LOOK, Far, read_far, write_far
+from tuimon.record.far import LOOK, REFUSED, Far, read_far, write_far
 from tuimon.record.reader import LogReader
+from tuimon.viewer.actions import footer
+from tuimon.viewer.arrange import events, footer_keys
+from tuimon.viewer.lines import text_of
+from tuimon.viewer.places import PLACES
+from tuimon.viewer.plain import sentences
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import NOW, Wanted, Window
@@ -51,6 +56,29 @@ def test_the_header_says_where_and_counts_the_seconds_without_a_word():
     assert frame.problem == "node7: Connection refused"
     write_far(seen.run.dir, Far("node7", alive=True))
     assert seen.after(1).problem == ""
+
+
+def test_a_far_view_that_only_looks_says_how_it_could_order(monkeypatch):
+    monkeypatch.setenv("TUIMON_READONLY", "1")
+    said = {control: Seen(healthy(), Far("node7", control=control, alive=True)).after(1).barred for control in (False, True)}
+    assert said == {False: "this is a read-only view; tuimon watch --control lets it order", True: "this is a read-only view"}
+
+
+def test_where_only_a_person_can_log_in_the_panel_says_which_key_does_it_and_sentences_what_to_do():
+    seen = Seen(healthy(), Far("node7", alive=True))
+    before = seen.after(1)
+    assert all("log in" not in text_of(line) for _, line in footer(before))
+    write_far(seen.run.dir, Far("node7", state=REFUSED, why="node7: Permission denied (password).", alive=True))
+    frame = seen.after(1)
+    assert frame.header.status.startswith("◌ logged out")
+    assert text_of(events(frame, 80, 1)[0]) == " ▲ node7 asks for a login: press R to log in again"
+    for place in PLACES:
+        kept = text_of(footer_keys(frame, 60, 1, place=place)[0])
+        assert "R log in again" in kept, place
+    write_far(seen.run.dir, Far("node7", state=REFUSED, why="Host key verification failed.", alive=True))
+    assert text_of(events(seen.after(1), 80, 1)[0]) == " ▲ node7: Host key verification failed: press R to log in again"
+    assert sentences(before, frame) == (
+        "Node7 asks for a login; nothing more comes until this is ended and begun again.",)
 
 
 def test_a_process_of_this_machine_says_nothing_about_that_one():

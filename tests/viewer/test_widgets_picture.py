@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 
 import numpy as np
+from rich.cells import cell_len
+from rich.style import Style
 from textual.app import App, ComposeResult
 from textual.containers import Vertical
 from textual.strip import Strip
@@ -12,7 +14,7 @@ from textual.strip import Strip
 from tuimon.diagnosis.axes import XAxis
 from tuimon.viewer.charts.chart import ChartSpec
 from tuimon.viewer.charts.heat import HeatSpec
-from tuimon.viewer.charts.picture import Picture, plain
+from tuimon.viewer.charts.picture import Picture, Run, plain
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.charts.spark import SparkSpec
 from tuimon.viewer.glyphs import ASCII, BRAILLE
@@ -244,3 +246,27 @@ async def test_rows_that_were_replaced_are_gone_without_a_search_for_garbage():
             assert strips() < before + 5 * 12
         finally:
             gc.enable()
+
+
+async def test_a_piece_of_a_row_is_what_stands_in_the_whole_row():
+    def cells(strip: Strip) -> list[tuple[str, Style | None]]:
+        return [(letter, segment.style) for segment in strip for letter in segment.text]
+
+    rng, app, made = np.random.default_rng(0), Panels(), 0
+    async with app.run_test(size=(60, 30)) as pilot:
+        for _ in range(200):
+            texts = [str(rng.choice(["⣀⡠⡠", "loss 2.1", " ", "┤", "漢", "   "])) for _ in range(8)]
+            row = tuple(Run(text, str(rng.choice(["data", "axis"])), str(rng.choice(["none", "usual"]))) for text in texts)
+            used = sum(cell_len(text) for text in texts)
+            app.chart.show(Picture(60, ((*row, Run(" " * (60 - used), "blank", "none")), *plain(60, 11).rows)))
+            app.chart.render_lines(app.chart.region.reset_offset)
+            first, last = sorted(rng.choice(61, 2, replace=False).tolist())
+            piece = app.chart.render_piece(0, first, last)
+            if piece is not None:
+                made += 1
+                whole = app.chart.render_line(0)
+                assert piece.cell_length == last - first
+                assert cells(piece) == cells(whole.crop(first, last))
+        assert made > 50
+        assert app.chart.render_piece(12, 0, 5) is None, "below the picture"
+        await pilot.pause()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +62,20 @@ def test_of_a_series_that_grows_only_what_is_new_is_sent():
     np.testing.assert_array_equal(second.other, first.other)
     assert second.words == "words"
     assert little < much / 100
+
+
+def test_what_nobody_looks_at_any_more_is_given_back_without_a_search_for_garbage():
+    wire = Wire()
+    gc.disable()
+    try:
+        first, _ = wire.carry(Seen(np.arange(1000.0)))
+        seen = weakref.ref(first.values)
+        del first
+        wire.carry(Seen(np.arange(2000.0)))
+        wire.carry(Seen(np.arange(3000.0)))
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 def test_a_message_that_is_cut_off_is_an_end():

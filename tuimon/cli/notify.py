@@ -21,7 +21,7 @@ or TUIMON_NOTIFY=..., or tuimon.attach(..., notify=...); then: tuimon notify tes
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to do, and with whom."""
-    parser.add_argument("what", nargs="?", choices=("show", "test"), default="show",
+    parser.add_argument("what", nargs="?", choices=("show", "test"), default="show", metavar="{show,test}",
                         help="show who is told (the default), or send each of them a test message")
     parser.add_argument("target", nargs="*", metavar="TARGET",
                         help="URLs or commands to test instead of those that are configured")

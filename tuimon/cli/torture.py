@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _do(results: list[Result], where: str | None, seconds: float) -> bool:
     """All of them; whether Ctrl+C has cut it short."""
+    import logging
     import math
     import signal
     import sys
@@ -59,6 +60,7 @@ def _do(results: list[Result], where: str | None, seconds: float) -> bool:
     from tuimon.torture.bench import Bench
     from tuimon.torture.session import go_round
 
+    logging.getLogger("tuimon").addHandler(logging.NullHandler())   # of what is done in this process the table tells
     root = Path(where) if where else runs_root()
 
     try:

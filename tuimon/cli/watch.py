@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tuimon.record.rundir import RunDir
+    from tuimon.viewer.run import Ready
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,25 +68,42 @@ def _afar(args: argparse.Namespace, here: str = "") -> int:
     from tuimon.errors import RunNotFound
     from tuimon.record.printing import print_words
     from tuimon.record.readonly import READ_ONLY
-    from tuimon.remote.host import parse
-    from tuimon.remote.link import Unreached, reached
+    from tuimon.remote.host import Unreached, parse
+    from tuimon.remote.reached import reached
 
     target = parse(args.run)
+    ready: Ready | None = None
+    if not args.control:
+        os.environ[READ_ONLY] = "1"
     if sys.stderr.isatty():   # before anything that ssh may ask
         print_words(f"connecting to {target.label} (ssh)", sys.stderr, flush=True)
+
+    def load() -> None:
+        nonlocal ready
+        ready = _ready(args)
+        ready.load()
+
     try:
-        with reached(target, control=args.control) as far:
-            if not args.control:
-                os.environ[READ_ONLY] = "1"
-            return _show(far, args)
+        with reached(target, control=args.control, meanwhile=load) as far:
+            return _show(far, args, ready)
     except Unreached as error:
         if not here:
             raise
         raise RunNotFound(f"{here}; nor is it a machine: {error}") from None
+    finally:
+        if ready is not None:
+            ready.close()
 
 
-def _show(found: RunDir, args: argparse.Namespace) -> int:
+def _ready(args: argparse.Namespace) -> Ready:
+    from tuimon.cli.looking import settings_from
+    from tuimon.viewer.run import Ready
+
+    return Ready(rules=args.rules, settled=settings_from(args), plain=args.plain)
+
+
+def _show(found: RunDir, args: argparse.Namespace, ready: Ready | None = None) -> int:
     from tuimon.cli.looking import settings_from
     from tuimon.viewer.run import watch
 
-    return watch(found, rules=args.rules, settled=settings_from(args), pace=args.pace, plain=args.plain)
+    return watch(found, rules=args.rules, settled=settings_from(args), pace=args.pace, plain=args.plain, ready=ready)

@@ -15,6 +15,8 @@ SCHEMA: Final = 1
 MAX_BYTES: Final = 16_384
 DEFAULT_TTL: Final = 300.0
 """Seconds after which an unread command is not obeyed any more: one long step, not one long night."""
+GUARD: Final = "guard"
+"""Origin of what the run's own guard orders."""
 
 
 @dataclass(frozen=True, slots=True)

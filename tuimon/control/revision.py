@@ -2,7 +2,8 @@
 
 A revision is the id of the last order that changed how the run trains, or whether it moves. A command says which one
 its sender had seen (`base_rev`); what somebody else has done since, and it crosses, speaks against it. What brakes or
-saves is never refused for that: hold, pause, stop, checkpoint.
+saves is never refused for that: hold, pause, stop, checkpoint. The run's own guard keeps to the same rule with all of
+its orders, for it can give them again: where a person has just acted it stands back.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tuimon.control.commands import Command, Who
+from tuimon.control.commands import GUARD, Command, Who
 from tuimon.control.states import Verb
 
 TRAINING: Final[frozenset[Verb]] = frozenset({"rescue", "rollback", "set-lr-scale", "set-clip", "undo-overrides"})
@@ -25,6 +26,8 @@ _CROSSED: Final[dict[Verb, frozenset[Verb]]] = {
     "resume": TRAINING | (MOVING - {"resume"}),
 }
 """What speaks against an order whose sender has not seen it."""
+STANDS_BACK: Final = "the guard stands back"
+"""How the reason begins for which an order of the guard is not done, where that is no failure."""
 KEPT: Final = 64
 
 
@@ -50,7 +53,8 @@ class Revisions:
 
     def against(self, command: Command) -> str:
         """Why it is not done, in one line: who did what when, unknown to who asks; "" where nothing speaks against."""
-        crossed = _CROSSED.get(command.verb)
+        is_guard = command.who.origin == GUARD
+        crossed = REVISING if is_guard else _CROSSED.get(command.verb)
         if command.base_rev is None or crossed is None:
             return ""
         for done in reversed(self._applied):
@@ -58,8 +62,8 @@ class Revisions:
                 return ""
             if done.command.verb in crossed and not _is_same(done.command.who, command.who):
                 ago = max(0.0, self._clock() - done.at)
-                return (f"asked without knowing of the {done.command.verb} by {_named(done.command.who)} at step "
-                        f"{done.step:,}, {ago:.0f} s ago")
+                what = f"the {done.command.verb} by {_named(done.command.who)} at step {done.step:,}, {ago:.0f} s ago"
+                return f"{STANDS_BACK} after {what}" if is_guard else f"asked without knowing of {what}"
         return ""
 
 
@@ -69,5 +73,7 @@ def _is_same(one: Who, other: Who) -> bool:
 
 
 def _named(who: Who) -> str:
+    if who.origin == GUARD:
+        return "the guard"
     where = ", ".join(part for part in (who.origin, who.tty or who.ssh) if part)
     return f"{who.user} ({where})" if where else who.user

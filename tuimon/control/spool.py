@@ -23,10 +23,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from tuimon.control.commands import MAX_BYTES, Command, decode, encode
+from tuimon.control.commands import GUARD, MAX_BYTES, Command, decode, encode
 from tuimon.errors import CommandError
-from tuimon.private import ENTERING, distrust, make_folder
+from tuimon.private import ENTERING, make_folder
 from tuimon.record.files import OS, Files, write_fully
+from tuimon.record.ownership import distrust, is_ours
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -36,7 +37,7 @@ LISTED: Final = 2048
 """Names looked at in one poll; they are read in the order of their names, which begin with the time of sending."""
 REMEMBERED: Final = 65_536
 """Ids and stuck names kept; the oldest are forgotten first, long after such a command has expired."""
-INSIDE: Final = ("guard", "script")
+INSIDE: Final = (GUARD, "script")
 """Who asks from within the training process: what runs even where nobody may command it."""
 
 
@@ -79,7 +80,7 @@ def _entered(spool: Path, name: str) -> Iterator[int]:
     held = [run]
     try:
         owner = os.fstat(run).st_uid
-        if os.geteuid() not in (owner, 0):
+        if os.geteuid() != 0 and not is_ours(os.fstat(run), run):
             raise Untrusted(errno.EPERM, f"the run directory belongs to user {owner}")
         for label in ("the run directory", spool.name, f"{spool.name}/{name}"):
             if label != "the run directory":
@@ -116,7 +117,7 @@ def submit(spool: Path, command: Command, files: Files = OS) -> None:
         try:
             try:
                 write_fully(files, fd, raw, 0)
-                if os.fstat(aside).st_uid != os.geteuid():
+                if os.fstat(aside).st_uid != os.fstat(fd).st_uid:
                     os.fchmod(fd, 0o644)   # root's word to a user's run: the folder keeps everybody else out
                 files.sync(fd)
             finally:
@@ -209,15 +210,16 @@ class Inbox:
             os.close(fd)
             self._discard(name, new)
         uid = found.st_uid
-        if distrust(found).startswith("belongs"):
+        why = distrust(found, folder=new)
+        if why.startswith("belongs"):
             return Rejected(label, f"written by user {uid}, who may not command this run", uid=uid)
-        if distrust(found):
-            return Rejected(label, f"it {distrust(found)}", uid=uid)
+        if why:
+            return Rejected(label, f"it {why}", uid=uid)
         try:
             command = decode(raw)
         except CommandError as error:
             return Rejected(label, f"malformed: {error}", uid=uid)
-        # whoever wrote the file is who asked, whatever the file says; nor does it come from within this process
+        # who wrote the file, as its disk shows them, is who asked, whatever it says; nor is that this process itself
         origin = "" if command.who.origin in INSIDE else command.who.origin
         return self._accept(replace(command, who=replace(command.who, uid=uid, origin=origin)))
 

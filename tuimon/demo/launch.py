@@ -83,6 +83,7 @@ def _reopen(selector: str, scenario: str) -> RunDir:
 def environment(env: Mapping[str, str], size: Size) -> dict[str, str]:
     """The environment of a training process: this tuimon first, output unbuffered, one thread where more do not pay."""
     path = os.pathsep.join([HERE, *(p for p in env.get("PYTHONPATH", "").split(os.pathsep) if p and p != HERE)])
-    ours = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+    # SAFEPATH (3.11): what lies in the directory one stands in, a random.py or another tuimon, is not taken for ours
+    ours = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"} if size == "tiny" else {}
     return {**env, **threads, **ours}

@@ -130,8 +130,11 @@ _HELP: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a parser the demo's options. Absent ones are left out of the namespace: defaults live in DemoOptions."""
+    wide = max(map(len, SCENARIOS))
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "\n".join(["demos:", *(f"  {s.name:{wide}}  {s.title}" for s in SCENARIOS.values())])
     parser.add_argument("scenario", nargs="?", metavar="NAME", default=argparse.SUPPRESS,
-                        help="; ".join(f"{s.name}: {s.title}" for s in SCENARIOS.values()))
+                        help="one of those below (exploding)")
     for flag, how in _HELP:
         parser.add_argument(flag, default=argparse.SUPPRESS, **how)
 

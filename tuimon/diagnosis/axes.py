@@ -170,7 +170,7 @@ def _extremes(series: Sequence[Extremes], x: XAxis, frame: YAxis) -> tuple[Float
     highs: list[Floats] = []
     for whole in series:
         seen = whole.between(x.first, x.last)
-        low, high, last = frame.units(seen.low), frame.units(seen.high), frame.units(seen.last)
+        low, high, last = frame.units(np.stack((seen.low, seen.high, seen.last)))
         low = np.where(np.isneginf(low), np.where(np.isneginf(last), high, last), low)
         finite = np.isfinite(low) & np.isfinite(high)
         lows.append(low[finite])

@@ -64,9 +64,10 @@ def trouble(why: str) -> str:
     return _TROUBLES.get(why) or (why[:1].lower() + why[1:] if is_word else why) or "the disk did not take it"
 
 
-def unrecorded(rows: int, why: str) -> str:
-    """What a log itself says is missing from it: 1,204 rows not recorded: disk full."""
-    return f"{counted(rows, 'row')} not recorded: {trouble(why)}"
+def unrecorded(rows: int, why: str, events: int = 0) -> str:
+    """What a log itself says is missing from it: 1,204 rows and 3 events not recorded: disk full."""
+    missing = [counted(count, word) for count, word in ((rows, "row"), (events, "event")) if count > 0]
+    return f"{' and '.join(missing)} not recorded: {trouble(why)}"
 
 
 def duration(seconds: float, *, plain: bool = False) -> str:

@@ -241,10 +241,11 @@ def incident_json(incident: Incident) -> dict[str, Any]:
     }
 
 
-def diagnosis_json(diagnosis: Diagnosis, *, source: str, state: str) -> dict[str, Any]:
-    """The whole object that `tuimon diagnose --json` and the headless demo print."""
+def diagnosis_json(diagnosis: Diagnosis, *, source: str, state: str, is_measured: bool = True) -> dict[str, Any]:
+    """The whole object that `tuimon diagnose --json` and the headless demo print; null for what has no verdict."""
     return {
-        "schema": 1, "source": source, "steps": diagnosis.steps, "state": state, "verdict": diagnosis.verdict,
+        "schema": 1, "source": source, "steps": diagnosis.steps, "state": state,
+        "verdict": diagnosis.verdict if is_measured else None,
         "incidents": [incident_json(i) for i in diagnosis.incidents],
         "not_evaluated": [{"rule": n.rule, "needs": list(n.needs)} for n in diagnosis.not_evaluated],
     }

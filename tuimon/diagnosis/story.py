@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, cast, get_args
 
-from tuimon.control.revision import REVISING
+from tuimon.control.revision import REVISING, STANDS_BACK
 from tuimon.control.states import STATES, State
 from tuimon.diagnosis.autopsy.model import Autopsy
 from tuimon.diagnosis.autopsy.words import subject
-from tuimon.diagnosis.figures import age, trouble, unrecorded
+from tuimon.diagnosis.figures import age, size, trouble, unrecorded
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.overrides import Overrides
 from tuimon.diagnosis.tone import BADGES, Tone
@@ -186,6 +186,8 @@ def _command(story: Story, event: Event) -> Story:
         _word(f, "id"), _word(f, "verb"), cast("Outcome", outcome), _word(f, "why"), event.step, event.time,
         _origin(f.get("who")))
     others = tuple(r for r in story.requests if r.id != request.id)
+    if outcome == "refused" and request.why.startswith(STANDS_BACK):   # nobody waits for it: they have just acted
+        return _line(replace(story, requests=others), event.step, "▸", request.why, "info")
     story = replace(story, requests=(*others, request)[-KEPT_REQUESTS:])
     if outcome == "refused":
         why = f": {request.why}" if request.why else ""
@@ -264,8 +266,8 @@ def _checkpoint(story: Story, event: Event) -> Story:
     if event.fields.get("outcome") == "failed":
         return _line(story, event.step, "✖", f"checkpoint failed: {_word(event.fields, 'why')}", "warning")
     step = event.whole("snapshot_step")
-    size = event.number("bytes")
-    weight = f", {size / 1e6:,.1f} MB" if size is not None and math.isfinite(size) else ""
+    told = event.number("bytes")
+    weight = f", {size(told)}" if told is not None and math.isfinite(told) else ""
     digest = _word(event.fields, "sha256")[:8]
     proof = f", sha256 {digest}" if digest else ""
     at = event.step if step is None else step
@@ -317,11 +319,12 @@ def _fault(story: Story, event: Event) -> Story:
 
 
 def _gap(story: Story, event: Event) -> Story:
-    rows, seconds, why = event.whole("rows") or 0, event.number("seconds"), _word(event.fields, "why")
+    rows, events = max(0, event.whole("rows") or 0), max(0, event.whole("events") or 0)
+    seconds, why = event.number("seconds"), _word(event.fields, "why")
     lasted = f" for {age(seconds)}" if seconds is not None and 1 <= seconds < math.inf else ""
-    if rows <= 0:
+    if not rows and not events:
         return _line(story, event.step, "●", f"{trouble(why)}{lasted}; nothing was lost", "info")
-    said = unrecorded(rows, why)
+    said = unrecorded(rows, why, events)
     told = replace(story, missing=story.missing + rows)
     return _line(told, event.step, "▲", f"{said}{lasted}", "warning", mark="event", word=said)
 

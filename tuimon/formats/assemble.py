@@ -10,7 +10,16 @@ import numpy as np
 
 from tuimon.diagnosis.model import RunContext
 from tuimon.errors import LogError
-from tuimon.formats.layered import Layers, as_shares, layered, layers_in, probe_rows, probes_in, tensor_rows
+from tuimon.formats.layered import (
+    Layers,
+    as_shares,
+    layered,
+    layers_in,
+    probe_rows,
+    probes_in,
+    tensor_rows,
+    weight_rows,
+)
 from tuimon.formats.names import STEP, TIME, metric_of, some, unit_of
 from tuimon.formats.table import Column, Table
 from tuimon.record.chunk import Bools, Chunk, Floats, Ints, Mark
@@ -44,7 +53,7 @@ def assemble(table: Table) -> Assembled:
     notes = list(table.notes)
     chosen = choose(table, notes)
     layers, probes = layers_in(table), probes_in(table)
-    if not table.layers and not any((metric_of(raw) or ("", 0))[0] in METRICS for raw in table.columns):
+    if not (layers or probes) and not any((metric_of(raw) or ("", 0))[0] in METRICS for raw in table.columns):
         if not table.rows:
             raise LogError("nothing is measured in it yet")
         known = "loss, grad_norm, val_loss, lr, update_ratio"
@@ -194,6 +203,7 @@ def ordered(
         {name: values for name, (values, _) in joined.items()}, {name: p for name, (_, p) in joined.items()},
         tensor_rows(unique, position, by_layer, context.tensor_names),
         probes=probe_rows(unique, position, by_layer, context.probes),
+        weights=weight_rows(unique, position, by_layer, context.tensor_names),
     )
     return chunk, int(repeated.sum())
 

@@ -30,9 +30,14 @@ class Judged:
     diagnosis: Diagnosis
 
     @property
+    def is_measured(self) -> bool:
+        """Whether it holds anything."""
+        return any(map(len, self.reading.chunks))
+
+    @property
     def verdict(self) -> str:
         """In a word; of what holds nothing there is none."""
-        return self.diagnosis.verdict if any(map(len, self.reading.chunks)) else UNMEASURED
+        return self.diagnosis.verdict if self.is_measured else UNMEASURED
 
     @property
     def badness(self) -> tuple[int, int]:
@@ -48,7 +53,7 @@ class Judged:
         """
         reading = self.reading
         return {
-            **diagnosis_json(self.diagnosis, source=reading.name, state=reading.state),
+            **diagnosis_json(self.diagnosis, source=reading.name, state=reading.state, is_measured=self.is_measured),
             "kind": reading.kind, "logged_every": reading.cadence, "columns": dict(reading.columns),
             "notes": list(reading.notes),
             "labels": [{"metric": metric, "text": text} for metric, text in reading.labels],

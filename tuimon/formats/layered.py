@@ -1,4 +1,4 @@
-"""What a table holds layer by layer, as rows of the record: gradient norms, update ratios, activation probes. Pure."""
+"""What a table holds layer by layer, as rows of the record: gradients, updates, weights, activation probes. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tuimon.diagnosis.model import RunContext
 from tuimon.formats.names import metric_of
 from tuimon.formats.table import LayerKey, Table
-from tuimon.record.chunk import Bools, Floats, Ints, ProbeRows, TensorRows
+from tuimon.record.chunk import Bools, Floats, Ints, ProbeRows, TensorRows, WeightRows
 from tuimon.record.probes import QUANTITIES, ProbeEntry
 from tuimon.record.tensors import layer_of
 
@@ -24,7 +24,7 @@ _SHARES: Final = ("attention_entropy", "dead_units")
 
 def layers_in(table: Table) -> list[str]:
     """The layers whose gradients or updates a table holds, in order of first appearance."""
-    return list(dict.fromkeys(layer for kind, layer in table.layers if kind not in QUANTITIES))
+    return list(dict.fromkeys(layer for kind, layer in table.layers if kind in ("grad", "update")))
 
 
 def probes_in(table: Table) -> tuple[ProbeEntry, ...]:
@@ -88,6 +88,16 @@ def tensor_rows(unique: Ints, position: Ints, by_layer: Layers, layers: Sequence
     steps, values, seen = _placed(unique, position, by_layer, columns)
     half = len(layers)
     return TensorRows(steps, values[:, :half], values[:, half:], seen[:, :half])
+
+
+def weight_rows(unique: Ints, position: Ints, by_layer: Layers, layers: Sequence[str]) -> WeightRows:
+    """Weights per layer of one attempt, as `tensor_rows`: of what counts as one element, the norm is the RMS.
+
+    Only of layers that have gradients or updates: of others nobody says that they are trained.
+    """
+    if not layers:
+        return WeightRows.empty()
+    return WeightRows(*_placed(unique, position, by_layer, {("weight", name): i for i, name in enumerate(layers)}))
 
 
 def probe_rows(unique: Ints, position: Ints, by_layer: Layers, probes: Sequence[ProbeEntry]) -> ProbeRows:

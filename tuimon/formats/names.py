@@ -68,6 +68,7 @@ UNITS: Final[dict[str, tuple[str, float]]] = {
 PER_LAYER: Final[dict[str, tuple[str, ...]]] = {
     "layer_grad_norm": ("g",),
     "layer_update_ratio": ("upd",),
+    "layer_weight_rms": (),
     "layer_attention_logit": (
         "attention_logit", "max_attention_logit", "max_attn_logit", "layer_max_attention_logit", "max_logit",
         "maxlogit", "layer_max_logit", "layer_maxlogit",
@@ -82,10 +83,11 @@ PER_LAYER: Final[dict[str, tuple[str, ...]]] = {
 }
 """Columns that hold an object {layer: value} (or a list, a value per layer) in each row -> what others call them."""
 NESTED: Final = {alias: name for name, aliases in PER_LAYER.items() for alias in (name, *aliases)}
-KINDS: Final = {"layer_grad_norm": "grad", "grad_2.0_norm": "grad", "layer_update_ratio": "update"} | {
+KINDS: Final = {"layer_grad_norm": "grad", "grad_2.0_norm": "grad", "layer_update_ratio": "update",
+                "layer_weight_rms": "weight"} | {
     name: name.removeprefix("layer_") for name in PER_LAYER if name.removeprefix("layer_") in QUANTITIES
 }
-"""What a flat column of each of these names measures: "grad", "update", or a quantity of the activation probes."""
+"""What a flat column of each of these names measures: "grad", "update", "weight", or a quantity of the probes."""
 
 _RANKS: Final[dict[str, tuple[str, int]]] = {
     **{name: (name, 0) for name in METRICS},

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tuimon.diagnosis.context import context_of
-from tuimon.diagnosis.figures import counted, unrecorded
+from tuimon.diagnosis.figures import counted, trouble, unrecorded
 from tuimon.diagnosis.model import RunContext
 from tuimon.diagnosis.ranked import lost_words, straggling
 from tuimon.errors import LogError
@@ -29,7 +29,7 @@ from tuimon.record.plain import is_whole
 from tuimon.record.ranks import RanksReader, reader_of
 from tuimon.record.reader import LogReader
 from tuimon.record.rundir import RunDir
-from tuimon.record.status import status, told
+from tuimon.record.status import Told, status, told
 from tuimon.record.worlds import bytes_of
 
 
@@ -63,13 +63,16 @@ def read_run(run: RunDir, watch: Watch = unwatched) -> Reading:
     while more := reader.poll():
         chunks += more
         watch("reading", reader.consumed / max(size, reader.consumed, 1))
-    context = context_of(info) if info else RunContext()
-    return Reading(run.name, "run", tuple(chunks), context, notes=tuple(_missing(reader)), labels=told(run).labels,
-                   state=status(run).state)
+    context, said = context_of(info) if info else RunContext(), told(run)
+    last = max((int(chunk.steps[-1]) for chunk in chunks if len(chunk)), default=0)
+    return Reading(run.name, "run", tuple(chunks), context, notes=tuple(_missing(reader, last, said)),
+                   labels=said.labels, state=status(run).state)
 
 
-def _missing(reader: LogReader | RanksReader) -> Iterator[str]:
+def _missing(reader: LogReader | RanksReader, last: int, said: Told) -> Iterator[str]:
     """What a log says is not in it, by the reason that it has for that; and what cannot be read any more."""
+    if said.trouble and said.step > last:
+        yield f"the log ends at step {last:,}, the run at {said.step:,}: {trouble(said.trouble)}"
     rows: Counter[str] = Counter()
     for gap in reader.gaps:
         dropped = gap.get("dropped")

@@ -9,7 +9,7 @@ import numpy as np
 
 from tuimon.diagnosis.model import RunContext
 from tuimon.formats.assemble import choose
-from tuimon.formats.layered import as_shares, layered, layers_in, probe_rows, probes_in, tensor_rows
+from tuimon.formats.layered import as_shares, layered, layers_in, probe_rows, probes_in, tensor_rows, weight_rows
 from tuimon.formats.names import STEP
 from tuimon.formats.table import Table, TableBuilder
 from tuimon.record.chunk import Chunk
@@ -35,6 +35,7 @@ def chunk_of(records: Sequence[Mapping[str, Any]]) -> Chunk:
         {name: values for name, (values, _) in columns.items()}, {name: p for name, (_, p) in columns.items()},
         tensor_rows(steps, every, table.layers, layers_in(table)),
         probes=probe_rows(steps, every, table.layers, probes_in(table)),
+        weights=weight_rows(steps, every, table.layers, layers_in(table)),
     )
 
 

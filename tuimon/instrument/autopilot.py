@@ -5,6 +5,8 @@
     rescue    restore, cut, clip, go on; after MOST rescues, where nothing can be restored, or where that does not
               treat what is wrong: hold, or stop where nobody may command the run
     stop      end the run
+
+An order says what it has seen done: where a person acts before it is done, it stands back (see `control.revision`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from tuimon.control.commands import Command, Who
+from tuimon.control.revision import REVISING, STANDS_BACK
 from tuimon.control.spool import new_id
 from tuimon.control.states import Verb
 from tuimon.diagnosis.model import Diagnosis
@@ -34,6 +37,9 @@ class Autopilot:
         self.policy, self._who, self._horizon, self._attempt, self._ids = policy, who, horizon, attempt, ids
         self._state = "starting"
         self._pending: Command | None = None
+        self._answers: frozenset[Key] = frozenset()
+        """What the pending order would answer."""
+        self._revision = ""
         self._answered: set[Key] = set()
         self._patient_until = 0
         self._rescues = 0
@@ -45,11 +51,25 @@ class Autopilot:
             self._state = str(fields["state"])
         elif kind == "rescue" and fields["tick"] == "warmup":
             self._patient_until = step + int(fields["steps"]) + self._horizon
-        elif kind == "command" and self._pending is not None and fields["id"] == self._pending.id:
-            if fields["outcome"] == "refused" and self._pending.verb == "rescue":
-                self._gave_up = True
-            if fields["outcome"] in {"applied", "refused"}:
-                self._pending = None
+        elif kind == "command":
+            if fields["outcome"] == "applied" and fields["verb"] in REVISING:
+                self._revision = str(fields["id"])
+            if self._pending is not None and fields["id"] == self._pending.id:
+                self._hear(self._pending.verb, str(fields["outcome"]), str(fields["why"]), step)
+
+    def _hear(self, verb: Verb, outcome: str, why: str, step: int) -> None:
+        """What became of the pending order. One that stood back has answered nothing: what a person did may."""
+        if outcome not in {"applied", "refused"}:
+            return
+        self._pending = None
+        if outcome == "refused" and why.startswith(STANDS_BACK):
+            self._patient_until = max(self._patient_until, step + self._horizon)
+        elif verb != "rescue":
+            self._answered |= self._answers
+        elif outcome == "applied":
+            self._rescues += 1
+        else:
+            self._gave_up = True
 
     def decide(self, diagnosis: Diagnosis, now: float) -> Command | None:
         """What to order now, if anything. Only a running run is commanded: who paused or held it decides what follows.
@@ -66,11 +86,8 @@ class Autopilot:
         if not fresh:
             return None
         verb = self._verb(treatable=any(critical[k].rescue_helps for k in fresh))
-        if verb == "rescue":
-            self._rescues += 1
-        else:
-            self._answered |= critical.keys()
-        self._pending = Command(self._ids(), verb, {}, self._attempt, now, who=self._who)
+        self._answers = frozenset(critical)
+        self._pending = Command(self._ids(), verb, {}, self._attempt, now, who=self._who, base_rev=self._revision)
         return self._pending
 
     def _verb(self, *, treatable: bool) -> Verb:

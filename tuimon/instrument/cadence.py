@@ -20,6 +20,9 @@ Activation probes look at the first step, and then
 
 and, whatever is planned, at every 8th of the 64 steps that follow a rollback: whether it has helped shows there.
 
+The norms of the weights are measured with the updates and change slowly: tensor by tensor they are logged at the first
+step, and then at one of eight steps at which gradient norms are.
+
 One rank of several measures weights and updates at steps that all ranks measure, for only those can be added up, and
 ranks do not talk about it: strides are powers of two, so that the sparsest rank's steps are everybody's; the early ones
 are every second, whatever that costs; nothing that one rank alone has seen makes it look closer.
@@ -39,6 +42,8 @@ BUDGET: Final = 0.01
 """Share of the step that measuring may take (design, section 4)."""
 SPARE: Final = 0.005
 """Share of the step that weights and updates may take whatever the rest costs: a tiny model's step is short."""
+WEIGHTS_EVERY: Final = 8
+"""Strides of the per-tensor gradient norms: at most an eighth of their bytes."""
 EARLY_STEPS: Final = 64
 EARLY_SECONDS: Final = 0.05
 EARLY_BYTES: Final = 2 << 30
@@ -108,6 +113,10 @@ class Cadence:
     def wants_vectors(self, step: int) -> bool:
         """Whether the per-tensor gradient norms of this step are wanted."""
         return step % self.vectors_every == 0 or self.wants_all(step)
+
+    def wants_weights(self, step: int) -> bool:
+        """Whether the weights' norms, if they are measured at this step, are logged tensor by tensor."""
+        return step % (WEIGHTS_EVERY * self.vectors_every) == 0 or step == self._first
 
     def wants_probes(self, step: int) -> bool:
         """Whether activations are sampled at this step."""

@@ -15,8 +15,8 @@ from tuimon.diagnosis.model import SEVERITIES, Diagnosis, Incident
 from tuimon.instrument.mailbox import Earned, Voided
 from tuimon.instrument.protocols import Judge
 from tuimon.instrument.queueing import Item
-from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
-from tuimon.record.segments import ProbeRow, Row, TensorRow
+from tuimon.record.chunk import Chunk, Mark, SparseRows, TensorRows
+from tuimon.record.segments import ProbeRow, Row, TensorRow, WeightRow
 
 HORIZON: Final = 40
 """Clean steps that earn a snapshot its health: more than the slowest detector of a dangerous fault needs."""
@@ -29,10 +29,9 @@ Key = tuple[str, int, int]
 
 
 def chunk_of(items: Sequence[Item], tensors: int, probes: int = 0) -> Chunk:
-    """Rows, tensor rows, probe rows and marks as one stretch, as a reader of the log would get them."""
+    """Rows, vectors and marks as one stretch, as a reader of the log would get them."""
     rows = [i for i in items if isinstance(i, Row)]
     vectors = [i for i in items if isinstance(i, TensorRow)]
-    sampled = [i for i in items if isinstance(i, ProbeRow)]
     names = list(dict.fromkeys(name for row in rows for name in row.values))
     where = {name: i for i, name in enumerate(names)}
     values = np.full((len(names), len(rows)), np.nan)
@@ -45,7 +44,8 @@ def chunk_of(items: Sequence[Item], tensors: int, probes: int = 0) -> Chunk:
         np.array([r.step for r in rows], np.int64), np.array([r.time for r in rows], np.float64),
         {n: values[i] for n, i in where.items()}, {n: present[i] for n, i in where.items()},
         _tensor_rows(vectors, tensors), tuple(i for i in items if isinstance(i, Mark)),
-        _probe_rows(sampled, probes),
+        _sparse_rows([i for i in items if isinstance(i, ProbeRow)], probes),
+        _sparse_rows([i for i in items if isinstance(i, WeightRow)], tensors),
     )
 
 
@@ -60,10 +60,10 @@ def _tensor_rows(vectors: Sequence[TensorRow], tensors: int) -> TensorRows:
     )
 
 
-def _probe_rows(sampled: Sequence[ProbeRow], probes: int) -> ProbeRows:
+def _sparse_rows(sampled: Sequence[ProbeRow] | Sequence[WeightRow], width: int) -> SparseRows:
     if not sampled:
-        return ProbeRows.empty(probes)
-    return ProbeRows(
+        return SparseRows.empty(width)
+    return SparseRows(
         np.array([s.step for s in sampled], np.int64), np.stack([s.values for s in sampled]),
         np.stack([s.seen for s in sampled]),
     )

@@ -2,8 +2,9 @@
 
 Trouble is answered, never raised: a write that fails leaves its rows here, the next one is half as large and comes
 after 50 ms to 2 s; when space returns everything follows, headed by a gap frame if rows had to be thinned out, and an
-event tells what was wrong and what is missing. A run directory that is gone, or may not be written, turns recording off
-with one warning; judging and steering go on.
+event tells what was wrong and what is missing. A disk that is full to the end takes at least how the run ended and
+what is missing, in room that was kept for that. A run directory that is gone, or may not be written, turns recording
+off with one warning; judging and steering go on.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from tuimon.instrument.queueing import BYTES, LIMIT, Item, Note, size_of, thin
-from tuimon.record.events import EventWriter
+from tuimon.record.events import LAST_WORDS, EventWriter
 from tuimon.record.files import OS, Files
 from tuimon.record.rundir import RunDir
-from tuimon.record.segments import LogWriter
+from tuimon.record.segments import LogWriter, Row
 
 if TYPE_CHECKING:  # this file needs no torch
     from tuimon.instrument.ranks.joining import Joined, Joining
@@ -145,13 +146,14 @@ class Journal:
         try:
             if self._joining is not None and not self._join(self._joining.look()):
                 return
+            if self._events is None:
+                self._events = EventWriter(
+                    self.run.events_of(self._rank), self.attempt, self._files, kept=LAST_WORDS)
             if self._log is None:
                 self._log = LogWriter(
                     self.run.metrics, attempt=self.attempt, from_step=self._from_step, tensors=self._tensors,
                     probes=self._probes, rank=self._rank, world=self._world, files=self._files,
                 )
-            if self._events is None:
-                self._events = EventWriter(self.run.events_of(self._rank), self.attempt, self._files)
         except OSError as error:
             if error.errno in _HOPELESS:
                 self._turn_off(f"{self.run.name} cannot be written: {error.strerror}")
@@ -251,6 +253,8 @@ class Journal:
         patience = self._events_patience
         while self._notes and patience.is_over():
             note = self._notes[0]
+            if note.kind == "end" and (self._items or self._dropped):
+                return   # after the rows, or what is said of them
             try:
                 events.append(note.kind, note.step, note.time, note.fields)
             except PASSING as error:
@@ -295,9 +299,8 @@ class Journal:
             self.flush(is_last=True)
             if not self.backlog:
                 break
-        if self.backlog:
-            _LOG.warning("the end of %s is not recorded; rows: %d, events: %d: %s", self.run.name, len(self._items),
-                         len(self._notes), self.trouble)
+        if self.backlog or self._dropped:
+            self._give_up()
         self.sync()
         for file in (self._log, self._events):
             if file is not None:
@@ -306,6 +309,25 @@ class Journal:
                 except Exception as error:
                     _LOG.debug("close: %s", error)
         self._log = self._events = None
+
+    def _give_up(self) -> None:
+        """Say what the disk has not taken, and how the run ended, in the room that is kept for this."""
+        rows, why = sum(isinstance(item, Row) for item in self._items), self.trouble
+        last = [note for note in self._notes if note.kind in ("gap", "end")]
+        lost = len(self._notes) - len(last)
+        if rows or lost or self._dropped:
+            self._outage.goes_on(self._step, why, rows)
+            fields = {**self._outage.fields, "events": lost}
+            last.insert(-1, Note("gap", self._outage.step, time.time(), fields))
+        try:
+            while last and self._events is not None:
+                self._events.append(last[0].kind, last[0].step, last[0].time, last[0].fields, is_last=True)
+                last.pop(0)
+        except PASSING as error:
+            _LOG.debug("the last words: %s", error)
+        events = lost + sum(note.kind == "end" for note in last)
+        if rows or events:
+            _LOG.warning("the end of %s is not recorded; rows: %d, events: %d: %s", self.run.name, rows, events, why)
 
     def _drop(self, count: int, why: str) -> None:
         if count:

@@ -34,6 +34,9 @@ class Sink(Protocol):
     def tensors(self, step: int, grad: Any, seen: Any, update: Any) -> None:
         """Its vectors, in the order of the tensor table; `update` is None where it was not measured."""
 
+    def weights(self, step: int, norms: Any, seen: Any) -> None:
+        """The norms of its weights, in the order of the tensor table."""
+
     def probes(self, step: int, values: Any, seen: Any) -> None:
         """What its activation probes measured, in the order of the probe table."""
 
@@ -117,9 +120,12 @@ class Outbox:
         if strange and not values.get("skipped"):
             self._cadence.alert(done.step)
         grad, seen = None, None
-        if any(done.seen) and (done.vectors or strange) and (shares is None or shares.first.any()):
+        is_its_own = shares is None or bool(shares.first.any())   # else another rank writes these vectors
+        if any(done.seen) and (done.vectors or strange) and is_its_own:
             grad, seen, update = rows.vectors(row, tensors, done, tracked.place, self._table_size, shares)
             self._sink.tensors(done.step, grad, seen, update)
+        if done.weights and is_its_own and self._cadence.wants_weights(done.step):
+            self._sink.weights(done.step, *rows.weights(row, tensors, tracked.place, self._table_size, shares))
         self._sink.row(done.step, done.time, values)
         self.batches.judged(done.step, values if shares is None else shares.told(values), grad, seen)
         if self._last is not None:

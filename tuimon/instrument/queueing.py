@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tuimon.record.chunk import Mark
-from tuimon.record.segments import ProbeRow, Row, TensorRow
+from tuimon.record.segments import ProbeRow, Row, TensorRow, WeightRow
 
 LIMIT: Final = 65_536
 """Items kept while nothing can be written: two minutes at 500 steps a second, all night at one."""
 BYTES: Final = 256 << 20
 """What the vectors among them may occupy; per-tensor rows are far larger than scalar rows."""
 
-Item = Row | TensorRow | ProbeRow | Mark
+Item = Row | TensorRow | WeightRow | ProbeRow | Mark
+_ROWS: Final = (Row, TensorRow, WeightRow, ProbeRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def thin(items: Sequence[Item], limit: int) -> tuple[list[Item], int]:
     Evenly, however often it was thinned before: a long stretch that could not be written keeps its shape, its first
     row and its newest. Should marks alone exceed `limit`, the older half goes.
     """
-    spaced = {kind: _spaced([i.step for i in items if type(i) is kind]) for kind in (Row, TensorRow, ProbeRow)}
+    spaced = {kind: _spaced([i.step for i in items if type(i) is kind]) for kind in _ROWS}
     kept = [item for item in items if isinstance(item, Mark) or next(spaced[type(item)])]
     if len(kept) >= limit:
         del kept[:len(kept) - limit // 2]
@@ -65,7 +66,7 @@ def size_of(item: Item) -> int:
     """Bytes of the vectors in an item."""
     if isinstance(item, TensorRow):
         return item.grad.nbytes + item.seen.nbytes + (0 if item.update is None else item.update.nbytes)
-    return item.values.nbytes + item.seen.nbytes if isinstance(item, ProbeRow) else 0
+    return item.values.nbytes + item.seen.nbytes if isinstance(item, WeightRow | ProbeRow) else 0
 
 
 class Intake:

@@ -1,7 +1,7 @@
 """The recorder: what the training thread hands its measurements to. Appends to a queue; the rest is the writer's.
 
-Law 1 lives here: `row`, `tensors`, `probes`, `mark` and `event` do no I/O, take no lock, never wait and never raise
-because of the disk. A forked child records nothing.
+Law 1 lives here: `row`, `tensors`, `weights`, `probes`, `mark` and `event` do no I/O, take no lock, never wait and
+never raise because of the disk. A forked child records nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from tuimon.control.commands import Command
+from tuimon.control.commands import GUARD, Command
 from tuimon.control.person import this_person
 from tuimon.control.spool import Inbox, new_id, prepare
 from tuimon.control.states import Verb
@@ -34,7 +34,7 @@ from tuimon.record.chunk import Bools, Mark, Vectors
 from tuimon.record.files import OS, Files
 from tuimon.record.liveness import START_SLACK
 from tuimon.record.rundir import RunDir, RunInfo
-from tuimon.record.segments import ProbeRow, Row, TensorRow
+from tuimon.record.segments import ProbeRow, Row, TensorRow, WeightRow
 
 PATIENCE: Final = 5.0
 """Seconds that `close` waits for the last write; a disk that hangs longer than that does not hold up the exit."""
@@ -44,7 +44,7 @@ _ACTIVE: Final[set[Recorder]] = set()
 
 
 class Recorder:
-    """One attempt of one run. All methods may be called from any thread; `row`, `tensors`, `probes` from one."""
+    """One attempt of one run. All methods may be called from any thread; `row` and those of vectors from one."""
 
     def __init__(
         self, run: RunDir, info: RunInfo, *, attempt: int, from_step: int, context: RunContext | None = None,
@@ -75,7 +75,7 @@ class Recorder:
         )
         self.is_in_memory = bool(unwritable)
         """Whether it never had a directory."""
-        self._who = this_person("guard", host=info.process.host)
+        self._who = this_person(GUARD, host=info.process.host)
         self._pid = os.getpid()
         self._is_open = False
         self._is_closed = False
@@ -137,7 +137,7 @@ class Recorder:
     def row(self, step: int, time: float, values: Mapping[str, float]) -> None:
         """The scalars of one step. The mapping is kept: the caller must not change it afterwards.
 
-        A step's `tensors` and `probes` go first, so that a log that ends here is complete up to its last row.
+        A step's vectors go first, so that a log that ends here is complete up to its last row.
         """
         self.last, self.last_step = values, step
         self._intake.put(Row(step, time, values))
@@ -145,6 +145,10 @@ class Recorder:
     def tensors(self, step: int, grad: Vectors, seen: Bools, update: Vectors | None) -> None:
         """The per-tensor vectors of one step, each (P,); kept, not copied."""
         self._intake.put(TensorRow(step, grad, seen, update))
+
+    def weights(self, step: int, norms: Vectors, seen: Bools) -> None:
+        """The norms of the weights after one step, each (P,); kept, not copied."""
+        self._intake.put(WeightRow(step, norms, seen))
 
     def probes(self, step: int, values: Vectors, seen: Bools) -> None:
         """What the activation probes of one step measured, each (K,); kept, not copied."""

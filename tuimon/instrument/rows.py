@@ -163,6 +163,20 @@ def vectors(
     return grad, seen, update
 
 
+def weights(
+    row: Vector, tensors: int, place: NDArray[np.int64], size: int, shares: Shares | None = None
+) -> tuple[Vector, NDArray[np.bool_]]:
+    """(size,) norms of the weights, where `Finished.weights` says they are there, and which of them were measured.
+
+    Of one rank of several as in `vectors`.
+    """
+    listed = (place >= 0) & (place < size)
+    norms, seen = np.full(size, np.nan, np.float32), np.zeros(size, np.bool_)
+    norms[place[listed]] = row[HEAD + tensors:HEAD + 2 * tensors][listed]
+    seen[place[listed]] = True if shares is None else shares.first[listed]
+    return norms, seen
+
+
 def _norm(parts: NDArray[np.float32]) -> float:
     wide = parts.astype(np.float64)  # in which no square of a float32 overflows
     return math.sqrt(wide.dot(wide))

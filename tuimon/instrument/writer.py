@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tuimon.control.commands import Command
+from tuimon.control.commands import GUARD, Command
 from tuimon.control.spool import Inbox, Rejected
 from tuimon.control.states import Defer, State, outcome
 from tuimon.diagnosis.model import Diagnosis
@@ -239,7 +239,7 @@ class Writer:
 
     def _receive(self, command: Command) -> None:
         self._tell("command", **command_fields(command, "received"))
-        if not self._controls and command.who.origin != "guard":
+        if not self._controls and command.who.origin != GUARD:
             why = "this run was attached with controls=False"
             self._tell("command", **command_fields(command, "refused", why))
             return

@@ -131,7 +131,8 @@ class Following:
         """The final object: design, section 7, and where the run began and ended."""
         loss = self.last.get("loss")
         return {
-            **diagnosis_json(self.diagnosis, source=self.run.name, state=status(self.run).state),
+            **diagnosis_json(self.diagnosis, source=self.run.name, state=status(self.run).state,
+                             is_measured=self.steps > 0),
             "steps": self.steps,
             "loss_first": None if self.loss_first is None else plain(self.loss_first),
             "loss_last": None if loss is None else plain(loss),

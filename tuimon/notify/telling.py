@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from tuimon.control.commands import GUARD
+from tuimon.control.revision import STANDS_BACK
 from tuimon.notify.message import RANK, Message, line
 from tuimon.notify.wishes import Wishes
 from tuimon.record.events import Event
@@ -77,11 +79,13 @@ class Telling:
 
     def _act(self, event: Event) -> list[Message]:
         who, verb, outcome = event.fields.get("who"), event.text("verb"), event.text("outcome")
-        if not isinstance(who, dict) or who.get("origin") != "guard" or verb not in _PAST:
+        if not isinstance(who, dict) or who.get("origin") != GUARD or verb not in _PAST:
             return []
         if outcome not in ("applied", "refused"):
             return []
         why = line(event.text("why"))
+        if why.startswith(STANDS_BACK):
+            return []
         headline, text = _PAST[verb], f"because of: {self._leading}" if self._leading else ""
         if outcome == "refused":
             headline = f"tuimon could not {verb} the run"

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tuimon.record.chunk import Bools, Ints, ProbeRows, TensorRows
+from tuimon.record.chunk import Bools, Ints, SparseRows, TensorRows
 from tuimon.record.columns import Column
 
 BYTES: Final = 36 << 20
@@ -165,23 +165,23 @@ class TensorShape:
         return greatest, np.fmax.reduce(update, axis=1), np.logical_or.reduce(seen, axis=1)
 
 
-class ProbeShape:
-    """Probe rows: of a group the worst, which is the smallest where `smallest` (K,) says so."""
+class SparseShape:
+    """Sparse rows: of a group the worst, which is the smallest where `smallest` (K,) says so."""
 
     def __init__(self, smallest: Bools) -> None:
         self.bytes_per_row = 5 * len(smallest) + 8
         self._sign = np.where(smallest, -1, 1).astype(np.float32)
 
-    def parts(self, rows: ProbeRows) -> tuple[NDArray[Any], ...]:
+    def parts(self, rows: SparseRows) -> tuple[NDArray[Any], ...]:
         """Steps, values, seen."""
         return rows.steps, rows.values, rows.seen
 
-    def rows(self, parts: Sequence[NDArray[Any]]) -> ProbeRows:
+    def rows(self, parts: Sequence[NDArray[Any]]) -> SparseRows:
         """The other way."""
-        return ProbeRows(*parts)
+        return SparseRows(*parts)
 
     def worst(self, parts: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
-        """The worst of each probe over those rows in which it measured; NaN counts as worst."""
+        """The worst of each over those rows in which it was measured; NaN counts as worst."""
         values, seen = parts
         sign = self._sign
         bad = (seen & np.isnan(values)).any(1)

@@ -24,7 +24,8 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tuimon.private import distrust, make_folder, open_file
+from tuimon.private import make_folder, open_file
+from tuimon.record.ownership import distrust, is_ours
 from tuimon.record.plain import finite
 
 MAGIC: Final = b"TUIMONC1"
@@ -45,14 +46,6 @@ class Stored:
 
     meta: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
-
-
-def cache_root(env: Mapping[str, str] | None = None) -> Path:
-    """Where stores live."""
-    env = os.environ if env is None else env
-    chosen = env.get("XDG_CACHE_HOME")
-    base = Path(chosen) if chosen and os.path.isabs(chosen) else Path.home() / ".cache"
-    return base / "tuimon"
 
 
 class Cache:
@@ -91,7 +84,7 @@ class Cache:
             fd = os.open(name + SUFFIX, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
             with os.fdopen(fd, "rb", buffering=0) as file:
                 found = os.fstat(fd)
-                if not _is_private(found) or not stat.S_ISREG(found.st_mode):
+                if not _is_private(found, folder) or not stat.S_ISREG(found.st_mode):
                     return None
                 stored = _read(file, min(found.st_size, self._most))
                 with suppress(OSError):   # on a disk that is read-only
@@ -117,7 +110,7 @@ class Cache:
             folder = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return None
-        if _is_private(os.fstat(folder)):
+        if _is_private(os.fstat(folder), folder):
             return folder
         os.close(folder)
         return None
@@ -138,8 +131,8 @@ class Cache:
                 _forget(folder, name)
 
 
-def _is_private(found: os.stat_result) -> bool:
-    return found.st_uid == os.getuid() and not distrust(found)
+def _is_private(found: os.stat_result, folder: int) -> bool:
+    return is_ours(found, folder) and not distrust(found, found.st_uid)
 
 
 def _forget(folder: int, name: str) -> None:

@@ -79,38 +79,44 @@ class TensorRows:
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeRows:
-    """What sampled forward passes measured, on their own cadence. m rows, K probes, in the order of the probe table."""
+class SparseRows:
+    """What is measured now and then of everything in a table of the run. m rows, K values, in the table's order."""
 
     steps: Ints
     """(m,) strictly increasing within an attempt."""
     values: Vectors
     """(m, K); meaningless where `seen` is False."""
     seen: Bools
-    """(m, K) whether that probe measured at that step."""
+    """(m, K) whether it was measured at that step."""
 
     def __len__(self) -> int:
         return len(self.steps)
 
-    def between(self, after: int, upto: int) -> ProbeRows:
+    def between(self, after: int, upto: int) -> SparseRows:
         """Rows with after < step <= upto."""
         keep = (self.steps > after) & (self.steps <= upto)
-        return ProbeRows(self.steps[keep], self.values[keep], self.seen[keep])
+        return SparseRows(self.steps[keep], self.values[keep], self.seen[keep])
 
     @staticmethod
-    def join(parts: Sequence[ProbeRows]) -> ProbeRows:
-        """The rows of all parts, in order; the parts are of one probe table."""
+    def join(parts: Sequence[SparseRows]) -> SparseRows:
+        """The rows of all parts, in order; the parts are of one table."""
         if len(parts) == 1:
             return parts[0]
-        return ProbeRows(
+        return SparseRows(
             np.concatenate([p.steps for p in parts]), np.concatenate([p.values for p in parts]),
             np.concatenate([p.seen for p in parts]),
-        ) if parts else ProbeRows.empty()
+        ) if parts else SparseRows.empty()
 
     @staticmethod
-    def empty(probes: int = 0) -> ProbeRows:
+    def empty(width: int = 0) -> SparseRows:
         """No rows."""
-        return ProbeRows(np.zeros(0, np.int64), np.zeros((0, probes), np.float32), np.zeros((0, probes), np.bool_))
+        return SparseRows(np.zeros(0, np.int64), np.zeros((0, width), np.float32), np.zeros((0, width), np.bool_))
+
+
+ProbeRows = SparseRows
+"""What sampled forward passes measured, in the order of the probe table."""
+WeightRows = SparseRows
+"""L2 norms of the tensors themselves after the step, in the order of the tensor table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,8 @@ class Chunk:
     """Breaks within the stretch, in order."""
     probes: ProbeRows = field(default_factory=ProbeRows.empty)
     """Rows of activation probes of the same stretch."""
+    weights: WeightRows = field(default_factory=WeightRows.empty)
+    """Rows of the weights' norms of the same stretch."""
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -153,7 +161,7 @@ class Chunk:
     @staticmethod
     def of(
         steps: Any = None, *, tensors: TensorRows | None = None, probes: ProbeRows | None = None,
-        marks: tuple[Mark, ...] = (), **columns: Any,
+        weights: WeightRows | None = None, marks: tuple[Mark, ...] = (), **columns: Any,
     ) -> Chunk:
         """Build one from plain sequences; None in a column means "not measured". For readers and tests."""
         n = len(next(iter(columns.values()))) if steps is None else len(steps)
@@ -164,6 +172,7 @@ class Chunk:
             cols[name] = np.array([np.nan if v is None else v for v in values], np.float64)
         return Chunk(
             at, np.zeros(n), cols, present, tensors or TensorRows.empty(), marks, probes or ProbeRows.empty(),
+            weights or WeightRows.empty(),
         )
 
     @staticmethod
@@ -172,7 +181,8 @@ class Chunk:
         if len(parts) == 1:
             return parts[0]
         return Chunk(*joined_rows(parts), TensorRows.join([p.tensors for p in parts]),
-                     tuple(mark for p in parts for mark in p.marks), ProbeRows.join([p.probes for p in parts]))
+                     tuple(mark for p in parts for mark in p.marks), ProbeRows.join([p.probes for p in parts]),
+                     WeightRows.join([p.weights for p in parts]))
 
     def pieces(self, cuts: list[int]) -> Iterator[Chunk]:
         """The same stretch cut at row indices; vectors and marks stay with the rows that they stand before."""
@@ -188,6 +198,7 @@ class Chunk:
                 self.tensors.between(after, upto),
                 tuple(m for m in self.marks if after <= m.step < upto),
                 self.probes.between(after, upto),
+                self.weights.between(after, upto),
             )
 
 

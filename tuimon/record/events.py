@@ -15,12 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tuimon.record.files import OS, Files, open_to_read, write_fully
+from tuimon.record.files import FULL, OS, Files, open_to_read, write_fully
 from tuimon.record.plain import finite, is_whole
 from tuimon.record.redact import redacted_fields
 
 MAX_LINE: Final = 1 << 20
 READ_BYTES: Final = 8 << 20
+LAST_WORDS: Final = 8 << 10
+"""Bytes that hold how a run ended and what of it is missing, however long its error is."""
+BLOCK: Final = 4096
+"""Disks keep room by so many bytes."""
 MOST: Final = 2**53
 """Whole numbers beyond this were counted by nobody: JSON lets them have any length, a float does not."""
 _OPEN: Final = os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -67,27 +71,56 @@ class Event:
 
 
 class EventWriter:
-    """Appends lines. `append` may raise OSError, and then that line is not in the file."""
+    """Appends lines. `append` may raise OSError, and then that line is not in the file.
 
-    def __init__(self, path: Path, attempt: int, files: Files = OS) -> None:
-        self._files, self._attempt = files, attempt
+    kept: bytes of the disk, where it keeps room for them, that only the last lines may use. A disk that fills up later
+    takes those all the same; readers see lines like others, in their place.
+    """
+
+    def __init__(self, path: Path, attempt: int, files: Files = OS, *, kept: int = 0) -> None:
+        self._files, self._attempt, self._kept = files, attempt, kept
         self._fd = files.open(str(path), _OPEN, 0o600)
         self._offset = os.fstat(self._fd).st_size
         self._seq = 0
         self._heal = self._offset > 0
         """A killed predecessor may have left half a line: a newline ends it."""
+        self._room = 0
+        """Up to where the disk has kept room; 0 where that is not known."""
+        try:
+            self._keep_room(self._offset)
+        except OSError:
+            pass   # full already: then it is as where no room can be kept
 
-    def append(self, kind: str, step: int, time: float, fields: Mapping[str, Any]) -> None:
-        """Write one event."""
+    def append(self, kind: str, step: int, time: float, fields: Mapping[str, Any], *, is_last: bool = False) -> None:
+        """Write one event. is_last: nothing follows but what is last as well."""
         body = {"seq": self._seq, "time": time, "attempt": self._attempt, "step": step, "kind": kind,
                 **redacted_fields(fields)}
         raw = json.dumps(finite(body), allow_nan=False, ensure_ascii=True).encode() + b"\n"
         if self._heal:
             raw = b"\n" + raw
-        write_fully(self._files, self._fd, raw, self._offset)
+        if not is_last:
+            self._keep_room(self._offset + len(raw))
+        try:
+            write_fully(self._files, self._fd, raw, self._offset)
+        except OSError:
+            self._room = 0   # cutting off what was half written has given it up
+            raise
         self._offset += len(raw)
         self._seq += 1
         self._heal = False
+
+    def _keep_room(self, end: int) -> None:
+        """So that the last lines fit behind `end`. OSError where the disk is full and only their room is left."""
+        wanted = -(-(end + self._kept) // BLOCK) * BLOCK
+        if not self._kept or wanted <= self._room:
+            return
+        try:
+            self._files.reserve(self._fd, self._offset, wanted - self._offset)
+        except OSError as error:
+            if self._room and error.errno in FULL:
+                raise
+        else:
+            self._room = wanted
 
     def sync(self) -> None:
         """Make what was written durable."""

@@ -17,6 +17,9 @@ from tuimon.record.rundir import RunDir
 FILE: Final = "far.json"
 LOOK: Final = "look.json"
 """Steps that a viewer wishes to see closely: [first, last], or null. Written by the viewer."""
+LOGIN: Final = "login.json"
+"""How often a person wished to log in again. Written by the viewer, which leaves the terminal to ssh for that."""
+REFUSED: Final = "refused"
 _MOST: Final = 1 << 14
 
 
@@ -26,7 +29,9 @@ class Far:
 
     host: str
     state: str = "live"
-    """live or reconnecting."""
+    """live, reconnecting, or refused: only a person can log in there, and nothing more is tried until one wishes to."""
+    login: int = 0
+    """Up to which wish to log in that was tried."""
     why: str = ""
     """Of a link that is down, or of a run that is not there any more."""
     alive: bool | None = None
@@ -62,3 +67,17 @@ def read_far(run: RunDir) -> tuple[Far, float] | None:
             return built(Far, json.loads(file.read(_MOST))), heard
     except (OSError, ValueError, TypeError, RecursionError):
         return None
+
+
+def ask_login(run: RunDir, number: int) -> None:
+    """Wish for the `number`th time to log in; OSError where that cannot be written."""
+    write_atomically(str(run.path / LOGIN), json.dumps(number).encode())
+
+
+def asked_login(run: RunDir) -> int:
+    """How often that was wished."""
+    try:
+        with os.fdopen(open_to_read(run.path / LOGIN), "rb") as file:
+            return int(json.loads(file.read(100)))
+    except (OSError, ValueError, TypeError):
+        return 0

@@ -19,8 +19,11 @@ class Files(Protocol):
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
         """Bytes written, possibly fewer than given."""
 
+    def reserve(self, fd: int, offset: int, length: int) -> None:
+        """Keep room on the disk for bytes to be written there, without making the file longer."""
+
     def ftruncate(self, fd: int, length: int) -> None:
-        """Cut the file."""
+        """Cut the file, and give up what room was kept behind."""
 
     def sync(self, fd: int) -> None:
         """Make the file's data durable."""
@@ -43,6 +46,12 @@ class OsFiles:
         """Bytes written."""
         return os.pwrite(fd, data, offset)
 
+    def reserve(self, fd: int, offset: int, length: int) -> None:
+        """Keep room on the disk."""
+        from tuimon.record.room import reserve
+
+        reserve(fd, offset, length)
+
     def ftruncate(self, fd: int, length: int) -> None:
         """Cut the file."""
         os.ftruncate(fd, length)
@@ -63,6 +72,10 @@ class OsFiles:
 OS: Files = OsFiles()
 LEAST_ROOM: Final = 64 << 10
 """Bytes below which a file system counts as full: the last ones of it may be there for others."""
+
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What a disk says that has no room, or none for this user."""
 
 
 def is_full(path: str | os.PathLike[str]) -> bool:

@@ -1,19 +1,19 @@
 """What has been measured so far, ready to draw. No I/O of its own: old points are asked of an archive.
 
 Without an archive every point is kept. With one, memory is bounded: the newest points, a pyramid of extremes over the
-whole run (see `track`), and per-tensor and probe rows that get coarser with age (see `bands`).
+whole run (see `track`), and rows of vectors that get coarser with age (see `bands`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuimon.record.bands import Bands, ProbeShape, TensorShape
-from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
+from tuimon.record.bands import Bands, SparseShape, TensorShape
+from tuimon.record.chunk import Chunk, Mark, ProbeRows, SparseRows, TensorRows, WeightRows
 from tuimon.record.probes import QUANTITIES, ProbeEntry, ProbeLayers
 from tuimon.record.tensors import TensorTable
 from tuimon.record.thinning import Blocks, Series, Thin, begin_of_column, thin, thin_blocks
@@ -62,6 +62,7 @@ class History:
         """The metrics; for those who store them."""
         self._tensors: Bands[TensorRows] | None = None
         self._sampled: Bands[ProbeRows] | None = None
+        self._weights: Bands[WeightRows] | None = None
         self._marks: list[Mark] = []
 
     def extend(self, chunk: Chunk) -> None:
@@ -78,7 +79,9 @@ class History:
         if len(chunk.tensors):
             self._take_tensors(chunk.tensors)
         if len(chunk.probes):
-            self._take_probes(chunk.probes)
+            self._sampled = self._taken(self._sampled, chunk.probes, self._probe_shape)
+        if len(chunk.weights):
+            self._weights = self._taken(self._weights, chunk.weights, _weight_shape)
         if len(chunk):
             self.last_step, self.last_time = int(chunk.steps[-1]), float(chunk.times[-1])
             self.rows += len(chunk)
@@ -96,22 +99,25 @@ class History:
             self._tensors.revision = revision
         self._tensors.extend(rows)
 
-    def _take_probes(self, rows: ProbeRows) -> None:
-        """What an attempt with other probes measured is left out."""
+    def _taken(self, bands: Bands[SparseRows] | None, rows: SparseRows,
+               shape: Callable[[int], SparseShape]) -> Bands[SparseRows]:
+        """With more rows; what an attempt with another table measured is left out."""
         width = rows.values.shape[1]
-        if self._sampled is None or width != self._sampled.width:
-            self._sampled = Bands(self._probe_shape(width), width, bounded=self._archive is not None)
-        self._sampled.extend(rows)
+        if bands is None or width != bands.width:
+            revision = 0 if bands is None else bands.revision + 1
+            bands = Bands(shape(width), width, bounded=self._archive is not None)
+            bands.revision = revision
+        bands.extend(rows)
+        return bands
 
-    def _probe_shape(self, width: int) -> ProbeShape:
+    def _probe_shape(self, width: int) -> SparseShape:
         worst = [QUANTITIES[e.quantity].worst if e.quantity in QUANTITIES else "" for e in self._entries]
-        return ProbeShape(
+        return SparseShape(
             np.array(worst, np.str_) == "smallest" if len(worst) == width else np.zeros(width, np.bool_))
 
     def _supersede(self, after: int) -> None:
-        for bands in (self._tensors, self._sampled):
-            if bands is not None:
-                bands.cut(after)   # vectors may be there of a step whose row was torn off
+        for bands in self.bands().values():
+            bands.cut(after)   # vectors may be there of a step whose row was torn off
         if after >= self.last_step:
             return
         self.cuts += 1
@@ -126,12 +132,18 @@ class History:
 
     @property
     def tensor_revision(self) -> int:
-        """Grows when per-tensor rows that were handed out before have changed; new ones do not count."""
-        return self._tensors.revision if self._tensors is not None else 0
+        """`revision_of` the per-tensor rows."""
+        return self.revision_of("tensors")
+
+    def revision_of(self, kind: str) -> int:
+        """Grows when rows of one of `bands` that were handed out before have changed; new ones do not count."""
+        bands = self.bands().get(kind)
+        return bands.revision if bands is not None else 0
 
     def bands(self) -> dict[str, Bands[Any]]:
         """The rows that are kept within bounds, by kind; for those who store them."""
-        found = {"tensors": self._tensors, "probes": self._sampled}
+        found: dict[str, Bands[Any] | None] = {
+            "tensors": self._tensors, "probes": self._sampled, "weights": self._weights}
         return {kind: bands for kind, bands in found.items() if bands is not None}
 
     def recall(self, kind: str, state: Mapping[str, int], parts: Sequence[NDArray[Any]]) -> None:
@@ -141,6 +153,8 @@ class History:
             self._tensors = Bands.of(TensorShape(width), width, state, parts)
         elif kind == "probes":
             self._sampled = Bands.of(self._probe_shape(width), width, state, parts)
+        elif kind == "weights":
+            self._weights = Bands.of(_weight_shape(width), width, state, parts)
         else:
             raise ValueError("rows of a kind that is not known")
 
@@ -221,6 +235,11 @@ class History:
         rows = self._sampled.rows if self._sampled is not None else None
         return ProbeRows.empty() if rows is None else rows
 
+    def weight_rows(self) -> WeightRows:
+        """The weights' norms, of old rows the greatest of each group."""
+        rows = self._weights.rows if self._weights is not None else None
+        return WeightRows.empty(len(self.table) if self.table else 0) if rows is None else rows
+
     def thin(self, name: str, first: int, last: int, columns: int) -> Thin:
         """The metric between two steps, inclusive, in at most `columns` columns of equal width in steps."""
         track = self.tracks.get(name)
@@ -268,6 +287,10 @@ class History:
         before = max(1, min(columns, round(columns * (first - begin) / (last - first + 1))))
         return Thin.join([self.thin(name, begin, first - 1, before), self.thin(name, first, last, columns),
                           self.thin(name, after or 0, after or -1, 1)])
+
+
+def _weight_shape(width: int) -> SparseShape:
+    return SparseShape(np.zeros(width, np.bool_))
 
 
 _EMPTY: Final = (np.zeros(0, np.int64), np.zeros(0))

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from tuimon.record.chunk import Bools, Chunk, Floats, Ints, TensorRows
+from tuimon.record.chunk import Bools, Chunk, Floats, Ints, TensorRows, Vectors, WeightRows
 from tuimon.record.log import RowBlock
 from tuimon.record.metrics import METRICS
 from tuimon.record.paces import Paces
@@ -159,12 +159,31 @@ def joined_vectors(parts: Sequence[TensorRows]) -> TensorRows:
     for part in parts[1:]:
         steps = np.intersect1d(steps, part.steps)
     at = [np.searchsorted(part.steps, steps) for part in parts]
-    seen = np.stack([part.grad_seen[rows] for part, rows in zip(parts, at, strict=True)])
-    grads = np.stack([part.grad[rows] for part, rows in zip(parts, at, strict=True)])
-    total = np.sqrt(np.square(np.where(seen, grads, 0), dtype=np.float64).sum(axis=0))
-    grad = np.where(seen.any(axis=0), total, np.nan).astype(np.float32)
-    return TensorRows(steps, grad, np.full(grad.shape, np.nan, np.float32),
-                      np.asarray(seen.any(axis=0), np.bool_))
+    grad, seen = _whole_norms([(part.grad[rows], part.grad_seen[rows]) for part, rows in zip(parts, at, strict=True)])
+    return TensorRows(steps, grad, np.full(grad.shape, np.nan, np.float32), seen)
+
+
+def joined_weights(parts: Sequence[WeightRows]) -> WeightRows:
+    """The same for the norms of the tensors themselves."""
+    if len(parts) < 2:
+        return parts[0] if parts else WeightRows.empty()
+    if len({part.values.shape[1] for part in parts}) > 1:
+        return WeightRows.empty()
+    steps = parts[0].steps
+    for part in parts[1:]:
+        steps = np.intersect1d(steps, part.steps)
+    at = [np.searchsorted(part.steps, steps) for part in parts]
+    return WeightRows(steps, *_whole_norms(
+        [(part.values[rows], part.seen[rows]) for part, rows in zip(parts, at, strict=True)]))
+
+
+def _whole_norms(parts: Sequence[tuple[Vectors, Bools]]) -> tuple[Vectors, Bools]:
+    """Of what each of several holds a part of; and whether any has seen it."""
+    seen = np.stack([seen for _, seen in parts])
+    norms = np.where(seen, np.stack([values for values, _ in parts]), 0)
+    total = np.sqrt(np.square(norms, dtype=np.float64).sum(axis=0))
+    there = np.asarray(seen.any(axis=0), np.bool_)
+    return np.where(there, total, np.nan).astype(np.float32), there
 
 
 def stacked(parts: Sequence[RowBlock | Chunk]) -> RowBlock:

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from tuimon.record.chunk import Bools, Floats, Ints, TensorRows, Vectors
+from tuimon.record.chunk import Bools, Floats, Ints, TensorRows, Vectors, WeightRows
 from tuimon.record.tensors import TensorTable
 
 CELLS: Final = 1 << 21
@@ -53,6 +53,13 @@ class LayerGroups:
         NaN where none had; inf or NaN propagate where a gradient was non-finite.
         """
         return self._over(rows.grad, rows.grad_seen, squared=True)
+
+    def weight_rms(self, rows: WeightRows) -> tuple[Vectors, Bools]:
+        """(m, L) weight RMS, sqrt(sum of squares / elements measured), and whether any tensor's norm was measured.
+
+        NaN where none was; inf or NaN propagate where weights were non-finite.
+        """
+        return self._over(rows.values, rows.seen, squared=True)
 
     def update_ratio(self, rows: TensorRows) -> tuple[Vectors, Bools]:
         """(m, L) how far a step moved the weights relative to their size, and whether any tensor's was measured.

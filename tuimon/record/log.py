@@ -11,6 +11,7 @@
     GAP      JSON: dropped, why
     BEAT     JSON: wall, mono, state
     PROBES   m u32, K u32, steps i64[m], values f32[m][K], seen bits [m][K]
+    WEIGHTS  as PROBES, of the P tensors: their own norms
 
 Every frame stands alone: losing one costs its own rows. A reader that finds damage looks for the next magic.
 """
@@ -26,14 +27,14 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from tuimon.record.chunk import Bools, Floats, Ints, Mark, ProbeRows, TensorRows, Vectors
+from tuimon.record.chunk import Bools, Floats, Ints, Mark, SparseRows, TensorRows, Vectors
 from tuimon.record.metrics import METRICS
 from tuimon.record.plain import finite, is_whole
 from tuimon.record.probes import ProbeRow
 
 MAGIC: Final = b"\xf5TM1"
 VERSION: Final = 1
-HEAD, ROWS, TENSORS, MARK, GAP, BEAT, PROBES = 1, 2, 3, 4, 5, 6, 7
+HEAD, ROWS, TENSORS, MARK, GAP, BEAT, PROBES, WEIGHTS = 1, 2, 3, 4, 5, 6, 7, 8
 MAX_PAYLOAD: Final = 64 << 20
 """Longer lengths are damage: nothing is allocated for them."""
 
@@ -70,6 +71,17 @@ class TensorRow:
     """(P,) whether the tensor had a gradient."""
     update: Vectors | None
     """(P,) relative change; None where the update was not measured at this step."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightRow:
+    """The norms of the tensors themselves after one step."""
+
+    step: int
+    values: Vectors
+    """(P,) L2 norms."""
+    seen: Bools
+    """(P,) whether that tensor's was measured; the value is meaningless where it was not."""
 
 
 class Span(NamedTuple):
@@ -146,16 +158,16 @@ def encode_tensors(sequence: int, rows: Sequence[TensorRow]) -> bytes:
     return encode_frame(TENSORS, sequence, b"".join(parts))
 
 
-def encode_probes(sequence: int, rows: Sequence[ProbeRow]) -> bytes:
-    """A frame of probe rows; all rows have the same length."""
-    m, probes = len(rows), len(rows[0].values)
+def encode_sparse(kind: int, sequence: int, rows: Sequence[ProbeRow] | Sequence[WeightRow]) -> bytes:
+    """A frame of PROBES or WEIGHTS; all rows have the same length."""
+    m, width = len(rows), len(rows[0].values)
     parts = [
-        struct.pack("<II", m, probes),
+        struct.pack("<II", m, width),
         np.fromiter((r.step for r in rows), "<i8", m).tobytes(),
         np.stack([r.values for r in rows]).astype("<f4").tobytes(),
         np.packbits(np.stack([r.seen for r in rows]).reshape(-1)).tobytes(),
     ]
-    return encode_frame(PROBES, sequence, b"".join(parts))
+    return encode_frame(kind, sequence, b"".join(parts))
 
 
 def peek(raw: bytes, at: int) -> tuple[int, int] | None:
@@ -329,17 +341,17 @@ def decode_tensors(payload: memoryview) -> TensorRows:
     return TensorRows(steps, grad, update, np.unpackbits(bits, count=m * tensors).astype(np.bool_).reshape(m, tensors))
 
 
-def decode_probes(payload: memoryview) -> ProbeRows:
-    """The rows in a PROBES payload; ValueError if it contradicts itself."""
+def decode_sparse(payload: memoryview) -> SparseRows:
+    """The rows in a payload of PROBES or WEIGHTS; ValueError if it contradicts itself."""
     try:
-        m, probes = struct.unpack_from("<II", payload)
+        m, width = struct.unpack_from("<II", payload)
     except struct.error as error:
-        raise ValueError(f"probes frame contradicts itself: {error}") from None
-    shape, at = (m, probes), 8 + 8 * m
+        raise ValueError(f"probes or weights frame contradicts itself: {error}") from None
+    shape, at = (m, width), 8 + 8 * m
     steps = np.frombuffer(payload, "<i8", m, 8).astype(np.int64)
-    values = np.frombuffer(payload, "<f4", m * probes, at).astype(np.float32).reshape(shape)
-    bits = np.frombuffer(payload, np.uint8, (m * probes + 7) // 8, at + 4 * m * probes)
-    return ProbeRows(steps, values, np.unpackbits(bits, count=m * probes).astype(np.bool_).reshape(shape))
+    values = np.frombuffer(payload, "<f4", m * width, at).astype(np.float32).reshape(shape)
+    bits = np.frombuffer(payload, np.uint8, (m * width + 7) // 8, at + 4 * m * width)
+    return SparseRows(steps, values, np.unpackbits(bits, count=m * width).astype(np.bool_).reshape(shape))
 
 
 def decode_json(payload: memoryview) -> dict[str, Any]:

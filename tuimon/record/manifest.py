@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself, and the careful opening of one. Reads the disk, never writes; knows no torch.
+"""What a checkpoint says about itself, and the careful opening of one. Reads the disk; knows no torch.
 
     <run>/checkpoints/<number>-step-<step>/
         state.pt         what `instrument.checkpoints` wrote
@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import BinaryIO, Final
 
 from tuimon.errors import CheckpointError
+from tuimon.record.ownership import is_ours
 from tuimon.record.plain import built
 from tuimon.record.text import clean
 
@@ -172,19 +173,19 @@ class Opened:
     def __enter__(self) -> Opened:  # noqa: PYI034  # Self came with Python 3.11
         base = os.open(self._directory, _FOLDER)
         try:
-            _check_owner(base, "its directory")
+            _check_owner(base, base, "its directory")
             self._fd = os.open(self._entry, _FOLDER | os.O_NOFOLLOW, dir_fd=base)
-        finally:
-            os.close(base)
-        try:
-            _check_owner(self._fd, "it")
+            _check_owner(self._fd, base, "it")
             with self._open(MANIFEST) as file:
                 self.manifest = Manifest.decode(file.read(_MAX_MANIFEST))
             if self.manifest.id != self._name:
                 raise Damaged(f"its manifest belongs to {self.manifest.id}")
         except BaseException:
-            os.close(self._fd)
+            if self._fd >= 0:
+                os.close(self._fd)
             raise
+        finally:
+            os.close(base)
         return self
 
     def __exit__(
@@ -200,7 +201,7 @@ class Opened:
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise CheckpointError(f"its {name} is not a file")
-            _check_owner(fd, f"its {name}")
+            _check_owner(fd, self._fd, f"its {name}")
         except BaseException:
             os.close(fd)
             raise
@@ -229,9 +230,9 @@ class Opened:
             return False
 
 
-def _check_owner(fd: int, what: str) -> None:
+def _check_owner(fd: int, folder: int, what: str) -> None:
     status = os.fstat(fd)
-    if status.st_uid not in (os.geteuid(), 0):
+    if status.st_uid != 0 and not is_ours(status, folder):
         raise CheckpointError(f"{what} belongs to user {status.st_uid}: it could be changed by others")
     if status.st_mode & 0o022:
         raise CheckpointError(f"{what} is writable for others (chmod -R go-w it if it is yours)")

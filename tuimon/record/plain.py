@@ -37,7 +37,9 @@ def is_whole(value: object) -> TypeGuard[int]:
 
 
 def built(kind: type[T], body: Mapping[str, Any]) -> T:
-    """A record out of JSON; TypeError where a field is missing, or unknown, or holds something of another type."""
+    """A record out of JSON; TypeError where that is no object, or a field is missing, unknown or of another type."""
+    if not isinstance(body, Mapping):
+        raise TypeError("no object")
     types, found = _types(cast("Callable[..., Any]", kind)), {}
     for name, value in body.items():
         wanted = types.get(name, object)

@@ -16,9 +16,9 @@ from typing import Final
 import numpy as np
 
 from tuimon.errors import LogError
-from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
+from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows, WeightRows
 from tuimon.record.far import FILE as FAR
-from tuimon.record.joined import Joiner, joined_vectors, stacked
+from tuimon.record.joined import Joiner, joined_vectors, joined_weights, stacked
 from tuimon.record.paces import Paces
 from tuimon.record.places import Places
 from tuimon.record.reader import READ_BYTES, Beat, LogReader, Place, segment_paths
@@ -267,7 +267,7 @@ class RanksReader:
 
     def _tell(self, limit: int, done: list[Chunk]) -> None:
         """All that waits of the attempt, up to a step."""
-        blocks, vectors = [], list[TensorRows]()
+        blocks, vectors, weights = [], list[TensorRows](), list[WeightRows]()
         marks, probes = list[Mark](), list[ProbeRows]()
         for rank, line in enumerate(self._lines[:self._joiner.world]):
             taken, kept = [], []
@@ -288,16 +288,17 @@ class RanksReader:
             blocks.append(block if fresh.all() else block.where(fresh))
             if self._roster.has_vectors(rank, self.attempt):
                 vectors.append(TensorRows.join([c.tensors for c in taken if len(c.tensors)]))
+                weights.append(WeightRows.join([c.weights for c in taken if len(c.weights)]))
             if rank == 0:
                 marks = [m for c in taken for m in c.marks if m.kind != "attempt"]
                 probes = [c.probes for c in taken if len(c.probes)]
         whole = self._joiner.join(blocks)
         if len(whole.steps):
             self._told = int(whole.steps[-1])
-        if not (len(whole.steps) or marks or probes or any(map(len, vectors))):
+        if not (len(whole.steps) or marks or probes or any(map(len, vectors)) or any(map(len, weights))):
             return
         chunk = Chunk(whole.steps, whole.times, whole.columns, whole.present, joined_vectors(vectors), tuple(marks),
-                      ProbeRows.join(probes))
+                      ProbeRows.join(probes), joined_weights(weights))
         if self._start is not None:
             if (self.attempt, self._told) <= self._start:
                 return
@@ -330,14 +331,18 @@ class RanksReader:
 
 def _cut(chunk: Chunk, limit: int) -> tuple[Chunk, Chunk | None]:
     """What lies up to a step, and the rest."""
-    if len(chunk) and not (len(chunk.tensors) or len(chunk.probes) or chunk.marks):   # most often
+    if len(chunk) and not (_has_vectors(chunk) or chunk.marks):   # most often
         if chunk.steps[-1] <= limit:
             return chunk, None
         if chunk.steps[0] > limit:
             return Chunk.of([]), chunk
     at = int(np.searchsorted(chunk.steps, limit, "right"))
     near, far = (_between(chunk, slice(0, at), -_END, limit), _between(chunk, slice(at, None), limit, _END))
-    return near, far if len(far) or len(far.tensors) or len(far.probes) or far.marks else None
+    return near, far if len(far) or _has_vectors(far) or far.marks else None
+
+
+def _has_vectors(chunk: Chunk) -> bool:
+    return bool(len(chunk.tensors) or len(chunk.probes) or len(chunk.weights))
 
 
 def _between(chunk: Chunk, rows: slice, after: int, upto: int) -> Chunk:
@@ -345,4 +350,5 @@ def _between(chunk: Chunk, rows: slice, after: int, upto: int) -> Chunk:
         chunk.steps[rows], chunk.times[rows], {k: v[rows] for k, v in chunk.columns.items()},
         {k: v[rows] for k, v in chunk.present.items()}, chunk.tensors.between(after, upto),
         tuple(m for m in chunk.marks if after < m.step <= upto), chunk.probes.between(after, upto),
+        chunk.weights.between(after, upto),
     )

@@ -15,7 +15,7 @@ import numpy as np
 from tuimon.record import log
 from tuimon.record.batch import decode_many
 from tuimon.record.chains import Chain, chains
-from tuimon.record.chunk import Bools, Chunk, Ints, Mark, ProbeRows, TensorRows, joined_rows
+from tuimon.record.chunk import Bools, Chunk, Ints, Mark, ProbeRows, TensorRows, WeightRows, joined_rows
 from tuimon.record.files import open_to_read
 from tuimon.record.places import Places
 from tuimon.record.plain import built, is_whole
@@ -34,8 +34,13 @@ def segment_paths(metrics: Path, rank: int = 0) -> list[Path]:
         names = os.listdir(metrics)
     except OSError:
         return []
+    return list(_segments_of(metrics, rank, tuple(names)))
+
+
+@lru_cache(maxsize=8)   # a log is looked at four times a second, and seldom has another segment
+def _segments_of(metrics: Path, rank: int, names: tuple[str, ...]) -> tuple[Path, ...]:
     found = [(int(m.group(2)), n) for n in names if (m := _NAME.match(n)) and int(m.group(1)) == rank]
-    return [metrics / name for _, name in sorted(found)]
+    return tuple(metrics / name for _, name in sorted(found))
 
 
 def size_of(path: Path) -> int:
@@ -92,6 +97,7 @@ class _Stretch:
     blocks: list[log.RowBlock] = field(default_factory=list)
     tensors: list[TensorRows] = field(default_factory=list)
     probes: list[ProbeRows] = field(default_factory=list)
+    weights: list[WeightRows] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     waiting: list[Chain] = field(default_factory=list)
     """Frames of rows that are still to be decoded."""
@@ -99,13 +105,13 @@ class _Stretch:
     @property
     def is_empty(self) -> bool:
         """Whether nothing was put into it yet."""
-        return not (self.blocks or self.tensors or self.probes or self.marks)
+        return not (self.blocks or self.tensors or self.probes or self.weights or self.marks)
 
     def chunk(self) -> Chunk:
         whole = self.blocks[0] if len(self.blocks) == 1 else log.RowBlock(*joined_rows(self.blocks))
         return Chunk(
             whole.steps, whole.times, whole.columns, whole.present, TensorRows.join(self.tensors), tuple(self.marks),
-            ProbeRows.join(self.probes),
+            ProbeRows.join(self.probes), WeightRows.join(self.weights),
         )
 
 
@@ -202,7 +208,7 @@ class LogReader:
     def _finish(self, done: list[Chunk], stretch: _Stretch) -> None:
         if not stretch.is_empty:
             done.append(stretch.chunk())
-            stretch.blocks, stretch.tensors, stretch.probes, stretch.marks = [], [], [], []
+            stretch.blocks, stretch.tensors, stretch.probes, stretch.weights, stretch.marks = [], [], [], [], []
 
     def _read(self, path: Path, budget: int, done: list[Chunk], stretch: _Stretch, *, is_last: bool,
               room: int | None) -> int:
@@ -281,8 +287,13 @@ class LogReader:
             if rows.grad.shape[1] != self._tensors:
                 raise ValueError("tensor rows of another table")
             stretch.tensors.append(rows)
+        elif kind == log.WEIGHTS:
+            weights = log.decode_sparse(payload)
+            if weights.values.shape[1] != self._tensors:
+                raise ValueError("weights of another table")
+            stretch.weights.append(weights)
         elif kind == log.PROBES:
-            probes = log.decode_probes(payload)
+            probes = log.decode_sparse(payload)
             if probes.values.shape[1] != self._probes:
                 raise ValueError("probe rows of another table")
             stretch.probes.append(probes)

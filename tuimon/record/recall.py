@@ -28,6 +28,8 @@ from tuimon.record.worlds import world_of
 
 LOOKED_AT: Final = 4096
 """Bytes at either end of what was read of a segment, of which a checksum is kept."""
+NOT_OURS: Final = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError)
+"""What comes of a store that is sound and holds something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Recall:
             places = places_of(stored.meta, stored.arrays)
             archive = Archive(self._metrics, places)
             history = recalled(stored.meta, stored.arrays, table, probes, archive)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        except NOT_OURS:
             return None
         return Read(history, LogReader(self._metrics, start=place, places=places), places)
 
@@ -107,7 +109,7 @@ class Recall:
             place, body = place_of(stored.meta), stored.meta["note"]
             if stored.meta["log"] != identity_of(self._metrics, place) or not isinstance(body, dict):
                 return None
-        except (ValueError, KeyError, TypeError):
+        except NOT_OURS:
             return None
         return place, body
 

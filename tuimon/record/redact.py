@@ -23,6 +23,8 @@ _ALWAYS: Final = re.compile(
     r"secret|passw|passphrase|credential|(?<![a-z])pwd|(?:api|access|private|auth|signing|encryption|license|ssh)[^a-z]?key"
     r"|(?:^|\.)(?:(?:hf|auth|access)[_-])?(?:key|token)$")
 _OFTEN: Final = re.compile(r"(?<!mon)keys?(?![a-z])|token(?!i[sz])|(?<![a-z])auth(?![a-z]|or)|bearer")
+_SHELL: Final = frozenset({"PWD", "OLDPWD"})
+"""Where a shell stands, in every environment: half of all paths begin so."""
 _PLAIN: Final = re.compile(
     r"[-+]?[\d_]{0,12}\.?\d{0,12}(?:e[-+]?\d{1,3})?|true|false|yes|no|on|off|none|null", re.IGNORECASE)
 """Values of hyper-parameters."""
@@ -54,7 +56,8 @@ def secrets(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
             break
         except RuntimeError:   # another thread has set a variable meanwhile
             found = {}
-    return tuple(sorted({value for name, value in found.items() if len(value) >= SHORTEST and is_secret(name, value)},
+    return tuple(sorted({value for name, value in found.items()
+                         if len(value) >= SHORTEST and name not in _SHELL and is_secret(name, value)},
                         key=len, reverse=True))
 
 

@@ -20,7 +20,8 @@ from tuimon.record.reader import Beat, Place
 from tuimon.record.tensors import TensorTable
 from tuimon.record.track import FINEST, RADIX, Level, Track
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""2: the weights' norms; what was stored before may lack those of a newer log."""
 _LEVEL: Final = ("ends", "low", "high", "last", "bad")
 
 Arrays = dict[str, NDArray[Any]]

@@ -248,6 +248,14 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return body
 
 
+def cache_root(env: Mapping[str, str] | None = None) -> Path:
+    """Where this person keeps what can be had again."""
+    env = os.environ if env is None else env
+    chosen = env.get("XDG_CACHE_HOME")
+    base = Path(chosen) if chosen and os.path.isabs(chosen) else Path.home() / ".cache"
+    return base / "tuimon"
+
+
 def runs_root(env: Mapping[str, str] | None = None) -> Path:
     """Where runs live: $TUIMON_RUNS, else $XDG_STATE_HOME/tuimon/runs, else ~/.local/state/tuimon/runs.
 

@@ -34,8 +34,8 @@ def find_run(selector: str | None, root: Path | None = None) -> RunDir:
     starting = ({run: run.called for run in runs if run.name.startswith(selector)}
                 or {run: _given(run) for run in runs if _given(run).startswith(selector)})
     if not starting:
-        known = ", ".join(run.name for run in runs[:5]) or "none"
-        raise RunNotFound(f"no run named {selector!r} under {root}; the latest are: {known}")
+        known = f"the latest are: {', '.join(run.name for run in runs[:5])}" if runs else "there is none at all"
+        raise RunNotFound(f"no run named {selector!r} under {root}; {known}")
     if len(set(starting.values())) > 1:
         raise UsageError(f"{selector!r} fits several runs: {', '.join(run.name for run in list(starting)[:5])}")
     return next(iter(starting))

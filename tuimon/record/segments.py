@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from tuimon.record import log
 from tuimon.record.chunk import Mark
 from tuimon.record.files import OS, Files, write_fully
-from tuimon.record.log import Row, TensorRow
+from tuimon.record.log import Row, TensorRow, WeightRow
 from tuimon.record.probes import ProbeRow
 from tuimon.record.reader import Beat, LogReader, segment_number, segment_paths
 
@@ -24,7 +24,7 @@ VECTOR_BYTES_PER_FRAME: Final = 8 << 20
 _CREATE: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _T = TypeVar("_T")
 
-__all__ = ["Beat", "LogReader", "LogWriter", "ProbeRow", "Row", "TensorRow", "segment_paths"]
+__all__ = ["Beat", "LogReader", "LogWriter", "ProbeRow", "Row", "TensorRow", "WeightRow", "segment_paths"]
 
 
 class LogWriter:
@@ -43,13 +43,14 @@ class LogWriter:
         """Whether something may stand behind the end of what was written."""
         self._open_segment()
 
-    def append(self, items: Sequence[Row | TensorRow | ProbeRow | Mark]) -> None:
-        """Write a stretch in order: its tensor rows, its probe rows, its rows, and marks in their place."""
+    def append(self, items: Sequence[Row | TensorRow | WeightRow | ProbeRow | Mark]) -> None:
+        """Write a stretch in order: its vectors, its rows, and marks in their place."""
         if not items:
             return
         sequence, parts = self._sequence, []
         rows: list[Row] = []
         vectors: list[TensorRow] = []
+        weights: list[WeightRow] = []
         probes: list[ProbeRow] = []
 
         def flush() -> None:
@@ -57,14 +58,18 @@ class LogWriter:
             for block in _blocks(vectors, _rows_per_frame(self._head["tensors"])):
                 parts.append(log.encode_tensors(sequence, block))
                 sequence += 1
+            for weights_block in _blocks(weights, _rows_per_frame(self._head["tensors"])):
+                parts.append(log.encode_sparse(log.WEIGHTS, sequence, weights_block))
+                sequence += 1
             for probes_block in _blocks(probes, _rows_per_frame(self._head["probes"])):
-                parts.append(log.encode_probes(sequence, probes_block))
+                parts.append(log.encode_sparse(log.PROBES, sequence, probes_block))
                 sequence += 1
             for rows_block in _blocks(rows, ROWS_PER_FRAME):
                 parts.append(log.encode_rows(sequence, rows_block))
                 sequence += 1
             rows.clear()
             vectors.clear()
+            weights.clear()
             probes.clear()
 
         for item in items:
@@ -72,6 +77,8 @@ class LogWriter:
                 rows.append(item)
             elif isinstance(item, TensorRow):
                 vectors.append(item)
+            elif isinstance(item, WeightRow):
+                weights.append(item)
             elif isinstance(item, ProbeRow):
                 probes.append(item)
             else:

@@ -97,6 +97,10 @@ class Told:
     """Open ones: rule, severity, headline, first faulty step."""
     labels: tuple[tuple[str, str], ...] = ()
     """Metrics that mean something else than their name says, and what."""
+    step: int = 0
+    """Last completed one, where it has ended: of a run that ended on a full disk the log goes less far."""
+    trouble: str = ""
+    """Why something is not in the log, as told last."""
 
     def after(self, event: Event) -> Told:
         """With one more event."""
@@ -106,7 +110,7 @@ class Told:
             state = clean(event.text("state"), 20) or self.state
             # why it runs is why it stood before: no reason for what it is or has come to
             why = "" if state == "running" else clean(event.text("error") or event.text("why"))
-            return replace(self, state=state, why=why)
+            return replace(self, state=state, why=why, step=event.step if event.kind == "end" else 0)
         if event.kind == "incident":
             rule = clean(event.text("rule"), 60)
             others = tuple(i for i in self.incidents if i[0] != rule)
@@ -114,6 +118,8 @@ class Told:
                 return replace(self, incidents=others)
             severity, headline = clean(event.text("severity"), 20), clean(event.text("headline"))
             return replace(self, incidents=(*others, (rule, severity, headline, event.whole("onset_step"))))
+        if event.kind == "gap":
+            return replace(self, trouble=clean(event.text("why")))
         if event.kind == "label":
             metric = clean(event.text("metric"), 60)
             rest = tuple(label for label in self.labels if label[0] != metric)
@@ -205,7 +211,7 @@ def status_of(run: RunDir, info: RunInfo | None, launch: Launch | None, now: flo
         state = "died"
     full = state not in ENDED and seen.sign is not None and is_held_up(run, now - seen.sign)
     return RunStatus(
-        state, said.attempt, seen.step or 0, total, seen.loss, seen.sign, started, verdict, headline,
+        state, said.attempt, max(seen.step or 0, said.step), total, seen.loss, seen.sign, started, verdict, headline,
         FULL if full else said.why or why, since, seen.lr, seen.step_time, full, world,
         _lost(run, world, said.attempt, now) if world > 1 else (),
     )

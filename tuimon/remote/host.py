@@ -16,9 +16,15 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final
 
-from tuimon.errors import UsageError
+from tuimon.errors import TuimonError, UsageError
 from tuimon.record.metrics import METRICS
-from tuimon.remote.far.wire import BOOT
+from tuimon.remote.far.wire import BOOT, FOUND
+
+
+def said(mark: bytes) -> str:
+    """As any shell says it."""
+    return "printf '\\000" + mark.decode().strip("\0\n") + "\\n'"
+
 
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._][A-Za-z0-9._+-]*@)?(?:[A-Za-z0-9._][A-Za-z0-9._-]*|\[[0-9A-Za-z:.%]+\])")
 """No host begins with a dash: ssh would take it for an option."""
@@ -29,10 +35,15 @@ LATER: Final = ("joining", "ranked")
 _ALIVE: Final = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 _ALONE: Final = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 """Behind the panel nobody could answer a question."""
-_SCRIPT: Final = (
-    f"import os,sys,zlib;os.write(1,{BOOT!r});i=sys.stdin.buffer;exec(zlib.decompress(i.read(int(i.readline()))))")
-_INSTALLED: Final = "command -v tuimon >/dev/null 2>&1 && exec tuimon agent"
-_SENT: Final = f"exec python3 -u -c {shlex.quote(_SCRIPT)}"
+_SCRIPT: Final = ("import io,sys,zlib;i=io.BufferedReader(io.FileIO(0,closefd=False),1);"
+                  "exec(zlib.decompress(i.read(int(i.readline()))))")
+"""Reads what it is sent, and not a byte of what follows."""
+_INSTALLED: Final = f"if command -v tuimon >/dev/null 2>&1; then {said(FOUND)}; exec tuimon agent; fi"
+_SENT: Final = f"{said(BOOT)}; exec python3 -u -c {shlex.quote(_SCRIPT)}"
+
+
+class Unreached(TuimonError):
+    """The other machine, or the run there, was not reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +132,8 @@ def _modules(names: Iterable[str]) -> list[str]:
 
 def _bare(source: str) -> str:
     """What a machine reads of it: no comments, no docstrings, no types but those of a record's fields."""
-    return ast.unparse(_Bare().visit(ast.parse(source)))
+    bare = ast.unparse(_Bare().visit(ast.parse(source)))
+    return re.sub(r"(?m)^(?: {4})+", lambda indent: " " * (len(indent[0]) // 4), bare)   # a test holds the two alike
 
 
 class _Bare(ast.NodeTransformer):

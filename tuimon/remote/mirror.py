@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuimon.control.spool import prepare
-from tuimon.record.cache import cache_root
 from tuimon.record.far import Far, write_far
 from tuimon.record.files import OS, write_atomically, write_fully
 from tuimon.record.liveness import boot_id
 from tuimon.record.metrics import METRICS
-from tuimon.record.rundir import RunDir, label
+from tuimon.record.rundir import RunDir, cache_root, label
 from tuimon.record.text import clean
 from tuimon.remote.far import rows as log
 from tuimon.remote.far.rows import Rows
@@ -59,7 +58,7 @@ class Written:
         self._offset = 0
         self.path = path
         self._sequence, self._attempt = 0, 0
-        self._last, self._last_vector = -1, {log.TENSORS: -1, log.PROBES: -1}
+        self._last, self._last_vector = -1, dict.fromkeys(log.VECTORS, -1)
 
     def rows(self, rows: Rows) -> None:
         """Rows, of which those that are known already are left out."""
@@ -211,7 +210,7 @@ class Mirror:
                     self.say(thin=True)
             return
         kind, planes = int(head["kind"]), head.get("planes")
-        if kind not in (log.HEAD, log.TENSORS, log.MARK, log.GAP, log.PROBES):
+        if kind not in (log.HEAD, log.MARK, log.GAP, *log.VECTORS):
             return   # of a later version
         if planes:
             body = self._piece({"g": generation, **head}, body)
@@ -309,8 +308,8 @@ class Mirror:
             os.close(fd)
 
 
-def make_folder(root: Path | None = None) -> Path:
-    """A place of its own for a mirror; what was left by viewers that are gone is removed."""
+def make_folder(root: Path | None = None, owner: int | None = None) -> Path:
+    """A place for a mirror that process `owner` looks at, or this one; those of viewers that are gone are removed."""
     base = (cache_root() if root is None else root) / "far"
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
     here = _processes()
@@ -318,7 +317,7 @@ def make_folder(root: Path | None = None) -> Path:
         pid, _, rest = name.partition("-")
         if pid.isdigit() and here and rest.startswith(f"{here}-") and not os.path.exists(f"/proc/{pid}"):
             shutil.rmtree(base / name, ignore_errors=True)
-    folder = base / f"{os.getpid()}-{here or 0}-{secrets.token_hex(4)}"
+    folder = base / f"{owner or os.getpid()}-{here or 0}-{secrets.token_hex(4)}"
     folder.mkdir(mode=0o700)
     return folder
 

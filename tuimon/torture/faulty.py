@@ -15,7 +15,7 @@ from typing import Final
 from tuimon.record import files
 
 FOR_EVER: Final = 1 << 60
-OPERATIONS: Final = ("open", "pwrite", "ftruncate", "sync", "close", "rename")
+OPERATIONS: Final = ("open", "pwrite", "reserve", "ftruncate", "sync", "close", "rename")
 
 
 class FaultyOS(files.OsFiles):
@@ -61,6 +61,11 @@ class FaultyOS(files.OsFiles):
         if fails:
             raise self._raised()
         return super().pwrite(fd, half if self.short and len(half) else data, offset)
+
+    def reserve(self, fd: int, offset: int, length: int) -> None:
+        """Keep room on the disk."""
+        self._may_fail()
+        super().reserve(fd, offset, length)
 
     def ftruncate(self, fd: int, length: int) -> None:
         """Cut the file."""

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
-import threading
-from typing import Any, Final
 
-from tuimon.control.commands import Command, Who
+from tuimon.control.commands import Command
 from tuimon.control.spool import new_id, submit
-from tuimon.control.states import VERBS, Verb
 from tuimon.record.segments import LogReader
 from tuimon.record.status import status
-from tuimon.torture.bench import Bench, Training
+from tuimon.torture.bench import Bench
 from tuimon.torture.looking import expect, lost_by_kill, missing, read
-
-ARGUMENTS: Final[dict[str, dict[str, Any]]] = {"set-lr-scale": {"scale": 0.5}, "set-clip": {"max_norm": 1.0}}
-ODD: Final[tuple[dict[str, Any], ...]] = ({"attempt": 7}, {"issued": 1.0}, {"id": "twice"})
-"""For another attempt, too late, one that both send."""
 
 
 def set_clock(bench: Bench) -> int:
@@ -90,42 +82,6 @@ def fork_workers(bench: Bench) -> int:
 def spawn_workers(bench: Bench) -> int:
     """A loader starts workers beside a watched training."""
     return _workers(bench, "spawn")
-
-
-def conflicting_commands(bench: Bench) -> int:
-    """Two viewers command at once, at random, and now and then too late, twice, or another attempt."""
-    training = bench.start()
-    training.more(30)
-    sent: list[str] = []
-    viewers = [threading.Thread(target=_command, args=(training, bench.chance.random(), sent)) for _ in range(2)]
-    for viewer in viewers:
-        viewer.start()
-    for viewer in viewers:
-        viewer.join()
-    last = training.ask("resume")
-
-    def unanswered() -> set[str]:
-        told = training.events("command")
-        return {*sent, last} - {e.text("id") for e in told if e.text("outcome") in ("applied", "refused")}
-
-    bench.wait(lambda: not unanswered(), "an answer to each command")
-    training.more(30, "after its commands")
-    applied = [e.text("id") for e in training.events("command") if e.text("outcome") == "applied"]
-    expect(len(applied) == len(set(applied)), "a command was obeyed twice")
-    expect(status(training.run).state == "running", f"after resume the run is {status(training.run).state}")
-    training.stop()
-    return missing(training)
-
-
-def _command(training: Training, seed: float, sent: list[str]) -> None:
-    chance = random.Random(seed)  # noqa: S311  # commands, not secrets
-    for i in range(25):
-        verb: Verb = chance.choice([verb for verb in VERBS if verb != "stop"])
-        odd = ODD[i // 8] if i % 8 == 7 else {}  # few: of a flood of what is refused, the run's log tells a part
-        command = Command(**{"id": new_id(), "verb": verb, "args": ARGUMENTS.get(verb, {}), "ttl": 600.0,
-                             "issued": float(1 << 40), "who": Who(origin="torture"), **odd})
-        submit(training.run.commands, command)
-        sent.append(command.id)
 
 
 def junk_for_commands(bench: Bench) -> int:

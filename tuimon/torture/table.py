@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tuimon.torture import disks, processes, runs
+from tuimon.torture import disks, processes, rivals, runs
 from tuimon.torture.bench import Bench
 
 
@@ -66,7 +66,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault(runs.train_again, "no old command reaches the new attempt"),
     Fault(runs.fork_workers, UNMOVED),
     Fault(runs.spawn_workers, UNMOVED),
-    Fault(runs.conflicting_commands, "each command has one answer"),
+    Fault(rivals.conflicting_commands, "each command has one answer, and of two that cross one is obeyed"),
     Fault(runs.junk_for_commands, "only commands are obeyed"),
     Fault(runs.odd_values, "numbers are kept, the rest is said once"),
     Fault(runs.odd_parameters, "all is recorded, and trained as without tuimon"),

@@ -115,6 +115,16 @@ def _pause_word(frame: Frame) -> str:
     return "go on" if is_waiting(frame) else "pause"
 
 
+def _is_table(frame: Frame) -> bool:
+    """Whether the layers are a table of all parameters."""
+    return frame.wanted.place == "layers" and getattr(frame.wanted.ask, "tensors", False)
+
+
+def _is_opened(frame: Frame) -> bool:
+    """Whether rows to read stand where the picture of the layers stood."""
+    return _is_table(frame) or (frame.wanted.place == "layers" and getattr(frame.wanted.ask, "layer", None) is not None)
+
+
 CHARTED: Final[tuple[Place, ...]] = ("overview", "loss", "layers", "system")
 """Where steps run along an axis: what is looked at is the same in all of them."""
 AXES: Final[tuple[Place, ...]] = (*CHARTED, "compare")
@@ -150,7 +160,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     _go("console", "o", 1),
     _go("guide", "g", 1),
     _go("system", "m", 1),
-    _go("ranks", "R"),
+    _go("ranks", "W"),
     _go("runs", "b", 1),
     _go("settings", "comma", shown=","),
     Action("panel", tuple("1234567"), "1-7", "show or hide a panel; on a small screen: choose a chart",
@@ -193,7 +203,8 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("visit", ("enter",), "enter", "the whole panel as it was at that moment",
            lambda _: "go there", weight=2, places=("incidents",)),
     Action("layer", ("up", "down", "k", "j", "pageup", "pagedown"), "↑↓",
-           "the layer above, the layer below (or k, j); in a table: read on", lambda _: "layer", weight=2,
+           "the layer above, the layer below (or k, j); in a table: read on",
+           lambda frame: "read" if _is_opened(frame) else "layer", weight=2,
            places=("layers",)),
     Action("moment", ("left", "right", "shift+left", "shift+right", "home", "end"), "←→",
            "the value at a step; shift: faster", lambda _: "step", weight=2, places=("layers",)),
@@ -208,7 +219,7 @@ ACTIONS: Final[tuple[Action, ...]] = (
     Action("unfold", ("d",), "d", "one row a layer, or all in one picture", lambda _: "unfold", weight=1,
            places=("layers",)),
     Action("parameters", ("p",), "p", "the table of all parameters, and back",
-           lambda _: "parameters", weight=1, places=("layers",)),
+           lambda frame: "layers" if _is_table(frame) else "parameters", weight=1, places=("layers",)),
     Action("target", ("t", "slash"), "t", "say when the loss will be at a value", lambda _: "target",
            weight=2, places=("loss",)),
     Action("read_on", ("up", "down", "k", "j", "pageup", "pagedown"), "↑↓",
@@ -283,6 +294,8 @@ ACTIONS: Final[tuple[Action, ...]] = (
            lambda _: "picture"),
     Action("palette", ("ctrl+p",), "ctrl+p", "find what can be done here by a few letters", lambda _: "find"),
     Action("help", ("question_mark", "h"), "?", "this help", lambda _: "help", weight=3),
+    Action("log_in", ("R",), "R", "of a run over ssh whose link is down: log in there again, with this terminal",
+           lambda _: "log in again"),
     Action("suspend_process", ("ctrl+z",), "ctrl+z", "the shell for a while; fg comes back", lambda _: "shell"),
     Action("leave", ("q", "ctrl+c"), "q", "leave this screen (training goes on; demo and run ask)", lambda _: "quit",
            weight=3),
@@ -303,6 +316,8 @@ def actions_at(place: Place) -> tuple[Action, ...]:
 
 _TRAVEL: Final = ("scrub", "jump", "play", "back")
 """What is wanted in the past."""
+_OF_PICTURE: Final = ("moment", "open_layer", "unfold")
+"""What works on the picture of the layers only, and not on what is opened there."""
 
 
 def _weight(action: Action, frame: Frame) -> int:
@@ -311,6 +326,8 @@ def _weight(action: Action, frame: Frame) -> int:
     Nor what may not be done from here at all.
     """
     wanted = frame.wanted
+    if action.name == "log_in":
+        return {"refused": 3, "down": 1}.get(frame.way, 0)
     if action.bar(frame):
         return 0
     if action.order is not None:
@@ -319,6 +336,8 @@ def _weight(action: Action, frame: Frame) -> int:
         return 3 if action.name == "end" and is_waiting(frame) else min(action.weight, 2 if wanted.is_now else 1)
     if action.name == "go_ranks":
         return 0 if frame.crew.world < 2 else 2 if frame.crew.lost or frame.crew.slow else 1
+    if (action.name in _OF_PICTURE and _is_opened(frame)) or (action.name == "quantity" and _is_table(frame)):
+        return 0
     if not wanted.is_now and (action.name in _TRAVEL or (action.name == "speed" and wanted.speed is not None)):
         return 2
     if not wanted.window.is_whole and action.name == "whole":

@@ -11,10 +11,12 @@ from dataclasses import replace
 from typing import Final
 
 from tuimon.record.events import Event
-from tuimon.record.far import LOOK, Far, read_far
+from tuimon.record.far import LOOK, REFUSED, Far, read_far
 from tuimon.record.files import write_atomically
+from tuimon.record.readonly import ONLY_LOOKS
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.lines import Tone, lapse
+from tuimon.viewer.views import Way
 
 EVERY: Final = 0.5
 """Seconds between two looks."""
@@ -70,6 +72,8 @@ class Afar:
         if self.far is None:
             return None
         silence = now - self._heard
+        if self.far.state == REFUSED:
+            return f"◌ logged out {lapse(silence)}", "critical"
         if self.far.state != "live":
             return f"◌ reconnecting {lapse(silence)}", "critical" if silence > LOST else "warning"
         if silence > SLOW:
@@ -77,9 +81,25 @@ class Afar:
         return None
 
     @property
+    def way(self) -> Way:
+        """How the run is reached."""
+        if self.far is None:
+            return "here"
+        return "live" if self.far.state == "live" else "refused" if self.far.state == REFUSED else "down"
+
+    @property
+    def only_looks(self) -> str:
+        """Why nothing can be asked of the run by a view that only looks, and how it could be."""
+        is_link = self.far is not None and not self.far.control
+        return f"{ONLY_LOOKS}; tuimon watch --control lets it order" if is_link else ONLY_LOOKS
+
+    @property
     def problem(self) -> str:
         """Why the link is down, or what is wrong with the run there; else ""."""
-        return "" if self.far is None or not self.far.why else f"{self.far.host}: {self.far.why}"
+        far = self.far
+        if far is not None and far.state == REFUSED and "Permission denied" in far.why:
+            return f"{far.host} asks for a login"
+        return "" if far is None or not far.why else f"{far.host}: {far.why.rstrip('.')}"
 
     def wish(self, window: tuple[int, int] | None, mono: float) -> None:
         """Look closely at some steps, or at the whole. Told when the window has stood for a moment."""

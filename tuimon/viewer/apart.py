@@ -23,14 +23,12 @@ from tuimon.control.states import Verb
 from tuimon.record.rundir import RunDir
 from tuimon.viewer import interpreter
 from tuimon.viewer.feed import Feed
-from tuimon.viewer.views import Frame, Rules
+from tuimon.viewer.views import Frame, Rules, differs
 from tuimon.viewer.wanted import NOW, Wanted
 from tuimon.viewer.wire import Receiver, Sender
 
 DEAF: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """Signals of the terminal: what they mean is up to the screen."""
-DRAWN: Final = frozenset({"charts", "heat", "incidents", "detail"})
-"""Fields of a frame that hold arrays, which no comparison looks at."""
 PATIENCE: Final = 0.7
 """Seconds that leaving waits for what was asked to be written down."""
 OUTLIVES: Final = 30.0
@@ -52,13 +50,13 @@ class Apart:
         self.is_lost = False
         """Whether it no longer reads."""
 
-    def open(self, feed: ApartFeed, *command: object) -> int:
-        """From now on another run is read; its number."""
+    def open(self, feed: ApartFeed, *command: object) -> None:
+        """From now on another run is read, whose frames bear the number that the feed gets here."""
         with self._lock:
             self._serial += 1
+            feed.serial = self._serial   # before frames can meet it: one of the run before may come at any moment
             self._feed = feed
             self.send("open", self._serial, *command)
-            return self._serial
 
     def send(self, *command: object) -> bool:
         """Tell it something; whether it was told. One that does not listen, with a pipe full of wishes, is given up."""
@@ -133,7 +131,8 @@ class ApartFeed:
         self._here: Feed | None = None
         """Where the other process is lost: a thread of this one."""
         self._is_started = self._is_closed = False
-        self.serial = apart.open(self, str(path), rules, period)
+        self.serial = 0
+        apart.open(self, str(path), rules, period)
         if apart.is_lost:
             self.read_here()
 
@@ -197,12 +196,16 @@ class ApartFeed:
             with contextlib.suppress(RuntimeError):   # the screen has gone in between
                 self._deliver()
 
+    def _call(self) -> None:
+        """Whoever is to be told by then: reading may begin before that is known."""
+        self._deliver()
+
     def read_here(self) -> None:
         """Have a thread read what the other process no longer does."""
         with self._lock:
             if self._is_closed or self._here is not None:
                 return
-            self._here = Feed(RunDir(self._path), self._deliver, rules=self._rules, period=self._period)
+            self._here = Feed(RunDir(self._path), self._call, rules=self._rules, period=self._period)
             self._here.want(self._wanted)
             if self._is_started:
                 self._here.start()
@@ -211,11 +214,15 @@ class ApartFeed:
 class Feeds:
     """Where the frames of a panel come from, whichever run it shows."""
 
-    def __init__(self, run: RunDir, rules: Rules, period: float) -> None:
-        """Reading of `run` begins at once where that costs the screen nothing."""
+    def __init__(self, run: RunDir | None, rules: Rules, period: float) -> None:
+        """Reading of `run` begins at once where that costs the screen nothing; None: it is not known yet."""
         self._rules, self._period = rules, period
         self._apart = apart()
-        self._first = None if self._apart is None else ApartFeed(self._apart, run.path, rules, period)
+        self._first: ApartFeed | None = None
+        if self._apart is not None and run is not None:
+            self._first = ApartFeed(self._apart, run.path, rules, period)
+        elif self._apart is not None:
+            self._apart.send("load")
 
     def open(self, path: Path) -> tuple[str, Callable[[Callable[[], object]], ApartFeed | Feed]]:
         """A run's name, and what makes its source, given whom to tell of frames."""
@@ -269,7 +276,9 @@ def _serve(listening: int, telling: int) -> None:
     with open(listening, "rb") as commands, contextlib.suppress(EOFError):
         while True:
             what, *rest = pickle.load(commands)  # noqa: S301  # of our own making
-            if what == "open":
+            if what == "load":
+                import tuimon.viewer.reading  # noqa: F401  # while nothing is to be read yet
+            elif what == "open":
                 serial, path, rules, period = rest
                 if feed is not None:
                     feed.close()
@@ -278,10 +287,6 @@ def _serve(listening: int, telling: int) -> None:
                 getattr(feed, what)(*rest)
     if feed is not None:
         feed.close(OUTLIVES)
-
-
-def _differs(field: str, before: object, after: object) -> bool:
-    return before is not after and (field in DRAWN or before != after)
 
 
 def _telling(serial: int, run: RunDir, rules: Rules, period: float, sender: Sender) -> Feed:
@@ -293,7 +298,7 @@ def _telling(serial: int, run: RunDir, rules: Rules, period: float, sender: Send
         if frame is None:
             return
         before, last[0] = last[0], frame
-        changes = {f.name: getattr(frame, f.name) for f in fields(frame) if before is None or _differs(
+        changes = {f.name: getattr(frame, f.name) for f in fields(frame) if before is None or differs(
             f.name, getattr(before, f.name), getattr(frame, f.name))}
         with contextlib.suppress(OSError):   # the screen has gone
             sender.send((serial, changes))

@@ -20,6 +20,8 @@ from tuimon.viewer.first import OPENING, empty_frame
 from tuimon.viewer.gate import Gate
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.in_turn import InTurn
+from tuimon.viewer.logging_in import LoggingIn
+from tuimon.viewer.login import Login
 from tuimon.viewer.looking import Source
 from tuimon.viewer.looks import Around
 from tuimon.viewer.messages import END, LEAVE, OpenRun
@@ -41,7 +43,7 @@ Feeding = Callable[[Callable[[], object]], "Source"]
 """Builds a source, given what to call when a frame is ready."""
 
 
-class Tuimon(InTurn, Asking):
+class Tuimon(InTurn, LoggingIn, Asking):
     """The panel. Returns "end" where the run is to be ended, else "leave"."""
 
     ENABLE_COMMAND_PALETTE = False
@@ -57,12 +59,12 @@ class Tuimon(InTurn, Asking):
                  guards_terminal: bool = False, opener: Callable[[Path], tuple[str, Feeding]] | None = None,
                  place: Place = "overview", ask: object = None, settled: Settled | None = None,
                  keeper: Keeper | None = None, background: Background | None = None, pace: Pace | None = None,
-                 settle: Callable[[], object] = lambda: None) -> None:
+                 settle: Callable[[], object] = lambda: None, login: Login | None = None) -> None:
         """`owner`: whether q asks before it leaves a live run. `opener`: name and feed of another run.
 
         `place`, `ask`: where to begin. `glyphs`: what the terminal can draw. `settled`, `keeper`: what is preferred,
         and where that is kept. `pace`: whether frames wait for the terminal's answers. `settle`: called when all that
-        a place needs has been loaded.
+        a place needs has been loaded. `login`: by which a person logs in at the run's machine again.
         """
         pace = pace or Pace(wanted=False)
         driver = terminal.terse_driver(os.environ, background, self.tell_background) if guards_terminal else None
@@ -80,7 +82,7 @@ class Tuimon(InTurn, Asking):
         self._guards_terminal, self._opener = guards_terminal, opener
         self.move_in(self._empty(name), place, ask)
         self._wanted = Wanted(units=self.settled.settings.units)
-        self._settle = settle
+        self._settle, self._login = settle, login
         self._loaded: set[Place] = set()
         """Places that have been seen with all that they show."""
         self._source = self._fed(feed)
@@ -117,9 +119,13 @@ class Tuimon(InTurn, Asking):
         """Paint first, then read."""
         self.push_screen(self._overview)
         if self._guards_terminal:
-            terminal.on_ending_signals(lambda number: self.exit(LEAVE, return_code=128 + number))
+            terminal.on_ending_signals(self._end_by)
             self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
             self.set_interval(TTY_EVERY, self._check_terminal)
+
+    def _end_by(self, number: int) -> None:
+        if not self.takes_for_login(number):
+            self.exit(LEAVE, return_code=128 + number)
 
     def on_ready(self) -> None:
         """Read once there is something on the screen; before this, what waits for a refresh does not wait for it."""

@@ -16,7 +16,7 @@ from rich.cells import cell_len
 
 from tuimon.diagnosis.figures import percent
 from tuimon.diagnosis.figures import step as steps
-from tuimon.viewer.actions import actions_at, footer
+from tuimon.viewer.actions import actions_at, find, footer
 from tuimon.viewer.charts.picture import Canvas, Picture, Role, Row
 from tuimon.viewer.first import SHORT
 from tuimon.viewer.glyphs import GlyphSet
@@ -218,7 +218,8 @@ def events(frame: Frame, width: int, height: int) -> list[Line]:
     ]
     rows: list[Line] = []
     if frame.problem:
-        rows.append((Span(f" ▲ {frame.problem}", "warning"),))
+        advice = f": press {find('log_in').shown} to log in again" if frame.way == "refused" else ""
+        rows.append((Span(f" ▲ {frame.problem}{advice}", "warning"),))
     while entries and len(rows) < height:
         taken: list[Line] = [entries.pop()]
         used = 1 + _length(taken[0])

@@ -56,15 +56,28 @@ class PiecewiseCompositor(Compositor):
                     if left >= right:
                         behind.append((begin, end))
                         continue
-                    if widget not in drawn:
-                        drawn[widget] = widget.render_lines(shown.translate(-region.offset))
-                    strip = drawn[widget][y - shown.y]
-                    at = _begin_of_character(strip, left - shown.x)
-                    yield y, shown.x + at, strip.crop(at, right - shown.x)
+                    yield _asked(widget, y, left, right, region) or _cut(widget, y, left, right, shown, region, drawn)
                     behind += [(a, b) for a, b in ((begin, left), (right, end)) if a < b]
                 bare = behind
                 if not bare:
                     break
+
+
+def _asked(widget: Widget, y: int, left: int, right: int, region: Region) -> Piece | None:
+    """A piece of a widget that knows how to make one."""
+    ask = getattr(widget, "render_piece", None)
+    strip = None if ask is None else ask(y - region.y, left - region.x, right - region.x)
+    return None if strip is None else (y, left, strip)
+
+
+def _cut(widget: Widget, y: int, left: int, right: int, shown: Region, region: Region,
+         drawn: dict[Widget, list[Strip]]) -> Piece:
+    """A piece cut from a widget's rows, which are kept in `drawn` for the next one."""
+    if widget not in drawn:
+        drawn[widget] = widget.render_lines(shown.translate(-region.offset))
+    strip = drawn[widget][y - shown.y]
+    at = _begin_of_character(strip, left - shown.x)
+    return y, shown.x + at, strip.crop(at, right - shown.x)
 
 
 def compositor() -> Compositor:

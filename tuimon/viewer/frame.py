@@ -239,8 +239,9 @@ def build_frame(sources: Sources) -> Frame:
                    if b.category not in OPTIONAL or b.severity is not None)
     if sources.crew.badge:
         badges += (BadgeView("RANKS", sources.crew.badge, BADGES[sources.crew.tone], sources.crew.tone),)
+    newest = sources.newest or sources.step
     facts = Facts(
-        name=sources.name, step=sources.newest or sources.step, lr=values.get("lr"),
+        name=sources.name, step=max(newest, story.last_step) if story.ended else newest, lr=values.get("lr"),
         lr_scheduled=values.get("lr_scheduled"), loss=values.get("loss"), target=story.rescue_target,
         clips=sources.clips, overrides=story.overrides, checkpoint=story.checkpoint,
         rescuing=is_rescuing(story.rescue, live), revision=story.revision, step_time=sources.step_time)
@@ -250,6 +251,7 @@ def build_frame(sources: Sources) -> Frame:
         events=_diary(sources), about=about(leading), state=live, is_live=live in LIVE, facts=facts,
         read_only=sources.read_only, barred=sources.barred,
         crew=sources.crew, incidents=sources.incidents, unlooked=sources.diagnosis.not_evaluated,
+        way=sources.way,
         is_judged=sources.revision > 0 and not sources.judging, revision=sources.revision, problem=sources.problem,
         last=sources.last, span=sources.span, newest=sources.newest, wanted=sources.wanted,
         readout=tuple(sources.readout.items()), moments=_moments(sources, story))

@@ -25,7 +25,7 @@ def ascii_of(text: str) -> str:
     return text if text.isascii() else text.translate(_LIKENESS).encode("ascii", "replace").decode("ascii")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)   # there are three, each itself
 class GlyphSet:
     """Every character that charts, badges and bars are made of."""
 

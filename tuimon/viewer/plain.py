@@ -67,7 +67,7 @@ def _beginning(frame: Frame) -> Iterator[str]:
     if frame.is_live and frame.facts.step and not _worried(frame):
         yield "Nothing is wrong as far as can be told."
     if frame.problem:
-        yield _sentence(frame.problem)
+        yield _problem(frame)
 
 
 def _changes(before: Frame, frame: Frame) -> Iterator[str]:
@@ -86,7 +86,12 @@ def _changes(before: Frame, frame: Frame) -> Iterator[str]:
     if frame.is_live:
         yield from _silence(before, frame)
     if frame.problem and frame.problem != before.problem:
-        yield _sentence(frame.problem)
+        yield _problem(frame)
+
+
+def _problem(frame: Frame) -> str:
+    advice = "; nothing more comes until this is ended and begun again" if frame.way == "refused" else ""
+    return _sentence(f"{frame.problem}{advice}")
 
 
 def _standing(frame: Frame) -> Iterator[str]:

@@ -101,8 +101,8 @@ def _pointed(view: ChartView, step: int) -> str:
 def heat_spec(frame: Frame, *, framed: bool, columns: int) -> HeatSpec:
     """The heat strip."""
     heat = frame.heat
-    steps = np.zeros(0) if heat.steps is None else heat.steps.astype(np.float64)
-    values = np.zeros((0, len(heat.layers))) if heat.rms is None else heat.rms.astype(np.float64)
+    steps = np.zeros(0) if heat.steps is None else heat.steps
+    values = np.zeros((0, len(heat.layers))) if heat.rms is None else heat.rms
     return HeatSpec(
         "layers · gradient RMS", heat.layers, steps, values, heat.seen, before=heat.before, value=heat.worst,
         state=heat.severity, marks=marks(frame), framed=framed, columns=columns, indent=1)

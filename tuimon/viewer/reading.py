@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from tuimon.control.commands import Command, Who
-from tuimon.control.spool import barred, submit
+from tuimon.control.spool import submit
 from tuimon.control.states import LIVE, Verb
 from tuimon.diagnosis.axes import XAxis, is_wide
 from tuimon.diagnosis.model import Category, Diagnosis
@@ -25,13 +25,13 @@ from tuimon.diagnosis.statistics import middle
 from tuimon.diagnosis.story import Request, Story
 from tuimon.diagnosis.told import Told
 from tuimon.errors import CommandError, LogError
-from tuimon.record.cache import Cache, cache_root
+from tuimon.record.cache import Cache
 from tuimon.record.events import EventReader
 from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.reader import segment_paths
 from tuimon.record.readonly import ONLY_LOOKS, is_read_only
-from tuimon.record.rundir import Launch, RunDir, RunInfo
+from tuimon.record.rundir import Launch, RunDir, RunInfo, cache_root
 from tuimon.record.status import FULL, is_held_up
 from tuimon.viewer.afar import Afar
 from tuimon.viewer.ages import Ages
@@ -251,11 +251,14 @@ class Reading:
         if log.beat is not None:
             self._ages.beat(log.beat, now, mono, first=first)
         if not rows:
+            is_wiser = is_wiser or self._proofs.is_behind
             if is_wiser:
                 self._proofs.update(self._diagnosis, self._history, self._layers)
+            self.is_behind = self.is_behind or self._proofs.is_behind
             return is_wiser
         self._ages.rows(self._history.last_step, self._history.last_time, now, mono, first=first)
         self._summarise()
+        self.is_behind = self.is_behind or self._proofs.is_behind
         return True
 
     def _open(self) -> Followed:
@@ -345,9 +348,9 @@ class Reading:
             trend=self._trend, columns=self._columns, is_wide=self._is_wide, last=int(self._x.last),
             crew=self.crew.view, heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
             revision=self._revision, problem=self._problem(is_full=is_full), now=now, console=self._console(),
-            judging=self._afar.reading or self._lag, link=self._afar.status(now), span=span, newest=history.last_step,
-            wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,
-            barred=ONLY_LOOKS if self._read_only else barred(self.run.commands))
+            judging=self._afar.reading or self._lag, link=self._afar.status(now), way=self._afar.way, span=span,
+            newest=history.last_step, wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,
+            barred=self._afar.only_looks if self._read_only else standing.bar(mono))
         return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)
 
     @property
@@ -357,8 +360,10 @@ class Reading:
 
     def _console(self) -> str:
         """Where all is that an untrained run printed; "" where it was not kept."""
+        if self._history.last_step:
+            return ""
         path = str(self.run.console)   # not its own `exists`, which raises where this user may not look
-        return clean(path, 200) if not self._history.last_step and os.path.exists(path) else ""
+        return clean(path, 200) if os.path.exists(path) else ""
 
     def _readout(self, wanted: Wanted) -> dict[str, float | None]:
         """What every chart says at the crosshair."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tuimon.viewer.views import CrewView, HeatView, IncidentView, Rules
+from tuimon.viewer.views import CrewView, HeatView, IncidentView, Rules, Way
 from tuimon.viewer.wanted import NOW, Wanted
 
 if TYPE_CHECKING:
@@ -83,8 +83,14 @@ class Sources:
     problem: str = ""
     link: tuple[str, Tone] | None = None
     """What the link to another machine has to say before anything else."""
+    way: Way = "here"
     read_only: bool = False
     barred: str = ""
     """Why nothing can be asked of this run from here."""
     now: float = 0.0
     """Wall clock, seconds since the epoch."""
+
+    @property
+    def reached(self) -> int:
+        """Last step of a run that has ended, as it says itself: its log goes less far where a disk was full."""
+        return max(self.step, self.story.last_step)

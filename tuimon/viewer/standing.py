@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
+from tuimon.control.spool import barred
 from tuimon.control.states import State
 from tuimon.diagnosis.story import Story
 from tuimon.record.liveness import ProcessIdentity, is_alive
@@ -17,6 +18,8 @@ from tuimon.viewer.text import clean
 
 ALIVE_EVERY: Final = 1.0
 """Seconds between two looks at the process table."""
+BARRED_EVERY: Final = 1.0
+"""Seconds between two looks at who may write into the run."""
 
 
 @dataclass(slots=True)
@@ -33,6 +36,8 @@ class Standing:
     opened: float | None = None
     """When the viewer began to look, in its own seconds."""
     _looked: float = -math.inf
+    _barred: tuple[float, str] = (-math.inf, "")
+    """When the spool was last looked at, and what was found."""
 
     def read(self, attempt: int) -> bool:
         """Read what may be new: run.json is replaced whole at each attempt, launch.json is written once.
@@ -58,6 +63,12 @@ class Standing:
         process, before = self.process, self.alive
         self.alive = None if process is None else is_alive(process)
         return self.alive is False and before is not False
+
+    def bar(self, mono: float) -> str:
+        """Why nothing can be asked of this run from here, looked at now and then: asking looks by itself."""
+        if mono - self._barred[0] >= BARRED_EVERY:
+            self._barred = mono, barred(self.run.commands)
+        return self._barred[1]
 
     @property
     def process(self) -> ProcessIdentity | None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import selectors
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from textual.dom import NoScreen
 
+from tuimon.viewer.listening import Ear
 from tuimon.viewer.outlet import Outlet
 from tuimon.viewer.pace import QUESTION, Pace
 from tuimon.viewer.terse import terse
@@ -178,6 +181,7 @@ def terse_driver(env: Mapping[str, str], background: Background | None = None,
 
         _update = ""
         """What has come of an update that has not ended."""
+        _ear: Ear | None = None
 
         def write(self, data: str) -> None:
             """Hand on what differs."""
@@ -192,16 +196,28 @@ def terse_driver(env: Mapping[str, str], background: Background | None = None,
             self.write("\x1b[0m\x1b[2J\x1b[H")
             super().stop_application_mode()
 
+        def disable_input(self) -> None:
+            """Textual's own, which waits for the thread that reads."""
+            if self._ear is not None:
+                self._ear.wake()
+            super().disable_input()
+
+        def _listen(self) -> Ear:
+            self._ear = Ear()
+            return self._ear
+
         def run_input_thread(self) -> None:
-            """Read through the sieve."""
-            names = vars(linux_driver)   # the loop finds its parser there
-            plain = names.get("XTermParser")
-            if plain is not None and background is not None:
-                names["XTermParser"] = _sieving(plain, background, found)
+            """Read through the sieve, and sleep while nothing comes."""
+            names = vars(linux_driver)   # the loop finds its parser there, and what it waits with
+            plain: dict[str, Any] = {name: names[name] for name in ("XTermParser", "selectors") if name in names}
+            if "selectors" in plain:
+                names["selectors"] = SimpleNamespace(SelectSelector=self._listen, EVENT_READ=selectors.EVENT_READ)
+            if "XTermParser" in plain and background is not None:
+                names["XTermParser"] = _sieving(plain["XTermParser"], background, found)
             try:
                 super().run_input_thread()
             finally:
-                names["XTermParser"] = plain
+                names.update(plain)
 
     return TerseDriver
 

@@ -51,7 +51,7 @@ class Verdict(NamedTuple):
 
 def verdict(sources: Sources, state: State) -> Verdict:
     """What to say about a run in this state."""
-    told = _untrained(sources) if sources.story.ended and not sources.step else _STATES[state](sources)
+    told = _untrained(sources) if sources.story.ended and not sources.reached else _STATES[state](sources)
     if sources.judging:
         told = _lagging(told, sources)
     if sources.present is not None:
@@ -355,18 +355,18 @@ def _untrained(sources: Sources) -> Verdict:
 
 def _finished(sources: Sources) -> Verdict:
     tone = tone_of(sources.diagnosis.leading.severity) if sources.diagnosis.leading else "ok"
-    return _both(tone, _title("✓", "Finished", "ok", counted(sources.step, "step")), say(_last(sources)),
+    return _both(tone, _title("✓", "Finished", "ok", counted(sources.reached, "step")), say(_last(sources)),
                  _kept(sources))
 
 
 def _stopped(sources: Sources) -> Verdict:
-    return _both("dim", _title("◼", f"Stopped at step {steps(sources.step)}", "plain", "as asked"),
+    return _both("dim", _title("◼", f"Stopped at step {steps(sources.reached)}", "plain", "as asked"),
                  say(_last(sources)), _kept(sources))
 
 
 def _crashed(sources: Sources) -> Verdict:
     error = sources.story.error or "the script gave no reason"
-    return _both("critical", _title("✖", f"Crashed at step {steps(sources.step)}", "critical"), say(error),
+    return _both("critical", _title("✖", f"Crashed at step {steps(sources.reached)}", "critical"), say(error),
                  _kept(sources))
 
 

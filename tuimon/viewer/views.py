@@ -7,7 +7,7 @@ Two frames are equal when the screen would look the same: arrays are left out of
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from tuimon.diagnosis.overrides import Overrides
 from tuimon.viewer.lines import Line, Tone
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from tuimon.record.history import Thin
 
 Rules = Literal["tuimon", "notebook"]
+DRAWN: Final = frozenset({"charts", "heat", "incidents", "detail"})
+"""Fields of a frame that hold arrays, which no comparison looks at."""
+Way = Literal["here", "live", "down", "refused"]
+"""A run of this machine; or of another, over a link, one that is made anew, or one for which a person has to log in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +213,8 @@ class Frame:
     """Grows with every row read."""
     problem: str = ""
     """What keeps the viewer from reading on, or nothing."""
+    way: Way = "here"
+    """How the run is reached."""
     flash: str = ""
     """What the footer says for a moment instead of the keys."""
 
@@ -233,3 +239,8 @@ class Facts:
     """Of what was ordered: see `control.revision`."""
     step_time: float | None = None
     checkpoint: int | None = None
+
+
+def differs(field: str, before: object, after: object) -> bool:
+    """Whether a field of a frame may not look the same any more."""
+    return before is not after and (field in DRAWN or before != after)

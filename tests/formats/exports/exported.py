@@ -16,7 +16,7 @@ from tuimon.record.events import EventWriter
 from tuimon.record.liveness import identity
 from tuimon.record.probes import ProbeEntry, ProbeRow
 from tuimon.record.rundir import RunDir, RunInfo, prepare_run
-from tuimon.record.segments import LogWriter, Row, TensorRow
+from tuimon.record.segments import LogWriter, Row, TensorRow, WeightRow
 from tuimon.record.tensors import TensorEntry
 
 STARTED = 1_700_000_000.0
@@ -57,6 +57,8 @@ def same(one: Reading, other: Reading, kind: str = "csv") -> None:
     for a, b in zip(one.chunks, other.chunks, strict=True):
         for name in ("steps", "grad", "update", "grad_seen"):
             np.testing.assert_array_equal(getattr(a.tensors, name), getattr(b.tensors, name))
+        np.testing.assert_array_equal(a.weights.steps, b.weights.steps)
+        np.testing.assert_array_equal(a.weights.values, b.weights.values)
         np.testing.assert_array_equal(a.probes.steps, b.probes.steps)
         np.testing.assert_array_equal(a.probes.seen, b.probes.seen)
         np.testing.assert_array_equal(a.probes.values[a.probes.seen], b.probes.values[b.probes.seen])
@@ -90,9 +92,10 @@ class Run:
         ])
 
     def layers(self, step: int) -> None:
-        """Norms and updates of three tensors, the last without a gradient, and one of two probes."""
+        """Norms and updates of three tensors, the last without a gradient and norm of its own, and two probes."""
         self.log.append([
             TensorRow(step, np.array([3, 4, math.nan], np.float32), np.array([True, True, False]), np.array([0.1, 0.1, 0.2], np.float32)),
+            WeightRow(step, np.array([6, 8, math.nan], np.float32), np.array([True, True, False])),
             ProbeRow(step, np.array([0.75, -2], np.float32), np.array([True, True])),
         ])
 

@@ -108,6 +108,8 @@ def test_layers_of_a_run_are_its_tensors_together(tmp_path):
     assert chunk.tensors.steps.tolist() == [1, 3]
     np.testing.assert_allclose(chunk.tensors.grad, [[5, math.nan]] * 2)
     np.testing.assert_allclose(chunk.tensors.update, [[0.1, 0.2]] * 2, rtol=1e-6)
+    assert chunk.weights.steps.tolist() == [1, 3]
+    np.testing.assert_allclose(chunk.weights.values, [[10 / math.sqrt(6), math.nan]] * 2)
     assert chunk.probes.values.tolist() == [[0.75], [0.75]]
     assert (tmp_path / "x.jsonl").read_text().splitlines()[0].endswith('"logit_mean": {"model": -2}}')
     assert back.notes == ()

@@ -19,7 +19,7 @@ from tuimon.formats.names import some
 from tuimon.formats.progress import Watch, unwatched
 from tuimon.formats.read import read_source
 from tuimon.formats.sources import Source
-from tuimon.record.chunk import Bools, Chunk, Floats, Ints, ProbeRows, TensorRows
+from tuimon.record.chunk import Bools, Chunk, Floats, Ints, ProbeRows, TensorRows, WeightRows
 from tuimon.record.events import Event, EventReader
 from tuimon.record.metrics import METRICS
 from tuimon.record.ranks import reader_of
@@ -134,7 +134,7 @@ def survey(
         rows += len(chunk)
         first = first or float(_known(chunk.times)[chunk.times > 0][:1].sum())
         names |= dict.fromkeys(name for name, present in chunk.present.items() if present.any())
-        inside = inside or len(chunk.tensors) + len(chunk.probes) > 0
+        inside = inside or len(chunk.tensors) + len(chunk.probes) + len(chunk.weights) > 0
         if layerwise is not None:
             found |= dict.fromkeys(layerwise.of(chunk))
     if not names and not found:
@@ -169,7 +169,7 @@ class Cutter:
     def cut(self, attempt: int, chunk: Chunk) -> Iterator[Block]:
         """The blocks of one stretch more."""
         if self._layers is None:
-            chunk = replace(chunk, tensors=TensorRows.empty(), probes=ProbeRows.empty())
+            chunk = replace(chunk, tensors=TensorRows.empty(), probes=ProbeRows.empty(), weights=WeightRows.empty())
         else:
             if attempt != self._attempt:
                 yield from self.rest()
@@ -194,13 +194,16 @@ class Cutter:
         if held is not None:
             tensors = [rows for rows in (held.tensors, chunk.tensors) if len(rows)]
             probes = [rows for rows in (held.probes, chunk.probes) if len(rows)]
-            chunk = replace(chunk, tensors=TensorRows.join(tensors), probes=ProbeRows.join(probes))
+            weights = [rows for rows in (held.weights, chunk.weights) if len(rows)]
+            chunk = replace(chunk, tensors=TensorRows.join(tensors), probes=ProbeRows.join(probes),
+                            weights=WeightRows.join(weights))
         far = 1 << 62
         last = int(chunk.steps[-1]) if len(chunk) else -far
-        after, before = chunk.tensors.between(last, far), chunk.probes.between(last, far)
-        self._held = Chunk(
-            chunk.steps[:0], chunk.times[:0], {}, {}, after, (), before) if len(after) or len(before) else None
-        return replace(chunk, tensors=chunk.tensors.between(-far, last), probes=chunk.probes.between(-far, last))
+        ahead = Chunk(chunk.steps[:0], chunk.times[:0], {}, {}, chunk.tensors.between(last, far), (),
+                      chunk.probes.between(last, far), chunk.weights.between(last, far))
+        self._held = ahead if len(ahead.tensors) + len(ahead.probes) + len(ahead.weights) else None
+        return replace(chunk, tensors=chunk.tensors.between(-far, last), probes=chunk.probes.between(-far, last),
+                       weights=chunk.weights.between(-far, last))
 
     def _block(self, chunk: Chunk) -> Block:
         names = [name for name, present in chunk.present.items()

@@ -8,13 +8,14 @@ from typing import Final
 import numpy as np
 
 from tuimon.diagnosis.model import RunContext
-from tuimon.record.chunk import Bools, Chunk, Floats, Ints, TensorRows, Vectors
+from tuimon.record.chunk import Bools, Chunk, Floats, Ints, TensorRows, Vectors, WeightRows
 from tuimon.record.metrics import METRICS
 from tuimon.record.probes import ProbeLayers
 from tuimon.record.tensors import layer_of
 
 GRAD: Final = "layer_grad_norm"
 UPDATE: Final = "layer_update_ratio"
+WEIGHT: Final = "layer_weight_rms"
 WHOLE: Final = "model"
 """Stands for the layer of a probe that measures the model as a whole."""
 LayerName = tuple[str, str]
@@ -39,18 +40,29 @@ class Layerwise:
     def of(self, chunk: Chunk) -> dict[LayerName, Series]:
         """What was measured of each layer in one stretch; only layers of which something was.
 
-        The norm of a layer is that of all its gradients together; its update ratio is as `LayerGroups.update_ratio`
-        has it. Of its probes the worst speaks for it. So it stands on the screen.
+        The norm of a layer is that of all its gradients together; its update ratio and the RMS of its weights
+        are as `LayerGroups` has them. Of its probes the worst speaks for it. So it stands on the screen.
         """
         found: dict[LayerName, Series] = {}
         if len(chunk.tensors) and chunk.tensors.grad.shape[1] == self._width:
             found |= dict(self._norms(chunk.tensors))
+        if len(chunk.weights) and chunk.weights.values.shape[1] == self._width:
+            found |= dict(self._weights(chunk.weights))
         for quantity, layer in self._probed:
             steps, values = self._probes.series(chunk.probes, quantity, layer)
             if len(steps):
                 name = (f"layer_{quantity}", layer) if layer else (quantity, WHOLE)
                 found[name] = (steps, values.astype(np.float32))
         return found
+
+    def _weights(self, rows: WeightRows) -> Iterator[tuple[LayerName, Series]]:
+        for name, where in self._layers.items():
+            seen = rows.seen[:, where]
+            there = seen.any(1)
+            if there.any():
+                elements = (seen[there] * self._sizes[where]).sum(1)
+                norms = _norm(rows.values[there][:, where], seen[there])
+                yield (WEIGHT, name), (rows.steps[there], (norms / np.sqrt(elements)).astype(np.float32))
 
     def _norms(self, rows: TensorRows) -> Iterator[tuple[LayerName, Series]]:
         measured = ~np.isnan(rows.update)

@@ -37,7 +37,6 @@ from tuimon.formats.report.model import (
     Told,
 )
 from tuimon.formats.sources import Source
-from tuimon.record.chunk import TensorRows
 from tuimon.record.events import Event, EventReader
 from tuimon.record.history import History
 from tuimon.record.metrics import METRICS
@@ -84,7 +83,7 @@ def gather(
         _autopsies(one.reading, events, is_ours=run is not None), depth,
         tuple(line for line in story.lines if line.mark != "snapshot" and (line.mark or line.glyph != "┊")),
         tuple(_saved(run, events)) if run else (), story.healthy, _machine(info, launch, story),
-        tuple(_parameters(info, history.tensor_rows())) if info else (),
+        tuple(_parameters(info, history)) if info else (),
     )
 
 
@@ -209,11 +208,14 @@ def _machine(info: RunInfo | None, launch: Launch | None, story: Story) -> Machi
                    max(info.attempt, story.attempt), info.clips, info.versions)
 
 
-def _parameters(info: RunInfo, rows: TensorRows) -> Iterable[Parameter]:
+def _parameters(info: RunInfo, history: History) -> Iterable[Parameter]:
     """What was last measured of each tensor."""
+    rows, weights = history.tensor_rows(), history.weight_rows()
     known = len(rows) > 0 and rows.grad.shape[1] == len(info.tensors)
     updated = np.flatnonzero(np.isfinite(rows.update).any(1)) if known else np.zeros(0, np.int64)
+    weighed = len(weights) > 0 and weights.values.shape[1] == len(info.tensors)
     for i, entry in enumerate(info.tensors):
+        weight = float(weights.values[-1, i]) if weighed and weights.seen[-1, i] else None
         grad = float(rows.grad[-1, i]) if known and rows.grad_seen[-1, i] else None
         update = float(rows.update[updated[-1], i]) if len(updated) else math.nan
-        yield Parameter(entry, grad, None if math.isnan(update) else update)
+        yield Parameter(entry, grad, None if math.isnan(update) else update, weight)

@@ -161,6 +161,8 @@ class Parameter:
     """L2 norm of its last gradient; None where none was measured."""
     update: float | None = None
     """Its last change relative to its own norm."""
+    weight: float | None = None
+    """Its own L2 norm when it was last logged; None where it never was."""
 
 
 @dataclass(frozen=True, slots=True)

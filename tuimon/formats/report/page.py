@@ -213,14 +213,20 @@ def _environment(one: Machine, parameters: tuple[Parameter, ...]) -> list[tuple[
 def _parameters(parameters: tuple[Parameter, ...]) -> Html | None:
     if not parameters:
         return None
+    weighed = any(p.weight is not None for p in parameters)   # not in a log of before that was logged
     rows = [(el("code", p.entry.name), " × ".join(map(str, p.entry.shape)) or "scalar", count(p.entry.numel),
-             p.entry.dtype, "yes" if p.entry.trained else "no", "–" if p.grad is None else value(p.grad),
-             "–" if p.update is None else value(p.update)) for p in parameters[:MOST_TENSORS]]
+             p.entry.dtype, "yes" if p.entry.trained else "no", _last(p.grad), _last(p.update),
+             *([_last(p.weight)] if weighed else ())) for p in parameters[:MOST_TENSORS]]
     beyond = len(parameters) - MOST_TENSORS
     more = el("p", f"{count(beyond)} more are left out.") if beyond > 0 else None
-    head = ("name", "shape", "elements", "type", "trained", "last gradient norm", "last update ratio")
+    head = ("name", "shape", "elements", "type", "trained", "last gradient norm", "last update ratio",
+            *(["last weight norm"] if weighed else ()))
     return folded(
-        f"Parameters: {count(len(parameters))} tensors", table(head, rows, (2, 5, 6)), more, class_="parameters")
+        f"Parameters: {count(len(parameters))} tensors", table(head, rows, (2, 5, 6, 7)), more, class_="parameters")
+
+
+def _last(number: float | None) -> Html | str:
+    return "–" if number is None else value(number)
 
 
 def _foot(report: Report, maker: str) -> Html:

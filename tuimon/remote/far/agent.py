@@ -78,7 +78,8 @@ class Agent:
         """What the near end says."""
         kind = head["k"]
         if kind == "ack":
-            self.window.answered(int(head.get("n", 0)), now)
+            count = head.get("n")
+            self.window.answered(count if isinstance(count, int) else 0, now)
         elif kind == "open":
             self._open(head)
         elif kind == "look" and self._log is not None:

@@ -96,7 +96,7 @@ class Files:
             finally:
                 os.close(fd)
             os.rename(aside, os.path.join(spool, "new", name))
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             return "not a command"
         except OSError as error:
             return f"it could not be handed over: {error.strerror}"

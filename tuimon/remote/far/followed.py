@@ -176,7 +176,7 @@ class Followed:
                 if stop - spans[0][0] > PAGE:
                     flush()
                 continue
-            if kind in (log.TENSORS, log.PROBES):
+            if kind in log.VECTORS:
                 self._note(Vectors(kind, self._attempt, self._segment, self._offset + start, stop - start))
                 found.append(({"k": "frame", "kind": kind}, data[start:stop]))
                 continue
@@ -238,7 +238,7 @@ class Followed:
             elif kind == log.BEAT:
                 self.beat = body
                 return
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return
         yield {"k": "frame", "kind": kind}, payload
 

@@ -96,7 +96,7 @@ class News:
         """A frame that stands before all rows."""
         while self._fresh and self._fresh[0][0]["k"] == "frame":
             head, body = self._fresh.popleft()
-            if head["kind"] not in (log.TENSORS, log.PROBES):
+            if head["kind"] not in log.VECTORS:
                 if head["kind"] == log.HEAD:
                     self.pieces.clear()   # what is only now on its way would be taken for the new attempt's
                 return head, body
@@ -108,7 +108,7 @@ class News:
         """Decide about all rows that wait."""
         rows: list[Rows] = []
         vectors: list[tuple[dict[str, Any], Any]] = []
-        while self._fresh and self._fresh[0][0].get("kind") in (None, log.TENSORS, log.PROBES):
+        while self._fresh and self._fresh[0][0].get("kind") in (None, *log.VECTORS):
             head, body = self._fresh.popleft()
             if head["k"] == "rows":
                 rows.append(body)

@@ -14,7 +14,9 @@ MAGIC = b"\xf5TM1"
 HEADER = struct.Struct("<4sBxHIIQ")
 COVERED = struct.Struct("<BxHIQ")
 VERSION = 1
-HEAD, ROWS, TENSORS, MARK, GAP, BEAT, PROBES = 1, 2, 3, 4, 5, 6, 7
+HEAD, ROWS, TENSORS, MARK, GAP, BEAT, PROBES, WEIGHTS = 1, 2, 3, 4, 5, 6, 7, 8
+VECTORS = (TENSORS, PROBES, WEIGHTS)
+"""Frames that begin with a count, a width and the steps."""
 MOST_PAYLOAD = 64 << 20
 TICK = 1024.0
 """Times go over the link to a thousandth of a second."""
@@ -123,7 +125,7 @@ def decode(data: bytes, spans: Sequence[tuple[int, int]], names: Sequence[str]) 
                 waiting, shape, head = [payload], (columns, at), payload[:at]
             elif n:
                 found.append(_block(payload, n, columns, at))
-        except (struct.error, IndexError, ValueError):
+        except (struct.error, IndexError, ValueError, WireError):
             continue
     if waiting and shape is not None:
         found.append(_singles(waiting, *shape))

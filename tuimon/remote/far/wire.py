@@ -15,8 +15,10 @@ import zlib
 from typing import Any
 
 MAGIC = b"\0TUIMON-FAR 1\n"
+FOUND = b"\0TUIMON-FOUND\n"
+"""Before MAGIC: the login is through, and tuimon is being started."""
 BOOT = b"\0TUIMON-BOOT\n"
-"""Instead of MAGIC: nothing is installed there, and the modules may be sent."""
+"""Instead of FOUND: nothing is installed there, and the modules may be sent to the Python that is being started."""
 MOST_NOISE = 256 << 10
 MOST_PACKED = 1 << 20
 MOST_PLAIN = 8 << 20
@@ -50,7 +52,7 @@ class Unpacker:
         self._zlib = zlib.decompressobj()
         self._kept = b""
         self.begun = b""
-        """MAGIC or BOOT once one of them came."""
+        """MAGIC, FOUND or BOOT once one of them came."""
         self.noise = b""
         """What came before it."""
 
@@ -71,11 +73,11 @@ class Unpacker:
         return found
 
     def again(self) -> None:
-        """After BOOT, what was sent there speaks."""
+        """After FOUND and BOOT, what is started there speaks."""
         self.begun = b""
 
     def _begin(self) -> bool:
-        places = [(at, mark) for mark in (MAGIC, BOOT) for at in [self._kept.find(mark)] if at >= 0]
+        places = [(at, mark) for mark in (MAGIC, FOUND, BOOT) for at in [self._kept.find(mark)] if at >= 0]
         if not places:
             if len(self._kept) > MOST_NOISE:
                 raise WireError(f"no word of tuimon in {len(self._kept)} bytes")

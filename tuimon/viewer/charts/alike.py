@@ -5,17 +5,18 @@ Pure. Errs on the side of drawing again.
 
 from __future__ import annotations
 
-from dataclasses import fields
+import math
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuimon.diagnosis.axes import XAxis, YAxis, column_of
 from tuimon.diagnosis.heat import ranked, usual_logs
-from tuimon.record.thinning import Thin
-from tuimon.viewer.charts.chart import Area, ChartSpec, heading_words
+from tuimon.record.stacked import same_bits
+from tuimon.viewer.charts.chart import Area, ChartSpec, band_rows, band_words, heading_words
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Picture
 from tuimon.viewer.charts.raster import WIDE, dot_rows
@@ -25,7 +26,7 @@ from tuimon.viewer.painted import word_row
 
 HEADING: Final = frozenset({"title", "value", "state"})
 """What stands in the first row."""
-_OF_CHARTS: Final = attrgetter(*(f.name for f in fields(ChartSpec) if f.name not in HEADING | {"series"}))
+_OF_CHARTS: Final = attrgetter(*(f.name for f in fields(ChartSpec) if f.name not in HEADING | {"series", "bands"}))
 _OF_HEATS: Final = attrgetter(
     *(f.name for f in fields(HeatSpec) if f.name not in HEADING | {"steps", "values", "seen"}))
 """The rest of a spec, apart from what is looked at by itself."""
@@ -36,49 +37,51 @@ def heading(spec: ChartSpec | HeatSpec) -> tuple[object, ...]:
     return spec.title, spec.value, spec.state
 
 
-def charts_alike(before: ChartSpec, after: ChartSpec, x: XAxis, y: YAxis | None, place: Area) -> bool:
-    """Whether below the heading all stays as it is, where `before` was drawn in `place` on these axes.
+def charts_alike(drawn: ChartSpec, after: ChartSpec, x: XAxis, y: YAxis | None, place: Area) -> bool:
+    """Whether below the heading all stays as it is, where `drawn` was drawn in `place` on these axes.
 
     The y axis is taken to stay, as it does while all that is new lies on it. None: there is nothing to draw yet.
     """
-    if after.levels or after.tags or after.fans or len(before.series) != len(after.series):
+    if after.levels or after.tags or after.fans or len(drawn.series) != len(after.series):
         return False
-    return bool(_OF_CHARTS(before) == _OF_CHARTS(after)) and all(
+    return bool(_OF_CHARTS(drawn) == _OF_CHARTS(after)) and _bands_stay(drawn, after, y, place) and all(
         _adds_no_dot(old, new, x, y, place)
-        for old, new in zip(before.series, after.series, strict=True))
+        for old, new in zip(drawn.series, after.series, strict=True))
 
 
-def heats_alike(before: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool:
+def _bands_stay(drawn: ChartSpec, after: ChartSpec, y: YAxis | None, place: Area) -> bool:
+    """Whether the bands look the same: edges that are learned move by less than a row all the time."""
+    if y is None or drawn.bands == after.bands:
+        return drawn.bands == after.bands
+    rows, other = (band_rows(spec.bands, y, place.height) for spec in (drawn, after))
+    return rows == other and band_words(drawn.bands) == band_words(after.bands)
+
+
+def heats_alike(drawn: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool:
     """Whether below the heading all stays as it is, where the steps of `x` span so many cells.
 
     What is usual is taken to stay until the next cell begins.
     """
-    if _OF_HEATS(before) != _OF_HEATS(after):
+    if _OF_HEATS(drawn) != _OF_HEATS(after) or (drawn.seen is None) != (after.seen is None):
         return False
-    if (before.seen is None) != (after.seen is None):
-        return False
-    settled = len(before.steps) - 1
+    settled = len(drawn.steps) - 1
     if settled < 0 or len(after.steps) <= settled:
-        return len(before.steps) == len(after.steps)
-    old, new = before.values, after.values
-    pairs: list[tuple[Any, Any]] = [(before.steps, after.steps), (old, new)]
-    if before.seen is not None and after.seen is not None:
-        pairs.append((before.seen, after.seen))
-    if not all(_equal(a[:settled], b[:settled]) for a, b in pairs):
+        return len(drawn.steps) == len(after.steps)
+    if not _same_rows(drawn, after, slice(settled)):
         return False
-    if len(before.steps) == len(after.steps) and all(_equal(a[settled:], b[settled:]) for a, b in pairs):
+    if _same_rows(drawn, after, slice(settled, None)):   # nothing is new
         return True
-    here = _shared_from(before.steps, after.steps, x, cells)
-    if here is None or (after.seen is not None and not after.seen[settled:].all()):
+    end = _end_of_heat(drawn, x, cells)
+    if column_of(float(after.steps[-1]), x.first, x.last, cells) != end.at:
         return False
-    held = old[here:] if before.seen is None else np.where(before.seen[here:], old[here:], np.nan)
-    # The worst that a cell holds is an extreme of what was seen. NaN is neither above nor below.
-    least, most = np.fmin.reduce(held), np.fmax.reduce(held)
-    lowest, highest = new[settled:].min(0), new[settled:].max(0)
-    if (lowest >= least).all() and (highest <= most).all():
+    if after.seen is not None and not after.seen[settled:].all():
+        return False
+    added = after.values[settled:]
+    lowest, highest = added.min(0), added.max(0)
+    if (lowest >= end.least).all() and (highest <= end.most).all():
         return True
-    ends = np.stack((least, np.minimum(least, lowest), most, np.maximum(most, highest)))
-    ranks = ranked(ends, usual_logs(before))
+    ends = np.stack((end.least, np.minimum(end.least, lowest), end.most, np.maximum(end.most, highest)))
+    ranks = ranked(ends.astype(np.float64), end.usual)
     return bool(np.isfinite(ends).all() and (ranks[::2] == ranks[1::2]).all())
 
 
@@ -91,41 +94,76 @@ def headed(picture: Picture, spec: ChartSpec | HeatSpec, glyphs: GlyphSet, *, fr
     return Picture(picture.width, (word_row(words, picture.width), *picture.rows[1:]))
 
 
-def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Bit by bit: NaN equals itself."""
-    return a is b or (a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The last column of a line as it was drawn."""
+
+    at: int
+    """The column of dots."""
+    least: float
+    """What it spans; NaN where something in it is no plain value."""
+    most: float
 
 
-def _shared_from(old: Floats, new: Floats, x: XAxis, across: int) -> int | None:
-    """Index of the first of the old steps in the column of the last one; None where the new ones go beyond that."""
-    at, here = column_of(float(old[-1]), x.first, x.last, across), len(old) - 1
-    if column_of(float(new[-1]), x.first, x.last, across) != at:
-        return None
-    while here > 0 and column_of(float(old[here - 1]), x.first, x.last, across) == at:
+@lru_cache(maxsize=16)   # a drawn line is looked at in every frame until it is drawn again
+def _end_of(line: Series, x: XAxis, across: int) -> _End:
+    at, here = _last_column(line.steps, x, across)
+    end = line.table[here:]
+    bad = bool(end[:, 4].any())
+    least, most = (math.nan, math.nan) if bad else (float(end[:, 1].min()), float(end[:, 2].max()))
+    return _End(at, least, most)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _EndOfHeat:
+    """The last cells of a strip as they were drawn."""
+
+    at: int
+    least: Floats
+    """(L) what each of them spans. NaN is neither above nor below."""
+    most: Floats
+    usual: Floats
+    """(L) see `usual_logs`."""
+
+
+@lru_cache(maxsize=4)
+def _end_of_heat(drawn: HeatSpec, x: XAxis, cells: int) -> _EndOfHeat:
+    at, here = _last_column(drawn.steps, x, cells)
+    held = drawn.values[here:] if drawn.seen is None else np.where(drawn.seen[here:], drawn.values[here:], np.nan)
+    return _EndOfHeat(at, np.fmin.reduce(held), np.fmax.reduce(held), usual_logs(drawn))
+
+
+def _same_rows(one: HeatSpec, other: HeatSpec, rows: slice) -> bool:
+    pairs = (one.steps, other.steps), (one.values, other.values), (one.seen, other.seen)
+    return all(a is b is None or (a is not None and b is not None and same_bits(a[rows], b[rows])) for a, b in pairs)
+
+
+def _last_column(steps: Floats, x: XAxis, across: int) -> tuple[int, int]:
+    """The column of the last step, and the index of the first step in it."""
+    at, here = column_of(float(steps[-1]), x.first, x.last, across), len(steps) - 1
+    while here > 0 and column_of(float(steps[here - 1]), x.first, x.last, across) == at:
         here -= 1
-    return here
+    return at, here
 
 
-def _adds_no_dot(old: Series, new: Series, x: XAxis, y: YAxis | None, place: Area) -> bool:
+def _adds_no_dot(drawn: Series, after: Series, x: XAxis, y: YAxis | None, place: Area) -> bool:
     """Whether all that is new lies on dots of the last column, where a line still ends."""
-    settled = len(old) - 1
-    if old.role != new.role or settled < 0 or len(new) <= settled:
-        return old.role == new.role and len(old) == len(new) == 0
-    if not _equal(old.table[:settled], new.table[:settled]):
+    settled = len(drawn) - 1
+    if drawn.role != after.role or settled < 0 or len(after) <= settled:
+        return drawn.role == after.role and len(drawn) == len(after) == 0
+    if y is None or not same_bits(drawn.table[:settled], after.table[:settled]):
         return False
-    here = _shared_from(old.steps, new.steps, x, WIDE * place.width)
-    if here is None or y is None:
+    end = _end_of(drawn, x, WIDE * place.width)
+    steps, lows, highs, _, bad = zip(*after.table[settled:].tolist(), strict=True)   # few: quicker than numpy
+    if any(bad) or column_of(steps[-1], x.first, x.last, WIDE * place.width) != end.at:
         return False
-    held, added = Thin(old.table[here:]), Thin(new.table[settled:])
-    if held.bad.any() or added.bad.any():
+    lowest, highest = min(end.least, *lows), max(end.most, *highs)
+    if not all(map(math.isfinite, (end.least, end.most, *lows, *highs))):
         return False
-    least, most = held.low.min(), held.high.max()
-    lowest, highest = added.low.min(), added.high.max()
-    if least <= lowest and highest <= most:
-        return bool(least > 0) or not y.log   # what is not positive has no place on a log axis
-    lowest, highest = min(lowest, least), max(highest, most)   # NaN stays where it is new
-    ends = y.units(np.array((least, lowest, most, highest)))
-    if not (y.low <= ends[1] and ends[3] <= y.high):   # what is beyond has a mark of its own; so has NaN
+    if (lowest, highest) == (end.least, end.most):
+        return lowest > 0 or not y.log   # what is not positive has no place on a log axis
+    ends = y.units(np.array((end.least, lowest, end.most, highest)))
+    if not (y.low <= ends[1] and ends[3] <= y.high):   # what is beyond has a mark of its own
         return False
     rows = dot_rows(ends, (y.low, y.high), place.height)
     return bool(rows[0] == rows[1] and rows[2] == rows[3])

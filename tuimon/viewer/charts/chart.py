@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -67,26 +67,43 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
 
     `y` comes from `axes.fit(previous, spec.extent, x, log=spec.log, robust=spec.robust)`.
     """
-    canvas = Canvas(width, height)
-    place = area(canvas.width, canvas.height)
-    draw_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=place.framed, focused=spec.focused)
+    width, height = max(1, width), max(1, height)
+    place = area(width, height)
     visible = [s for s in (whole.between(x.first, x.last) for whole in spec.series) if not s.is_empty]
     if not visible and not any(s.spans(x.first, x.last) for s in spec.series):
+        canvas = Canvas(width, height)
+        draw_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=place.framed, focused=spec.focused)
         draw_waiting(canvas, spec.waiting if all(s.is_empty for s in spec.series) else ELSEWHERE, glyphs)
         return canvas.picture()
-    in_band = _draw_bands(canvas, place, spec.bands, y)
-    _draw_fans(canvas, place, spec.fans, x, y)
-    labels = _labels(place, y, spec) if not visible or any(np.isfinite(s.low).any() for s in visible) else {}
-    _draw_y_axis(canvas, place, in_band, labels, glyphs)
-    pointed = pointed_labels(place, spec.marks, x)   # the steps need the room of the words
-    word = "" if pointed else " · ".join(b.word for b in spec.bands if b.word)
-    draw_x_axis(canvas, place, x, glyphs, word, pointed)
-    draw_marks(canvas, place, spec.marks, x, glyphs)
+    bare = replace(spec, title="", value="", state=None, series=(), levels=(), tags=(), bands=())
+    bands = band_rows(spec.bands, y, place.height), band_words(spec.bands)
+    is_valued = not visible or any(np.isfinite(s.low).any() for s in visible)
+    canvas = _backdrop(bare, bands, width, height, x, y, glyphs, labelled=is_valued).copy()
+    put_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=place.framed, focused=spec.focused)
     _draw_levels(canvas, place, spec.levels, visible, spec.marks, x, y, glyphs)
     _draw_lines(canvas, place, spec.series, x, y, glyphs)
     _draw_tags(canvas, place, spec.tags, x, y)
     draw_words(canvas, place, spec.marks, x)
     return canvas.picture()
+
+
+@lru_cache(maxsize=16)   # a live chart is drawn on the same one until an axis moves
+def _backdrop(bare: ChartSpec, bands: tuple[tuple[Ground, ...], str], width: int, height: int, x: XAxis, y: YAxis,
+              glyphs: GlyphSet, *, labelled: bool) -> Canvas:
+    """All that stands under the data, without what the heading says; `bare` has no data and nothing that needs them.
+
+    `bands`: what they come to, as edges that are learned move by less than a row all the time.
+    """
+    canvas, place = Canvas(width, height), area(width, height)
+    draw_heading(canvas, "", "", None, glyphs, framed=place.framed, focused=bare.focused)
+    for row, ground in enumerate(bands[0]):
+        canvas.ground(place.left, place.top + row, place.width, ground)
+    _draw_fans(canvas, place, bare.fans, x, y)
+    _draw_y_axis(canvas, place, bands[0], _labels(place, y, bare) if labelled else {}, glyphs)
+    pointed = pointed_labels(place, bare.marks, x)   # the steps need the room of the words
+    draw_x_axis(canvas, place, x, glyphs, "" if pointed else bands[1], pointed)
+    draw_marks(canvas, place, bare.marks, x, glyphs)
+    return canvas
 
 
 NAMED: Final = 6
@@ -106,10 +123,17 @@ def draw_heading(
         canvas.put(width - 1, height - 1, corners[3], edge)
         canvas.column(0, 1, height - 2, glyphs.down, edge)
         canvas.column(width - 1, 1, height - 2, glyphs.down, edge)
-    elif height < 2:
+    put_heading(canvas, title, value, state, glyphs, framed=framed, focused=focused)
+
+
+def put_heading(
+    canvas: Canvas, title: str, value: str, state: State | None, glyphs: GlyphSet, *, framed: bool, focused: bool,
+) -> None:
+    """What stands in the top line, from end to end."""
+    if canvas.height < 2:
         return
     x = 0
-    for words, role in heading_words(width, title, value, state, glyphs, framed=framed, focused=focused):
+    for words, role in heading_words(canvas.width, title, value, state, glyphs, framed=framed, focused=focused):
         x = canvas.put(x, 0, words, role)
 
 
@@ -242,10 +266,10 @@ def _cell_of(step: float, x: XAxis, place: Area) -> int:
     return column_of(step, x.first, x.last, WIDE * place.width) // WIDE
 
 
-def _draw_bands(canvas: Canvas, place: Area, bands: tuple[Band, ...], y: YAxis) -> list[Ground]:
-    """Grounds behind the rows whose middle lies in a band, or that hold a thin one; returns the ground of each row."""
-    rows: list[Ground] = ["none"] * place.height
-    each = (y.high - y.low) / place.height
+def band_rows(bands: tuple[Band, ...], y: YAxis, height: int) -> tuple[Ground, ...]:
+    """The ground of each of so many rows: of the band in which its middle lies, or that it holds where that is thin."""
+    rows: list[Ground] = ["none"] * height
+    each = (y.high - y.low) / height
     for band in bands:
         low, high = y.unit(band.low), y.unit(band.high)
         if not high > low or high < y.low or low > y.high:
@@ -254,12 +278,14 @@ def _draw_bands(canvas: Canvas, place: Area, bands: tuple[Band, ...], y: YAxis) 
         last = math.ceil((y.high - max(low, y.low)) / each - 0.5) - 1
         if last < first:
             first = last = math.floor((y.high - (max(low, y.low) + min(high, y.high)) / 2) / each)
-        for row in range(max(0, first), min(place.height - 1, last) + 1):
+        for row in range(max(0, first), min(height - 1, last) + 1):
             rows[row] = band.ground
-    for row, ground in enumerate(rows):
-        if ground != "none":
-            canvas.ground(place.left, place.top + row, place.width, ground)
-    return rows
+    return tuple(rows)
+
+
+def band_words(bands: tuple[Band, ...]) -> str:
+    """What stands at the right end of the x axis."""
+    return " · ".join(band.word for band in bands if band.word)
 
 
 def _draw_fans(canvas: Canvas, place: Area, fans: tuple[Fan, ...], x: XAxis, y: YAxis) -> None:
@@ -318,7 +344,8 @@ def _labels(place: Area, y: YAxis, spec: ChartSpec) -> dict[int, str]:
     return labels
 
 
-def _draw_y_axis(canvas: Canvas, place: Area, in_band: list[Ground], labels: dict[int, str], glyphs: GlyphSet) -> None:
+def _draw_y_axis(canvas: Canvas, place: Area, in_band: tuple[Ground, ...], labels: dict[int, str],
+                 glyphs: GlyphSet) -> None:
     """The line with its labels; heavier and coloured beside a band."""
     if not place.gutter:
         return
@@ -335,8 +362,9 @@ def _draw_y_axis(canvas: Canvas, place: Area, in_band: list[Ground], labels: dic
 def _draw_lines(canvas: Canvas, place: Area, series: tuple[Series, ...], x: XAxis, y: YAxis, glyphs: GlyphSet) -> None:
     flags: list[Raster] = []
     for one in series:
+        low, high, last = y.units(one.table[:, 1:4]).T
         raster = rasterise(
-            one.steps, y.units(one.low), y.units(one.high), y.units(one.last), one.bad,
+            one.steps, low, high, last, one.bad,
             x=(x.first, x.last), y=(y.low, y.high), width=place.width, height=place.height,
         )
         canvas.cells(place.left, place.top, glyph_cells(raster.dots, glyphs.name), one.role)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
@@ -87,9 +88,9 @@ def _common(old: Row, new: Row, way: Literal[1, -1]) -> int:
     cells = 0
     for a, b in zip(old[::way], new[::way], strict=False):
         if a == b:
-            cells += cell_len(a.text)
+            cells += len(a.text) if is_narrow(a.text) else cell_len(a.text)
             continue
-        if a[1:] == b[1:] and _is_narrow(a.text) and _is_narrow(b.text):
+        if a[1:] == b[1:] and is_narrow(a.text) and is_narrow(b.text):
             one, other = a.text[::way], b.text[::way]
             cells += bisect_left(range(1, min(len(one), len(other)) + 1), True, key=lambda n: one[:n] != other[:n])
         break
@@ -103,7 +104,7 @@ def cells_of(character: str) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _is_narrow(text: str) -> bool:
+def is_narrow(text: str) -> bool:
     """Whether every character takes one cell: names and titles are said again and again."""
     return (text.isascii() and text.isprintable()) or all(cells_of(character) == 1 for character in text)
 
@@ -127,11 +128,17 @@ class Canvas:
         self._roles: NDArray[np.uint8] = np.zeros((self.height, self.width), np.uint8)
         self._grounds: NDArray[np.uint8] = np.zeros((self.height, self.width), np.uint8)
 
+    def copy(self) -> Canvas:
+        """The same cells, to paint on."""
+        found = copy(self)
+        vars(found).update({name: part.copy() for name, part in vars(self).items() if hasattr(part, "copy")})
+        return found
+
     def put(self, x: int, y: int, text: str, role: Role) -> int:
         """Write `text` from cell (x, y); returns the cell after it. A wide character that would be cut is left out."""
         import numpy as np
 
-        if len(text) == 1 or not _is_narrow(text):
+        if len(text) == 1 or not is_narrow(text):
             for character in text:
                 x = self._put_one(x, y, character, role)
             return x

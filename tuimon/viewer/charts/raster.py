@@ -52,20 +52,21 @@ def rasterise(
     low, high, last, sunk = _without_sunk(low, high, last)
     valued = ~np.isnan(low)
     told = valued | bad | sunk
-    kept = _in_sight(at, across, told)
-    if not kept.all():
+    if not len(at):
+        return Raster(np.zeros((down, across), np.bool_), *flags)
+    if at[0] < 0 or at[-1] >= across or not told.all():
+        kept = _in_sight(at, across, told)
         steps, at, low, high, last = steps[kept], at[kept], low[kept], high[kept], last[kept]
         bad, valued, sunk = bad[kept], valued[kept], sunk[kept]
     inside = (at >= 0) & (at < across)
     if not len(at):
         return Raster(np.zeros((down, across), np.bool_), *flags)
-    flags[0, at[inside & bad] // WIDE] = True
-    flags[1, at[inside & valued & (high > y[1])] // WIDE] = True
-    flags[2, at[inside & (sunk | (valued & (low < y[0])))] // WIDE] = True
+    for flag, holds in zip(flags, (bad, valued & (high > y[1]), sunk | (valued & (low < y[0]))), strict=True):
+        if holds.any():
+            flag[at[inside & holds] // WIDE] = True
     start = np.flatnonzero(np.concatenate(([True], at[1:] != at[:-1])))
-    top = dot_rows(np.fmax.reduceat(high, start), y, height)
-    bottom = dot_rows(np.fmin.reduceat(low, start), y, height)
-    leaving = dot_rows(last[_last_valued(valued, start)], y, height)
+    ends = np.stack((np.fmax.reduceat(high, start), np.fmin.reduceat(low, start), last[_last_valued(valued, start)]))
+    top, bottom, leaving = dot_rows(ends, y, height)
     clean = ~np.isnan(top) & ~np.logical_or.reduceat(bad | sunk, start)
     column = at[start]
     _cut_ends(steps, column, (top, bottom, leaving), clean, x, across)

@@ -8,7 +8,7 @@ from tuimon.viewer.actions import ACTIONS, Action, actions_at
 from tuimon.viewer.wanted import Place
 
 _OF_THE_APP = ("help", "leave", "picture", "back", "palette", "zoom", "pan", "whole", "follow", "scrub", "jump", "play",
-               "speed", "point", "suspend_process")
+               "speed", "point", "log_in", "suspend_process")
 """The same wherever one is."""
 _ALIKE = ("help", "leave", "picture", "smoother", "target")
 """Their keys all do the same."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from tuimon.viewer.choice import Kind
@@ -40,6 +41,7 @@ def kind_of(width: int, height: int) -> Kind:
     return "wide" if width >= WIDE_COLUMNS and height >= WIDE_ROWS else "full"
 
 
+@lru_cache(maxsize=16)   # asked in every frame
 def divide(width: int, height: int, layers: int, charts: int = 4, *, heated: bool = True,
            alone: bool = False) -> Division:
     """The division of a terminal for a model with so many layers, with so many charts, and the heat strip if wanted.

@@ -58,6 +58,8 @@ class Overview(Below):
         super().__init__()
         self._frame, self._ink, self._glyphs = frame, ink, glyphs
         self._division: Division | None = None
+        self._arranged: tuple[object, ...] = ()
+        """How the charts are arranged."""
         self._choice: Choice | None = None
         self._words: tuple[Words, ...] = ()
         self._panels: list[ChartPanel] = []
@@ -165,7 +167,7 @@ class Overview(Below):
                           alone=choice is not None and choice.is_large)
         if division == self._division and not force:
             return
-        self._division = division
+        self._division, self._arranged = division, ()
         self.set_class(division.kind == "tiny", "-tiny")
         badges, verdict = self.query_one("#badges"), self.query_one("#verdict")
         badges.styles.margin = (0, 0, division.gap, 0)
@@ -187,8 +189,11 @@ class Overview(Below):
             return
         alone = division.kind == "compact" or choice.is_large
         shown = (choice.at(self._frame),) if alone else choice.visible(division.kind)
-        grid = self.query_one("#charts", Grid)
         columns = 1 if alone else division.columns
+        if (shown, columns) == self._arranged:
+            return
+        self._arranged = shown, columns
+        grid = self.query_one("#charts", Grid)
         grid.styles.grid_size_columns = columns
         grid.styles.grid_size_rows = max(1, -(-len(shown) // columns))
         for i, panel in enumerate(self._panels):

@@ -22,15 +22,17 @@ class HeadedView(PictureView, Generic[Spec]):
     _spec: Spec
     _x = XAxis()
     _drawn: tuple[Spec, XAxis] | None = None
-    """What the picture was drawn from, or would be; None: something else."""
+    """What the picture was drawn from; None: something else."""
+    _heading: tuple[object, ...] = ()
+    """What its heading says."""
 
     def redraw(self) -> None:
         """Show `_spec` over the steps of `_x`."""
         picture, drawn = self.picture, self._drawn
         fits = (picture.width, picture.height) == self.room
         if drawn is not None and drawn[1] == self._x and fits and self._is_alike(drawn[0], self._spec):
-            self._drawn = self._spec, self._x
-            self.show(picture if heading(drawn[0]) == heading(self._spec) else self._headed())
+            before, self._heading = self._heading, heading(self._spec)
+            self.show(picture if before == self._heading else self._headed())
         else:
             self.draw_with(self._draw_whole)
 
@@ -40,7 +42,7 @@ class HeadedView(PictureView, Generic[Spec]):
         super().wear(ink, glyphs)
 
     def _draw_whole(self, width: int, height: int) -> Picture:
-        self._drawn = self._spec, self._x
+        self._drawn, self._heading = (self._spec, self._x), heading(self._spec)
         return self._paint(width, height)
 
     def _paint(self, width: int, height: int) -> Picture:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
@@ -12,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tuimon.viewer import terminal
-from tuimon.viewer.charts.picture import NOTHING, Ground, Picture, Role, Row
+from tuimon.viewer.charts.picture import NOTHING, Ground, Picture, Role, Row, is_narrow
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.theme import Ink
 
@@ -150,6 +151,28 @@ class PictureView(Widget):
         lines: list[Strip] = [strip for _, strip in found]
         self._handed = self.picture, crop, lines
         return lines
+
+    def render_piece(self, y: int, first: int, last: int) -> Strip | None:
+        """Some cells of a row, or None: then they take the way that all widgets take.
+
+        Of most rows that change only the right end does; the rest need not be made again.
+        """
+        if not self._is_bare or self._base is None or y >= self.picture.height or last > self.picture.width:
+            return None
+        segments: list[Segment] = []
+        at = 0
+        for run in self.picture.rows[y]:
+            begin, text, narrow = at, run.text, is_narrow(run.text)
+            at += len(text) if narrow else cell_len(text)
+            if at <= first:
+                continue
+            if not narrow:   # a wide character may lie across the edge
+                return None
+            style = self._worn.get(run[1:]) or self._look(self._base, run.role, run.ground)
+            segments.append(Segment(text[max(0, first - begin):last - begin], style))
+            if at >= last:
+                break
+        return Strip(segments, last - first)
 
     def render_line(self, y: int) -> Strip:
         """One row of the picture as styled segments, as the terminal gets them: filtered, which may be done again."""

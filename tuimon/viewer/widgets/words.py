@@ -8,6 +8,7 @@ from tuimon.viewer.arrange import paint
 from tuimon.viewer.charts.picture import NOTHING, Picture
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line
+from tuimon.viewer.noted import Noted, noting
 from tuimon.viewer.theme import Ink
 from tuimon.viewer.views import Frame
 from tuimon.viewer.widgets.picture import PictureView
@@ -21,17 +22,23 @@ class Words(PictureView):
     def __init__(self, layout: Layout, frame: Frame, ink: Ink, glyphs: GlyphSet, *, id: str) -> None:  # noqa: A002 - textual's own name
         super().__init__(ink, glyphs, id=id)
         self._arranged_by = layout
+        self._shown = frame
+        self._noted: Noted | None = None
+        """What was read for what was painted last: most words outlive many frames."""
         self._arranged: tuple[object, ...] = ()
-        """What was painted last: most words outlive many frames."""
+        """And what came of it."""
         self._laid = NOTHING
         self.tell(frame)
 
     def tell(self, frame: Frame) -> None:
         """Show the words of this frame."""
-        def painter(width: int, height: int) -> Picture:
-            said = (tuple(self._arranged_by(frame, width, height)), width, height, self.glyphs)
-            if said != self._arranged:
-                self._arranged, self._laid = said, paint(said[0], width, height, self.glyphs)
-            return self._laid
+        self._shown = frame
+        if self._noted is None or not self._noted.stays(frame):
+            self.draw_with(self._lay_out)
 
-        self.draw_with(painter)
+    def _lay_out(self, width: int, height: int) -> Picture:
+        frame, self._noted = noting(self._shown)
+        said = (tuple(self._arranged_by(frame, width, height)), width, height, self.glyphs)
+        if said != self._arranged:
+            self._arranged, self._laid = said, paint(said[0], width, height, self.glyphs)
+        return self._laid

@@ -71,7 +71,8 @@ def title(view: ConsoleView, look: Look) -> str:
     kind = " as plain text" if is_plain(look.pattern) else f", {reach} characters far" if reach < LIMIT // 4 else ""
     found = view.found
     if found is None or found.pattern != look.pattern:
-        return f"console · /{look.pattern}{kind} · searching"
+        stands = "nothing to search" if view.state in ("missing", "elsewhere") else "searching"
+        return f"console · /{look.pattern}{kind} · {stands}"
     share = "" if found.complete else f" in the first {found.searched:,}"
     if not found.lines:
         return f"console · /{look.pattern}{kind} · " + ("not found" if found.complete else f"none yet{share}")

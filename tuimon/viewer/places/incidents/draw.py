@@ -225,7 +225,7 @@ def _event(frame: Frame, view: IncidentView) -> list[Line]:
         cause = next(above, None)
         return [] if cause is None else [(Span("A sign of: "), Span(cause.incident.headline, "strong"), Span("."))]
     below = takewhile(lambda one: one.depth > view.depth, listed[at + 1:])
-    signs = ", ".join(one.incident.headline for one in below)
+    signs = "; ".join(one.incident.headline for one in below)
     return [(Span("Also shows as: "), Span(signs), Span("."))] if signs else []
 
 

@@ -83,7 +83,7 @@ class LayersDetail:
             return LayersView(revision, quantity, there, (), first, last, before, Grid.empty(),
                               np.zeros((0, 0), np.int8), np.zeros(0, np.float32), None, tensors,
                               self._awaited(history, quantity))
-        source = quantity, history.tensor_revision   # old rows of a long run are thinned now and then
+        source = quantity, rows.revision
         if source != self._source:
             self._source = source
             self._thinner.clear()

@@ -87,6 +87,10 @@ class Tensors:
     """Median of its gradient norms before the first incident; NaN where unknown."""
     update: Vectors
     """Update ratio when it was last measured; NaN where it never was."""
+    weight: Vectors
+    """L2 norm of the tensor itself when it was last logged; NaN where it never was, or it was NaN: see `weighed`."""
+    weighed: Bools
+    """Whether it was logged then."""
     step: int
     """Step of the newest row; 0 where there is none."""
 

@@ -42,14 +42,20 @@ class Parameters:
         end = len(rows) if at is None else int(np.searchsorted(rows.steps, at, side="right"))
         if rows.grad.shape[1] != len(self._raw):
             end = 0   # of another table
-        unknown = np.full(len(which), np.nan, np.float32)
+        unknown, never = np.full(len(which), np.nan, np.float32), np.zeros(len(which), np.bool_)
+        weights = history.weight_rows()
+        logged = len(weights) if at is None else int(np.searchsorted(weights.steps, at, side="right"))
+        if weights.values.shape[1] != len(self._raw):
+            logged = 0
         return Tensors(
             _some(self._names, which, layer), _some(self._shapes, which, layer), _some(self._dtypes, which, layer),
             self._elements[which], self._trained[which],
             rows.grad[end - 1, which] if end else unknown,   # copies: the log goes on while the screen draws them
-            rows.grad_seen[end - 1, which] if end else np.zeros(len(which), np.bool_),
+            rows.grad_seen[end - 1, which] if end else never,
             self._usual_of(rows, end, layer, before, which) if end else unknown,
             _newest(rows.update[max(0, end - RECENT):end, slice(None) if layer is None else which]) if end else unknown,
+            weights.values[logged - 1, which] if logged else unknown,
+            weights.seen[logged - 1, which] if logged else never,
             int(rows.steps[end - 1]) if end else 0)
 
     def _inside(self, layer: str) -> Ints:

@@ -1,4 +1,4 @@
-"""Where each quantity's rows come from: the tensors' gradients and updates, or the activation probes. No I/O."""
+"""Where each quantity's rows come from: gradients, updates and weights of tensors, or activation probes. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from tuimon.record.chunk import Bools, Ints, ProbeRows, TensorRows, Vectors
+from tuimon.record.chunk import Bools, Ints, ProbeRows, TensorRows, Vectors, WeightRows
 from tuimon.record.history import History
 from tuimon.record.layered import LayerGroups
 from tuimon.viewer.layers import NAME
@@ -34,6 +34,8 @@ class Rows:
     """Values and whether they were measured, of a slice of rows or of the rows at some indices."""
     only: Callable[[int], Read]
     """The same of one layer."""
+    revision: int = 0
+    """Grows when rows that were there before have changed: of a long run old ones are thinned now and then."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,6 +56,8 @@ def offered(history: History) -> tuple[Name, ...]:
         found.append("gradient")
         if not bool(np.isnan(rows.update[-64:]).all()) or not bool(np.isnan(rows.update[:64]).all()):
             found.append("update")
+    if len(history.weight_rows()):
+        found.append("weight")
     sampled = history.probe_rows()
     if len(sampled) and sampled.values.shape[1]:
         found += [name for name in PROBED if history.probes.layers(name)]
@@ -67,7 +71,13 @@ def rows_of(history: History, groups: LayerGroups | None, quantity: Name) -> Row
         if groups is None or not len(rows):
             return None
         return Rows(groups.names, rows.steps, _tensor_reader(rows, groups, quantity),
-                    lambda layer: _tensor_reader(rows, groups.only(layer), quantity))
+                    lambda layer: _tensor_reader(rows, groups.only(layer), quantity), history.tensor_revision)
+    if quantity == "weight":
+        weights = history.weight_rows()
+        if groups is None or not len(weights):
+            return None
+        return Rows(groups.names, weights.steps, _weight_reader(weights, groups),
+                    lambda layer: _weight_reader(weights, groups.only(layer)), history.revision_of("weights"))
     sampled, probes = history.probe_rows(), history.probes
     names = probes.layers(quantity)
     if not names or not len(sampled):
@@ -82,12 +92,16 @@ def rows_of(history: History, groups: LayerGroups | None, quantity: Name) -> Row
             return values[:, [layer]], seen[:, [layer]]
         return one
 
-    return Rows(names, sampled.steps, read, only)
+    return Rows(names, sampled.steps, read, only, history.revision_of("probes"))
 
 
 def _tensor_reader(rows: TensorRows, groups: LayerGroups, quantity: Name) -> Read:
     measure = groups.grad_rms if quantity == "gradient" else groups.update_ratio
     return lambda which: measure(_some(rows, which))
+
+
+def _weight_reader(rows: WeightRows, groups: LayerGroups) -> Read:
+    return lambda which: groups.weight_rms(WeightRows(rows.steps[which], rows.values[which], rows.seen[which]))
 
 
 def _some(rows: TensorRows, which: Which) -> TensorRows:

@@ -56,9 +56,10 @@ class _Column(NamedTuple):
 
 _COLUMNS: Final = (
     _Column("shape", 14, 88), _Column("type", 9, 104), _Column("elements", 10, 56), _Column("|grad|", 9, 0),
-    _Column("usual", 9, 96), _Column("x usual", 8, 46), _Column("update", 9, 64), _Column("", 7, 40),
+    _Column("usual", 9, 96), _Column("x usual", 8, 46), _Column("update", 9, 64), _Column("|weight|", 9, 116),
+    _Column("", 7, 40),
 )
-_SHAPE, _TYPE, _ELEMENTS, _GRAD, _USUAL, _TIMES, _UPDATE, _STATE = range(8)
+_SHAPE, _TYPE, _ELEMENTS, _GRAD, _USUAL, _TIMES, _UPDATE, _WEIGHT, _STATE = range(9)
 
 
 def ratios(tensors: Tensors) -> Floats:
@@ -111,7 +112,7 @@ def _times(ratio: float) -> str:
     """How many times the usual: 17x, 1.4x, 0.3x, 1/59."""
     if not 0 < ratio < math.inf:
         return "0x" if ratio == 0 else ""
-    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x" if ratio >= 0.095 else f"1/{short(1 / ratio)}"
+    return f"{ratio:,.0f}x" if ratio >= 9.5 else f"{ratio:.1f}x" if ratio >= 0.1 else f"1/{short(1 / ratio)}"
 
 
 def _tone(ratio: float) -> Tone:
@@ -128,6 +129,7 @@ def _cells(tensors: Tensors, i: int, ratio: float) -> tuple[tuple[str, Tone], ..
         (tensors.shapes[i], "dim"), (tensors.dtypes[i], "dim"), (amount(int(tensors.elements[i])), "dim"),
         (number(grad) if seen else UNKNOWN, tone), (_known(float(tensors.usual[i])), "dim"),
         (_times(ratio), tone), (_known(update), "plain"),
+        (number(float(tensors.weight[i])) if tensors.weighed[i] else UNKNOWN, "plain"),
         ("" if trained else "frozen", "dim"),
     )
 
@@ -142,9 +144,9 @@ class _Body:
     def __init__(self, tensors: Tensors, width: int, glyphs: GlyphSet, *, framed: bool) -> None:
         self._tensors, self._ratio, self._glyphs = tensors, ratios(tensors), glyphs
         self._width, self._side = width, glyphs.down if framed else ""
-        inner, is_any_frozen = width - (4 if framed else 2), not bool(tensors.trained.all())
-        self._shown = [k for k, column in enumerate(_COLUMNS)
-                       if inner >= column.from_width and (k != _STATE or is_any_frozen)]
+        inner = width - (4 if framed else 2)
+        empty = {_STATE: bool(tensors.trained.all()), _WEIGHT: not bool(tensors.weighed.any())}
+        self._shown = [k for k, column in enumerate(_COLUMNS) if inner >= column.from_width and not empty.get(k)]
         room = max(8, inner - sum(_COLUMNS[k].width + 1 for k in self._shown))
         self._name = min(room, max(12, _longest(tensors.names)))
         self._rows: dict[int, Row] = {}
