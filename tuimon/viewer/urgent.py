@@ -37,4 +37,4 @@ def _crew(sources: Sources, tone: Tone) -> Line | None:
     if not words:
         return None
     said = f"{BADGES[crew.tone]} {words[:1].upper()}{words[1:]}."
-    return (Span(said, crew.tone), Span("   "), key(" R "), Span(" ranks"))
+    return (Span(said, crew.tone), Span("   "), key(" W "), Span(" ranks"))
