@@ -72,7 +72,7 @@ async def test_a_run_of_one_rank_says_so_and_its_overview_has_no_word_of_ranks()
     async with panel(synthetic.healthy()) as p:
         text = await p.until("● Healthy")
         assert "RANKS" not in text
-        assert "R ranks" not in text
+        assert "W ranks" not in text
         await p.pilot.press("W")
         await p.until("This run trains on one rank.")
         await p.pilot.press("down", "end", "w", "escape")
@@ -82,8 +82,8 @@ async def test_a_run_of_one_rank_says_so_and_its_overview_has_no_word_of_ranks()
 def test_the_footer_offers_the_ranks_where_there_are_several():
     one = empty_frame("x", "")
     several = replace(one, crew=CrewView(8, "8 ranks", "8"))
-    assert "R ranks" not in text_of(footer_keys(one, 200, 1)[0])
-    assert "R ranks" in text_of(footer_keys(several, 200, 1)[0])
+    assert "W ranks" not in text_of(footer_keys(one, 200, 1)[0])
+    assert "W ranks" in text_of(footer_keys(several, 200, 1)[0])
     assert find("go_ranks").keys == ("W",)
 
 
@@ -108,7 +108,7 @@ def test_a_healthy_run_without_one_of_its_ranks_says_so_in_its_verdict(tmp_path)
         frame = reading.poll(NOW + 1, 1002.0 + width)
         lines = frame.verdict if width > 100 else frame.narrow
         assert "Rank 6 silent for 8 s." in text_of(lines[2])
-        assert text_of(lines[2]).endswith("R  ranks")
+        assert text_of(lines[2]).endswith("W  ranks")
     assert "rank 6 silent for 8 s" in text_of(header(frame, 120, 1)[0])
 
 

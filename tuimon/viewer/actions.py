@@ -321,10 +321,7 @@ _OF_PICTURE: Final = ("moment", "open_layer", "unfold")
 
 
 def _weight(action: Action, frame: Frame) -> int:
-    """What matters now: in the past the way through time, of a run that has ended nothing that would act on it.
-
-    Nor what may not be done from here at all.
-    """
+    """What matters now: in the past the way through time; nothing that cannot be done from here, or not any more."""
     wanted = frame.wanted
     if action.name == "log_in":
         return {"refused": 3, "down": 1}.get(frame.way, 0)
