@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 import pytest
@@ -29,6 +30,13 @@ def test_a_target_is_known_by_what_it_looks_like_and_called_without_its_secret(w
     assert "SECRET" not in repr(found)
 
 
+@pytest.fixture
+def without_apprise(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "apprise" else find(name, *rest))
+
+
+@pytest.mark.usefixtures("without_apprise")
 @pytest.mark.parametrize("wrong", [
     "", "  ", 3, None, b"x", "https://", "https:///SECRET", "http://[SECRET", "http://h:SECRET/", "https://a b/SECRET",
     "no-such-program-SECRET x", "sh -c 'SECRET", "file:///SECRET", "SECRET://x", "sh\nSECRET", "sh " + "x" * 3000, [3], {"to": "sh"},

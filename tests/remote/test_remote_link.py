@@ -136,6 +136,26 @@ def test_the_screen_is_loaded_while_ssh_logs_in(way: Way):
         assert LogReader(near.metrics).poll()[-1].steps[-1] == 30
 
 
+def test_ctrl_c_while_it_connects_waits_for_nobody_who_was_forked_meanwhile(way: Way):
+    """As the process is that reads for the panel: it holds open whatever was open."""
+    (way.place / "hangs").touch()
+    readers: list[int] = []
+
+    def interrupted() -> None:
+        readers.append(os.fork())
+        if not readers[0]:
+            time.sleep(HANGS / 30)
+            os._exit(0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), reached(parse("far:"), control=False, meanwhile=interrupted):
+        pass
+    is_there = os.waitpid(readers[0], os.WNOHANG) == (0, 0)
+    assert is_there, "it was waited for"
+    os.kill(readers[0], signal.SIGKILL)
+    os.waitpid(readers[0], 0)
+
+
 @pytest.mark.parametrize("mark", [FOUND, BOOT])
 def test_the_question_is_asked_while_python_still_starts_there(way: Way, mark: bytes):
     """On a bad link every answer that is waited for costs a third of a second."""

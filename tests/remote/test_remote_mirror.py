@@ -292,3 +292,17 @@ def test_a_home_that_machines_share_keeps_the_pictures_of_all(tmp_path: Path):
     make_folder(tmp_path)
     assert {p.name for p in (tmp_path / "far").iterdir()} >= {mine.name, f"{gone}-another.1-00000000"}
     assert not (tmp_path / "far" / f"{gone}-{whose}-00000000").exists()
+
+
+def test_a_try_that_fails_is_no_word_from_the_other_machine(tmp_path: Path):
+    mirror = Mirror(tmp_path, "run", "far", control=False)
+    mirror.say()
+    mirror.heard(1000.0)
+    mirror.say(state="reconnecting", why="no route")
+    found = read_far(mirror.run)
+    assert found is not None
+    assert (found[0].state, found[1]) == ("reconnecting", 1000.0), "else it would never be long since the last word"
+    mirror.heard(1010.0)
+    found = read_far(mirror.run)
+    assert found is not None
+    assert (found[0].state, found[1]) == ("live", 1010.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tuimon.diagnosis.axes import XAxis
@@ -37,6 +37,7 @@ def test_extremes_of_crowded_cells_survive_upwards_and_downwards():
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=100), st.integers(2, 60))
+@example([1.0, 1.0, 0.0, 32.0], 50)   # the greatest is left out of the limits, and shares its cell with the least
 def test_the_greatest_value_is_the_highest_bar_and_the_least_the_lowest(values, width):
     found = levels(spec(values), X, width)
     at = columns_of(np.arange(len(values)), 0, 99, width)

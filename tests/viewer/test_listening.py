@@ -48,3 +48,20 @@ def test_whoever_leaves_wakes_it():
     assert found == [[]]
     ear.close()
     ear.wake()   # to nobody
+
+
+def test_whoever_leaves_slowly_does_not_wait_for_it():
+    """Between waking it and telling it to end lies what the terminal still has to answer."""
+    now, waits = [0.0], []
+
+    class Told(Ear):
+        def _select(self, r, w, _, timeout=None):
+            waits.append(timeout)
+            return set(), set(), set()
+
+    ear = Told(lambda: now[0])
+    ear.wake()
+    now[0] = 2 * AWAKE
+    ear.select(EACH)
+    ear.close()
+    assert waits == [EACH]

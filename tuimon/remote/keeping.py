@@ -123,7 +123,7 @@ class Keeper:
             self._lose(why, for_good=isinstance(error, Refused) or state == REFUSED)
             raise Stopped from error   # it is told
         else:
-            self._mirror.say(state="live", why="")
+            self._mirror.heard(time.time())
             return line
         finally:
             steps.done()

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuimon.control.spool import prepare
-from tuimon.record.far import Far, write_far
+from tuimon.record.far import FILE, Far, write_far
 from tuimon.record.files import OS, write_atomically, write_fully
 from tuimon.record.liveness import boot_id
 from tuimon.record.metrics import METRICS
@@ -115,6 +115,8 @@ class Mirror:
         if control:
             prepare(self.run.commands)
         self.far = Far(host=host, control=control)
+        self._heard = 0.0
+        """Wall clock of the last word from there; 0 where none has come."""
         self._apart = math.inf
         self._parts: dict[str, bytearray] = {}
         self._known: set[str] = set()
@@ -130,12 +132,13 @@ class Mirror:
 
     def heard(self, now: float, there: object = None) -> None:
         """The other machine spoke; `there`: what its clock says."""
+        self._heard = now
         if isinstance(there, int | float) and abs(there) < 1e12:
             self._compare(now - there)
         if self.far.state != "live":
             self.say(state="live", why="")
         else:
-            os.utime(self.run.path / "far.json", (now, now))
+            self._date()
 
     def _compare(self, apart: float) -> None:
         """Two clocks: what came late says nothing of them, and one may be set."""
@@ -148,6 +151,11 @@ class Mirror:
         """Something about the link is different."""
         self.far = self.far.changed(**changes)
         write_far(self.run, self.far)
+        if self._heard:   # that a try has failed is no word from there
+            self._date()
+
+    def _date(self) -> None:
+        os.utime(self.run.path / FILE, (self._heard, self._heard))
 
     def take(self, head: Mapping[str, Any], body: bytes) -> None:
         """One message; WireError for one that is none."""

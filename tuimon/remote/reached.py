@@ -51,6 +51,8 @@ def reached(target: Target, *, control: bool, meanwhile: Callable[[], object] = 
             told.readline()   # that there is something to look at
         yield RunDir(run)
     finally:
+        with contextlib.suppress(BrokenPipeError):   # a reader that was forked meanwhile holds that end open as well
+            os.write(held, b"\0")
         os.close(held)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import selectors
 import threading
@@ -34,11 +35,12 @@ class Ear(selectors.SelectSelector):
         """What can be read, after `timeout` seconds at most, or LONGEST where nothing has come for a while."""
         found = super().select(timeout if self._clock() < self._until else LONGEST)
         if found:
-            self._until = self._clock() + AWAKE
+            self._until = max(self._until, self._clock() + AWAKE)
         return [one for one in found if one[0].fd != self._woken or not os.read(self._woken, 1)]
 
     def wake(self) -> None:
-        """Come back at once, and look often again. From any thread."""
+        """Come back at once, and look often from now on: its caller is about to be told to end. From any thread."""
+        self._until = math.inf
         with self._lock, contextlib.suppress(OSError):
             if self._pipe is not None:
                 os.write(self._pipe[1], b"\0")

@@ -250,16 +250,14 @@ class Reading:
             self._diagnosis = self._judged = self._told.diagnosis(self._history.last_step)
         if log.beat is not None:
             self._ages.beat(log.beat, now, mono, first=first)
-        if not rows:
-            is_wiser = is_wiser or self._proofs.is_behind
-            if is_wiser:
-                self._proofs.update(self._diagnosis, self._history, self._layers)
-            self.is_behind = self.is_behind or self._proofs.is_behind
-            return is_wiser
-        self._ages.rows(self._history.last_step, self._history.last_time, now, mono, first=first)
-        self._summarise()
+        is_new = bool(rows) or is_wiser or self._proofs.is_behind
+        if rows:
+            self._ages.rows(self._history.last_step, self._history.last_time, now, mono, first=first)
+            self._summarise()
+        elif is_new:
+            self._proofs.update(self._diagnosis, self._history, self._layers)
         self.is_behind = self.is_behind or self._proofs.is_behind
-        return True
+        return is_new
 
     def _open(self) -> Followed:
         info = self._standing.info

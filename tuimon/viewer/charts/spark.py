@@ -94,12 +94,12 @@ def levels(spec: SparkSpec, x: XAxis, width: int) -> NDArray[np.int8]:
         valued = ~np.isnan(lows)
         column, lows, highs = at[valued], lows[valued], highs[valued]
         starts = np.flatnonzero(np.concatenate(([True], column[1:] != column[:-1])))
-        bottom = np.clip(np.minimum.reduceat(lows, starts), low, high)
-        top = np.clip(np.maximum.reduceat(highs, starts), low, high)
+        deepest, highest = np.minimum.reduceat(lows, starts), np.maximum.reduceat(highs, starts)
+        bottom, top = np.clip(deepest, low, high), np.clip(highest, low, high)
         middle = float(medians(np.concatenate((bottom, top))[:, None])[0])
         pick = np.where(top - middle >= middle - bottom, top, bottom)
-        pick[np.argmin(bottom)] = bottom.min()
-        pick[np.argmax(top)] = top.max()
+        pick[np.argmin(deepest)] = bottom.min()   # of those that reach the edge, the one that goes furthest beyond it
+        pick[np.argmax(highest)] = top.max()
         found[column[starts]] = np.minimum(np.floor((pick - low) / (high - low) * LEVELS), LEVELS - 1)
         found = _carried(found, column[starts])
     found[at[series.bad]] = BAD
