@@ -33,9 +33,13 @@ def judge(onsets: list[int], lasts: int = 40) -> ScriptedJudge:
     return ScriptedJudge(find)
 
 
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
 def sizes() -> dict[str, int]:
     gc.collect()
-    return {"threads": threading.active_count(), "files": len(os.listdir("/proc/self/fd")), "objects": len(gc.get_objects())}
+    return {"threads": threading.active_count(), "files": open_files(), "objects": len(gc.get_objects())}
 
 
 @pytest.mark.parametrize(("hour", "policy"), [
@@ -61,6 +65,9 @@ def test_a_night_of_incidents_leaves_threads_files_and_memory_as_they_were(hour:
                 wait_for(lambda at=step: monitor.diagnosis().steps >= at - 50, "the guard")
             if step % 200 == 0 and step < 3 * hour:
                 monitor.checkpoint()
+            if step == 3 * hour - 1:
+                # a checkpoint that is being verified holds files for a moment: only those that stay are a leak
+                wait_for(lambda: open_files() <= seen[0]["files"] + 2, "files that are open no longer than they are used")
             if step in (hour - 1, 3 * hour - 1):
                 seen.append(sizes())
         done = True
@@ -84,7 +91,6 @@ def test_a_night_of_incidents_leaves_threads_files_and_memory_as_they_were(hour:
     if policy != "stop":
         assert len(list((monitor.run_dir / "checkpoints").iterdir())) <= 4
         assert seen[1]["threads"] == seen[0]["threads"]
-        assert abs(seen[1]["files"] - seen[0]["files"]) <= 2
         assert seen[1]["objects"] - seen[0]["objects"] < 5000 + 2 * hour // 10
     assert not set(threading.enumerate()) - before
 

@@ -43,12 +43,16 @@ def read(folder):
     return reader, chunks
 
 
+def rows_of(kind, given_rows):
+    """Of steps 1, 2, ..., out of pairs of a value and whether it was seen."""
+    return [kind(i + 1, np.array([v for v, _ in row], np.float32), np.array([s for _, s in row], np.bool_))
+            for i, row in enumerate(given_rows)]
+
+
 @given(TABLES)
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_every_probe_row_comes_back_as_it_was_with_what_was_not_seen_still_unseen(tmp_path_factory, table):
-    count, given_rows = table
-    rows = [ProbeRow(i + 1, np.array([v for v, _ in row], np.float32), np.array([s for _, s in row], np.bool_))
-            for i, row in enumerate(given_rows)]
+    count, rows = table[0], rows_of(ProbeRow, table[1])
     folder = tmp_path_factory.mktemp("probes")
     written(folder, rows, probes=count)
     reader, (chunk,) = read(folder)
@@ -172,9 +176,7 @@ def test_the_codes_of_metrics_stay_where_logs_have_them():
 @given(TABLES)
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_the_weights_norms_come_back_as_they_were_and_those_of_another_table_cost_only_themselves(tmp_path_factory, table):
-    count, given_rows = table
-    rows = [WeightRow(i + 1, np.array([v for v, _ in row], np.float32), np.array([s for _, s in row], np.bool_))
-            for i, row in enumerate(given_rows)]
+    count, rows = table[0], rows_of(WeightRow, table[1])
     folder = tmp_path_factory.mktemp("weights")
     writer = LogWriter(folder, attempt=1, from_step=0, tensors=count, probes=count + 1)
     writer.append([Row(1, 0.0, {"loss": 1.0}), *rows])

@@ -75,12 +75,17 @@ def until(is_so: Callable[[], object], seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
+def break_off(way: Way) -> None:
+    """The link is lost, and the next try hangs."""
+    (way.place / "hangs").touch()
+    os.kill(way.pids[0], signal.SIGKILL)
+    until(lambda: len(way.pids) == 2)
+
+
 def test_whoever_leaves_while_the_link_is_being_made_anew_is_not_held(way: Way):
     healthy(steps=30)
     with reached(parse("far:"), control=False) as near:
-        (way.place / "hangs").touch()
-        os.kill(way.pids[0], signal.SIGKILL)
-        until(lambda: len(way.pids) == 2)
+        break_off(way)
         found = read_far(near)
         assert found is not None
         assert found[0].state == "reconnecting"
@@ -211,9 +216,7 @@ def test_what_a_machine_prints_behind_its_login_is_no_refusal(way: Way):
 def test_a_person_who_logs_in_does_not_wait_for_a_try_that_hangs(way: Way):
     healthy(steps=30)
     with reached(parse("far:"), control=False) as near:
-        (way.place / "hangs").touch()
-        os.kill(way.pids[0], signal.SIGKILL)
-        until(lambda: len(way.pids) == 2)
+        break_off(way)
         (way.place / "hangs").unlink()
         ask_login(near, 1)
         until(lambda: far_of(near).login == 1)
