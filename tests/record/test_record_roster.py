@@ -147,6 +147,14 @@ def test_the_slow_rank_is_named_with_how_much_and_since_when() -> None:
     assert abs(paces.slow[0].since - 200) <= SIZE
 
 
+@pytest.mark.parametrize(("world", "slow"), [(2, [1]), (4, [2, 3]), (16, list(range(8, 16)))])
+def test_half_of_the_ranks_are_slow_beside_the_other_half(world: int, slow: list[int]) -> None:
+    paces = Paces(world)
+    paces.add(np.arange(400), times(world, 400, dict.fromkeys(slow, 1.5), 200))
+    assert sorted(one.rank for one in paces.slow) == slow
+    assert [one.times for one in paces.slow] == pytest.approx([1.5] * len(slow), rel=0.1)
+
+
 def test_a_step_that_waits_for_a_checkpoint_makes_no_rank_a_slow_one() -> None:
     own = times(8, 400, {}, 0)
     own[0, ::100] = 20.0

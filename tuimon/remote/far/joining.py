@@ -190,7 +190,5 @@ def _slowest(values: Values) -> dict[str, float]:
 
 
 def _median(ordered: Sequence[float]) -> float:
-    n = len(ordered)
-    if not n:
-        return math.nan
-    return ordered[n // 2] if n % 2 else (ordered[n // 2 - 1] + ordered[n // 2]) / 2
+    """Of an even number the lower of the two in the middle."""
+    return ordered[(len(ordered) - 1) // 2] if ordered else math.nan
