@@ -36,7 +36,7 @@ class Ranks:
         self._next = mono + max(EVERY_S, self._world / MANY)
         signs, wall = signs_of(self._run.metrics, self._world), time.time()
         now = max(wall, *signs)
-        found = [self._roster.look(rank, self._attempt, sign, now) for rank, sign in enumerate(signs)]
+        found = [self._roster.look(rank, self._attempt, signs, now) for rank in range(self._world)]
         if is_last:
             return tuple((rank, one) for rank, one in enumerate(found) if one.state == "crashed")
         return tuple((rank, found[rank]) for rank in lost([one.state for one in found]) if found[rank].state in GONE

@@ -15,10 +15,11 @@ from typing import Any, Final
 from tuimon.record.events import last_events
 from tuimon.record.liveness import ProcessIdentity, is_alive
 from tuimon.record.paces import Slow
+from tuimon.record.patience import Patience
 from tuimon.record.plain import built
 from tuimon.record.rundir import RunDir
 from tuimon.record.text import clean
-from tuimon.record.worlds import SILENT, described, segments_of
+from tuimon.record.worlds import described, segments_of
 
 FRESH: Final = 2.0
 """Seconds since its last sign for which a rank is not asked whether it has ended: it beats every second."""
@@ -104,8 +105,11 @@ class Roster:
         """What each says of itself; its process, where that is one of this machine."""
         self._ends: dict[int, tuple[tuple[int, int, int], tuple[str, str] | None]] = {}
 
-    def look(self, rank: int, attempt: int, sign: float, now: float) -> Standing:
-        """How it stands with one. `sign`: when its log of this attempt was written last; 0.0: there is none."""
+    def look(
+        self, rank: int, attempt: int, signs: Sequence[float], now: float, patience: Patience | None = None
+    ) -> Standing:
+        """How it stands with one. `signs`: when each log of this attempt was written last; 0.0: there is none."""
+        sign = signs[rank]
         said = self._described(rank, attempt)
         if said is None:
             return Standing("missing")   # it has not come back since the ranks were started anew
@@ -117,7 +121,17 @@ class Roster:
             return Standing("crashed" if end[0] == "crashed" else "ended", end[1], host, device)
         if is_gone:
             return Standing("died", "", host, device)
-        return Standing("missing" if not sign else "silent" if now - sign > SILENT else "live", "", host, device)
+        is_silent = (patience or Patience()).is_over(now - sign, lambda: self.freshest(rank, attempt, signs, now))
+        return Standing("missing" if not sign else "silent" if is_silent else "live", "", host, device)
+
+    def freshest(self, rank: int, attempt: int, signs: Sequence[float], now: float) -> float:
+        """How old the newest sign of the ranks on its machine is; 0.0 where that is this one, or not known."""
+        said = self._described(rank, attempt)
+        if not said or self._said[rank][1] is not None:
+            return 0.0
+        host = said.get("host")
+        return now - max(sign for k, sign in enumerate(signs)
+                         if k == rank or (self._described(k, attempt) or {}).get("host") == host)
 
     def has_vectors(self, rank: int, attempt: int) -> bool:
         """Whether it writes vectors."""
@@ -177,4 +191,4 @@ def signs_of(metrics: Path, world: int) -> list[float]:
 def standings(run: RunDir, world: int, attempt: int, now: float) -> Sequence[Standing]:
     """How it stands with each rank of a run, without its metrics."""
     roster, signs = Roster(run), signs_of(run.metrics, world)
-    return [roster.look(rank, attempt, sign, max(now, *signs)) for rank, sign in enumerate(signs)]
+    return [roster.look(rank, attempt, signs, max(now, *signs)) for rank in range(world)]

@@ -15,10 +15,10 @@ from typing import Any, Iterator, Sequence
 from tuimon.remote.far import rows as log
 from tuimon.remote.far.files import alive, json_of
 from tuimon.remote.far.followed import PORTION, Followed, Message, read_at, size_of, world_in
-from tuimon.remote.far.joining import Joiner
+from tuimon.remote.far.joining import Joiner, Patience
 from tuimon.remote.far.rows import Rows
 
-SILENT, FRESH = 4.0, 2.0
+FRESH = 2.0
 WAITING = 1 << 18
 """Rows of all ranks together that are held in memory."""
 RECENT = 8
@@ -52,7 +52,7 @@ class Lane(Followed):
         self.waiting: deque[tuple[int, Rows]] = deque()
         """With the attempt to which they belong."""
         self.rows, self.seen, self.time, self.sign = 0, -1, 0.0, 0.0
-        self.is_read = False
+        self.is_read, self.patience = False, Patience()
         self.last: dict[str, float] = {}
         self.lately: dict[str, list[float]] = {"own_time": [], "step_time": []}
 
@@ -67,6 +67,7 @@ class Lane(Followed):
         except OSError:
             return [], False
         self.sign = found.st_mtime
+        self.patience.saw(self.sign, time.time())
         self.is_read = self._segment == names[-1] and self._offset == found.st_size
         if self.is_read or self.rows >= room:
             return [], False
@@ -135,6 +136,7 @@ class Together(Followed):
         super().__init__(metrics, names)
         self._lanes = [Lane(metrics, names, rank) for rank in range(world)]
         self._joiner = Joiner(world, names)
+        self._standings = Standings(os.path.dirname(metrics))
         self._number, self._told, self._began = 0, -1, 0.0
         self._frames: deque[tuple[int, int, Message]] = deque()
         """Of rank 0: attempt, and the step behind which it stands."""
@@ -200,8 +202,10 @@ class Together(Followed):
                 step = int(json.loads(body)["step"])
             self._frames.append((number, step, (head, body)))
 
-    def _is_silent(self, lane: Lane, now: float) -> bool:
-        return lane.is_read and now - max(lane.sign, self._began) > SILENT
+    def _is_silent(self, rank: int, now: float) -> bool:
+        lane, signs = self._lanes[rank], [one.sign for one in self._lanes]
+        return lane.is_read and lane.patience.is_over(
+            now - max(lane.sign, self._began), lambda: self._standings.freshest(rank, lane.attempt, signs, now))
 
     def _now(self) -> float:
         return max([time.time()] + [lane.sign for lane in self.lanes])
@@ -217,7 +221,7 @@ class Together(Followed):
                 ends.append(FAR)
                 continue
             seen = lane.seen if lane.attempt == self._number else -1
-            is_silent = self._is_silent(lane, now)
+            is_silent = self._is_silent(rank, now)
             if is_silent and seen < lead:
                 self._missing.append(rank)
             ends.append(FAR if is_silent else seen)
@@ -249,7 +253,8 @@ class Together(Followed):
         now = self._now()
         if first is None or (self._number and any(
                 any(number == self._number for number, _ in lane.waiting)
-                or (lane.attempt <= self._number and not self._is_silent(lane, now)) for lane in self.lanes)):
+                or (lane.attempt <= self._number and not self._is_silent(rank, now))
+                for rank, lane in enumerate(self.lanes))):
             return False
         self._frames.remove(first)
         number, _, (head, body) = first
@@ -297,15 +302,15 @@ class Standings:
         """All ranks of the attempt that is told."""
         lanes, now, attempt = log.lanes, time.time(), log.lanes[0].attempt
         now = max([now] + [lane.sign for lane in lanes])
+        signs = [lane.sign if lane.attempt == attempt else 0.0 for lane in lanes]
         rows = []
         for rank, lane in enumerate(lanes):
-            sign = lane.sign if lane.attempt == attempt else 0.0
             said = self._of(rank, attempt)
-            state, why = self._state(rank, attempt, sign, now, said)
+            state, why = self._state(rank, attempt, signs, now, said, lane.patience)
             process = said.get("process") if said else None
             host = process.get("host", "") if isinstance(process, dict) else ""
             rows.append({
-                "rank": rank, "step": lane.seen, "time": lane.time, "state": state, "since": sign, "why": why,
+                "rank": rank, "step": lane.seen, "time": lane.time, "state": state, "since": signs[rank], "why": why,
                 "host": str(host)[:60], "device": str((said or {}).get("device", ""))[:60],
                 "last": {name: _short(value) for name, value in lane.last.items()},
                 "own_time": [_short(value) for value in lane.lately["own_time"]],
@@ -321,9 +326,23 @@ class Standings:
             known = self._said[rank] = json_of(os.path.join(self._run, "ranks", f"r{rank}.json"))
         return known if known.get("attempt", attempt) == attempt else None
 
-    def _state(self, rank: int, attempt: int, sign: float, now: float, said: dict[str, Any] | None) -> tuple[str, str]:
+    def freshest(self, rank: int, attempt: int, signs: Sequence[float], now: float) -> float:
+        """How old the newest sign of the ranks on its machine is; 0.0 where that is this one, or not known."""
+        process = (self._of(rank, attempt) or {}).get("process")
+        if not isinstance(process, dict) or alive(process) is not None:
+            return 0.0
+        beside = [sign for k, sign in enumerate(signs) if k != rank and self._is_beside(k, attempt, process)]
+        return now - max([signs[rank], *beside])
+
+    def _is_beside(self, rank: int, attempt: int, process: dict[str, Any]) -> bool:
+        other = (self._of(rank, attempt) or {}).get("process")
+        return isinstance(other, dict) and other.get("host") == process.get("host")
+
+    def _state(self, rank: int, attempt: int, signs: Sequence[float], now: float, said: dict[str, Any] | None,
+               patience: Patience) -> tuple[str, str]:
         if said is None:
             return "missing", ""
+        sign = signs[rank]
         is_gone = alive(said.get("process")) is False
         if said and (is_gone or now - sign > FRESH):
             end = self._end(rank, attempt)
@@ -331,7 +350,8 @@ class Standings:
                 return ("crashed" if end[0] == "crashed" else "ended"), end[1]
         if is_gone:
             return "died", ""
-        return ("missing" if not sign else "silent" if now - sign > SILENT else "live"), ""
+        is_silent = patience.is_over(now - sign, lambda: self.freshest(rank, attempt, signs, now))
+        return ("missing" if not sign else "silent" if is_silent else "live"), ""
 
     def _end(self, rank: int, attempt: int) -> tuple[str, str] | None:
         path = os.path.join(self._run, f"events-r{rank}.jsonl" if rank else "events.jsonl")
