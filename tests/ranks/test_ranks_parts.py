@@ -29,6 +29,7 @@ from tuimon.instrument.cadence import Cadence
 from tuimon.instrument.journal import Journal
 from tuimon.instrument.place import take_place
 from tuimon.instrument.ranks.joining import Joining, attempt_note, publish
+from tuimon.instrument.ranks.keeping import beside
 from tuimon.instrument.ranks.own import HostTime
 from tuimon.instrument.ranks.shares import Part, Shares, shares_of
 from tuimon.instrument.ranks.world import Board, World
@@ -291,6 +292,15 @@ def test_on_a_device_a_forward_pass_takes_as_long_as_the_slower_of_host_and_devi
 
 
 # -- when it measures
+
+
+@pytest.mark.parametrize(("env", "ranks"), [
+    ({}, 64), ({"LOCAL_WORLD_SIZE": "8"}, 8), ({"LOCAL_WORLD_SIZE": "0"}, 64), ({"SLURM_STEP_TASKS_PER_NODE": "4"}, 4),
+    ({"SLURM_STEP_TASKS_PER_NODE": "4(x15),8"}, 8), ({"SLURM_STEP_TASKS_PER_NODE": "x"}, 64), ({"OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, 2),
+    ({"LOCAL_WORLD_SIZE": "999"}, 64),
+])
+def test_the_memory_of_a_host_is_shared_among_its_ranks_and_not_among_all(env: dict[str, str], ranks: int) -> None:
+    assert beside(World(3, 64), env) == ranks
 
 
 def test_of_several_ranks_none_looks_more_often_for_reasons_of_its_own() -> None:
