@@ -163,6 +163,20 @@ def test_how_a_rank_ended_is_what_it_said(tmp_path: Path) -> None:
     assert [rank.rank for rank in found.lost] == [1, 2]
 
 
+def test_what_switched_itself_off_on_another_rank_is_said(tmp_path: Path) -> None:
+    crew = Crew(tmp_path, 3, [FAR] * 3)
+    for rank in (0, 2):
+        events = EventWriter(crew.run.events_of(rank), 1)
+        events.append("fault", 1, crew.now, {"part": "probes", "error": "OSError: \x1b[31mno"})
+        events.close()
+    found = crew.ranks()
+    assert states(found) == ["live"] * 3
+    assert [rank.why for rank in found.ranks] == ["", "", "probes switched itself off: OSError: no"]   # rank 0's are the run's
+    afar = [one["why"] for one in json.loads(told_afar(crew))["ranks"]]
+    assert afar[:2] == ["", ""]
+    assert afar[2].startswith("probes switched itself off: OSError: ")
+
+
 def test_a_rank_that_has_just_ended_has_not_died(tmp_path: Path) -> None:
     crew = Crew(tmp_path, 2, [GONE] * 2)
     crew.end(0, "finished")

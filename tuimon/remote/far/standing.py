@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Optional, Sequence, Tuple
 
 from tuimon.remote.far.files import alive, json_of
 from tuimon.remote.far.followed import read_at, size_of
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tuimon.remote.far.ranked import Together
 
 FRESH = 2.0
+Words = Tuple[Optional[Tuple[str, str]], str]
 
 
 class Standings:
@@ -26,6 +27,8 @@ class Standings:
     def __init__(self, run: str) -> None:
         self._run = run
         self._said: dict[int, dict[str, Any]] = {}
+        self._heard: dict[int, tuple[int, int, Words]] = {}
+        """Rank -> bytes of its events, for which attempt, and what they say."""
 
     def told(self, log: Together) -> bytes:
         """All ranks of the attempt that is told."""
@@ -73,19 +76,23 @@ class Standings:
             return "missing", ""
         sign = signs[rank]
         is_gone = alive(said.get("process")) is False
-        if said and (is_gone or now - sign > FRESH):
-            end = self._end(rank, attempt)
-            if end is not None:
-                return ("crashed" if end[0] == "crashed" else "ended"), end[1]
+        is_old = is_gone or now - sign > FRESH
+        end, fault = self._words(rank, attempt) if said and (rank or is_old) else (None, "")
+        if end is not None and is_old:
+            return ("crashed" if end[0] == "crashed" else "ended"), end[1]
         if is_gone:
             return "died", ""
         is_silent = patience.is_over(now - sign, lambda: self.freshest(rank, attempt, signs, now))
-        return ("missing" if not sign else "silent" if is_silent else "live"), ""
+        return ("missing" if not sign else "silent" if is_silent else "live"), fault if rank else ""
 
-    def _end(self, rank: int, attempt: int) -> tuple[str, str] | None:
+    def _words(self, rank: int, attempt: int) -> Words:
+        """What it has said of itself: in which state it ended and why, and what has switched itself off."""
         path = os.path.join(self._run, f"events-r{rank}.jsonl" if rank else "events.jsonl")
         size = size_of(path)
-        end = None
+        known = self._heard.get(rank)
+        if known is not None and known[:2] == (size, attempt):
+            return known[2]
+        end, fault = None, ""
         for line in read_at(path, max(0, size - (1 << 16)), 1 << 16).split(b"\n"):
             try:
                 body = json.loads(line)
@@ -93,10 +100,16 @@ class Standings:
             except (ValueError, AttributeError, RecursionError):
                 continue
             if kind == "attempt":
-                end = None
-            elif kind == "end" and body.get("attempt") == attempt:
+                end, fault = None, ""
+            elif body.get("attempt") != attempt:
+                continue
+            elif kind == "end":
                 end = str(body.get("state"))[:20], str(body.get("error") or "")[:200]
-        return end
+            elif kind == "fault":
+                part = str(body.get("part") or "a part of tuimon")[:40]
+                fault = "{} switched itself off: {}".format(part, str(body.get("error") or "")[:150])
+        self._heard[rank] = size, attempt, (end, fault)
+        return end, fault
 
 
 def _short(value: float) -> float | None:
