@@ -74,6 +74,8 @@ class Lane:
         self._since: int | None = None  # the boundary at which the group was built here
         self._begin: int | None = None  # the boundary for which the next word is due
         self._boundary, self._is_forming = 0, False
+        self._here: list[tuple[str, Mapping[str, int]]] = []
+        """On rank 0: what the first ranks have said of themselves."""
         self.why = "the ranks have not met yet"
         """Why there is no lane; "" while there is one."""
         self.is_down = False
@@ -184,10 +186,12 @@ class Lane:
             thread.start()
 
     def _decide(self) -> None:
-        here = [self._board.look(f"here/{k}") for k in range(self._world.size)]
-        missing = next((k for k, said in enumerate(here) if said is None), None)
-        if missing is None:
-            self._board.put("lane", _obstacle([json.loads(said or "") for said in here]))
+        missing = len(self._here)   # who has said so is not asked again: a look is a way to the store and back
+        while missing < self._world.size and (said := self._board.look(f"here/{missing}")) is not None:
+            self._here.append(json.loads(said))
+            missing = len(self._here)
+        if missing == self._world.size:
+            self._board.put("lane", _obstacle(self._here))
         elif self._boundary >= LATEST:
             self._board.put("lane", f"tuimon is not attached on rank {missing}")
 
