@@ -190,7 +190,7 @@ def named(root: str, selector: str | None) -> tuple[str | None, str]:
 def live(path: str) -> bool | None:
     """Whether the process that trains is there; None where that cannot be told."""
     told = [json_of(os.path.join(path, name)) for name in ("run.json", "launch.json")]
-    starts = [_number(body.get("started")) for body in told]
+    starts = [number(body.get("started")) for body in told]
     return alive(told[1 if starts[1] > starts[0] else 0].get("process"))
 
 
@@ -210,7 +210,7 @@ def alive(process: Any) -> bool | None:
             return fields[0] != "Z" and abs(begun - since) < SLACK
         with open("/proc/stat", encoding="ascii") as file:
             boot = next(float(line.split()[1]) for line in file if line.startswith("btime"))
-        return fields[0] != "Z" and abs(boot + begun - _number(process.get("started"))) <= SLACK
+        return fields[0] != "Z" and abs(boot + begun - number(process.get("started"))) <= SLACK
     except (OSError, ValueError, KeyError, IndexError, StopIteration, TypeError):
         pass
     try:
@@ -231,5 +231,6 @@ def json_of(path: str) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
+    """A number of a file's; 0.0 for what is none."""
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0.0
