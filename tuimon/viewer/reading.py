@@ -12,6 +12,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -71,9 +72,12 @@ class Reading:
 
     def __init__(self, run: RunDir, *, rules: Rules = "tuimon",
                  judge: Callable[[Rules, RunInfo | None], Judge] = judge_for, cache: Cache | None = None,
-                 patience: float = 0.0) -> None:
-        """`cache`: where what was read of long runs is remembered; None: this user's. `patience`: see `judging`."""
-        self.run, self.rules = run, rules
+                 patience: float = 0.0, hosts: Path | None = None) -> None:
+        """`cache`: where what was read of long runs is remembered; None: this user's. `patience`: see `judging`.
+
+        `hosts`: where other machines tell of their runs, see `record.hosts`.
+        """
+        self.run, self.rules, self.hosts = run, rules, hosts
         self._cache = Cache(cache_root()) if cache is None else cache
         self._read_only = is_read_only()
         self._judge_for, self._patience = judge, patience

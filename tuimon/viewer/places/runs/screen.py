@@ -14,7 +14,7 @@ from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.messages import GoTo, OpenRun
 from tuimon.viewer.places.runs import draw
 from tuimon.viewer.places.runs.model import NO_RUNS, Ask, Look, Order, Row, RunsView, listed, paths
-from tuimon.viewer.places.runs.words import ask_delete, refusal
+from tuimon.viewer.places.runs.words import ask_delete, barred, refusal
 from tuimon.viewer.screens.confirm import Confirm
 from tuimon.viewer.screens.keys import bindings
 from tuimon.viewer.screens.place import PlaceScreen
@@ -74,7 +74,7 @@ class RunsScreen(PlaceScreen):
 
     def _count(self) -> int:
         size = self.query_one("#runs-list").size
-        return draw.inside(size.width, size.height, framed=self._framed)[1]
+        return draw.inside(size.width, size.height, framed=self._framed, hosts=bool(self._view.hosts))[1]
 
     def show(self) -> None:
         """Draw the list, and what is known of the chosen run."""
@@ -165,6 +165,9 @@ class RunsScreen(PlaceScreen):
         row = self._chosen
         if row is None:
             return
+        if why := barred(self._view.host_of(row)):
+            self.flash(f"{WORDS[purpose]}: {why}")
+            return
         self._before = self._look   # what is typed is about this run, whatever is chosen meanwhile
         self.query_one(Prompt).open(purpose, WORDS[purpose], row.name if purpose == "rename" else row.note)
 
@@ -173,7 +176,7 @@ class RunsScreen(PlaceScreen):
         row = self._chosen
         if row is None or not self.is_active:   # the key was hit twice
             return
-        why = refusal(row)
+        why = refusal(row, self._view.host_of(row))
         if why:
             self.flash(f"delete: {why}")
             return
@@ -228,8 +231,9 @@ class RunsScreen(PlaceScreen):
         """A click chooses; on what is chosen it opens."""
         if event.widget is not self.query_one("#runs-list"):
             return
-        at = self._look.top + event.y - 2
-        if event.y >= 2 and 0 <= at < len(self._rows):
+        above = 3 if self._view.hosts else 2
+        at = self._look.top + event.y - above
+        if event.y >= above and 0 <= at < len(self._rows):
             if self._rows[at].key == self._look.key:
                 self.action_open_run()
             else:
