@@ -50,6 +50,13 @@ def hosts_in(place: Path) -> list[RunDir]:
     return [RunDir(place / name) for name in sorted(names, key=lambda name: int(name[1:]))]
 
 
+def nowhere(place: Path, name: str) -> RunDir:
+    """A run that there is not, which a list is looked at from; `name`: of the machines."""
+    run = RunDir(place / label(name))
+    run.metrics.mkdir(mode=0o700, parents=True)
+    return run
+
+
 def digest(key: str) -> str:
     """A run's name as a folder, whatever is in it."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:20]

@@ -148,9 +148,9 @@ def entry_of(place: Path, key: str, told: Mapping[str, Any], machine: str, skew:
               one_line(note, LONGEST_NOTE) if isinstance(note, str) else ""),
         _text(told, "run_name", 80), started + skew if started else 0.0, best, _whole(told.get("best_val_step")),
         tuple(math.nan if one is None else one for one in some), _text(told, "optimizer", 60),
-        _text(told, "model", 120), _whole(told.get("parameters")) or 0, _text(told, "device", 60), _text(told, "host", 80),
-        _whole(told.get("pid")) or 0, tuple(_text(told, "argv").split()), _whole(told.get("bytes")) or 0,
-        _whole(told.get("checkpoints")) or 0, machine, key)
+        _text(told, "model", 120), _whole(told.get("parameters")) or 0, _text(told, "device", 60),
+        _text(told, "host", 80), _whole(told.get("pid")) or 0, tuple(_text(told, "argv").split()),
+        _whole(told.get("bytes")) or 0, _whole(told.get("checkpoints")) or 0, machine, key)
 
 
 _WORDS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}

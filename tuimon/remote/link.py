@@ -146,8 +146,8 @@ def reach(target: Target, *, control: bool, leash: int, steps: Steps, process: s
     """A line to the run; Unreached, with the reason in one sentence, where there is none.
 
     `question`: what is asked for instead of the run. For as long as the other end of `leash` is open. `process`: the
-    ssh for it, where it has been started. `alone`: nobody is there to answer questions. `stops`: asked all the time; once
-    it says so there is none, but Stopped.
+    ssh for it, where it has been started. `alone`: nobody is there to answer questions. `stops`: asked all the time;
+    once it says so there is none, but Stopped.
     """
     question = question or {"k": "open", "run": target.run, "control": control}
     for sent in (False, True):

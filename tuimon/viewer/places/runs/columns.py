@@ -47,7 +47,7 @@ WHOLE: Final = 64
 
 
 @lru_cache(64)
-def divide(width: int, hosts: bool = False) -> tuple[tuple[Column, int], ...]:  # noqa: FBT001, FBT002  # a cache's key
+def divide(width: int, *, hosts: bool = False) -> tuple[tuple[Column, int], ...]:
     """The columns of a list that is so wide, each with its cells; one cell lies between two.
 
     `hosts`: whether there are runs of several machines, and it is said of each where it is.

@@ -92,8 +92,8 @@ class RunsDetail:
             return Outcome(what.serial, f"{host.name} is not reached now: nothing was written", done=False)
         number = time.time_ns()
         order(host.place, number, {"kind": what.kind, "run": row.entry.key, "name": what.name, "note": what.note})
-        words = f"deleted {name} on {host.name}: {size(row.entry.size, binary=binary)} freed" if what.kind == "delete" else (
-            f"{name}: called {clean(what.name, 60)}" if what.name else f"{name}: saved")
+        freed = size(row.entry.size, binary=binary)
+        words = f"deleted {name} on {host.name}: {freed} freed" if what.kind == "delete" else _named(name, what.name)
         self._waits[what.serial] = (host.place, number, words)
         return None
 
@@ -114,13 +114,17 @@ class RunsDetail:
                 return Outcome(order.serial, f"{ONLY_LOOKS}: nothing was written", done=False)
             else:
                 kept = write_label(run, Label(order.name, order.note))
-                words = f"{name}: called {clean(kept.name, 60)}" if kept.name else f"{name}: saved"
+                words = _named(name, kept.name)
         except UsageError as error:
             return Outcome(order.serial, clean(str(error), 200), done=False)
         except OSError as error:
             return Outcome(order.serial, f"{name}: {error.strerror or error}", done=False)
         runs.here.forget(row.entry.key)
         return Outcome(order.serial, words, done=True)
+
+
+def _named(name: str, called: str) -> str:
+    return f"{name}: called {clean(called, 60)}" if called else f"{name}: saved"
 
 
 def _rounded(now: float, entries: tuple[Entry, ...]) -> float:

@@ -53,7 +53,7 @@ def draw_table(view: RunsView, rows: Sequence[Row], look: Look, width: int, heig
     if several:
         put_lines(canvas, [host_line(view)], left + LEAD, 1, columns - LEAD, 1, glyphs)
     x = left + LEAD
-    for column, cells in divide(columns, several):
+    for column, cells in divide(columns, hosts=several):
         canvas.put(x, top, pad(column.head, cells, right=column.right), "label")
         x += cells + 1
     if not rows:
@@ -129,7 +129,7 @@ def _put_row(canvas: Canvas, view: RunsView, look: Look, row: Row, left: int, y:
             row, view.now, view.binary, width, several, chosen, glyphs.ellipsis, glyphs.name == "ascii"):
         canvas.put(left + x, y, words, role)
     x = left + LEAD
-    for column, cells in divide(width, several):
+    for column, cells in divide(width, hosts=several):
         if column.name == "spark":
             put_spark(canvas, x, y, cells, row.entry.losses, glyphs)
         x += cells + 1
@@ -145,7 +145,7 @@ def _words(
     say = ascii_of if ascii_only else str
     found: list[tuple[int, str, Role]] = []
     x = LEAD
-    for column, cells in divide(width, several):
+    for column, cells in divide(width, hosts=several):
         at = x
         said = () if column.name == "spark" else _cell(column.name, row, now, binary=binary, chosen=chosen, cells=cells)
         for text, role in said:
@@ -291,7 +291,8 @@ def brief_lines(row: Row | None, view: RunsView, look: Look, width: int) -> list
         return []
     entry = row.entry
     found = entry.status
-    parts = [f"on {entry.machine}" if entry.machine else "", row.model, row.optimizer, "" if found.lr is None else f"lr {rate(found.lr)}", row.device,
+    on = f"on {entry.machine}" if entry.machine else ""
+    parts = [on, row.model, row.optimizer, "" if found.lr is None else f"lr {rate(found.lr)}", row.device,
              size(entry.size, binary=view.binary) if entry.is_read else "reading"]
     verdict = row.verdict if row.tone in ("warning", "critical") else ""
     words = " · ".join(part for part in (row.note, verdict, row.why) if part) or row.command
