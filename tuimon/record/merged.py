@@ -176,12 +176,15 @@ def _text(told: Mapping[str, Any], name: str, limit: int = 400) -> str:
     return clean(value, limit) if isinstance(value, str) else ""
 
 
+NOTHING: Final = Listing()
+
+
 class Merged:
     """This machine's runs and those of the hosts at a place."""
 
-    def __init__(self, root: Path | None = None, place: Path | None = None) -> None:
-        """`place`: see `hosts`; None: this machine only."""
-        self.here = Catalogue(root)
+    def __init__(self, root: Path | None = None, place: Path | None = None, *, here: bool = True) -> None:
+        """`place`: see `hosts`; None: this machine only. `here`: whether this machine's are among them."""
+        self.here, self._with_here = Catalogue(root), here
         self._hosts: list[Elsewhere] = [] if place is None else [Elsewhere(one) for one in hosts_in(place)]
         self._place = place
         self._merged_for: tuple[object, ...] = ()
@@ -196,7 +199,7 @@ class Merged:
 
     def poll(self, now: float, budget: float = BUDGET) -> Listing:
         """As `Catalogue.poll`, of all of them."""
-        here = self.here.poll(now, budget)
+        here = self.here.poll(now, budget) if self._with_here else NOTHING
         self.unread_here = here.unread
         if self._place is None:
             return here

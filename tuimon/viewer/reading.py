@@ -79,7 +79,6 @@ class Reading:
         """
         self.run, self.rules, self.hosts = run, rules, hosts
         self._cache = Cache(cache_root()) if cache is None else cache
-        self._read_only = is_read_only()
         self._judge_for, self._patience = judge, patience
         self._standing, self._afar, self._told = Standing(run), Afar(run), Told()
         self._events = EventReader(run.events)
@@ -354,6 +353,11 @@ class Reading:
             newest=history.last_step, wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,
             barred=self._afar.only_looks if self._read_only else standing.bar(mono))
         return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)
+
+    @property
+    def _read_only(self) -> bool:
+        """Whether nothing may be asked of the run from here."""
+        return is_read_only() or (self._afar.far is not None and not self._afar.far.control)
 
     @property
     def _lag(self) -> str:

@@ -40,7 +40,8 @@ ASIDE = ".label.json.far"
 class _Known:
     """What is known of one run."""
 
-    __slots__ = ("best", "entry", "files", "is_searched", "path", "read_at", "seen", "sketched", "told")
+    __slots__ = ("begun", "best", "entry", "files", "is_searched", "is_settled", "path", "read_at", "seen", "sketched",
+                 "told", "was_searched")
 
     def __init__(self, path: str, names: Sequence[str]) -> None:
         self.path, self.best = path, Best(names)
@@ -50,6 +51,10 @@ class _Known:
         self.entry: dict[str, Any] = {}
         self.told: dict[str, Any] = {}
         self.read_at, self.sketched, self.is_searched = float("-inf"), -1.0, False
+        self.begun = float("-inf")
+        """When it was read first."""
+        self.was_searched = self.is_settled = False
+        """Whether its whole log was searched once, and whether what was found then was told."""
 
     @property
     def is_live(self) -> bool:
@@ -70,6 +75,7 @@ class _Known:
     def read(self, names: Sequence[str], mono: float) -> None:
         """Read it anew. Of a log that has grown by little the curve stays."""
         self.read_at, before = mono, self.seen
+        self.begun = mono if not self.entry else self.begun
         self.seen, paths = self.look(), segments(self.path)
         info, launch = json_of(self.files[0]), json_of(self.files[1])
         found: dict[str, Any]
@@ -91,11 +97,17 @@ class _Known:
     def search(self, until: float) -> None:
         """Look for the best validation loss, as long as there is time."""
         self.is_searched = self.best.advance(segments(self.path), until)
+        self.was_searched = self.was_searched or self.is_searched
         self._add_best()
 
     def _add_best(self) -> None:
         step, value = self.best.best or (None, None)
         self.entry["best_val"], self.entry["best_val_step"] = brief(value), step
+
+    def is_new(self, now: float) -> bool:
+        """Whether it is to be told of for the first time; for a while that waits until all of it was searched."""
+        return bool(self.entry) and not self.is_settled and (
+            self.was_searched or (not self.told and now - self.begun >= 1.0))
 
     def news(self) -> dict[str, Any]:
         """What differs from what was told; small things alone only where they differ by much."""
@@ -179,8 +191,8 @@ class Listing:
 
     @property
     def left(self) -> int:
-        """Runs of which nothing was told yet."""
-        return sum(not known.told for known in self._known.values())
+        """Runs of which not all was told yet."""
+        return sum(not known.is_settled for known in self._known.values())
 
     def next(self, now: float) -> Message | None:
         """What to say next; None where there is nothing, or no need to say it yet."""
@@ -209,11 +221,12 @@ class Listing:
         """Runs with what is new of each: those of which nothing was told, else in turn."""
         found: dict[str, Any] = {}
         size = 0
-        fresh = [(name, known) for name, known in self._known.items() if known.entry and not known.told]
+        fresh = [(name, known) for name, known in self._known.items() if known.is_new(now)]
         table = fresh or (list(self._known.items()) if now >= self._paid_at else [])
         first = self._turn % max(1, len(table)) if not fresh else 0
         for name, known in table[first:] + table[:first]:
             news = known.news() if known.entry else {}
+            known.is_settled = known.is_settled or (bool(fresh) and known.was_searched)
             if news:
                 known.told = dict(known.entry)
                 found[name] = news

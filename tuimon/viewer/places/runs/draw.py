@@ -25,6 +25,7 @@ from tuimon.viewer.glyphs import GlyphSet, ascii_of
 from tuimon.viewer.lines import Line, Span, Tone, dim, lapse, rate, strong
 from tuimon.viewer.places.runs.columns import LEAD, divide
 from tuimon.viewer.places.runs.model import Look, Row, RunsView, marked
+from tuimon.viewer.places.runs.words import on
 from tuimon.viewer.text import clean, fit, pad
 
 STATES: Final[dict[str, tuple[str, Tone]]] = {
@@ -51,7 +52,7 @@ def draw_table(view: RunsView, rows: Sequence[Row], look: Look, width: int, heig
     columns, count = inside(canvas.width, canvas.height, framed=framed, hosts=several)
     left, top = (2, 1 + several) if framed else (1, 1 + several)
     if several:
-        put_lines(canvas, [host_line(view)], left + LEAD, 1, columns - LEAD, 1, glyphs)
+        put_lines(canvas, [host_line(view, columns - LEAD)], left + LEAD, 1, columns - LEAD, 1, glyphs)
     x = left + LEAD
     for column, cells in divide(columns, hosts=several):
         canvas.put(x, top, pad(column.head, cells, right=column.right), "label")
@@ -84,21 +85,26 @@ def _counts(view: RunsView) -> str:
 
 HOSTS: Final[dict[str, tuple[str, Tone, str]]] = {
     "live": ("●", "ok", ""), "reaching": ("◌", "dim", "reaching"), "reconnecting": ("◌", "warning", "reconnecting"),
-    "refused": ("✖", "critical", "asks for a login, R logs in"), "unreached": ("✖", "critical", "not reachable")}
+    "refused": ("✖", "critical", "asks for a login (R)"), "unreached": ("✖", "critical", "not reachable")}
 """Of each state of a host: glyph, tone, words."""
+SOME: Final = 12
+"""Cells of a reason that say something."""
 
 
-def host_line(view: RunsView) -> Line:
-    """The other machines, those first of which something is to be said."""
-    found: list[Span] = []
-    for host in sorted(view.hosts, key=lambda host: host.state == "live" and not host.why):
-        glyph, tone, words = HOSTS[host.state]
-        if host.state == "live":
-            words = lapse(max(0.0, view.now - host.since)) + (f", reading {host.unread} more" if host.unread else "")
-        why = host.why.rstrip(".") if host.state not in ("refused", "reaching") else ""
-        told = f"{words}: {why}" if why else words
-        found += [Span("   " if found else ""), Span(f"{glyph} ", tone), Span(host.name), dim(f" {told}")]
-    return tuple(found)
+def host_line(view: RunsView, width: int) -> Line:
+    """The other machines, those first of which something is to be said; why so, as far as there is room."""
+    hosts = sorted(view.hosts, key=lambda host: host.state == "live" and not host.why)
+    found = [(host, *HOSTS[host.state]) for host in hosts]
+    said = [words or lapse(max(0.0, view.now - host.since)) + (f", reading {host.unread} more" if host.unread else "")
+            for host, _, _, words in found]
+    reasons = [host.why.rstrip(".") if host.state not in ("refused", "reaching") else "" for host in hosts]
+    taken = sum(cell_len(host.name) + len(words) + 8 for host, words in zip(hosts, said, strict=True))
+    room = (width - taken) // max(1, sum(map(bool, reasons)))
+    line: list[Span] = []
+    for (host, glyph, tone, _), words, why in zip(found, said, reasons, strict=True):
+        told = f"{words}: {fit(why, room)}" if why and room >= SOME else words
+        line += [Span("   " if line else ""), Span(f"{glyph} ", tone), Span(host.name), dim(f" {told}")]
+    return tuple(line)
 
 
 def _empty(view: RunsView, look: Look) -> list[Line]:
@@ -241,13 +247,12 @@ def detail_lines(row: Row | None, view: RunsView) -> list[Line]:
                       if part)
     kept = f", {counted(entry.checkpoints, 'checkpoint')}" if entry.checkpoints else ""
     process = f"process {entry.pid}" if entry.pid else ""
-    on = f"on {entry.machine}" if entry.machine else ""
     facts: list[tuple[str, Line]] = [
         ("state", state), ("verdict", (Span(f"{BADGES.get(row.tone, '')} {row.verdict}".strip(), row.tone),)),
         ("why", (Span(row.why),)), ("loss", (Span(", ".join(losses)),)), ("note", (Span(row.note),)),
         ("model", (Span(model),)), ("optimizer", (Span(", ".join(p for p in (row.optimizer, lr) if p)),)),
         ("command", (Span(row.command),)),
-        ("where", (Span(", ".join(p for p in (on, row.device, row.host, process) if p)),)),
+        ("where", (Span(", ".join(p for p in (on(row).strip(), row.device, row.host, process) if p)),)),
         ("disk", (Span(f"{size(entry.size, binary=view.binary)}{kept}"), dim(f"  {clean(entry.key, 60)}"))),
     ]
     return [(dim(f"{name:<{KEYS}} "), *line) for name, line in facts if any(span.text.strip() for span in line)]
@@ -291,8 +296,7 @@ def brief_lines(row: Row | None, view: RunsView, look: Look, width: int) -> list
         return []
     entry = row.entry
     found = entry.status
-    on = f"on {entry.machine}" if entry.machine else ""
-    parts = [on, row.model, row.optimizer, "" if found.lr is None else f"lr {rate(found.lr)}", row.device,
+    parts = [on(row).strip(), row.model, row.optimizer, "" if found.lr is None else f"lr {rate(found.lr)}", row.device,
              size(entry.size, binary=view.binary) if entry.is_read else "reading"]
     verdict = row.verdict if row.tone in ("warning", "critical") else ""
     words = " · ".join(part for part in (row.note, verdict, row.why) if part) or row.command

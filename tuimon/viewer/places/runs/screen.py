@@ -10,11 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 
+from tuimon.record.rundir import RunDir
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.messages import GoTo, OpenRun
 from tuimon.viewer.places.runs import draw
 from tuimon.viewer.places.runs.model import NO_RUNS, Ask, Look, Order, Row, RunsView, listed, paths
-from tuimon.viewer.places.runs.words import ask_delete, barred, refusal
+from tuimon.viewer.places.runs.words import ask_delete, barred, on, refusal
 from tuimon.viewer.screens.confirm import Confirm
 from tuimon.viewer.screens.keys import bindings
 from tuimon.viewer.screens.place import PlaceScreen
@@ -145,7 +146,7 @@ class RunsScreen(PlaceScreen):
             self.flash("mark two runs or more with space: d lays them over each other" if len(found) < 2 else
                        f"{len(found)} runs are marked: {MOST} at most can be told apart")
             return
-        names = {row.entry.path: row.name for row in self._view.rows}
+        names = {row.entry.path: f"{row.name}{on(row)}" for row in self._view.rows}
         self.post_message(GoTo("compare", Comparing(tuple(Source(names[path], path) for path in found))))
 
     def action_runs_filter(self) -> None:
@@ -190,6 +191,13 @@ class RunsScreen(PlaceScreen):
     def action_runs_sort(self) -> None:
         """By something else."""
         self._turn(self._look.sorted_next())
+
+    @property
+    def login(self) -> RunDir | None:
+        """That of the chosen run's machine, where it is asked for, or else the first that is."""
+        hosts = [host for host in self._view.hosts if host.state == "refused"]
+        mine = [] if (row := self._chosen) is None else [host for host in hosts if host.name == row.entry.machine]
+        return next((RunDir(host.place) for host in (*mine, *hosts)), None)
 
     def back(self) -> bool:
         """First the filter goes, then the marks."""

@@ -21,6 +21,11 @@ def refusal(row: Row, host: Host | None) -> str:
     return ""
 
 
+def on(row: Row) -> str:
+    """Where it is, if that is not here."""
+    return f" on {row.entry.machine}" if row.entry.machine else ""
+
+
 def barred(host: Host | None) -> str:
     """Why nothing may be written there; "" where it may. None: this machine."""
     if host is None:
@@ -36,7 +41,7 @@ def ask_delete(row: Row, view: RunsView) -> Question:
     kept = entry.checkpoints
     parts = [f"its log of {counted(entry.status.step, 'step')}" if entry.status.step else "its log", "events, console"]
     lines = [
-        say(f"{row.name}{f' on {entry.machine}' if entry.machine else ''}, {size(entry.size, binary=view.binary)}"),
+        say(f"{row.name}{on(row)}, {size(entry.size, binary=view.binary)}"),
         say(f"Gone for good: {', '.join(parts)}" + (", and your note." if row.note else ".")),
     ]
     if kept:
