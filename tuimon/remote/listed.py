@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuimon.record.far import Far
-from tuimon.record.files import write_atomically
+from tuimon.record.files import OS, write_atomically, write_fully
 from tuimon.record.hosts import LIST, REACHING, answer, digest
 from tuimon.record.rundir import RunDir
 from tuimon.remote.far.wire import WireError
@@ -105,9 +105,9 @@ class Listed(Linked):
         data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
         path = self.run.path / LIST
         if self._size and self._size + len(data) <= 2 * self._kept + SPARE:
-            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                os.write(fd, data)
+                write_fully(OS, fd, data, self._size)
             finally:
                 os.close(fd)
             self._size += len(data)

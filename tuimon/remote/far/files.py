@@ -88,14 +88,8 @@ class Files:
             name = re.sub(r"[^0-9A-Za-z-]", "", str(told.get("id", "")))[:80]
             name = f"{time.time_ns():020d}-{name}.json"
             spool = os.path.join(self._path, "commands")
-            aside = os.path.join(spool, "tmp", name)
-            fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(fd, json.dumps(told, allow_nan=False).encode())
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.rename(aside, os.path.join(spool, "new", name))
+            put(os.path.join(spool, "tmp", name), os.path.join(spool, "new", name),
+                json.dumps(told, allow_nan=False).encode())
         except (ValueError, TypeError, OverflowError, RecursionError):
             return "not a command"
         except OSError as error:
@@ -145,6 +139,17 @@ class Files:
             return []
         return [os.path.join(folder, name, inner) if inner else os.path.join(folder, name)
                 for name in names if name.endswith(ending) and not name.startswith(".")]
+
+
+def put(aside: str, path: str, data: bytes) -> None:
+    """Write a file whole: beside its place first; OSError where that cannot be."""
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(aside, path)
 
 
 def _pieces(name: str, data: bytes) -> Iterator[Message]:

@@ -14,7 +14,7 @@ import stat
 import time
 from typing import Any, Sequence
 
-from tuimon.remote.far.files import json_of, runs
+from tuimon.remote.far.files import json_of, put, runs
 from tuimon.remote.far.followed import Message
 from tuimon.remote.far.glance import ENDED, described, status, used
 from tuimon.remote.far.pace import Window
@@ -248,13 +248,7 @@ class Listing:
             aside = os.path.join(folder, ASIDE)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(aside)
-            fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(fd, json.dumps(label, indent=1).encode())
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.rename(aside, os.path.join(folder, "label.json"))
+            put(aside, os.path.join(folder, "label.json"), json.dumps(label, indent=1).encode())
         except (ValueError, KeyError, TypeError, RecursionError):
             return "not a name"
         except OSError as error:
