@@ -50,7 +50,7 @@ def _own_runs(_places: Iterator[Path], tmp_path_factory: pytest.TempPathFactory,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "forgotten"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "nobody"))
     for name in ("TUIMON_THEME", "TUIMON_GLYPHS", "TUIMON_FPS", "TUIMON_MOUSE", "NO_COLOR", "COLORFGBG", "TUIMON_NOTIFY",
-                 "TERM_PROGRAM", "LC_TERMINAL", "KITTY_WINDOW_ID"):
+                 "TUIMON_READONLY", "TERM_PROGRAM", "LC_TERMINAL", "KITTY_WINDOW_ID"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -390,21 +390,23 @@ NURSERY = """
 import os, sys
 from test_checkpoints_files import capture_copy, state, Checkpoints
 store, live = Checkpoints(sys.argv[1]), state(width=400)
+def say(words):
+    os.write(1, (words + "\\n").encode())  # whole or not at all: print writes word by word where it is unbuffered
 for _ in range(int(sys.argv[2])):
     child = os.fork()
     if child == 0:
         for step in range(1, 100000):
             name = store.save(capture_copy(live, step)).id
-            print("saved", name, flush=True)
+            say(f"saved {name}")
             if step % 2:
                 store.promote(name)
-                print("healthy", name, flush=True)
+                say(f"healthy {name}")
             else:
                 store.gone_back_to(name)
-                print("back", name, flush=True)
-    print("child", child, flush=True)
+                say(f"back {name}")
+    say(f"child {child}")
     os.waitpid(child, 0)
-    print("gone", flush=True)
+    say("gone")
     sys.stdin.readline()  # the next one does not save while this one's work is looked at
 """
 

@@ -51,6 +51,8 @@ def test_replicas_obey_at_the_same_step_and_stay_alike(two: Found) -> None:
     assert told[1].startswith("refused no snapshot of step 7; there are: 0, 20")
     assert told[3].startswith("applied saved as ")
     assert [why for k, why in enumerate(told) if k not in (1, 3)] == ["applied"] * 6
+    (norm,) = two[0]["seam-ddp"]["norms"]
+    assert norm > 0   # of the step at which it was rescued: each replica knows it
 
 
 @pytest.mark.parametrize("scene", ["seam-fsdp", "seam-fsdp-clip"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -130,4 +131,5 @@ def test_watch_of_a_job_goes_where_its_run_is(squeue, tmp_path, monkeypatch, cap
     assert main(["watch", "--slurm", "42", "--plain"]) == 2
     assert "no run of job 42 (node01) is seen from here; nor is it a machine" in capsys.readouterr().err
     assert " -- node01 " in (tmp_path / "reached").read_text()
+    assert "TUIMON_READONLY" not in os.environ   # what was looked at from afar says nothing of what comes after
     assert main(["watch", "--slurm", "42", "name"]) == 2

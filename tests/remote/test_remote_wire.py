@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import os
+import re
 import struct
 import subprocess
 import zlib
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from tuimon.record import log
 from tuimon.record.metrics import METRICS
+from tuimon.remote.bare import bare, stripped
 from tuimon.remote.far import rows
 from tuimon.remote.far.pace import FIRST, LEAST, Window
 from tuimon.remote.far.rows import Rows
@@ -36,7 +38,7 @@ from tuimon.remote.far.wire import (
     planes,
     unplanes,
 )
-from tuimon.remote.host import MODULES, Target, _Bare, _bare, bundle, command
+from tuimon.remote.host import MODULES, Target, bundle, command
 
 FLOATS = st.one_of(st.floats(width=32), st.floats(), st.sampled_from([math.nan, math.inf, -math.inf, 0.0, 1e300, 5e-324]))
 
@@ -220,8 +222,50 @@ def test_what_is_sent_where_nothing_is_installed_starts_there_and_takes_the_ques
 def test_what_is_sent_is_the_far_side_without_what_is_for_people():
     for name in MODULES:
         source = resources.files("tuimon.remote.far").joinpath(f"{name}.py").read_text("utf-8")
-        sent, whole = ast.parse(_bare(source)), _Bare().visit(ast.parse(source))
-        assert ast.dump(sent) == ast.dump(ast.parse(ast.unparse(whole)))
+        assert ast.dump(ast.parse(bare(source))) == ast.dump(ast.parse(ast.unparse(stripped(source))))
+
+
+TRICKY = '''
+"""A module."""
+from typing import Any, NamedTuple
+import os
+total = 1
+class Record(NamedTuple):
+    """A record."""
+    first: int
+    second: dict[str, Any] = {}
+class Counting:
+    step: int = 0
+    def count(self, steps: int, *, more: int = 0) -> int:
+        """Closures, comprehensions, what is caught, what is of the module, and what is called by name."""
+        global total
+        import json as reader
+        length: int
+        def inner(value: int) -> int:
+            nonlocal found
+            found += value
+            return sum(found for found in range(value)) + total
+        found, total = 0, total + more
+        try:
+            raise ValueError(steps)
+        except ValueError as error:
+            caught = str(error)
+        with open(os.devnull) as nothing:
+            length = len(nothing.read())
+        a = [inner(value=number) for number in range(steps)]
+        list = {name: value for name, value in zip("xyz", a)}
+        step = 3 if (first := Record(first=found).first) else 4
+        return found, caught, length, a, list, self.step, step, first, reader.dumps(a), (lambda first: first + found)(2)
+said = repr([Counting().count(steps=5, more=2), Counting().count(3), total, Record(1)])
+'''
+
+
+def test_a_program_does_the_same_when_what_is_for_people_is_left_out():
+    whole, sent = {}, {}
+    exec(TRICKY, whole)
+    exec(bare(TRICKY), sent)
+    assert sent["said"] == whole["said"]
+    assert not {"caught", "length", "nothing", '"""'} & set(re.findall(r'\w+|"""', bare(TRICKY)))
 
 
 def test_an_installed_tuimon_is_asked_while_it_still_starts(tmp_path: Path):

@@ -186,7 +186,7 @@ def asked(*orders: Order) -> Wanted:
 
 def test_the_detail_lists_names_and_deletes_each_order_once(tmp_path):
     one, two = (synthetic.Run(tmp_path, name=name, alive=False).go(20).end() for name in ("one", "two"))
-    detail, reading = RunsDetail(tmp_path), SimpleNamespace(run=one.dir)
+    detail, reading = RunsDetail(tmp_path), SimpleNamespace(run=one.dir, hosts=None)
     view = detail.update(reading, asked(), NOW, 0.0)
     while view.unread:
         view = detail.update(reading, asked(), NOW, 0.0)
@@ -208,7 +208,7 @@ def test_the_detail_lists_names_and_deletes_each_order_once(tmp_path):
 def test_a_live_run_and_what_is_none_are_not_deleted(tmp_path):
     live = synthetic.Run(tmp_path / "runs", name="live").go(20)
     other = synthetic.Run(tmp_path / "other", alive=False).go(5)
-    detail, reading = RunsDetail(tmp_path / "runs"), SimpleNamespace(run=other.dir)
+    detail, reading = RunsDetail(tmp_path / "runs"), SimpleNamespace(run=other.dir, hosts=None)
     detail.update(reading, asked(), NOW, 0.0)
     view = detail.update(reading, asked(Order(1, "delete", live.dir.name), Order(2, "delete", f"../other/{other.dir.name}")), NOW, 0.0)
     assert [outcome.done for outcome in view.outcomes] == [False, False]

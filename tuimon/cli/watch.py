@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -104,15 +104,13 @@ def _afar(args: argparse.Namespace, here: str = "") -> int:
     """A run of another machine; `here`: why it is none of this one, where it might have been."""
     from tuimon.errors import RunNotFound
     from tuimon.record.printing import print_words
-    from tuimon.record.readonly import READ_ONLY
+    from tuimon.record.readonly import only_looking
     from tuimon.remote.host import Unreached, parse
     from tuimon.remote.linked import make_folder
     from tuimon.remote.reached import reached
 
     target = parse(args.run)
     ready: Ready | None = None
-    if not args.control:
-        os.environ[READ_ONLY] = "1"
     if sys.stderr.isatty():   # before anything that ssh may ask
         print_words(f"connecting to {target.label} (ssh)", sys.stderr, flush=True)
 
@@ -123,7 +121,8 @@ def _afar(args: argparse.Namespace, here: str = "") -> int:
 
     place = make_folder()
     try:
-        with reached(target, control=args.control, meanwhile=load, place=place) as far:
+        with (nullcontext() if args.control else only_looking(),
+              reached(target, control=args.control, meanwhile=load, place=place) as far):
             return _show(far, args, ready)
     except Unreached as error:
         if not here:

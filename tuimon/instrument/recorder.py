@@ -60,11 +60,10 @@ class Recorder:
         asked nothing.
         """
         self.info, self.from_step = info, from_step
-        self._joining, world = joining, 1 if part is None else part.world.size
+        self._part, self._joining, world = part, joining, 1 if part is None else part.world.size
         self.situation = Situation(from_step)
         self.mailbox = Mailbox()
-        self.last: Mapping[str, float] = {}
-        """The newest row handed over: what the run looked like at its last measured step."""
+        self._newest: Mapping[str, float] = {}
         self.last_step = from_step
         self.ended = ""
         """The state in which it ended; "" while it has not."""
@@ -95,6 +94,11 @@ class Recorder:
     def attempt(self) -> int:
         """Of that run."""
         return self._journal.attempt
+
+    @property
+    def last(self) -> Mapping[str, float]:
+        """The newest row handed over: what the run looked like at its last measured step, as far as this rank knows."""
+        return self._newest if self._part is None else self._part.shares.told(self._newest)
 
     def _guard(
         self, judge: Callable[[RunContext], Judge] | None, context: RunContext, horizon: int, part: Part | None
@@ -139,7 +143,7 @@ class Recorder:
 
         A step's vectors go first, so that a log that ends here is complete up to its last row.
         """
-        self.last, self.last_step = values, step
+        self._newest, self.last_step = values, step
         self._intake.put(Row(step, time, values))
 
     def tensors(self, step: int, grad: Vectors, seen: Bools, update: Vectors | None) -> None:

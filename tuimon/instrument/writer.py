@@ -176,12 +176,12 @@ class Writer:
         try:
             if items:
                 changed, news = guard.feed(items)
-                self._situation.diagnosis = guard.diagnosis
                 self._situation.is_calm = not any(map(is_alarming, guard.diagnosis.open_incidents))
                 for change, incident in changed:
                     self._tell("incident", **incident_fields(change, incident))
                 for letter in news:
                     self._mailbox.post(letter)
+                self._situation.diagnosis = guard.diagnosis   # last: who has seen it finds its letters
             order = self._autopilot.decide(guard.diagnosis, self._wall())
         except Exception as error:
             self._switch_off_guard(error)

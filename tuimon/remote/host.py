@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import shlex
@@ -18,6 +17,7 @@ from typing import Final
 
 from tuimon.errors import TuimonError, UsageError
 from tuimon.record.metrics import METRICS
+from tuimon.remote.bare import bare
 from tuimon.remote.far.wire import BOOT, FOUND
 
 
@@ -129,42 +129,9 @@ def listing() -> bytes:
 def _modules(names: Iterable[str]) -> list[str]:
     parts = []
     for name in names:
-        source = _bare(resources.files("tuimon.remote.far").joinpath(f"{name}.py").read_text("utf-8"))
+        source = bare(resources.files("tuimon.remote.far").joinpath(f"{name}.py").read_text("utf-8"))
         whole = f"tuimon.remote.far.{name}"
         parts.append(f"m = sys.modules[{whole!r}] = types.ModuleType({whole!r})")
         parts.append(f"setattr(sys.modules['tuimon.remote.far'], {name!r}, m)")
         parts.append(f"exec(compile({source!r}, {whole!r}, 'exec'), m.__dict__)")
     return parts
-
-
-def _bare(source: str) -> str:
-    """What a machine reads of it: no comments, no docstrings, no types but those of a record's fields."""
-    bare = ast.unparse(_Bare().visit(ast.parse(source)))
-    return re.sub(r"(?m)^(?: {4})+", lambda indent: " " * (len(indent[0]) // 4), bare)   # a test holds the two alike
-
-
-class _Bare(ast.NodeTransformer):
-    """Leaves out what is for people."""
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        """What is within first."""
-        node = super().generic_visit(node)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            said = [one for one in node.body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
-            node.body = said or [ast.Pass()]
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        """No types of what goes in and out, nor within."""
-        node.returns = None
-        for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
-            argument.annotation = None
-        node.body = [_untyped(one) for one in node.body]
-        return self.generic_visit(node)
-
-
-def _untyped(node: ast.stmt) -> ast.stmt:
-    if not isinstance(node, ast.AnnAssign):
-        return node
-    plain = ast.Assign([node.target], node.value) if node.value is not None else ast.Pass()
-    return ast.fix_missing_locations(ast.copy_location(plain, node))
