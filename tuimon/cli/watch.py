@@ -83,7 +83,6 @@ def _several(args: argparse.Namespace) -> int:
 
     if args.slurm is not None or (args.hosts is not None and args.runs):
         raise UsageError("either runs, or --hosts FILE, or --slurm JOBID")
-    check_terminal()
     if args.hosts is not None:
         targets = read_roll(args.hosts)
     else:
@@ -91,6 +90,7 @@ def _several(args: argparse.Namespace) -> int:
             if not words.endswith(":"):
                 raise UsageError(f"{words!r:.80}: of several each is a machine, HOST: with nothing behind the colon")
         targets = [parse(words) for words in dict.fromkeys(args.runs)]
+    check_terminal()
     place = make_folder()
     with listed(targets, control=args.control, place=place):
         ready = _ready(args, place)

@@ -59,7 +59,7 @@ class Listed(Linked):
         """One message; WireError for one that is none."""
         try:
             self._take(head, body)
-        except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise WireError(f"an odd message: {error!r:.200}") from None
 
     def _take(self, head: Mapping[str, Any], body: bytes) -> None:

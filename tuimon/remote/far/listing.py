@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import time
-from typing import Any, Sequence
+from typing import Any, Iterator, Sequence
 
 from tuimon.remote.far.files import json_of, put, runs
 from tuimon.remote.far.followed import Message
@@ -138,7 +138,11 @@ class Listing:
         self._urgent: list[Message] = [
             ({"k": "listed", "root": self._root, "time": time.time(), "control": control}, b"")]
         self._listed_at = self._polled_at = self._paid_at = self._spoke = float("-inf")
-        self._next, self._turn = 0, 0
+        self._next = 0
+        self._fresh: dict[str, _Known] = {}
+        self._changed: dict[str, _Known] = {}
+        """What is to be told, of runs that are new and of others, in its order."""
+        self._unsettled: dict[str, _Known] = {}
         self._left: int | None = None
         self.is_on = True
 
@@ -168,31 +172,48 @@ class Listing:
         self._polled_at, until = now, time.monotonic() + BUDGET
         if now - self._listed_at >= EVERY:
             self._listed_at = now
-            there = runs(self._root)[:MOST_RUNS]
-            self._gone += sorted(set(self._known).difference(there))
-            self._known = {name: self._known.get(name) or _Known(os.path.join(self._root, name), self._names)
-                           for name in there}
-        table = list(self._known.values())
-        unread = [known for known in table if not known.entry]
-        for known in unread:
-            known.read(self._names, now)
-            if time.monotonic() >= until:
-                return
-        first = self._next % max(1, len(table))
-        some = (table[first:] + table[:first])[:CHECKED]
-        self._next = first + len(some)
-        for known in [known for known in table if known.is_live] + some:
-            if now - known.read_at >= EVERY and (known.is_live or known.look() != known.seen):
+            self._list()
+        for known in self._in_turn():
+            if not known.entry or (now - known.read_at >= EVERY and (known.is_live or known.look() != known.seen)):
                 known.read(self._names, now)
             if not known.is_searched:
                 known.search(until)
+            self._note(known, now)
             if time.monotonic() >= until:
                 return
+
+    def _list(self) -> None:
+        there = runs(self._root)[:MOST_RUNS]
+        for name in sorted(set(self._known).difference(there)):
+            self._gone.append(name)
+            for some in (self._fresh, self._changed, self._unsettled):
+                some.pop(name, None)
+        fresh = [name for name in there if name not in self._known]
+        self._known = {name: self._known.get(name) or _Known(os.path.join(self._root, name), self._names)
+                       for name in there}
+        self._unsettled.update({name: self._known[name] for name in fresh})
+
+    def _in_turn(self) -> Iterator[_Known]:
+        """Those that are not known yet, those that train, and some of the others: from where the last look ended."""
+        table = list(self._known.values())
+        yield from [known for known in table if not known.entry]
+        yield from [known for known in table if known.is_live]
+        for _ in range(min(CHECKED, len(table))):
+            self._next += 1
+            yield table[self._next % len(table)]
+
+    def _note(self, known: _Known, now: float) -> None:
+        """Whether there is something to tell of it."""
+        name = os.path.basename(known.path)
+        if known.is_new(now):
+            self._fresh[name] = known
+        elif known.told and known.news():
+            self._changed[name] = known
 
     @property
     def left(self) -> int:
         """Runs of which not all was told yet."""
-        return sum(not known.is_settled for known in self._known.values())
+        return len(self._unsettled)
 
     def next(self, now: float) -> Message | None:
         """What to say next; None where there is nothing, or no need to say it yet."""
@@ -218,23 +239,21 @@ class Listing:
         self._paid_at = max(self._paid_at, now - 1.0) + count / RATE
 
     def _some(self, now: float) -> dict[str, Any]:
-        """Runs with what is new of each: those of which nothing was told, else in turn."""
+        """Runs with what is new of each: those of which nothing was told, else as long as that may be paid."""
         found: dict[str, Any] = {}
         size = 0
-        fresh = [(name, known) for name, known in self._known.items() if known.is_new(now)]
-        table = fresh or (list(self._known.items()) if now >= self._paid_at else [])
-        first = self._turn % max(1, len(table)) if not fresh else 0
-        for name, known in table[first:] + table[:first]:
-            news = known.news() if known.entry else {}
-            known.is_settled = known.is_settled or (bool(fresh) and known.was_searched)
+        table = self._fresh or (self._changed if now >= self._paid_at else {})
+        while table and size <= PLAIN:
+            name = next(iter(table))
+            known = table.pop(name)
+            news = known.news()
+            known.told = dict(known.entry)
+            if known.was_searched:
+                known.is_settled = True
+                self._unsettled.pop(name, None)
             if news:
-                known.told = dict(known.entry)
                 found[name] = news
                 size += len(name) + len(json.dumps(news))
-                if size > PLAIN:
-                    break
-            if not fresh:
-                self._turn += 1
         return found
 
     # ------------------------------------------------------------------ what may be told to do
