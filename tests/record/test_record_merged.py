@@ -165,7 +165,7 @@ def suffer(folder: Path, messages: list[tuple[dict, str]]) -> None:
 def test_names_are_no_paths_and_what_is_told_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tuimon.remote.listed.MOST_RUNS", 5)
     listed, elsewhere = a_host(tmp_path, 0, "n"), Elsewhere(RunDir(host_place(tmp_path, 0)))
-    told(listed, dict.fromkeys(["..", ".", "", "a/b", "/etc", "x\0", "y" * 256], {"state": "running"}))
+    told(listed, {key: {"state": "running"} for key in ["..", ".", "", "a/b", "/etc", "x\x00", "y" * 256]})
     told(listed, {"large": {"state": "running", "note": "x" * 100_000}, "deep": {"state": "running", "unknown": [[[]]]}})
     told(listed, {f"run{i}": {"state": "running"} for i in range(20)})
     elsewhere.poll()

@@ -109,7 +109,7 @@ def test_a_run_of_the_list_is_opened_over_its_machines_link_and_given_up_when_no
         os.utime(near.path.parent / "asked", (1.0, 1.0))
         until(lambda: not near.path.exists())
         look_at(near)
-        until(lambda: near.run_json.exists())
+        until(near.run_json.exists)
 
 
 def test_beside_a_run_that_is_watched_its_machine_tells_of_the_others(place: Path):

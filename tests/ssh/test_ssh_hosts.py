@@ -44,7 +44,7 @@ def second(_second: FarMachine, far: FarMachine, monkeypatch: pytest.MonkeyPatch
     config = tmp_path / "ssh_config"
     config.write_text(theirs + "\n" + (far.root / "ssh_config").read_text())
     ssh = tmp_path / "ssh"
-    ssh.write_text(f"#!/bin/sh\nexec ssh -F {shlex.quote(str(config))} \"$@\"\n")
+    ssh.write_text(f'#!/bin/sh\nexec ssh -F {shlex.quote(str(config))} "$@"\n')
     ssh.chmod(0o700)
     monkeypatch.setenv("TUIMON_SSH", str(ssh))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

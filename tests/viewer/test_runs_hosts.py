@@ -13,16 +13,15 @@ from test_runs_list import NOW, SIX, VIEW
 from test_runs_place import text_of
 
 from tuimon.record.far import REFUSED, Far, write_far
-from tuimon.record.hosts import answer, host_place, ordered
+from tuimon.record.hosts import answer, host_place, is_asked, ordered
 from tuimon.record.merged import Host
 from tuimon.record.rundir import RunDir
 from tuimon.remote.listed import NUMBER, Listed
 from tuimon.viewer.app import Tuimon
 from tuimon.viewer.feed import Feed
 from tuimon.viewer.glyphs import ASCII, BRAILLE
-from tuimon.viewer.messages import OpenRun
 from tuimon.viewer.places.runs import draw
-from tuimon.viewer.places.runs.columns import divide
+from tuimon.viewer.places.runs.columns import WHOLE, divide
 from tuimon.viewer.places.runs.detail import RunsDetail
 from tuimon.viewer.places.runs.model import Ask, Look, Order, RunsView, listed, row_of
 from tuimon.viewer.places.runs.words import ask_delete, barred, refusal
@@ -46,19 +45,19 @@ def table(view: RunsView, width: int, height: int, *, framed: bool = False, look
 def test_the_list_of_several_machines_at_80_columns_as_a_picture():
     assert table(HOSTS, 80, 9) == [
         " runs                                        reading 1 more - 6 in all - 6.0 MB",
-        "    x node2 not reachable   x node3 asks for a login (R)   . node4 reaching   ~",
-        "    name           host      state         age    steps verdict          loss",
-        " >  gpt2-medium-o~ node1     + running     2 d   81,204 + healthy        2.91",
-        "    lr-3e-3        here      + running     4 h   12,870 ! plateau        3.40",
-        "    lr-1e-2        node1     = held        4 h    1,310 x exploding      8.77",
-        "    seed-4         here      t died        1 d   40,002 x NaN in the~     NaN",
-        "    seed-3         gpu-clus~ v finished    1 d   81,204 + healthy        2.91",
-        "    unread         here      . reading     1 d",
+        "    X node2 not reachable   X node3 asks for a login (R)   ? node4 reaching   ~",
+        "    name             host      state         age     steps verdict         loss",
+        " >  gpt2-medium-owt  node1     + running     2 d    81,204 + healthy       2.91",
+        "    lr-3e-3          here      + running     4 h    12,870 ! plateau       3.40",
+        "    lr-1e-2          node1     # held        4 h     1,310 X exploding ~   8.77",
+        "    seed-4           here      X died       24 h    40,002 X NaN in the~    NaN",
+        "    seed-3           gpu-clus~ + finished   25 h    81,204 + healthy       2.91",
+        "    unread           here      ? reading    28 h",
     ]
 
 
 def test_every_width_shows_whole_columns_and_which_machine_where_there_is_room():
-    for width in range(64, 260):
+    for width in range(WHOLE + 9, 260):
         columns = divide(width, hosts=True)
         assert sum(cells + 1 for _, cells in columns) + 2 <= width
         assert "machine" in [column.name for column, _ in columns]
@@ -70,7 +69,8 @@ def test_every_width_shows_whole_columns_and_which_machine_where_there_is_room()
 def test_what_is_wrong_with_a_machine_stands_first_and_says_why_where_there_is_room(width: int):
     line = "".join(span.text for span in draw.host_line(HOSTS, width))
     assert line.startswith("✖ node2 not reachable")
-    assert ("No route to host" in line) == (width >= 200)
+    assert ("No route to host" in line) == (width >= 120)
+    assert ("connect to host" in line) == (width >= 200)
     assert "✖ node3 asks for a login (R)" in line
     assert line.endswith("● node1 5 min")
     assert "Permission denied" not in line
@@ -134,11 +134,11 @@ async def test_in_the_panel_a_far_run_is_opened_at_its_place_and_its_keys_say_wh
     here = synthetic.Run(name="mine", alive=False).go(5).end().dir
     opened: list[Path] = []
 
-    class Panel(Tuimon):
-        def on_open_run(self, message: OpenRun) -> None:
-            opened.append(message.path)
+    def opener(path: Path):
+        opened.append(path)
+        return path.name, lambda ready: Feed(RunDir(path), ready, period=0.05, hosts=place)
 
-    app = Panel(here.name, lambda ready: Feed(here, ready, period=0.05, hosts=place), glyphs=BRAILLE, opener=lambda path: None)
+    app = Tuimon(here.name, lambda ready: Feed(here, ready, period=0.05, hosts=place), glyphs=BRAILLE, opener=opener)
     async with app.run_test(size=(120, 40)) as pilot:
         async def until(*words: str) -> None:
             for _ in range(400):
@@ -157,5 +157,6 @@ async def test_in_the_panel_a_far_run_is_opened_at_its_place_and_its_keys_say_wh
         await pilot.press("delete")
         await until("delete: node1 is only looked at")
         await pilot.press("enter")
-        await pilot.pause()
+        await until("asking for the run")
+        assert is_asked(opened[0].parent)
     assert opened == [host_place(place, 0) / opened[0].parent.name / "over"]

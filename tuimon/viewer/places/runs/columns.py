@@ -54,7 +54,7 @@ def divide(width: int, *, hosts: bool = False) -> tuple[tuple[Column, int], ...]
     """
     taken = MACHINE.least + 1 if hosts else 0
     shown = [c for c in COLUMNS if (hosts or c is not MACHINE) and (not c.from_width or width - taken >= c.from_width)
-             and (width >= WHOLE or c.name in _FEWEST)]
+             and (width - taken >= WHOLE or c.name in _FEWEST)]
     cells = {c.name: c.least for c in shown}
     spare = width - LEAD - sum(cells.values()) - (len(shown) - 1)
     while spare > 0:

@@ -102,7 +102,8 @@ def host_line(view: RunsView, width: int) -> Line:
     room = (width - taken) // max(1, sum(map(bool, reasons)))
     line: list[Span] = []
     for (host, glyph, tone, _), words, why in zip(found, said, reasons, strict=True):
-        told = f"{words}: {fit(why, room)}" if why and room >= SOME else words
+        short = why if cell_len(why) <= room else fit(why.rpartition(": ")[2], room)   # what is last says most
+        told = f"{words}: {short}" if why and room >= SOME else words
         line += [Span("   " if line else ""), Span(f"{glyph} ", tone), Span(host.name), dim(f" {told}")]
     return tuple(line)
 
