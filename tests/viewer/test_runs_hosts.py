@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from test_runs_list import NOW, SIX, VIEW
 from test_runs_place import text_of
 
 from tuimon.record.far import REFUSED, Far, write_far
-from tuimon.record.hosts import answer, host_place, is_asked, ordered
+from tuimon.record.hosts import answer, host_place, is_asked, nowhere, ordered
 from tuimon.record.merged import Host
 from tuimon.record.rundir import RunDir
 from tuimon.remote.listed import NUMBER, Listed
@@ -160,3 +161,31 @@ async def test_in_the_panel_a_far_run_is_opened_at_its_place_and_its_keys_say_wh
         await until("asking for the run")
         assert is_asked(opened[0].parent)
     assert opened == [host_place(place, 0) / opened[0].parent.name / "over"]
+
+
+async def test_the_choice_stays_with_the_first_run_until_somebody_chooses(tmp_path: Path):
+    place, far = a_place(tmp_path, control=False)
+    nowhere_ = nowhere(place, "node1")
+    app = Tuimon(nowhere_.name, lambda ready: Feed(nowhere_, ready, period=0.05, hosts=place), glyphs=BRAILLE, place="runs")
+    async with app.run_test(size=(120, 40)) as pilot:
+        async def until(word: str) -> None:
+            for _ in range(400):
+                if word in text_of(app):
+                    return
+                await pilot.pause(0.05)
+            raise AssertionError(text_of(app))
+
+        def tell(key: str, started: int) -> None:
+            told = {key: {"state": "finished", "started": started, "step": 5, "run_name": f"the {key}"}}
+            far.take({"k": "runs", "c": NUMBER, "gone": [], "left": 0}, json.dumps(told).encode())
+
+        await until("▸  theirs")
+        tell("newer", 999_500)
+        await until("▸  the newer")
+        await pilot.press("down")
+        await until("▸  theirs")
+        tell("newest", 999_900)
+        await until("the newest")
+        assert "▸  theirs" in text_of(app)
+        await pilot.press("escape")
+        await until("No run is open; b lists those there are")

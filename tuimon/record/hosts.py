@@ -57,6 +57,11 @@ def nowhere(place: Path, name: str) -> RunDir:
     return run
 
 
+def is_nowhere(run: RunDir) -> bool:
+    """Whether it is such a one."""
+    return os.path.isdir(host_place(run.path.parent, 0))
+
+
 def digest(key: str) -> str:
     """A run's name as a folder, whatever is in it."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:20]

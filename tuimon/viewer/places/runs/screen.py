@@ -50,7 +50,7 @@ class RunsScreen(PlaceScreen):
         self._serial = self._heard = 0
         self._rows: tuple[Row, ...] = ()
         self._listed_for: tuple[object, ...] = ()
-        self._framed = False
+        self._framed = self._has_chosen = False
 
     def compose_body(self) -> ComposeResult:
         """List, chosen run, line to type in."""
@@ -85,8 +85,8 @@ class RunsScreen(PlaceScreen):
         if wanted != self._listed_for:
             self._rows, self._listed_for = listed(view, self._look), wanted
         rows = self._rows
-        if not self._look.key:
-            self._look = replace(self._look, key=view.here)   # where one comes from
+        if not self._has_chosen:
+            self._look = replace(self._look, key=view.here, row=0)   # where one comes from, or the first
         self._look = look = self._look.at(rows, self._count())
         chosen = look.chosen(rows)
         self.query_one("#runs-list", PictureView).draw_with(
@@ -107,7 +107,7 @@ class RunsScreen(PlaceScreen):
                 self.flash(outcome.words, 5.0)
 
     def _turn(self, look: Look) -> None:
-        self._look = look
+        self._look, self._has_chosen = look, True
         self.show()
 
     def _order(self, order: Order) -> None:
