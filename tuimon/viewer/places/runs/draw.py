@@ -98,8 +98,9 @@ def host_line(view: RunsView, width: int) -> Line:
     said = [words or lapse(max(0.0, view.now - host.since)) + (f", reading {host.unread} more" if host.unread else "")
             for host, _, _, words in found]
     reasons = [host.why.rstrip(".") if host.state not in ("refused", "reaching") else "" for host in hosts]
-    taken = sum(cell_len(host.name) + len(words) + 8 for host, words in zip(hosts, said, strict=True))
-    room = (width - taken) // max(1, sum(map(bool, reasons)))
+    count = sum(map(bool, reasons))
+    taken = sum(cell_len(host.name) + len(words) + 6 for host, words in zip(hosts, said, strict=True)) - 3 + 2 * count
+    room = (width - taken) // max(1, count)
     line: list[Span] = []
     for (host, glyph, tone, _), words, why in zip(found, said, reasons, strict=True):
         short = why if cell_len(why) <= room else fit(why.rpartition(": ")[2], room)   # what is last says most
