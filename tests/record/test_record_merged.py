@@ -63,6 +63,18 @@ def test_runs_of_all_machines_stand_in_one_list_live_ones_first(tmp_path: Path):
     assert again.entries[1] is found.entries[2], "what is as it was stays what it is"
 
 
+def test_a_run_that_several_machines_tell_of_is_one_where_it_trains(tmp_path: Path):
+    """They share a home."""
+    place = tmp_path / "place"
+    place.mkdir()
+    run = {"state": "running", "started": NOW - 100, "host": "node2.cluster", "pid": 42}
+    for i in range(3):
+        told(a_host(place, i, f"node{i + 1}"), {"a": run, "b": {**run, "host": "node9"}, "c": {"state": "died", "started": NOW}})
+    merged = Merged(tmp_path / "none", place)
+    assert [(entry.machine, entry.key) for entry in merged.poll(NOW).entries] == [
+        ("node1", "b"), ("node2", "a"), ("node1", "c"), ("node2", "c"), ("node3", "c")]
+
+
 def test_after_a_drop_what_is_gone_meanwhile_goes_and_the_rest_stays_in_sight(tmp_path: Path):
     listed, elsewhere = a_host(tmp_path, 0, "node1"), Elsewhere(RunDir(host_place(tmp_path, 0)))
     told(listed, {"a": {"state": "running", "started": NOW}, "b": {"state": "died", "started": NOW}})

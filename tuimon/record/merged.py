@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -176,6 +176,23 @@ def _text(told: Mapping[str, Any], name: str, limit: int = 400) -> str:
     return clean(value, limit) if isinstance(value, str) else ""
 
 
+def once(entries: Iterable[Entry]) -> list[Entry]:
+    """Each run once: a home may be shared by machines. As told here, else where it trains, else by the first."""
+    found: dict[tuple[object, ...], Entry] = {}
+    for entry in entries:
+        is_known = bool(entry.pid and entry.host)
+        run = (entry.key, entry.host, entry.pid) if is_known else (entry.key, entry.machine)
+        other = found.get(run)
+        if other is None or (other.machine and not _is_at_home(other) and _is_at_home(entry)):
+            found[run] = entry
+    return list(found.values())
+
+
+def _is_at_home(entry: Entry) -> bool:
+    """Whether the machine that tells of it is that on which it trains."""
+    return entry.machine.rpartition("@")[2].partition(".")[0] == entry.host.partition(".")[0]
+
+
 NOTHING: Final = Listing()
 
 
@@ -211,7 +228,7 @@ class Merged:
         left = here.unread + sum(one.host.unread or 0 for one in self._hosts)
         if merged_for != self._merged_for:
             self._merged_for = merged_for
-            entries = [*here.entries, *(entry for one in self._hosts for entry in one.entries)]
+            entries = once([*here.entries, *(entry for one in self._hosts for entry in one.entries)])
             entries.sort(key=lambda e: (not (e.is_read and e.status.is_live), -e.started, e.machine, e.key))
             self._listing = Listing(tuple(entries), left)
         elif left != self._listing.unread:
