@@ -25,7 +25,7 @@ EVERY = 2.0
 CHECKED = 100
 """Runs whose files are looked at in one poll."""
 BUDGET, REST = 0.02, 0.1
-"""Seconds of reading in one poll, and from one poll to the next."""
+"""Seconds of reading in one poll, and from one poll to the next where all have been told."""
 RATE = 1200.0
 """Bytes a second that changes of runs that are known already may take."""
 PLAIN = 3000
@@ -167,7 +167,7 @@ class Listing:
 
     def poll(self, now: float) -> None:
         """Look at the disk, for a moment."""
-        if not self.is_on or now - self._polled_at < REST:
+        if not self.is_on or (now - self._polled_at < REST and not self._unsettled):
             return
         self._polled_at, until = now, time.monotonic() + BUDGET
         if now - self._listed_at >= EVERY:
