@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
@@ -18,10 +19,12 @@ from stub_hook import Hook
 from tuimon.cli import main
 from tuimon.notify import begin
 from tuimon.notify.ledger import is_followed, lock, notices
+from tuimon.notify.ranks import SILENT_S, Ranks
 from tuimon.notify.wishes import wish
 from tuimon.record.events import EventReader, EventWriter
 from tuimon.record.liveness import identity
 from tuimon.record.log import Row
+from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import RunDir, RunInfo, create_run
 from tuimon.record.segments import LogWriter
 
@@ -29,10 +32,19 @@ ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 60.0
 
 
-def a_run(attempt=1, run=None):
+def a_run(attempt=1, run=None, world=1):
     run = run or create_run("night")
-    run.write_info(RunInfo("night", identity(), attempt=attempt, started=time.time()))
+    run.write_info(RunInfo("night", identity(), attempt=attempt, started=time.time(), world_size=world))
     return run, EventWriter(run.events, attempt)
+
+
+def a_rank(run, rank, process, sign):
+    """Seen last so many seconds ago."""
+    run.write_rank(rank, {"rank": rank, "world": 3, "attempt": 1, "process": asdict(process)})
+    log = LogWriter(run.metrics, attempt=1, from_step=0, tensors=0, rank=rank, world=3)
+    log.append([Row(1, time.time(), {"loss": 2.0})])
+    log.close()
+    os.utime(segment_paths(run.metrics, rank)[-1], (time.time() - sign,) * 2)
 
 
 def wishes(*targets, **table):
@@ -87,6 +99,34 @@ def test_a_person_is_told_of_an_incident_its_end_and_the_crash_and_no_secret_is_
     until(lambda: not helpers(run))
 
 
+def test_a_rank_that_dies_is_told_of_with_nobody_there_to_see_it():
+    with Hook() as hook:
+        run, events = a_run(world=3)
+        for rank, process in enumerate([identity(), replace(identity(), pid=2**22 - 3, started=1.0, since_boot=1.0), identity()]):
+            a_rank(run, rank, process, 0.0)
+        begin.begin(run, 1, wishes(hook.url))
+        body = hook.next()["body"]
+        assert (body["kind"], body["severity"], body["headline"]) == ("rank", "critical", "Rank 1 died")
+        events.append("end", 30, time.time(), {"state": "finished"})
+        begin.farewell(DEADLINE)
+        assert hook.got.empty()   # those of a run that has ended are not there, as they should
+
+
+def test_a_rank_is_lost_where_it_died_or_has_been_silent_for_long_and_not_where_it_never_came():
+    run, _ = a_run(world=4)
+    elsewhere = replace(identity(), host="node7", boot_id="another")
+    for rank, sign in enumerate((0.0, SILENT_S + 20, SILENT_S - 20)):
+        a_rank(run, rank, elsewhere, sign)
+    ranks = Ranks(run, run.read_info())
+    assert [(rank, one.state, one.host) for rank, one in ranks.look(0.0)] == [(1, "silent", "node7")]
+    assert ranks.look(1.0) is None   # not yet again
+    assert ranks.look(1.0, is_last=True) == ()
+    said = EventWriter(run.events_of(1), 1)
+    said.append("end", 1, time.time(), {"state": "crashed", "error": "OSError: no"})
+    said.close()
+    assert [(rank, one.state, one.why) for rank, one in ranks.look(1.0, is_last=True)] == [(1, "crashed", "OSError: no")]
+
+
 def test_a_target_that_hangs_keeps_neither_the_training_nor_the_others_waiting(tmp_path):
     with Hook(None) as hook:
         run, events = a_run()
@@ -102,6 +142,7 @@ def test_a_target_that_hangs_keeps_neither_the_training_nor_the_others_waiting(t
 _TRAINER = """
 import os, sys, time
 from tuimon.notify import begin
+from tuimon.notify.ranks import SILENT_S, Ranks
 from tuimon.notify.wishes import wish
 from tuimon.record.liveness import identity
 from tuimon.record.rundir import RunDir, RunInfo

@@ -71,6 +71,26 @@ def test_other_attempts_are_not_told_and_a_later_one_ends_this():
     assert telling.is_over
 
 
+def test_a_rank_that_is_lost_is_told_once_and_once_that_all_are_back():
+    telling = Telling(Wishes(), 1, "r", "run")
+    silent = {3: ("silent", "node7")}
+    said = [telling.ranks(lost, 1.0) for lost in ({}, silent, silent, {3: ("died", "node7"), 5: ("crashed", "OSError: \x1b[31mno")}, {}, {})]
+    assert [[(m.kind, m.severity, m.headline, m.text) for m in each] for each in said] == [
+        [], [("rank", "critical", "Rank 3 silent", "rank 3: node7")], [],
+        [("rank", "critical", "Rank 3 died, rank 5 crashed", "rank 3: node7 · rank 5: OSError: no")],
+        [("over", "ok", "Over: all ranks are there again", "")], []]
+    keys = [m.key for each in said for m in each]
+    assert len(set(keys)) == len(keys)
+
+
+def test_with_the_run_its_ranks_are_gone_and_none_is_back():
+    telling = Telling(Wishes(), 1)
+    assert telling.ranks({1: ("died", "")}, 1.0)
+    telling.died(5, 2.0)
+    assert telling.ranks({}, 3.0) == []
+    assert [m.headline for m in telling.ranks({0: ("crashed", "no")}, 3.0)] == ["Rank 0 crashed"]
+
+
 VALUES = st.one_of(st.none(), st.integers(), st.text(max_size=20), st.floats(), st.lists(st.integers(), max_size=2), st.dictionaries(st.text(), st.text(), max_size=2))
 
 

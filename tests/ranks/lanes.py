@@ -7,7 +7,31 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tuimon.instrument.ranks.lane import Lane
+
+
+def stands(lane: Lane, rank: int, together: Callable[[str], None]) -> dict[str, str]:
+    """Rank 1 is late, then says nothing while all stand still."""
+    for step in range(1, 60):
+        lane.meet([0, 0])
+        if step < 30:
+            together(f"late/{step}")
+    lane.tick([0, 0])
+    for _ in range(4):   # more than a rank may run ahead
+        if rank:
+            time.sleep(0.5)   # evaluates alone, say
+        lane.meet([0, 0])
+    late = lane.why
+    lane.tick([0, 0])
+    if rank == 0:
+        lane.tick([0, 0])
+    together("stood")
+    return {"late": late, "stood": lane.why}
 
 
 def main(rank: int, size: int, store: str, out: str) -> None:
@@ -20,8 +44,9 @@ def main(rank: int, size: int, store: str, out: str) -> None:
     shared = dist.FileStore(store, size)
     found: dict[str, object] = {}
 
-    def lane(serial: int, width: int = 2) -> Lane:
-        return Lane(World(rank, size, rank, serial), Board(World(rank, size, rank, serial), shared), width, timeout=5)
+    def lane(serial: int, width: int = 2, timeout: float = 5, standing: float = 5) -> Lane:
+        world = World(rank, size, rank, serial)
+        return Lane(world, Board(world, shared), width, timeout, standing)
 
     def together(name: str) -> None:
         shared.set(f"{name}/{rank}", "1")
@@ -47,6 +72,8 @@ def main(rank: int, size: int, store: str, out: str) -> None:
         if step < 30:
             together(f"agreeing/{step}")
     found["orders"] = orders
+
+    found |= stands(lane(3, timeout=1000, standing=0.5), rank, together)
 
     partly = lane(1)
     if rank == 0:

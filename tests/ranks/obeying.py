@@ -339,7 +339,7 @@ def dies(how: str, who: int, *, is_held: bool) -> Callable[[int, Path], Any]:
     """A rank is killed or stopped; what the others see. Those that a hang would keep say how long it took."""
 
     def scene(rank: int, place: Path) -> Any:
-        meeting.TIMEOUT = 2.0
+        meeting.TIMEOUT = meeting.STANDING = 2.0
         play = Play(place)
         play.train_until(play.met)
         if is_held:

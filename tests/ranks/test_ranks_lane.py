@@ -43,6 +43,12 @@ def test_all_ranks_hear_the_sum_of_one_boundary_at_the_same_boundary(found: Foun
     assert found[0]["tick"] == found[1]["tick"] == [2.0, 1.0]
 
 
+def test_a_rank_that_works_alone_is_waited_for_longer_than_one_that_stands_still(found: Found) -> None:
+    """A lane that waits for ages, and half a second while all stand."""
+    assert [one["late"] for one in found] == ["", ""]
+    assert found[0]["stood"].startswith("the ranks have lost each other")
+
+
 def test_a_rank_that_is_not_attached_is_named_and_not_waited_for(found: Found) -> None:
     """Rank 0 alone: no lane, and why."""
     assert found[0]["partly"] == "tuimon is not attached on rank 1"

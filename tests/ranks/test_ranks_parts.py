@@ -29,6 +29,8 @@ from tuimon.instrument.cadence import Cadence
 from tuimon.instrument.journal import Journal
 from tuimon.instrument.place import take_place
 from tuimon.instrument.ranks.joining import Joining, attempt_note, publish
+from tuimon.instrument.ranks.keeping import beside
+from tuimon.instrument.ranks.lane import Lane
 from tuimon.instrument.ranks.own import HostTime
 from tuimon.instrument.ranks.shares import Part, Shares, shares_of
 from tuimon.instrument.ranks.world import Board, World
@@ -156,6 +158,26 @@ def test_a_restart_by_torchrun_is_another_attempt_though_the_host_is_another(
         take_place(info, run.path, ExitStack(), is_argument=True)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert take_place(info, run.path, ExitStack(), is_argument=True).info.attempt == 2
+
+
+def test_rank_0_asks_each_of_many_ranks_once_whether_it_is_there() -> None:
+    class Counted(Notes):
+        looks = 0
+
+        def look(self, name: str) -> str | None:
+            self.looks += 1
+            return super().look(name)
+
+    board: Any = Counted()
+    for rank in range(1, 99):
+        board.put(f"here/{rank}", json.dumps(["", {}]))
+    lane = Lane(World(0, 100), board, 4)
+    for _ in range(20):   # one has said nothing so far
+        lane.meet([0.0] * 4)
+    assert board.looks < 2 * 100
+    board.put("here/99", json.dumps(["it trains alone", {}]))
+    lane.meet([0.0] * 4)
+    assert lane.why == "it trains alone"
 
 
 def test_what_torch_waits_for_keeps_nobody_else_off_the_store() -> None:
@@ -291,6 +313,15 @@ def test_on_a_device_a_forward_pass_takes_as_long_as_the_slower_of_host_and_devi
 
 
 # -- when it measures
+
+
+@pytest.mark.parametrize(("env", "ranks"), [
+    ({}, 64), ({"LOCAL_WORLD_SIZE": "8"}, 8), ({"LOCAL_WORLD_SIZE": "0"}, 64), ({"SLURM_STEP_TASKS_PER_NODE": "4"}, 4),
+    ({"SLURM_STEP_TASKS_PER_NODE": "4(x15),8"}, 8), ({"SLURM_STEP_TASKS_PER_NODE": "x"}, 64), ({"OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, 2),
+    ({"LOCAL_WORLD_SIZE": "999"}, 64),
+])
+def test_the_memory_of_a_host_is_shared_among_its_ranks_and_not_among_all(env: dict[str, str], ranks: int) -> None:
+    assert beside(World(3, 64), env) == ranks
 
 
 def test_of_several_ranks_none_looks_more_often_for_reasons_of_its_own() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tuimon.record.events import EventWriter
 from tuimon.record.joined import Joiner
@@ -16,11 +18,13 @@ from tuimon.record.liveness import ProcessIdentity, boot_id, identity
 from tuimon.record.log import Row, RowBlock
 from tuimon.record.metrics import METRICS
 from tuimon.record.paces import COLUMNS, SIZE, Paces
+from tuimon.record.patience import Patience
 from tuimon.record.ranks import RanksReader
 from tuimon.record.reader import segment_paths
-from tuimon.record.roster import Ranks
+from tuimon.record.roster import Ranks, standings
 from tuimon.record.rundir import RunDir
 from tuimon.record.segments import LogWriter
+from tuimon.remote.far import joining
 from tuimon.remote.far.ranked import Standings, Together
 
 FAR = ProcessIdentity(7, 1.0, "another boot", "node7")
@@ -93,6 +97,55 @@ def test_a_silent_rank_is_shown_within_five_seconds_and_since_when(tmp_path: Pat
     assert states(crew.ranks()) == ["live"] * 3
 
 
+def test_ranks_of_another_machine_whose_disk_tells_of_them_in_spurts_are_not_silent(tmp_path: Path) -> None:
+    """Nor are the others told without them; and who is really silent is found by what was usual of it."""
+    crew = Crew(tmp_path, 3, [identity(), FAR, FAR])
+    for second in range(1, 40):
+        crew.now += 1
+        crew.sign(0, *([1, 2] if second % 7 == 0 else []))
+        found = crew.ranks()
+        assert states(found) == ["live"] * 3, second
+        assert found.missing == ()
+    for _ in range(14):
+        crew.now += 1
+        crew.sign(0)
+        found = crew.ranks()
+    assert states(found) == ["live", "silent", "silent"]
+
+
+def test_of_ranks_of_another_machine_that_were_never_seen_the_others_there_tell_what_is_usual(tmp_path: Path) -> None:
+    crew = Crew(tmp_path, 3, [identity(), FAR, FAR])
+    crew.now += 9
+    crew.sign(0)
+    assert [one.state for one in standings(crew.run, 3, 1, crew.now)] == ["live"] * 3   # alike late: a slow disk
+    crew.sign(2)
+    assert [one.state for one in standings(crew.run, 3, 1, crew.now)] == ["live", "silent", "live"]
+    crew.now += 9
+    crew.sign(0)
+    assert [one.state for one in standings(crew.run, 3, 1, crew.now)] == ["live", "silent", "live"]
+    crew.now += 9
+    crew.sign(0)
+    assert [one.state for one in standings(crew.run, 3, 1, crew.now)] == ["live", "silent", "silent"]
+
+
+def test_a_rank_of_this_machine_is_silent_at_once(tmp_path: Path) -> None:
+    crew = Crew(tmp_path, 2, [identity(), identity()])
+    crew.now += 4.5
+    crew.sign(0)
+    assert [one.state for one in standings(crew.run, 2, 1, crew.now)] == ["live", "silent"]
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 3), st.booleans()), max_size=30), st.floats(0, 70), st.floats(0, 20))
+def test_the_far_side_has_the_same_patience(looks: list[tuple[float, bool]], age: float, freshest: float) -> None:
+    near, far, now, sign = Patience(), joining.Patience(), T0, T0
+    for seconds, is_new in looks:
+        now += seconds
+        sign = now - 0.5 if is_new else sign
+        near.saw(sign, now)
+        far.saw(sign, now)
+    assert near.is_over(age, lambda: freshest) == far.is_over(age, lambda: freshest)
+
+
 def test_a_process_that_is_gone_has_died_though_its_log_is_fresh(tmp_path: Path) -> None:
     found = Crew(tmp_path, 2, [identity(), GONE]).ranks()
     assert states(found) == ["live", "died"]
@@ -108,6 +161,20 @@ def test_how_a_rank_ended_is_what_it_said(tmp_path: Path) -> None:
     assert states(found) == ["ended", "crashed", "died"]
     assert found.ranks[1].why == "RuntimeError: connection closed"
     assert [rank.rank for rank in found.lost] == [1, 2]
+
+
+def test_what_switched_itself_off_on_another_rank_is_said(tmp_path: Path) -> None:
+    crew = Crew(tmp_path, 3, [FAR] * 3)
+    for rank in (0, 2):
+        events = EventWriter(crew.run.events_of(rank), 1)
+        events.append("fault", 1, crew.now, {"part": "probes", "error": "OSError: \x1b[31mno"})
+        events.close()
+    found = crew.ranks()
+    assert states(found) == ["live"] * 3
+    assert [rank.why for rank in found.ranks] == ["", "", "probes switched itself off: OSError: no"]   # rank 0's are the run's
+    afar = [one["why"] for one in json.loads(told_afar(crew))["ranks"]]
+    assert afar[:2] == ["", ""]
+    assert afar[2].startswith("probes switched itself off: OSError: ")
 
 
 def test_a_rank_that_has_just_ended_has_not_died(tmp_path: Path) -> None:
@@ -145,6 +212,14 @@ def test_the_slow_rank_is_named_with_how_much_and_since_when() -> None:
     assert [one.rank for one in paces.slow] == [3, 5]
     assert paces.slow[0].times == pytest.approx(1.8, rel=0.05)
     assert abs(paces.slow[0].since - 200) <= SIZE
+
+
+@pytest.mark.parametrize(("world", "slow"), [(2, [1]), (4, [2, 3]), (16, list(range(8, 16)))])
+def test_half_of_the_ranks_are_slow_beside_the_other_half(world: int, slow: list[int]) -> None:
+    paces = Paces(world)
+    paces.add(np.arange(400), times(world, 400, dict.fromkeys(slow, 1.5), 200))
+    assert sorted(one.rank for one in paces.slow) == slow
+    assert [one.times for one in paces.slow] == pytest.approx([1.5] * len(slow), rel=0.1)
 
 
 def test_a_step_that_waits_for_a_checkpoint_makes_no_rank_a_slow_one() -> None:

@@ -12,10 +12,11 @@ import pytest
 
 from tuimon.cli.runs import as_json
 from tuimon.cli.status import as_json as status_json
-from tuimon.diagnosis.ranked import headline, lost_words, straggling
+from tuimon.diagnosis.ranked import headline, straggling
 from tuimon.record.catalogue import Catalogue, Entry
 from tuimon.record.liveness import ProcessIdentity, identity
 from tuimon.record.log import Row
+from tuimon.record.lost import lost_words
 from tuimon.record.paces import Slow
 from tuimon.record.reader import segment_paths
 from tuimon.record.roster import Rank, Ranks

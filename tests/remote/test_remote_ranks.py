@@ -16,18 +16,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pumped import Pumped
 
-from tuimon.record.chunk import Chunk, Mark, TensorRows
+from tuimon.record.chunk import Chunk, Mark, TensorRows, WeightRows
 from tuimon.record.joined import Joiner as Here
-from tuimon.record.log import Row, RowBlock
+from tuimon.record.liveness import identity
+from tuimon.record.log import TENSORS, WEIGHTS, Row, RowBlock, TensorRow, WeightRow
 from tuimon.record.metrics import METRICS
 from tuimon.record.ranks import RanksReader, reader_of
 from tuimon.record.reader import LogReader, segment_paths
-from tuimon.record.rundir import RunDir
+from tuimon.record.rundir import RunDir, RunInfo
 from tuimon.record.seen import SeenReader, seen_of
 from tuimon.record.segments import LogWriter
+from tuimon.record.tensors import TensorEntry
 from tuimon.remote.far.joining import Joiner as There
 from tuimon.remote.far.ranked import Together
 from tuimon.remote.far.rows import Rows
+from tuimon.remote.far.summed import Summed, last_step
 from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.places.ranks.draw import draw
 from tuimon.viewer.places.ranks.model import Look, view_of
@@ -161,6 +164,56 @@ def test_a_restart_with_another_world_is_joined_attempt_by_attempt(tmp_path):
     assert losses.steps.tolist() == list(range(1, 31))
     assert losses.values[20:].tolist() == [1.0] * 10
     assert SeenReader(pumped.mirror.run).look().ranks.world == 3
+
+
+def spread(run: RunDir, world: int, steps: range, owners: int, tensors: int = 5) -> list[LogWriter]:
+    """Ranks of which the first ones hold a part of some tensors each."""
+    run.metrics.mkdir(parents=True)
+    run.write_info(RunInfo("spread", identity(), world_size=world, tensors=tuple(TensorEntry(f"t{i}", (2,), "float32", True) for i in range(tensors))))
+    chance, logs = np.random.default_rng(3), []
+    for rank in range(world):
+        run.write_rank(rank, {"rank": rank, "world": world, "attempt": 1, "process": {"host": "b"}, "vectors": rank < owners})
+        logs.append(LogWriter(run.metrics, attempt=1, from_step=0, tensors=tensors, rank=rank, world=world))
+    for rank, log in enumerate(logs):
+        for step in steps:
+            grad, weight = chance.random((2, tensors)).astype(np.float32)
+            here = np.arange(tensors) % (rank + 1) < 2
+            vectors = [TensorRow(step, grad, here, grad), WeightRow(step, weight, here)] if step % 4 == 1 and rank < owners else []
+            log.append([*vectors, Row(step, time.time(), {"loss": 1.0, "grad_square": 1.0})])
+    return logs
+
+
+@pytest.mark.parametrize(("world", "owners"), [(2, 2), (3, 3), (2, 1)])
+def test_norms_of_tensors_come_added_up_where_they_are_spread_over_ranks(tmp_path, world, owners):
+    run = RunDir(tmp_path / "far" / "run")
+    logs = spread(run, world, range(1, 42), owners)
+    pumped = Pumped(tmp_path / "far", tmp_path / "near").settled()
+    for rank, log in enumerate(logs):   # and what is new
+        new = [TensorRow(42, np.full(5, 3.0 + rank, np.float32), np.ones(5, bool), None)] if rank < owners else []
+        log.append([*new, Row(42, time.time(), {"loss": 1.0})])
+        log.close()
+    pumped.until(lambda: any(42 in chunk.tensors.steps for chunk in pumped.read()[1]))
+    chunks, reader, ours = pumped.read()[1], RanksReader(run.metrics, world), []
+    while more := reader.poll():
+        ours += more
+    found, wanted = (TensorRows.join([c.tensors for c in some if len(c.tensors)]) for some in (chunks, ours))
+    assert found.steps.tolist() == wanted.steps.tolist() == [*range(1, 42, 4), 42]
+    assert (found.grad_seen == wanted.grad_seen).all()
+    assert found.grad == pytest.approx(wanted.grad, rel=1e-6, nan_ok=True)
+    assert found.update == pytest.approx(wanted.update, rel=1e-6, nan_ok=True)
+    found, wanted = (WeightRows.join([c.weights for c in some if len(c.weights)]) for some in (chunks, ours))
+    assert found.steps.tolist() == wanted.steps.tolist() == list(range(1, 42, 4))
+    assert found.values == pytest.approx(wanted.values, rel=1e-6, nan_ok=True)
+
+
+@given(st.binary(max_size=80), st.sampled_from([TENSORS, WEIGHTS]))
+def test_a_frame_of_vectors_may_be_anything(payload, kind):
+    summed = Summed()
+    for rank in range(2):
+        summed.add(rank, 1, kind, payload)
+    assert last_step(payload) >= -1 << 63
+    for _, joined in summed.upto(1, 1 << 62, [0, 1]):
+        assert joined
 
 
 PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5))

@@ -17,7 +17,7 @@ from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.rundir import RunDir, RunInfo, create_run
 from tuimon.record.segments import LogWriter, Row
 from tuimon.remote import slurm
-from tuimon.remote.slurm import Job, job_of, machines, run_of
+from tuimon.remote.slurm import Job, job_of, machines, run_of, run_told
 
 BEGAN = time.mktime((2026, 11, 28, 9, 0, 0, 0, 0, -1))
 
@@ -41,10 +41,10 @@ def squeue(tmp_path, monkeypatch) -> Squeue:
     return Squeue(tmp_path / "bin")
 
 
-def run(root: Path, name: str, host: str, started: float) -> RunDir:
+def run(root: Path, name: str, host: str, started: float, *jobs: str) -> RunDir:
     root.mkdir(exist_ok=True)
     found = create_run(name, root)
-    found.write_info(RunInfo(name, ProcessIdentity(1, 1.0, "other", host), started=started))
+    found.write_info(RunInfo(name, ProcessIdentity(1, 1.0, "other", host), started=started, jobs=jobs))
     log = LogWriter(found.metrics, attempt=1, from_step=0, tensors=0)
     log.append([Row(1, time.time(), {"loss": 1.0})])
     log.close()
@@ -119,6 +119,22 @@ def test_the_run_is_the_one_on_its_machines_since_it_began(tmp_path):
         run_of(JOB, root)
     assert wanted.name in str(error.value)
     assert other.name in str(error.value)
+
+
+def test_a_run_that_names_its_job_is_found_without_asking_slurm(tmp_path):
+    root = tmp_path / "runs"
+    mine, theirs = run(root, "mine", "node01", BEGAN + 10, "42", "40_2"), run(root, "theirs", "node01", BEGAN + 20, "43")
+    assert run_told("42", root) == run_told("40_2", root) == mine
+    assert run_told("43", root) == theirs
+    assert run_told("40", root) is None
+    with pytest.raises(UsageError, match="is no job"):
+        run_told("-1", root)
+    with pytest.raises(RunNotFound):   # on its machine, and another job's by its own word
+        run_of(replace(JOB, number="44"), root)
+    again = run(root, "again", "node09", BEGAN + 30, "42")
+    with pytest.raises(UsageError, match="job 42 may be any of"):
+        run_told("42", root)
+    assert again.path.is_dir()
 
 
 def test_watch_of_a_job_goes_where_its_run_is(squeue, tmp_path, monkeypatch, capsys):

@@ -260,6 +260,11 @@ def test_a_chart_that_stays_empty_says_what_to_do_about_it():
     assert frame.charts[0].waiting == "not seen: call monitor.log(loss=...)"
 
 
+def test_an_attempt_of_several_ranks_says_how_many_they_are_now():
+    told = story(Event(0, 0.0, 1, 0, "attempt", {"from_step": 0, "world": 4}), Event(0, 0.0, 2, 10, "attempt", {"from_step": 10, "world": 3}))
+    assert [line.text for line in told.lines] == ["attempt 2 goes on from step 10 on 3 ranks"]
+
+
 def test_what_a_number_means_is_for_one_attempt_and_control_characters_are_kept_out():
     odd = event("label", metric="grad_norm", text="\x1b[31mred", brief="\x07")
     assert not any(ord(c) < 32 for words in story(odd).labels["grad_norm"] for c in words)

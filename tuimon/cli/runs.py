@@ -119,7 +119,7 @@ def _row(entry: Entry, now: float) -> tuple[str, ...]:
 
 
 def _verdict(found: RunStatus) -> str:
-    from tuimon.diagnosis.ranked import lost_words
+    from tuimon.record.lost import lost_words
     from tuimon.record.status import UNMEASURED
     from tuimon.viewer.text import clean
 

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _row(run: RunDir, found: RunStatus, now: float) -> tuple[str, ...]:
     from tuimon.diagnosis.figures import age, duration, number, step
-    from tuimon.diagnosis.ranked import lost_words
+    from tuimon.record.lost import lost_words
     from tuimon.record.status import UNMEASURED
     from tuimon.record.text import clean
 

@@ -57,10 +57,13 @@ def run(args: argparse.Namespace) -> int:
 def _of_job(args: argparse.Namespace) -> int:
     """The run of a job: seen from here, or over ssh to where the job began."""
     from tuimon.errors import RunNotFound, UsageError
-    from tuimon.remote.slurm import job_of, run_of
+    from tuimon.remote.slurm import job_of, run_of, run_told
 
     if args.run is not None:
         raise UsageError("--slurm says which run: leave its name away")
+    told = run_told(args.slurm)
+    if told is not None:
+        return _show(told, args)
     job = job_of(args.slurm)
     try:
         return _show(run_of(job), args)

@@ -167,9 +167,10 @@ def _attempt(story: Story, event: Event) -> Story:
         attempt=event.attempt, lines=story.lines, keeps=story.keeps, rescues=story.rescues, missing=story.missing,
         checkpoint=story.checkpoint, last_step=event.whole("from_step") or 0,
     )
-    from_step = event.whole("from_step") or 0
+    from_step, world = event.whole("from_step") or 0, event.whole("world") or 1
+    ranks = f" on {world:,} ranks" if world > 1 else ""
     return fresh if event.attempt <= 1 else _line(
-        fresh, from_step, "▸", f"attempt {event.attempt} goes on from step {steps(from_step)}", mark="event")
+        fresh, from_step, "▸", f"attempt {event.attempt} goes on from step {steps(from_step)}{ranks}", mark="event")
 
 
 def _state(story: Story, event: Event) -> Story:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tuimon.diagnosis.context import context_of
 from tuimon.diagnosis.figures import counted, trouble, unrecorded
 from tuimon.diagnosis.model import RunContext
-from tuimon.diagnosis.ranked import lost_words, straggling
+from tuimon.diagnosis.ranked import straggling
 from tuimon.errors import LogError
 from tuimon.formats import stored
 from tuimon.formats.assemble import assemble
@@ -25,6 +25,7 @@ from tuimon.formats.table import Table
 from tuimon.formats.tfevents import read_events
 from tuimon.formats.wandb_log import HEAD, read_wandb
 from tuimon.record.chunk import Chunk
+from tuimon.record.lost import lost_words
 from tuimon.record.plain import is_whole
 from tuimon.record.ranks import RanksReader, reader_of
 from tuimon.record.reader import LogReader

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 import tuimon
 from tuimon.instrument.ranks.world import world_size
+from tuimon.instrument.started import jobs, torchrun
 from tuimon.instrument.state import unwrapped
 from tuimon.instrument.tracked import tensor_table
 from tuimon.record.liveness import identity
@@ -106,5 +107,6 @@ def run_info(
         name=name, process=identity(), attempt=attempt, argv=tuple(sys.argv), started=time.time(),
         device=device_name(device), model=summary(model),
         optimizer="+".join(dict.fromkeys(type(o).__name__ for o in optimizers)), eps=_eps(optimizers),
-        world_size=world_size(), tensors=tensor_table(model, optimizers), versions=_versions(), **given,
+        world_size=world_size(), jobs=jobs(), torchrun=torchrun(), tensors=tensor_table(model, optimizers),
+        versions=_versions(), **given,
     )

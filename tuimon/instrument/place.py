@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from tuimon.errors import AttachError, LogError, UsageError
-from tuimon.instrument.ranks.joining import restarts
 from tuimon.instrument.recorder import is_recorded
+from tuimon.instrument.started import restarts, round_before
 from tuimon.private import make_folder
 from tuimon.record.liveness import is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run, label, prepare_run, runs_root
@@ -49,7 +49,8 @@ def take_place(info: RunInfo, run_dir: str | os.PathLike[str] | None, undo: Exit
     try:
         with ExitStack() as made:
             with ExitStack() as taking:
-                run, attempt = _run(info.name, run_dir, made, taking)
+                before = round_before(info) if run_dir is None else run_dir
+                run, attempt = _run(info.name, before, made, taking)
                 here = replace(info, attempt=attempt)
                 run.write_info(here)
             undo.push(made.pop_all())

@@ -135,7 +135,8 @@ class Recorder:
                 prepare(self.run.commands)
             except OSError as error:
                 _LOG.debug("no spool: %s", error)
-        self._intake.note(attempt_note(self.info, self.attempt, self.from_step))
+        world = {} if self._part is None else {"world": self._part.world.size}
+        self._intake.note(attempt_note(self.info, self.attempt, self.from_step, **world))
         self.mark(Mark(self.from_step, "attempt", {"number": self.attempt, "from_step": self.from_step}))
 
     def row(self, step: int, time: float, values: Mapping[str, float]) -> None:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tuimon.errors import LogError
 from tuimon.notify.budget import Budget
@@ -31,6 +31,9 @@ from tuimon.record.events import EventReader
 from tuimon.record.liveness import is_alive
 from tuimon.record.rundir import RunDir, RunInfo
 from tuimon.record.status import status
+
+if TYPE_CHECKING:
+    from tuimon.notify.ranks import Ranks
 
 POLL_S: Final = 0.5
 LIFE_S: Final = 2.0
@@ -87,6 +90,7 @@ class Helper:
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
         sending = functools.partial(send, folder=wishes.folder)
         self._deliveries = [Delivery(t, sending, self._reports.put) for t in wishes.targets]
+        self._ranks = _ranks(run, info)
         self._is_cut = False
         self._look = 0.0
         self._terminated = 0.0
@@ -119,6 +123,7 @@ class Helper:
                 self._take(self._telling.after(event), now)
         if is_gone and not self._telling.is_over:
             self._take(self._telling.died(status(self._run).step, time.time()), now)
+        self._look_at_ranks(now)
         message = self._budget.due(now, last=self._telling.is_over)
         if message is not None:
             for delivery in self._deliveries:
@@ -130,6 +135,12 @@ class Helper:
             if message.key not in self._ledger.told:
                 self._ledger.told.add(message.key)
                 self._budget.put(message, now)
+
+    def _look_at_ranks(self, now: float) -> None:
+        found = None if self._ranks is None else self._ranks.look(now, is_last=self._telling.is_over)
+        if found is not None:
+            lost = {rank: (one.state, one.why or one.host) for rank, one in found}
+            self._take(self._telling.ranks(lost, time.time()), now)
 
     def _is_gone(self, now: float) -> bool:
         if now < self._look and not self._is_cut:
@@ -152,6 +163,15 @@ class Helper:
             while True:
                 self._ledger.report(report)
                 report = self._reports.get_nowait()
+
+
+def _ranks(run: RunDir, info: RunInfo) -> Ranks | None:
+    """Of a run of several; of one nothing is loaded for it."""
+    if info.world_size == 1:
+        return None
+    from tuimon.notify.ranks import Ranks
+
+    return Ranks(run, info)
 
 
 def _first_line(fd: int) -> bytes:

@@ -26,7 +26,7 @@ class Message:
     key: str
     """What it is about: no two messages of an attempt share one."""
     kind: str
-    """incident, worse, over, act, end, several, test."""
+    """incident, worse, over, rank, act, end, several, test."""
     severity: str
     """ok, info, warning or critical."""
     headline: str

@@ -6,6 +6,7 @@ ends with the run is told by the end of the run. What tuimon did by itself is to
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,9 +15,12 @@ from tuimon.control.revision import STANDS_BACK
 from tuimon.notify.message import RANK, Message, line
 from tuimon.notify.wishes import Wishes
 from tuimon.record.events import Event
+from tuimon.record.lost import lost_words
 
 _PAST: Final = {"hold": "Held by tuimon", "stop": "Stopped by tuimon", "rescue": "Rescued by tuimon"}
 _SCALE: Final = {"crashed": "critical", "died": "critical"}
+_NAMED: Final = 4
+"""Ranks of which it is told what else is known."""
 DIED: Final = "its process is gone, and nothing says why: killed, or out of memory?"
 
 
@@ -36,6 +40,8 @@ class Telling:
     _told: dict[str, str] = field(default_factory=dict)
     """Open incidents that were told -> as how bad."""
     _leading: str = ""
+    _lost: dict[int, str] = field(default_factory=dict)
+    """Ranks that were told to be lost -> how."""
 
     def after(self, event: Event) -> list[Message]:
         """What is to be told of one more event."""
@@ -56,6 +62,20 @@ class Telling:
         """The process is gone, and no event said so. step: the last measured one, which events need not know of."""
         self.is_over = True
         return self._end("died", DIED, max(step, self.step), now)
+
+    def ranks(self, lost: Mapping[int, tuple[str, str]], now: float) -> list[Message]:
+        """Which ranks are not there by now: how, and what else is known of each. All that come back are told as one."""
+        fresh = {rank: how for rank, how in lost.items() if self._lost.get(rank) != how[0]}
+        back = bool(self._lost) and not lost and not self.is_over
+        self._lost = {rank: state for rank, (state, _) in lost.items()}
+        if back:
+            return [self._told_as("over:ranks", "over", "ok", "Over: all ranks are there again", "", self.step, now)]
+        if not fresh:
+            return []
+        words = lost_words([(rank, state) for rank, (state, _) in fresh.items()])
+        text = " · ".join(line(f"rank {rank}: {why}") for rank, (_, why) in list(fresh.items())[:_NAMED] if why)
+        key = "ranks:" + ",".join(f"{rank}{state}" for rank, (state, _) in fresh.items())
+        return [self._told_as(key, "rank", "critical", f"{words[:1].upper()}{words[1:]}", text, self.step, now)]
 
     def _incident(self, event: Event) -> list[Message]:
         key = f"{event.text('rule')}:{event.whole('detected_step')}"

@@ -15,7 +15,7 @@ import numpy as np
 from tuimon.record.chunk import Bools, Chunk, Floats, Ints, TensorRows, Vectors, WeightRows
 from tuimon.record.log import RowBlock
 from tuimon.record.metrics import METRICS
-from tuimon.record.paces import Paces
+from tuimon.record.paces import Paces, medians
 
 RANK0_LOSS: Final = "rank0_loss"
 """Rank 0's own loss, at steps at which some rank is missing: the run's `loss` is not known there, and no mean of those
@@ -106,7 +106,8 @@ class Joiner:
             columns[name] = np.where(table.present, values, -np.inf).max(axis=0)
             present[name] = expected
         elif name == "own_time":
-            columns["slowest_step_time"], columns["median_step_time"] = values.max(axis=0), np.median(values, axis=0)
+            columns["slowest_step_time"] = slowest = values.max(axis=0)
+            columns["median_step_time"] = np.where(np.isnan(slowest), np.nan, medians(values))
             columns["slowest_rank"] = np.argmax(values, axis=0).astype(np.float64)
             present |= dict.fromkeys(("slowest_step_time", "median_step_time", "slowest_rank"), all_of_them)
         elif name not in _OWN:

@@ -20,11 +20,12 @@ from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows, WeightRows
 from tuimon.record.far import FILE as FAR
 from tuimon.record.joined import Joiner, joined_vectors, joined_weights, stacked
 from tuimon.record.paces import Paces
+from tuimon.record.patience import Patience
 from tuimon.record.places import Places
 from tuimon.record.reader import READ_BYTES, Beat, LogReader, Place, segment_paths
 from tuimon.record.roster import Rank, Ranks, Roster
 from tuimon.record.rundir import RunDir
-from tuimon.record.worlds import MOST_RANKS, SILENT, segments_of, world_of
+from tuimon.record.worlds import MOST_RANKS, segments_of, world_of
 
 WAITING: Final = 4 << 20
 """Rows of all ranks together that are held in memory."""
@@ -50,6 +51,7 @@ class _Line:
     time: float = 0.0
     sign: float = 0.0
     """When its file was written last; 0.0 where there is none."""
+    patience: Patience = field(default_factory=Patience)
     recent: dict[str, list[float]] = field(default_factory=dict)
     """Of its last rows, those of _RECENT."""
     is_read: bool = False
@@ -175,13 +177,13 @@ class RanksReader:
     def ranks_at(self, now: float) -> Ranks:
         """The ranks as of the last poll; `now`: wall clock. Asks the process table."""
         lines, attempt, found = self._lines[:self._joiner.world], self._lines[0].attempt, list[Rank]()
+        signs = [line.sign if line.attempt == attempt else 0.0 for line in lines]
         now = max(now, *(line.sign for line in lines))
         for number, line in enumerate(lines):
-            sign = line.sign if line.attempt == attempt else 0.0
-            told = self._roster.look(number, attempt, sign, now)
+            told = self._roster.look(number, attempt, signs, now, line.patience)
             own, steps = (tuple(line.recent.get(name, ())) for name in _RECENT)
-            found.append(Rank(number, line.seen, line.time, told.state, sign, told.why, dict(line.last), own, steps,
-                              told.host, told.device))
+            found.append(Rank(number, line.seen, line.time, told.state, signs[number], told.why, dict(line.last), own,
+                              steps, told.host, told.device))
         return Ranks(self._joiner.world, tuple(found), self._missing, self.late, self._joiner.paces.slow)
 
     @property
@@ -191,7 +193,7 @@ class RanksReader:
 
     def _fill(self, budget: int) -> bool:
         """Read on in every rank's log, except where much waits already; whether anything was read."""
-        paths, more = segments_of(self._metrics), False
+        paths, more, now = segments_of(self._metrics), False, self._clock()
         share, room = max(budget // len(self._lines), 1 << 16), max(256, WAITING // len(self._lines))
         for rank, line in enumerate(self._lines):
             there = paths.get(rank, [])
@@ -202,6 +204,7 @@ class RanksReader:
                 except OSError:
                     continue
                 line.sign, size = status.st_mtime, status.st_size
+                line.patience.saw(line.sign, now)
             place = line.log.place
             line.is_read = not there or (place.segment == there[-1].name and place.offset == size)
             if line.rows >= room or line.is_read:
@@ -249,7 +252,7 @@ class RanksReader:
                 ends.append(_END)
                 continue
             seen = line.seen if line.attempt == self.attempt else -1
-            is_silent = self._is_silent(line, max(newest, now))
+            is_silent = self._is_silent(rank, max(newest, now))
             if is_silent and seen < lead:
                 missing.append(rank)
             ends.append(_END if is_silent else seen)
@@ -262,8 +265,10 @@ class RanksReader:
             self._limit, self._lines[0].is_new = limit, False
             self._tell(limit, done)
 
-    def _is_silent(self, line: _Line, now: float) -> bool:
-        return line.is_read and now - max(line.sign, self._began) > SILENT
+    def _is_silent(self, rank: int, now: float) -> bool:
+        line, signs = self._lines[rank], [one.sign for one in self._lines]
+        return line.is_read and line.patience.is_over(
+            now - max(line.sign, self._began), lambda: self._roster.freshest(rank, line.attempt, signs, now))
 
     def _tell(self, limit: int, done: list[Chunk]) -> None:
         """All that waits of the attempt, up to a step."""
@@ -312,8 +317,8 @@ class RanksReader:
         now = max(self._clock(), *(line.sign for line in lines))
         if not later or (self.attempt and any(
                 any(a == self.attempt for a, _ in line.parts)
-                or (line.attempt <= self.attempt and not self._is_silent(line, now))
-                for line in lines[:self._joiner.world])):
+                or (line.attempt <= self.attempt and not self._is_silent(rank, now))
+                for rank, line in enumerate(lines[:self._joiner.world]))):
             return False
         if upto is not None and later[0][0] > upto.attempt:
             return False

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from tuimon.record.events import last_events
+from tuimon.record.events import Event, last_events
 from tuimon.record.liveness import ProcessIdentity, is_alive
 from tuimon.record.paces import Slow
+from tuimon.record.patience import Patience
 from tuimon.record.plain import built
 from tuimon.record.rundir import RunDir
 from tuimon.record.text import clean
-from tuimon.record.worlds import SILENT, described, segments_of
+from tuimon.record.worlds import described, segments_of
 
 FRESH: Final = 2.0
 """Seconds since its last sign for which a rank is not asked whether it has ended: it beats every second."""
@@ -43,7 +44,7 @@ class Rank:
     since: float = 0.0
     """Wall clock of its last sign of life; 0.0 where there is none."""
     why: str = ""
-    """What ended it, where it said so."""
+    """What ended it, where it said so; of one that lives, what of tuimon has switched itself off there."""
     last: Mapping[str, float] = field(default_factory=dict)
     """Its own step_time, data_time, memory and own_time."""
     own_time: tuple[float, ...] = ()
@@ -95,6 +96,25 @@ class Standing:
     device: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What a rank has said of itself in the end."""
+
+    end: tuple[str, str] | None = None
+    """In which state it ended and why; None where it did not say so."""
+    fault: str = ""
+    """What of tuimon has switched itself off there, last."""
+
+    def after(self, event: Event) -> _Words:
+        """And of this event."""
+        if event.kind == "end":
+            return replace(self, end=(clean(event.text("state"), 20), clean(event.text("error"), 200)))
+        if event.kind == "fault":
+            part, error = clean(event.text("part"), 40), clean(event.text("error"), 150)
+            return replace(self, fault=f"{part or 'a part of tuimon'} switched itself off: {error}")
+        return self
+
+
 class Roster:
     """The ranks of one run."""
 
@@ -102,22 +122,38 @@ class Roster:
         self._run = run
         self._said: dict[int, tuple[Mapping[str, Any], ProcessIdentity | None]] = {}
         """What each says of itself; its process, where that is one of this machine."""
-        self._ends: dict[int, tuple[tuple[int, int, int], tuple[str, str] | None]] = {}
+        self._ends: dict[int, tuple[tuple[int, int, int], _Words]] = {}
 
-    def look(self, rank: int, attempt: int, sign: float, now: float) -> Standing:
-        """How it stands with one. `sign`: when its log of this attempt was written last; 0.0: there is none."""
+    def look(
+        self, rank: int, attempt: int, signs: Sequence[float], now: float, patience: Patience | None = None
+    ) -> Standing:
+        """How it stands with one. `signs`: when each log of this attempt was written last; 0.0: there is none."""
+        sign = signs[rank]
         said = self._described(rank, attempt)
         if said is None:
             return Standing("missing")   # it has not come back since the ranks were started anew
         host, device = (clean(str(said.get(name, "")), 60) for name in ("host", "device"))
         process = self._said[rank][1] if said else None
         is_gone = process is not None and is_alive(process) is False
-        end = self._end(rank, attempt) if said and (is_gone or now - sign > FRESH) else None
+        # rank 0's are the run's: many, and read by whoever shows it
+        words = self._words(rank, attempt) if said and (rank or is_gone or now - sign > FRESH) else _Words()
+        end = words.end if is_gone or now - sign > FRESH else None
         if end is not None:
             return Standing("crashed" if end[0] == "crashed" else "ended", end[1], host, device)
         if is_gone:
             return Standing("died", "", host, device)
-        return Standing("missing" if not sign else "silent" if now - sign > SILENT else "live", "", host, device)
+        is_silent = (patience or Patience()).is_over(now - sign, lambda: self.freshest(rank, attempt, signs, now))
+        state = "missing" if not sign else "silent" if is_silent else "live"
+        return Standing(state, words.fault if rank else "", host, device)
+
+    def freshest(self, rank: int, attempt: int, signs: Sequence[float], now: float) -> float:
+        """How old the newest sign of the ranks on its machine is; 0.0 where that is this one, or not known."""
+        said = self._described(rank, attempt)
+        if not said or self._said[rank][1] is not None:
+            return 0.0
+        host = said.get("host")
+        return now - max(sign for k, sign in enumerate(signs)
+                         if k == rank or (self._described(k, attempt) or {}).get("host") == host)
 
     def has_vectors(self, rank: int, attempt: int) -> bool:
         """Whether it writes vectors."""
@@ -133,22 +169,21 @@ class Roster:
             known = self._said[rank] = said, _nearby(said)
         return known[0] if known[0]["attempt"] == attempt else None
 
-    def _end(self, rank: int, attempt: int) -> tuple[str, str] | None:
-        """In which state it ended and why, by its own words; None where it did not say so."""
+    def _words(self, rank: int, attempt: int) -> _Words:
         path = self._run.events_of(rank)
         try:
             found = os.lstat(path)
         except OSError:
-            return None
+            return _Words()
         stamp, known = (found.st_mtime_ns, found.st_size, attempt), self._ends.get(rank)
         if known is None or known[0] != stamp:
-            end = None
+            words = _Words()
             for event in last_events(path, _TAIL)[0]:
                 if event.kind == "attempt":
-                    end = None
-                elif event.kind == "end" and event.attempt == attempt:
-                    end = clean(event.text("state"), 20), clean(event.text("error"), 200)
-            known = self._ends[rank] = stamp, end
+                    words = _Words()
+                elif event.attempt == attempt:
+                    words = words.after(event)
+            known = self._ends[rank] = stamp, words
         return known[1]
 
 
@@ -177,4 +212,4 @@ def signs_of(metrics: Path, world: int) -> list[float]:
 def standings(run: RunDir, world: int, attempt: int, now: float) -> Sequence[Standing]:
     """How it stands with each rank of a run, without its metrics."""
     roster, signs = Roster(run), signs_of(run.metrics, world)
-    return [roster.look(rank, attempt, sign, max(now, *signs)) for rank, sign in enumerate(signs)]
+    return [roster.look(rank, attempt, signs, max(now, *signs)) for rank in range(world)]

@@ -63,6 +63,10 @@ class RunInfo:
     vocab_size: int | None = None
     tokens_per_step: int | None = None
     world_size: int = 1
+    jobs: tuple[str, ...] = ()
+    """By which names SLURM knows the job that trains it."""
+    torchrun: str = ""
+    """Which torchrun started its ranks: those that it starts again go on in this run."""
     clips: bool | None = None
     controls: bool = True
     """Whether commands are obeyed."""
@@ -192,14 +196,17 @@ class RunDir:
             )
             probes = tuple(ProbeEntry(str(p["module"]), str(p["quantity"])) for p in body.pop("probes", ()))
             body.pop("schema")
-            body["argv"] = tuple(body["argv"])
-            return built(RunInfo, {"process": process, "tensors": tensors, "probes": probes, **body})
+            words = {name: tuple(body.pop(name, ())) for name in ("argv", "jobs")}
+            return built(RunInfo, {"process": process, "tensors": tensors, "probes": probes, **words, **body})
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise LogError(f"{self.run_json.name} of {self.name} is not one of ours: {error}") from None
 
     def write_info(self, info: RunInfo) -> None:
         """Write run.json atomically, without what is secret of the command line."""
         told = {"schema": SCHEMA, **asdict(info), "argv": redacted_words(info.argv)}
+        for name in ("jobs", "torchrun"):   # who has neither writes as ever, for whoever reads it
+            if not told[name]:
+                del told[name]
         write_atomically(str(self.run_json), _encode(told))
 
     def write_rank(self, rank: int, told: Mapping[str, Any]) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 
 from tuimon.record import log
 from tuimon.record.files import open_to_read
+from tuimon.record.patience import SILENT
 from tuimon.record.sketch import Validation
-from tuimon.record.worlds import SILENT, segments_of
+from tuimon.record.worlds import segments_of
 
 LOOKED_AT: Final = 512
 """Ranks of which the end is read; of more, the run's loss is not told in a list."""

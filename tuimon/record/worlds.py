@@ -21,11 +21,6 @@ MOST_RANKS: Final = 1 << 16
 _NAME: Final = re.compile(r"^r(\d+)-(\d{3,})\.tlog$")
 
 
-SILENT: Final = 4.0
-"""Seconds without a sign of life, of which there is one a second, after which the others are told without a rank: what
-looks at it once a second shows it within five."""
-
-
 def world_of(metrics: Path, *, is_now: bool = False) -> int:
     """How many ranks write into a log; 1 where that is not said. The largest of its attempts, or that of the last."""
     found = 1

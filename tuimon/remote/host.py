@@ -30,7 +30,7 @@ _HOST: Final = re.compile(r"(?:[A-Za-z0-9._][A-Za-z0-9._+-]*@)?(?:[A-Za-z0-9._][
 """No host begins with a dash: ssh would take it for an option."""
 MODULES: Final = ("wire", "rows", "thin", "pace", "news", "followed", "files", "agent")
 """Of `far`, in the order in which they need each other."""
-LATER: Final = ("joining", "ranked")
+LATER: Final = ("joining", "standing", "summed", "ranked")
 """What is sent only where a run has several ranks."""
 LISTING: Final = ("sketch", "glance", "listing", "hub")
 """What is sent only where the runs there are to be listed."""

@@ -45,8 +45,7 @@ class Job:
 
 def job_of(number: str) -> Job:
     """A job that runs now; UsageError where it is none, or SLURM cannot be asked."""
-    if not _JOB.fullmatch(number):
-        raise UsageError(f"{number!r:.80} is no job of SLURM; wanted is its number, such as 123456 or 123456_7")
+    _check(number)
     try:
         done = subprocess.run(["squeue", "--noheader", f"--jobs={number}", f"--format={_FORMAT}"],
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False)
@@ -59,6 +58,11 @@ def job_of(number: str) -> Job:
         why = clean(done.stderr[:_MOST].decode("utf-8", "replace").strip(), 200) or "it has ended, or never was"
         raise UsageError(f"squeue knows no job {number}: {why}")
     return _parsed(number, lines)
+
+
+def _check(number: str) -> None:
+    if not _JOB.fullmatch(number):
+        raise UsageError(f"{number!r:.80} is no job of SLURM; wanted is its number, such as 123456 or 123456_7")
 
 
 def _parsed(number: str, lines: Sequence[str]) -> Job:
@@ -104,6 +108,12 @@ def _wall(words: str) -> float:
         return 0.0
 
 
+def run_told(number: str, root: Path | None = None) -> RunDir | None:
+    """The run that says itself that this job trains it, or did: SLURM need not be asked; None where none does."""
+    _check(number)
+    return _one_of([run for run in list_runs(root) if number in _jobs(run)], number)
+
+
 def run_of(job: Job, root: Path | None = None) -> RunDir:
     """The run that a job trains, where its directory can be seen from here; RunNotFound where there is none.
 
@@ -111,13 +121,27 @@ def run_of(job: Job, root: Path | None = None) -> RunDir:
     """
     hosts = {_short(host) for host in job.hosts}
     found = [run for run in list_runs(root) if _is_its(run, hosts, job.started)]
+    chosen = _one_of(found, job.number)
+    if chosen is None:
+        raise RunNotFound(f"no run of job {job.number} ({', '.join(job.hosts[:3]) or 'no machine'}) is seen from here")
+    return chosen
+
+
+def _one_of(found: Sequence[RunDir], number: str) -> RunDir | None:
+    """The newest, or the one that lives."""
     live = [run for run in found if is_live(run)]
     if len(live) > 1:
-        raise UsageError(f"job {job.number} may be any of: {', '.join(clean(run.name, 100) for run in live[:5])}; "
+        raise UsageError(f"job {number} may be any of: {', '.join(clean(run.name, 100) for run in live[:5])}; "
                          f"watch one of them by its name")
-    if not found:
-        raise RunNotFound(f"no run of job {job.number} ({', '.join(job.hosts[:3]) or 'no machine'}) is seen from here")
-    return (live or found)[0]
+    return next(iter(live or found), None)
+
+
+def _jobs(run: RunDir) -> tuple[str, ...]:
+    try:
+        info = run.read_info()
+    except LogError:
+        return ()
+    return info.jobs if info is not None else ()
 
 
 def _is_its(run: RunDir, hosts: set[str], started: float) -> bool:
@@ -125,7 +149,7 @@ def _is_its(run: RunDir, hosts: set[str], started: float) -> bool:
         info = run.read_info()
     except LogError:
         return False
-    if info is None or info.started < started - SLACK:
+    if info is None or info.jobs or info.started < started - SLACK:   # one that names its jobs names another
         return False
     return _short(info.process.host) in hosts
 

@@ -6,9 +6,10 @@ import math
 from collections import Counter
 from typing import Final
 
-from tuimon.diagnosis.ranked import headline, lost_words, straggling
+from tuimon.diagnosis.ranked import headline, straggling
 from tuimon.record.chunk import Floats, Ints
 from tuimon.record.far import Far
+from tuimon.record.lost import lost_words
 from tuimon.record.roster import GONE, Ranks
 from tuimon.record.rundir import RunDir
 from tuimon.record.seen import SeenReader

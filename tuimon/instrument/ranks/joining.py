@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -151,9 +150,3 @@ def attempt_note(info: RunInfo, number: int, from_step: int, **more: int) -> Not
     return Note("attempt", from_step, time.time(), {
         "number": number, "from_step": from_step, "pid": process.pid, "process_started": process.started,
         "boot_id": process.boot_id, "host": process.host, "device": info.device, **more})
-
-
-def restarts() -> int:
-    """How often torchrun has started these ranks again."""
-    text = os.environ.get("TORCHELASTIC_RESTART_COUNT", "")
-    return int(text) if text.isdecimal() else 0

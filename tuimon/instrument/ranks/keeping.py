@@ -6,7 +6,8 @@ Which of them are kept depends on nothing but what all ranks do at the same boun
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 
 from tuimon.errors import CheckpointError
 from tuimon.instrument.host import one_line
@@ -20,7 +21,7 @@ class RankSnapshots(Snapshots):
 
     def __init__(self, state: TrainingState, world: World) -> None:
         super().__init__(state)
-        self._beside = _beside(world)
+        self._beside = beside(world)
         self.check: Callable[[str, float], str] = lambda why, _number: why
         """Say why this rank cannot, or "", and which number it has; why it is not done."""
 
@@ -56,7 +57,11 @@ class RankSnapshots(Snapshots):
         return found
 
 
-def _beside(world: World) -> int:
-    """Ranks on this host, as far as is known."""
-    text = os.environ.get("LOCAL_WORLD_SIZE", "")
-    return max(1, int(text)) if text.isdecimal() else world.size
+def beside(world: World, env: Mapping[str, str] | None = None) -> int:
+    """Ranks on this host at most, as far as whoever started them says: torchrun, MPI, SLURM (as "2(x3),1")."""
+    env = os.environ if env is None else env
+    for name in ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE"):
+        counts = [int(count) for count in re.findall(r"(?:^|,)(\d{1,5})(?=$|,|\()", env.get(name, "")) if int(count)]
+        if counts:
+            return min(world.size, max(counts))
+    return world.size

@@ -32,8 +32,10 @@ LOOKS: Final = 64
 """Boundaries for which the others look for what rank 0 decided."""
 MARGIN: Final = 8
 """Boundaries from the newest one at which the group was built to the first on which it is used, by all alike."""
-TIMEOUT: Final = 60.0
-"""Seconds for which a rank may be late."""
+TIMEOUT: Final = 600.0
+"""Seconds for which a rank may be late, as one that evaluates or saves alone is: NCCL's watchdog waits as long."""
+STANDING: Final = 60.0
+"""The same while all stand still, where nobody has anything else to do."""
 FORMING: Final = 600.0
 """The same before the group is built, which nobody waits for."""
 FORMED: Final = 60.0
@@ -54,8 +56,8 @@ class Lane:
     """One rank's end. `meet` and `tick` are for the training thread and never raise (Ctrl+C passes)."""
 
     def __init__(
-        self, world: World, board: Board, width: int, timeout: float = TIMEOUT, *, apart: str = "",
-        began: Callable[[], Mapping[str, int]] = dict,
+        self, world: World, board: Board, width: int, timeout: float = TIMEOUT, standing: float = STANDING, *,
+        apart: str = "", began: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         """width: numbers in a word. apart: why this rank is not to be waited for.
 
@@ -65,13 +67,15 @@ class Lane:
         _sweep()
         self._world, self._board, self._width = world, board, width
         self._apart, self._began = apart, began
-        self._timeout = timeout
+        self._timeout, self._standing, self._waits = timeout, standing, timeout
         self._group: Any = None
         self._asked: tuple[torch.Tensor, Any] | None = None
         self._sent: deque[tuple[torch.Tensor, Any]] = deque()
         self._since: int | None = None  # the boundary at which the group was built here
         self._begin: int | None = None  # the boundary for which the next word is due
         self._boundary, self._is_forming = 0, False
+        self._here: list[tuple[str, Mapping[str, int]]] = []
+        """On rank 0: what the first ranks have said of themselves."""
         self.why = "the ranks have not met yet"
         """Why there is no lane; "" while there is one."""
         self.is_down = False
@@ -90,6 +94,7 @@ class Lane:
             while self._begin < self._boundary:  # learnt late: the others count on a word for each boundary
                 self._say([0.0] * self._width)
             self.why = ""
+            self._wait_at_most(self._timeout)
             self._say(word)
             return self._hear() if len(self._sent) > LAG else None
         except Exception as error:  # a rank died, hangs or has left: its own errors are for training to meet
@@ -102,10 +107,13 @@ class Lane:
             return None
         try:
             said = _word(word)
-            return self._heard(said, self._group.allreduce([said]))
+            heard = self._heard(said, self._group.allreduce([said]))
+            if heard is not None:   # the last one has come: from here on all are there
+                self._wait_at_most(self._standing)
         except Exception as error:
             self._break(error)
             return None
+        return heard
 
     def leave(self, why: str = "the run has ended") -> None:
         """Say and hear nothing any more. Waits for nobody and takes no lock: a garbage collection may call it."""
@@ -123,6 +131,11 @@ class Lane:
             works += [group.allreduce([torch.tensor([*[0.0] * self._width, 1.0], dtype=torch.float64)])
                       for _ in range(farewells)]
         _keep(group, works)
+
+    def _wait_at_most(self, seconds: float) -> None:
+        if seconds != self._waits:
+            _wait_at_most(self._group, seconds)
+            self._waits = seconds
 
     def _say(self, word: Sequence[float]) -> None:
         assert self._begin is not None
@@ -173,10 +186,12 @@ class Lane:
             thread.start()
 
     def _decide(self) -> None:
-        here = [self._board.look(f"here/{k}") for k in range(self._world.size)]
-        missing = next((k for k, said in enumerate(here) if said is None), None)
-        if missing is None:
-            self._board.put("lane", _obstacle([json.loads(said or "") for said in here]))
+        missing = len(self._here)   # who has said so is not asked again: a look is a way to the store and back
+        while missing < self._world.size and (said := self._board.look(f"here/{missing}")) is not None:
+            self._here.append(json.loads(said))
+            missing = len(self._here)
+        if missing == self._world.size:
+            self._board.put("lane", _obstacle(self._here))
         elif self._boundary >= LATEST:
             self._board.put("lane", f"tuimon is not attached on rank {missing}")
 
@@ -186,7 +201,7 @@ class Lane:
                 return
             group: Any = torch.distributed.ProcessGroupGloo(
                 self._board.under("lane"), self._world.rank, self._world.size, timedelta(seconds=FORMED))
-            group._set_default_timeout(timedelta(seconds=self._timeout))  # noqa: SLF001  # set_timeout is another backend's
+            _wait_at_most(group, self._timeout)
             # first: training comes to a stop behind it, and never at a later boundary than it could learn of
             self._since = self._boundary
             newest = torch.tensor([self._since], dtype=torch.int64)
@@ -242,6 +257,10 @@ class Lane:
         if not self.is_down:
             self.is_down, self.why = True, f"the ranks have lost each other: {_told(error)}"
             self._let_go(farewells=0)
+
+
+def _wait_at_most(group: Any, seconds: float) -> None:
+    group._set_default_timeout(timedelta(seconds=seconds))  # noqa: SLF001  # set_timeout is another backend's
 
 
 def _word(numbers: Sequence[float]) -> torch.Tensor:

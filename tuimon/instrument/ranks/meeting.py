@@ -16,7 +16,7 @@ from tuimon.instrument.ranks import obeying
 from tuimon.instrument.ranks.agreeing import WIDTH, Agreeing
 from tuimon.instrument.ranks.joining import Joining, publish, write_rank
 from tuimon.instrument.ranks.keeping import RankSnapshots
-from tuimon.instrument.ranks.lane import TIMEOUT, Lane
+from tuimon.instrument.ranks.lane import STANDING, TIMEOUT, Lane
 from tuimon.instrument.ranks.probing import RankProbe
 from tuimon.instrument.ranks.shares import Part, groups_of
 from tuimon.instrument.ranks.steering import RankSteering
@@ -47,7 +47,7 @@ class Meeting:
             self._board = _board(world)
             if self._board is not None:
                 began = partial(obeying.begun, groups_of(model, params))
-                lane = Lane(world, self._board, WIDTH, TIMEOUT, apart=self._apart, began=began)
+                lane = Lane(world, self._board, WIDTH, TIMEOUT, STANDING, apart=self._apart, began=began)
                 self._agreeing = Agreeing(lane, self._board, world.rank, world.size)
 
     def join(self, info: RunInfo, from_step: int) -> Place | None:

@@ -1,4 +1,4 @@
-"""Rows of all ranks as rows of the run, as `record.joined` and `record.paces` have it; a test holds them equal. Pure.
+"""Rows of all ranks as rows of the run, as `joined`, `paces` and `patience` of `record`; tests hold them equal. Pure.
 
 Law: what needs every rank is measured only where every rank has it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from typing import Any, Collection, Dict, Sequence
+from typing import Any, Callable, Collection, Dict, Sequence
 
 from tuimon.remote.far.rows import Rows
 
@@ -19,6 +19,8 @@ RATIOS = {"update_ratio": ("update_norm", "param_norm"), "grad_param_ratio": ("g
           "throughput": ("tokens", "step_time")}
 OWN = frozenset([*SQUARES, *SQUARES.values(), *MEAN, *GREATEST, *RATIOS, "tokens", "own_time"])
 SIZE, SLOW, CALM, LASTS = 16, 1.3, 1.15, 2
+SILENT, AFAR, MOST, STEADY = 4.0, 15.0, 60.0, 2.0
+TIMES, FEWEST, KEPT = 2.0, 3, 7
 
 Values = Dict[int, float]
 """Rank -> value."""
@@ -167,6 +169,32 @@ class Paces:
                 for first, _, means in self._strip]
 
 
+class Patience:
+    """How long one rank may be quiet."""
+
+    def __init__(self) -> None:
+        self._sign = self._looked = 0.0
+        self._pauses: list[float] = []
+
+    def saw(self, sign: float, now: float) -> None:
+        """A look: when it gave its last sign, and what time it is here."""
+        if sign > self._sign:
+            if self._sign and now - self._looked <= STEADY:
+                self._pauses = [*self._pauses, now - self._sign][-KEPT:]
+            self._sign = sign
+        self._looked = now
+
+    def is_over(self, age: float, freshest: Callable[[], float]) -> bool:
+        """Whether a last sign of that age is too old; freshest: the age of the newest of the ranks on its machine."""
+        if age <= SILENT:
+            return False
+        if len(self._pauses) >= FEWEST:
+            middle = sorted(self._pauses)
+            usual = (middle[len(middle) // 2] + middle[(len(middle) - 1) // 2]) / 2
+            return age > min(MOST, max(SILENT, TIMES * usual))
+        return age > AFAR or age - freshest() > SILENT
+
+
 def _root(value: float) -> float:
     return math.sqrt(value) if value >= 0 or math.isnan(value) else math.nan
 
@@ -190,7 +218,5 @@ def _slowest(values: Values) -> dict[str, float]:
 
 
 def _median(ordered: Sequence[float]) -> float:
-    n = len(ordered)
-    if not n:
-        return math.nan
-    return ordered[n // 2] if n % 2 else (ordered[n // 2 - 1] + ordered[n // 2]) / 2
+    """Of an even number the lower of the two in the middle."""
+    return ordered[(len(ordered) - 1) // 2] if ordered else math.nan

@@ -13,17 +13,19 @@ from collections import deque
 from typing import Any, Iterator, Sequence
 
 from tuimon.remote.far import rows as log
-from tuimon.remote.far.files import alive, json_of
-from tuimon.remote.far.followed import PORTION, Followed, Message, read_at, size_of, world_in
-from tuimon.remote.far.joining import Joiner
+from tuimon.remote.far.followed import PORTION, Followed, Message, Vectors, world_in
+from tuimon.remote.far.joining import Joiner, Patience
 from tuimon.remote.far.rows import Rows
+from tuimon.remote.far.standing import Standings
+from tuimon.remote.far.summed import Summed, last_step
 
-SILENT, FRESH = 4.0, 2.0
 WAITING = 1 << 18
 """Rows of all ranks together that are held in memory."""
 RECENT = 8
 TAILED = 64
 """Ranks whose ends are read before the rest, so that there is something to look at."""
+MOST_SUMMED = 64
+"""Ranks of which each may write its part of the vectors for those to be added up."""
 FAR = 1 << 62
 LAST = ("step_time", "data_time", "memory", "own_time")
 _NAME = re.compile(r"^r(\d+)-(\d{3,})\.tlog$")
@@ -52,7 +54,7 @@ class Lane(Followed):
         self.waiting: deque[tuple[int, Rows]] = deque()
         """With the attempt to which they belong."""
         self.rows, self.seen, self.time, self.sign = 0, -1, 0.0, 0.0
-        self.is_read = False
+        self.is_read, self.patience = False, Patience()
         self.last: dict[str, float] = {}
         self.lately: dict[str, list[float]] = {"own_time": [], "step_time": []}
 
@@ -67,6 +69,7 @@ class Lane(Followed):
         except OSError:
             return [], False
         self.sign = found.st_mtime
+        self.patience.saw(self.sign, time.time())
         self.is_read = self._segment == names[-1] and self._offset == found.st_size
         if self.is_read or self.rows >= room:
             return [], False
@@ -135,14 +138,15 @@ class Together(Followed):
         super().__init__(metrics, names)
         self._lanes = [Lane(metrics, names, rank) for rank in range(world)]
         self._joiner = Joiner(world, names)
+        self._standings = Standings(os.path.dirname(metrics))
         self._number, self._told, self._began = 0, -1, 0.0
         self._frames: deque[tuple[int, int, Message]] = deque()
         """Of rank 0: attempt, and the step behind which it stands."""
         self._worlds: dict[int, int] = {}
         """Attempt -> how many ranks."""
         self._missing: list[int] = []
-        self._shares_vectors = False
-        """Whether several ranks write vectors, each its part only: then none of them is sent."""
+        self._summed = Summed()
+        """Vectors of which each of several ranks writes its part only."""
         self.late = 0
 
     @property
@@ -173,8 +177,10 @@ class Together(Followed):
         for rank, lane in enumerate(self._lanes):
             lane.is_read = True
             if rank in paths:
+                attempt = lane.attempt
                 told, is_more = lane.fill(paths[rank], room, portion)
                 more = more or is_more
+                self._note_vectors(rank, attempt, told)
                 if rank == 0:
                     self._note_frames(told)
         first = self._lanes[0]
@@ -185,23 +191,50 @@ class Together(Followed):
                 self._join(found)
             if not self._next_attempt(found):
                 break
-        self.vectors = [] if self._shares_vectors else first.vectors
+        self.vectors = first.vectors if self._writers == [0] else self._summed.kept
         self.is_behind = more
         self.is_through = self.is_through or (not more and all(lane.is_read for lane in self._lanes))
         return found
 
     def _note_frames(self, told: list[Message]) -> None:
         for head, body in told:
-            number, step = self._frames[-1][0] if self._frames else self._number, -1   # vectors: anywhere among rows
+            number, step = self._frames[-1][0] if self._frames else self._number, -1
             if head["kind"] == log.HEAD:
                 number = int(json.loads(body)["attempt"])
                 self._worlds[number] = world_in(body)
             elif head["kind"] == log.MARK:
                 step = int(json.loads(body)["step"])
+            elif head["kind"] in log.VECTORS:
+                step = last_step(body)
             self._frames.append((number, step, (head, body)))
 
-    def _is_silent(self, lane: Lane, now: float) -> bool:
-        return lane.is_read and now - max(lane.sign, self._began) > SILENT
+    def _note_vectors(self, rank: int, attempt: int, told: list[Message]) -> None:
+        for head, body in told:
+            if head["kind"] == log.HEAD:
+                attempt = int(json.loads(body)["attempt"])
+            elif head["kind"] in (log.TENSORS, log.WEIGHTS) and self._writers_of(attempt) != [0]:
+                self._summed.add(rank, attempt, head["kind"], body)
+
+    def _writers_of(self, attempt: int) -> list[int] | None:
+        """The ranks that write vectors; None as long as some have not said."""
+        world = self._worlds.get(attempt, len(self._lanes))
+        said = [self._standings.of(rank, attempt) for rank in range(min(world, MOST_SUMMED + 1))]
+        if world > MOST_SUMMED and sum(bool((one or {}).get("vectors")) for one in said) > 1:
+            return []   # more than are added up
+        if not all(said):
+            return None
+        return [rank for rank, one in enumerate(said) if one and one.get("vectors", rank == 0)]
+
+    @property
+    def _writers(self) -> list[int]:
+        """The same of the attempt that is told, as far as it is known."""
+        found = self._writers_of(self._number)
+        return [0] if found is None else found
+
+    def _is_silent(self, rank: int, now: float) -> bool:
+        lane, signs = self._lanes[rank], [one.sign for one in self._lanes]
+        return lane.is_read and lane.patience.is_over(
+            now - max(lane.sign, self._began), lambda: self._standings.freshest(rank, lane.attempt, signs, now))
 
     def _now(self) -> float:
         return max([time.time()] + [lane.sign for lane in self.lanes])
@@ -217,7 +250,7 @@ class Together(Followed):
                 ends.append(FAR)
                 continue
             seen = lane.seen if lane.attempt == self._number else -1
-            is_silent = self._is_silent(lane, now)
+            is_silent = self._is_silent(rank, now)
             if is_silent and seen < lead:
                 self._missing.append(rank)
             ends.append(FAR if is_silent else seen)
@@ -230,16 +263,17 @@ class Together(Followed):
             fresh = [part for part in (block.between(self._told + 1, FAR) for block in here) if len(part)]
             self.late += late + sum(map(len, here)) - sum(map(len, fresh))
             parts.append(fresh)
-        whole = self._joiner.join(parts)
+        whole, writers = self._joiner.join(parts), self._writers
         while self._frames and self._frames[0][0] <= self._number and self._frames[0][1] <= limit:
             _, step, (head, body) = self._frames.popleft()
             if head["kind"] == log.MARK:
                 found.extend(self._rows(whole.between(0, step)))
                 whole = whole.between(step + 1, FAR)
-            if head["kind"] not in (log.TENSORS, log.PROBES):
+            if head["kind"] not in log.VECTORS:
                 found.extend(self._other(head["kind"], body))
-            elif not self._shares_vectors:
+            elif writers == [0] or head["kind"] == log.PROBES:
                 found.append((head, body))
+        found.extend(self._summed.upto(self._number, limit, writers))
         found.extend(self._rows(whole))
         self._told = max(self._told, self.last_step)
 
@@ -249,7 +283,8 @@ class Together(Followed):
         now = self._now()
         if first is None or (self._number and any(
                 any(number == self._number for number, _ in lane.waiting)
-                or (lane.attempt <= self._number and not self._is_silent(lane, now)) for lane in self.lanes)):
+                or (lane.attempt <= self._number and not self._is_silent(rank, now))
+                for rank, lane in enumerate(self.lanes))):
             return False
         self._frames.remove(first)
         number, _, (head, body) = first
@@ -257,9 +292,6 @@ class Together(Followed):
         self._lanes += [Lane(self._metrics, self._names, rank) for rank in range(len(self._lanes), world)]
         self._number, self._joiner, self._began = number, Joiner(world, self._names), self._lanes[0].sign
         self._told = int(json.loads(body)["from_step"])
-        ranks = os.path.join(os.path.dirname(self._metrics), "ranks")
-        said = [json_of(os.path.join(ranks, f"r{rank}.json")) for rank in range(min(world, 64))]
-        self._shares_vectors = sum(bool(one.get("vectors", rank == 0)) for rank, one in enumerate(said)) > 1
         found.extend(self._other(head["kind"], body))
         return True
 
@@ -275,6 +307,10 @@ class Together(Followed):
         whole = Joiner(len(self._lanes), self._names).join(near)
         return [whole] if len(whole) else []
 
+    def payload(self, vectors: Vectors) -> bytes:
+        """A frame of vectors; b"" where it stands there no more."""
+        return super().payload(vectors) if vectors.segment else self._summed.payload(vectors)
+
     def cost(self, first: int, last: int) -> int:
         """Bytes that are read again for some steps."""
         return sum(lane.cost(first, last) for lane in self.lanes)
@@ -284,72 +320,3 @@ class Together(Followed):
         whole = self._joiner.again().join([list(lane.near(first, last)) for lane in self.lanes])
         if len(whole):
             yield whole
-
-
-class Standings:
-    """How it stands with each rank, as a file that is told (see `record.seen`)."""
-
-    def __init__(self, run: str) -> None:
-        self._run = run
-        self._said: dict[int, dict[str, Any]] = {}
-
-    def told(self, log: Together) -> bytes:
-        """All ranks of the attempt that is told."""
-        lanes, now, attempt = log.lanes, time.time(), log.lanes[0].attempt
-        now = max([now] + [lane.sign for lane in lanes])
-        rows = []
-        for rank, lane in enumerate(lanes):
-            sign = lane.sign if lane.attempt == attempt else 0.0
-            said = self._of(rank, attempt)
-            state, why = self._state(rank, attempt, sign, now, said)
-            process = said.get("process") if said else None
-            host = process.get("host", "") if isinstance(process, dict) else ""
-            rows.append({
-                "rank": rank, "step": lane.seen, "time": lane.time, "state": state, "since": sign, "why": why,
-                "host": str(host)[:60], "device": str((said or {}).get("device", ""))[:60],
-                "last": {name: _short(value) for name, value in lane.last.items()},
-                "own_time": [_short(value) for value in lane.lately["own_time"]],
-                "step_times": [_short(value) for value in lane.lately["step_time"]]})
-        paces = log.joiner.paces
-        return json.dumps({"world": len(lanes), "late": log.late, "missing": log.missing, "ranks": rows,
-                           "slow": paces.slow, "strip": paces.strip}, separators=(",", ":")).encode()
-
-    def _of(self, rank: int, attempt: int) -> dict[str, Any] | None:
-        """What it says of itself; nothing where it does not, None where that is of another attempt."""
-        known = self._said.get(rank)
-        if known is None or known.get("attempt") != attempt:
-            known = self._said[rank] = json_of(os.path.join(self._run, "ranks", f"r{rank}.json"))
-        return known if known.get("attempt", attempt) == attempt else None
-
-    def _state(self, rank: int, attempt: int, sign: float, now: float, said: dict[str, Any] | None) -> tuple[str, str]:
-        if said is None:
-            return "missing", ""
-        is_gone = alive(said.get("process")) is False
-        if said and (is_gone or now - sign > FRESH):
-            end = self._end(rank, attempt)
-            if end is not None:
-                return ("crashed" if end[0] == "crashed" else "ended"), end[1]
-        if is_gone:
-            return "died", ""
-        return ("missing" if not sign else "silent" if now - sign > SILENT else "live"), ""
-
-    def _end(self, rank: int, attempt: int) -> tuple[str, str] | None:
-        path = os.path.join(self._run, f"events-r{rank}.jsonl" if rank else "events.jsonl")
-        size = size_of(path)
-        end = None
-        for line in read_at(path, max(0, size - (1 << 16)), 1 << 16).split(b"\n"):
-            try:
-                body = json.loads(line)
-                kind = body.get("kind")
-            except (ValueError, AttributeError, RecursionError):
-                continue
-            if kind == "attempt":
-                end = None
-            elif kind == "end" and body.get("attempt") == attempt:
-                end = str(body.get("state"))[:20], str(body.get("error") or "")[:200]
-        return end
-
-
-def _short(value: float) -> float | None:
-    """To four digits; None for what is no number."""
-    return float(f"{value:.3e}") if value - value == 0 else None

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from tuimon.diagnosis.model import SEVERITIES
-from tuimon.diagnosis.ranked import lost_words
 from tuimon.errors import UsageError
 from tuimon.record.catalogue import Entry
+from tuimon.record.lost import lost_words
 from tuimon.record.merged import Host
 from tuimon.record.query import Query, parse
 from tuimon.viewer.lines import Tone, judged
