@@ -20,6 +20,7 @@ from tuimon.record.label import Label, read_label
 from tuimon.record.merged import Merged
 from tuimon.record.reader import LogReader
 from tuimon.record.rundir import RunDir, cache_root
+from tuimon.remote.far.wire import MAGIC, Packer
 from tuimon.remote.host import Target, command, parse
 from tuimon.remote.reached import listed, reached
 
@@ -34,6 +35,8 @@ case $host in
     login) echo 'ada@login: Permission denied (publickey,password).' >&2; exit 255 ;;
     hangs) exec sleep 300 ;;
     noise) printf '\\033]0;owned\\007\\000TUIMON-FAR 1\\nxxxxxxxxxxxxxxxxxx'; exit 0 ;;
+    old) case "$*" in *'command -v'*) cat {place}/old; exec cat > /dev/null ;; esac
+        TUIMON_RUNS={place}/runs.node1; export TUIMON_RUNS; {sent} ;;
     bare) TUIMON_RUNS={place}/runs.node1; export TUIMON_RUNS; {sent} ;;
 esac
 TUIMON_RUNS={place}/runs.$host exec {python} -m tuimon agent
@@ -48,6 +51,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sent = command(Target("x", None), sent=True)[-1]
     (tmp_path / "ssh").write_text(SCRIPT.format(place=tmp_path, python=sys.executable, sent=sent))
     (tmp_path / "ssh").chmod(0o700)
+    (tmp_path / "old").write_bytes(MAGIC + Packer().pack({"k": "hello", "protocol": 1, "version": "0.0", "time": 0}))
     for name in ("node1", "node2"):
         (tmp_path / f"runs.{name}").mkdir()
     yield tmp_path
@@ -92,7 +96,7 @@ def test_machines_that_are_not_reached_hold_up_no_other(place: Path):
     assert not list((cache_root() / "far").iterdir())
 
 
-@pytest.mark.parametrize("host", ["node1", "bare"])
+@pytest.mark.parametrize("host", ["node1", "bare", "old"])
 def test_a_run_of_the_list_is_opened_over_its_machines_link_and_given_up_when_nobody_looks(place: Path, host: str):
     run = synthetic.healthy(root=place / "runs.node1", steps=30)
     with listed(targets(host), control=False) as where:
@@ -104,7 +108,7 @@ def test_a_run_of_the_list_is_opened_over_its_machines_link_and_given_up_when_no
         until(lambda: near.run_json.exists() and LogReader(near.metrics).poll())
         run.go(5)
         until(lambda: look_at(near) or (LogReader(near.metrics).poll() or [None])[-1].steps[-1] == 35)
-        assert len((place / "pids").read_text().split()) == 1, "one link"
+        assert len((place / "pids").read_text().split()) == 1 + (host == "old"), "one link"
         assert not near.commands.exists()
         os.utime(near.path.parent / "asked", (1.0, 1.0))
         until(lambda: not near.path.exists())

@@ -247,6 +247,17 @@ def test_runs_are_opened_over_the_same_line_and_each_answers_by_its_number(tmp_p
     assert {head.get("c") for head, _ in far.said if head["k"] == "rows"} == {2}
 
 
+@pytest.mark.parametrize("number", [None, [], {}, "1", 1.5, 10**30, True, -7])
+def test_a_message_for_nobody_is_passed_over(tmp_path: Path, number: object):
+    synthetic.healthy(root=tmp_path, steps=5)
+    far = Asked(tmp_path).settled()
+    for kind in ("open", "ack", "close", "look", "list", "command"):
+        far.say({"k": kind, "c": number, "n": "x", "run": 3, "first": [], "serial": {}}, b"x")
+    for _ in range(50):
+        far.turn()
+    assert any(head["k"] == "beat" for head, _ in far.said)
+
+
 def test_what_is_odd_in_a_root_is_left_out_of_its_list(tmp_path: Path):
     good = synthetic.healthy(root=tmp_path, steps=5).dir
     (tmp_path / "file").write_text("")

@@ -41,6 +41,8 @@ class Hub:
     def receive(self, head: dict[str, Any], body: bytes, now: float) -> None:
         """What the near end says, to whom it may concern."""
         kind, number = head["k"], head.get("c", 0)
+        if not isinstance(number, int):
+            return
         if number == LIST:
             if kind == "list" and self._listing is None:
                 self._listing = Listing(root_for(head.get("root"), self._root), self._names,
@@ -50,7 +52,7 @@ class Hub:
             return
         if kind == "close" and number != 0:
             self._agents.pop(number, None)
-        elif kind == "open" and isinstance(number, int) and number not in self._agents and len(self._agents) <= MOST:
+        elif kind == "open" and number not in self._agents and len(self._agents) <= MOST:
             self._agents[number] = self._make()
         if number in self._agents:
             self._agents[number].receive(head, body, now)
