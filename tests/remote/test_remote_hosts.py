@@ -133,6 +133,29 @@ def test_beside_a_run_that_is_watched_its_machine_tells_of_the_others(place: Pat
         until(lambda: LogReader(near.metrics).poll()[-1].steps[-1] == 33)
 
 
+@pytest.mark.parametrize("way", ["list", "run"])
+def test_a_run_of_the_list_that_is_watched_goes_on_after_a_drop(place: Path, way: str):
+    one, other = synthetic.healthy(root=place / "runs.node1", steps=30), synthetic.exploding(root=place / "runs.node1")
+    to = listed(targets("bare"), control=False) if way == "list" else reached(parse(f"bare:{one.dir.name}"), control=False)
+    with to as found:
+        where = found if way == "list" else found.path.parent.parent.parent
+        merged = Merged(place / "none", where)
+        until(lambda: len(merged.poll(time.time()).entries) == 2)
+        near = RunDir({entry.key: entry.path for entry in merged.poll(time.time()).entries}[other.dir.name])
+        look_at(near)
+        until(lambda: LogReader(near.metrics).poll())
+        kept = os.stat(near.path).st_ino
+        os.kill(int((place / "pids").read_text().split()[0]), 9)
+        until(lambda: merged.poll(time.time()) and merged.hosts[0].state == "reconnecting")
+        other.go(7)
+        until(lambda: look_at(near) or ((chunks := LogReader(near.metrics).poll()) and chunks[-1].steps[-1] == 267))
+        assert os.stat(near.path).st_ino == kept, "what was seen stayed on the screen"
+        if way == "run":
+            one.go(3)
+            until(lambda: LogReader(found.metrics).poll()[-1].steps[-1] == 33)
+            assert found.read_info().name == "healthy"
+
+
 @pytest.mark.parametrize("control", [True, False])
 def test_what_is_ordered_is_done_there_where_control_was_asked_for(place: Path, control: bool):
     run = synthetic.Run(place / "runs.node1", alive=False, name="over").go(5).end()

@@ -78,7 +78,7 @@ class Keeper:
                 line = reach(self._target, control=self._parts.control, leash=self._leash, steps=Steps(),
                              alone=True, stops=self._is_called, question=self._question)
             self._line, self._tries = line, 0
-            self._parts.again()
+            self._parts.again(line)
         elif self._is_called():   # it came back by itself
             self._answered()
         self._take(line, line.waiting)

@@ -41,6 +41,8 @@ class Parts:
         self._mirrors: dict[int, Mirror] = {} if mirror is None else {0: mirror}
         self._numbers: dict[str, int] = {} if mirror is None else {mirror.run.path.parent.name: 0}
         """Number by the folder of each run that is open."""
+        self._keys: dict[int, str] = {}
+        """What those are called that are open besides."""
         self._next = 1
         self._wished: dict[int, int] = {}
         self._looked = 0.0
@@ -57,12 +59,15 @@ class Parts:
         """All of them."""
         return [self.listed, *self._mirrors.values()]
 
-    def again(self) -> None:
+    def again(self, line: Line) -> None:
         """Another line: what was open besides is asked for anew, and so is what was looked at closely."""
-        for number in [number for number in self._mirrors if number]:
-            self._close(number)
         self._wished = {}
         self._is_on = self._is_asked = self._mirror is None
+        for number in list(self._keys):
+            if self._asks_list(line):
+                self._ask(line, number)
+            else:
+                self._close(number)
 
     def take(self, line: Line, found: list[tuple[dict[str, Any], bytes]]) -> None:
         """What has come; it is answered, each by its number."""
@@ -113,27 +118,40 @@ class Parts:
         is_on = is_asked(self.listed.run.path)
         if is_on == self._is_on:
             return
-        self._is_on = is_on
         if self._is_asked:
+            self._is_on = is_on
             line.say({"k": "list", "c": NUMBER, "on": is_on})
-        elif not line.hello.get("lists"):
-            self.listed.say(why=OLD)
         else:
-            self._is_asked = True
+            self._asks_list(line)
+
+    def _asks_list(self, line: Line) -> bool:
+        """Ask for the list, once a line; whether it is told: only whoever tells it opens other runs, too."""
+        if not self._is_asked and line.hello.get("lists"):
+            self._is_asked = self._is_on = True
             line.say(self.listed.question)
             if line.is_sent:
                 line.say({"k": "code"}, listing())
+        elif not self._is_asked and self.listed.far.why != OLD:
+            self.listed.say(why=OLD)
+        return self._is_asked
 
     def _open(self, line: Line, key: str) -> None:
+        if not self._asks_list(line):
+            return
         number, self._next = self._next, self._next + 1
         folder = self.listed.run.path / digest(key)
         mirror = Mirror(folder, key, self.listed.far.host, control=self.control)
-        self._mirrors[number], self._numbers[folder.name] = mirror, number
+        self._mirrors[number], self._numbers[folder.name], self._keys[number] = mirror, number, key
         mirror.say(skew=self.listed.far.skew)
-        _say(line, number, {"k": "open", "run": os.path.join(self.listed.root, key), "control": self.control})
+        self._ask(line, number)
+
+    def _ask(self, line: Line, number: int) -> None:
+        path = os.path.join(self.listed.root, self._keys[number])
+        _say(line, number, {"k": "open", "run": path, "control": self.control})
 
     def _close(self, number: int) -> None:
         mirror = self._mirrors.pop(number)
+        del self._keys[number]
         self._numbers.pop(mirror.run.path.parent.name, None)
         mirror.close()
         shutil.rmtree(mirror.run.path, ignore_errors=True)
