@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from textual.drivers.headless_driver import HeadlessDriver
@@ -55,8 +56,8 @@ class Took(NamedTuple):
 class Panel(Tuimon):
     """The panel, which says when it has drawn."""
 
-    def __init__(self, run: RunDir) -> None:
-        super().__init__(run.name, lambda ready: Feed(run, ready), glyphs=BRAILLE, settle=interpreter.settle)
+    def __init__(self, run: RunDir, hosts: Path | None = None) -> None:
+        super().__init__(run.name, lambda ready: Feed(run, ready, hosts=hosts), glyphs=BRAILLE, settle=interpreter.settle)
         self.driver_class = Nowhere
         self.drawn = asyncio.Event()
         self.searched = self._began = 0.0
@@ -114,8 +115,8 @@ def heading(title: str) -> None:
 
 
 @asynccontextmanager
-async def panel(run: RunDir, size: tuple[int, int]) -> AsyncIterator[Panel]:
-    app, threshold, turn = Panel(run), gc.get_threshold(), sys.getswitchinterval()
+async def panel(run: RunDir, size: tuple[int, int], hosts: Path | None = None) -> AsyncIterator[Panel]:
+    app, threshold, turn = Panel(run, hosts), gc.get_threshold(), sys.getswitchinterval()
     interpreter.begin()
     gc.callbacks.append(app.searching)
     try:

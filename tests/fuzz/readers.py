@@ -34,8 +34,10 @@ from tuimon.record.console import ConsoleReader
 from tuimon.record.events import EventReader, last_events
 from tuimon.record.far import read_far
 from tuimon.record.history import History
+from tuimon.record.hosts import host_place
 from tuimon.record.label import FILE, LONGEST_NAME, LONGEST_NOTE, read_label
 from tuimon.record.manifest import Manifest, listed
+from tuimon.record.merged import Merged
 from tuimon.record.metrics import METRICS
 from tuimon.record.places import Places
 from tuimon.record.reader import LogReader
@@ -47,7 +49,9 @@ from tuimon.record.status import status
 from tuimon.record.text import clean, is_seen, printable
 from tuimon.remote.far.agent import Agent
 from tuimon.remote.far.followed import Followed
+from tuimon.remote.far.listing import Listing
 from tuimon.remote.far.wire import MAGIC, Packer, Unpacker, WireError
+from tuimon.remote.listed import Listed
 from tuimon.remote.mirror import Mirror
 
 
@@ -245,6 +249,20 @@ def _near(at: Path, data: bytes) -> None:
     read_far(mirror.run)
 
 
+def _listed(at: Path, data: bytes) -> None:
+    """A far side that is not ours tells of its runs: every one has a place below its machine's, or none at all."""
+    shutil.rmtree(at / "place", ignore_errors=True)
+    (at / "place").mkdir(mode=0o700)
+    listed = Listed(host_place(at / "place", 0), "far", None, control=False)
+    with refused(WireError):
+        for head, body in _told(data):
+            listed.heard(1.0, head.get("time"))
+            listed.take(head, body)
+    for entry in Merged(at / "none", at / "place").poll(1.0).entries:
+        assert entry.path.parent.parent == host_place(at / "place", 0)
+    assert [path for path in at.iterdir() if path.name not in ("place", "runs")] == []
+
+
 def _far(at: Path, data: bytes) -> None:
     """A near side that is not ours: it gets the run, and leaves commands in its spool and nothing else anywhere."""
     root = at / "runs"
@@ -319,6 +337,18 @@ def _said_far() -> list[bytes]:
             messages(({"k": "open", "run": "../x"}, b""))]
 
 
+def _said_of_runs(at: Path) -> list[bytes]:
+    """All that the far side says of the recorded run in a list."""
+    recorded.run(at / "runs")
+    listing, now, found = Listing(str(at / "runs"), list(METRICS), control=False), 1.0, []
+    for _ in range(3):
+        now += 2.0
+        listing.poll(now)
+        while (message := listing.next(now)) is not None and message[0]["k"] != "beat":
+            found.append(message)
+    return [messages(*found)]
+
+
 def _said_near(at: Path) -> list[bytes]:
     """All that the far side says of the recorded run."""
     recorded.run(at / "runs")
@@ -347,6 +377,7 @@ READERS: dict[str, Reader] = {
     "console": Reader(_console, lambda at: [recorded.run(at / "runs").console.read_bytes()]),
     "link": Reader(_link, lambda _: [b"welcome\n" + MAGIC + Packer().pack({"k": "hello", "protocol": 1}, b"x" * 40)]),
     "near": Reader(_near, _said_near),
+    "listed": Reader(_listed, _said_of_runs),
     "far": Reader(_far, lambda _: _said_far()),
     "store": Reader(_store, _stores),
     "recalled": Reader(_recalled, lambda at: [json.dumps(_remembered(at)[0]).encode()]),

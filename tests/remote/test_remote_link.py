@@ -17,6 +17,7 @@ import pytest
 
 from tuimon.record.far import REFUSED, Far, ask_login, read_far
 from tuimon.record.history import History
+from tuimon.record.hosts import host_of
 from tuimon.record.reader import LogReader
 from tuimon.record.rundir import RunDir, cache_root
 from tuimon.record.seen import SeenReader
@@ -191,12 +192,12 @@ def test_where_only_a_person_can_log_in_nothing_more_is_tried_until_one_wants_to
         os.kill(way.pids[0], signal.SIGKILL)
         until(lambda: state(near) == REFUSED)
         assert len(way.pids) == 2
-        ask_login(near, 1)   # but what is asked is not answered rightly
+        ask_login(link_of(near), 1)   # but what is asked is not answered rightly
         until(lambda: far_of(near).login == 1)
         assert (state(near), len(way.pids)) == (REFUSED, 3)
         (way.place / "refuses").unlink()
         run.go(5)
-        ask_login(near, 2)
+        ask_login(link_of(near), 2)
         until(lambda: far_of(near).login == 2)
         assert (state(near), len(way.pids)) == ("live", 4)
         until(lambda: LogReader(near.metrics).poll()[-1].steps[-1] == 35)
@@ -218,9 +219,15 @@ def test_a_person_who_logs_in_does_not_wait_for_a_try_that_hangs(way: Way):
     with reached(parse("far:"), control=False) as near:
         break_off(way)
         (way.place / "hangs").unlink()
-        ask_login(near, 1)
+        ask_login(link_of(near), 1)
         until(lambda: far_of(near).login == 1)
         assert state(near) == "live"
+
+
+def link_of(run: RunDir) -> RunDir:
+    found = host_of(run)
+    assert found is not None
+    return found
 
 
 def far_of(run: RunDir) -> Far:

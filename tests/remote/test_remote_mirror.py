@@ -23,7 +23,8 @@ from tuimon.record.rundir import RunDir, prepare_run
 from tuimon.record.segments import LogWriter
 from tuimon.remote.far.rows import Rows, pack
 from tuimon.remote.far.wire import WireError
-from tuimon.remote.mirror import Mirror, make_folder
+from tuimon.remote.linked import make_folder
+from tuimon.remote.mirror import Mirror
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "viewer"))
 from synthetic import TENSORS, Run, collapsing, exploding, healthy

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,10 @@ from rich.segment import Segment
 from textual.message import Message
 from textual.pilot import Pilot
 
+from tuimon.record.far import REFUSED
+from tuimon.record.hosts import host_place, is_nowhere, nowhere
 from tuimon.record.rundir import RunDir, runs_root
+from tuimon.remote.listed import Listed
 from tuimon.viewer.app import Tuimon
 from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.machine.model import Gpu, Gpus, Host, Limits, Process, Sample, Target, Tree
@@ -61,6 +65,8 @@ class Runs:
     collapsing: RunDir
     waiting: RunDir
     ranked: RunDir
+    abroad: RunDir
+    """None at all: a list of the runs of this machine and two others is looked at from there."""
 
 
 def written() -> Runs:
@@ -78,7 +84,27 @@ def written() -> Runs:
         synthetic.Run(root, name="rescued", began=NOW - 16.0, seed=4).go(198).explode().go(62).rescue().go(60).dir,
         synthetic.collapsing(root=root, began=BEGAN, seed=2).end().dir,
         synthetic.Run(root, name="waiting", began=NOW, info=False).dir,
-        synthetic.ranked(root=root, began=NOW - 21.0, seed=3, silent=6).dir)
+        synthetic.ranked(root=root, began=NOW - 21.0, seed=3, silent=6).dir, abroad(root.with_name(f"{root.name}-place")))
+
+
+def abroad(place: Path) -> RunDir:
+    """Two machines that are reached, one whose link is down and one that never was."""
+    place.mkdir(parents=True)
+    told = {"state": "running", "started": NOW - 7_200.0, "step": 12_870, "total": 20_000, "loss": 3.4, "best_val": 3.42, "lr": 3e-4, "verdict": "healthy",
+            "losses": [9.0, 6.0, 4.5, 3.9, 3.6, 3.5, 3.4], "bytes": 1_200_000, "model": "GPT 12L 124M", "optimizer": "AdamW", "device": "cuda", "host": "node1"}
+    ill = {**told, "verdict": "critical", "headline": "Exploding gradients", "since": 1212, "loss": "nan"}
+    for i, (name, runs) in enumerate({"node1": {"gpt2-medium": told, "lr-3e-3": ill}, "ada@node2": {"seed-4": {**told, "state": "died", "started": NOW - 90_000.0}},
+                                      "gone": {}, "node3": {}}.items()):
+        one = Listed(host_place(place, i), name, None, control=False)
+        if runs:
+            one.heard(NOW - 300.0, NOW - 300.0)
+            one.take({"k": "listed", "root": "/scratch/runs"}, b"")
+            one.take({"k": "runs", "gone": [], "left": 0}, json.dumps({key: {**body, "run_name": key} for key, body in runs.items()}).encode())
+        elif name == "gone":
+            one.say(state="reconnecting", why="ssh: connect to host gone port 22: No route to host")
+        else:
+            one.say(state=REFUSED, why="ada@node3: Permission denied (publickey,password).")
+    return nowhere(place, "node1, node2")
 
 
 PROCESSES = (Process(4_242, "training", "python", 2.31, 2 * GB, 84, 120, 1_240.0, 1.2e6, 0.0, "running"),
@@ -112,7 +138,7 @@ class Still:
     """Answers every wish at once, until nothing more is to be read."""
 
     def __init__(self, run: RunDir, deliver: Callable[[], object]) -> None:
-        self._reading, self._deliver = Reading(run), deliver
+        self._reading, self._deliver = Reading(run, hosts=run.path.parent if is_nowhere(run) else None), deliver
         self._reading._details._known["system"] = SystemDetail(Seen)
         self._wanted, self._newest, self._begun = Wanted(), None, False
 

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuimon.record.catalogue import Entry
-from tuimon.record.far import Far, write_far
 from tuimon.record.label import Label, read_label
 from tuimon.record.status import RunStatus
 from tuimon.viewer.glyphs import ASCII, BRAILLE
@@ -187,7 +186,7 @@ def asked(*orders: Order) -> Wanted:
 
 def test_the_detail_lists_names_and_deletes_each_order_once(tmp_path):
     one, two = (synthetic.Run(tmp_path, name=name, alive=False).go(20).end() for name in ("one", "two"))
-    detail, reading = RunsDetail(tmp_path), SimpleNamespace(run=one.dir)
+    detail, reading = RunsDetail(tmp_path), SimpleNamespace(run=one.dir, hosts=None)
     view = detail.update(reading, asked(), NOW, 0.0)
     while view.unread:
         view = detail.update(reading, asked(), NOW, 0.0)
@@ -209,7 +208,7 @@ def test_the_detail_lists_names_and_deletes_each_order_once(tmp_path):
 def test_a_live_run_and_what_is_none_are_not_deleted(tmp_path):
     live = synthetic.Run(tmp_path / "runs", name="live").go(20)
     other = synthetic.Run(tmp_path / "other", alive=False).go(5)
-    detail, reading = RunsDetail(tmp_path / "runs"), SimpleNamespace(run=other.dir)
+    detail, reading = RunsDetail(tmp_path / "runs"), SimpleNamespace(run=other.dir, hosts=None)
     detail.update(reading, asked(), NOW, 0.0)
     view = detail.update(reading, asked(Order(1, "delete", live.dir.name), Order(2, "delete", f"../other/{other.dir.name}")), NOW, 0.0)
     assert [outcome.done for outcome in view.outcomes] == [False, False]
@@ -222,7 +221,7 @@ def test_a_live_run_and_what_is_none_are_not_deleted(tmp_path):
 def test_a_read_only_view_writes_nothing(tmp_path, monkeypatch):
     run = synthetic.Run(tmp_path, alive=False).go(5).end()
     monkeypatch.setenv("TUIMON_READONLY", "1")
-    detail, reading = RunsDetail(tmp_path), SimpleNamespace(run=run.dir)
+    detail, reading = RunsDetail(tmp_path), SimpleNamespace(run=run.dir, hosts=None)
     detail.update(reading, asked(), NOW, 0.0)
     view = detail.update(reading, asked(Order(1, "label", run.dir.name, "x"), Order(2, "delete", run.dir.name)), NOW, 0.0)
     assert [outcome.done for outcome in view.outcomes] == [False, False]
@@ -237,15 +236,3 @@ def test_of_a_run_that_has_not_been_read_nothing_is_claimed():
     assert "step 0" not in said and "0 B" not in said
     assert draw.curve_spec(unread)[0].waiting == "reading"
     assert "0 B" not in "".join(draw.draw_brief(unread, VIEW, Look(), 80, 2, BRAILLE).lines)
-
-
-def test_beside_a_run_of_another_machine_the_list_says_that_it_is_not_that_machines(tmp_path):
-    run = synthetic.healthy(root=tmp_path, steps=5)
-    detail, reading = RunsDetail(tmp_path), SimpleNamespace(run=run.dir)
-    titles = []
-    for _ in range(2):
-        view = detail.update(reading, Wanted(place="runs"), NOW, 0.0)
-        titles.append(draw._title(view, view.rows, Look()))
-        write_far(run.dir, Far(host="gpubox"))
-    assert "this machine" not in titles[0]
-    assert "of this machine, not of gpubox" in titles[1]

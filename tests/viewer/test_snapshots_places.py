@@ -58,6 +58,7 @@ WALK: dict[str, Step] = {
     "overview-ranked": lambda s, r: s.say(OpenRun(r.ranked.path)),
     "ranks": lambda s, r: s.say(GoTo("ranks")),
     "overview-waiting": lambda s, r: s.say(OpenRun(r.waiting.path)),
+    "runs-hosts": lambda s, r: s.say(OpenRun(r.abroad.path, "runs")),
 }
 """Screen -> how one comes there from the one before."""
 DIALOGS: dict[str, tuple[str, ...]] = {"help": ("question_mark",), "palette": ("ctrl+p", "l", "o"), "rescue": ("r",)}

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tuimon.cli.tables import print_table
 
 if TYPE_CHECKING:
     from tuimon.record.catalogue import Entry
+    from tuimon.record.merged import Host
+    from tuimon.record.query import Query
     from tuimon.record.status import RunStatus
+
+PATIENCE: Final = 60.0
+"""Seconds in which a machine has to tell of its runs."""
+LOOKS: Final = 0.1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "query", nargs="*", metavar="QUERY",
         help="only the runs of which all this holds, in quotes: 'lr>1e-3 state:died age<2d -seed gpt' (what begins "
         "with a dash alone goes behind --)")
+    parser.add_argument("--hosts", metavar="FILE",
+                        help="the runs of these machines, over your ssh: one [user@]host[:root] a line, # for comments")
+    parser.epilog = "exit status with --hosts: 3 where a machine was not reached, 2 where none was"
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
@@ -33,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     from tuimon.viewer.text import clean
 
     query = parse(" ".join(args.query))
+    if args.hosts is not None:
+        return _of_hosts(args, query)
     catalogue, now = Catalogue(), time.time()
     known = catalogue.poll(now, math.inf).entries
     entries = [entry for entry in known if query.matches(entry, now)]
@@ -47,6 +58,50 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_table([("run", "state", "age", "steps", "loss", "best val", "verdict"), *(_row(e, now) for e in entries)])
     return 0
+
+
+def _of_hosts(args: argparse.Namespace, query: Query) -> int:
+    """The runs of several machines; those that are not reached are told on standard error."""
+    import json
+    import sys
+    import time
+
+    from tuimon.record.merged import Merged
+    from tuimon.record.printing import print_words
+    from tuimon.remote.reached import listed
+    from tuimon.remote.roll import read_roll
+
+    targets = read_roll(args.hosts)
+    with listed(targets, control=False) as place:
+        merged, until = Merged(place=place, here=False), time.monotonic() + PATIENCE
+        found = merged.poll(time.time())
+        while time.monotonic() < until and not (
+                len(merged.hosts) == len(targets) and all(map(_is_told, merged.hosts))):
+            time.sleep(LOOKS)
+            found = merged.poll(time.time())
+        hosts, now = merged.hosts, time.time()
+    roots = {host.name: host.root for host in hosts}
+    entries = [entry for entry in found.entries if query.matches(entry, now)]
+    for host in hosts:
+        if not _is_told(host) or host.state != "live":
+            why = host.why or ("it asks for a login" if host.state == "refused" else f"no answer for {PATIENCE:.0f} s")
+            print_words(f"tuimon: {host.name}: {why}", sys.stderr)
+    if args.json:
+        for entry in entries:
+            body = {**as_json(entry), "path": f"{roots[entry.machine]}/{entry.key}"}
+            print_words(json.dumps(body, allow_nan=False))
+    elif entries:
+        heads = ("host", "run", "state", "age", "steps", "loss", "best val", "verdict")
+        print_table([heads, *((entry.machine, *_row(entry, now)) for entry in entries)])
+    elif found.entries:
+        print_words(f"none of {len(found.entries)} runs match")
+    reached = sum(host.state == "live" for host in hosts)
+    return 0 if reached == len(targets) else 3 if reached else 2
+
+
+def _is_told(host: Host) -> bool:
+    """Whether nothing more is to be awaited of it."""
+    return host.unread == 0 if host.state == "live" else bool(host.why)
 
 
 def _row(entry: Entry, now: float) -> tuple[str, ...]:
@@ -84,7 +139,8 @@ def as_json(entry: Entry) -> dict[str, Any]:
 
     found = entry.status
     body: dict[str, Any] = finite({
-        "schema": 1, "run": entry.key, "path": str(entry.path), "name": entry.run_name, "label": entry.label.name,
+        "schema": 1, "machine": entry.machine, "run": entry.key, "path": str(entry.path), "name": entry.run_name,
+        "label": entry.label.name,
         "note": entry.label.note, "state": found.state, "why": found.why, "started": found.started,
         "last_sign": found.last_sign, "attempt": found.attempt, "step": found.step,
         "total_steps": found.total_steps, "disk_full": found.is_full,

@@ -64,11 +64,15 @@ class Entry:
     size: int = 0
     """Bytes on disk of all that is in its directory."""
     checkpoints: int = 0
+    machine: str = ""
+    """What the other machine is called that it is on; "": on this one."""
+    there: str = ""
+    """Its directory's name there."""
 
     @property
     def key(self) -> str:
         """The directory's name: unique under the root."""
-        return self.path.name
+        return self.there or self.path.name
 
     @property
     def name(self) -> str:

@@ -29,7 +29,10 @@ class Far:
 
     host: str
     state: str = "live"
-    """live, reconnecting, or refused: only a person can log in there, and nothing more is tried until one wishes to."""
+    """live, reaching (for the first time), reconnecting, or refused: only a person can log in there, and nothing more
+    is tried until one wishes to."""
+    since: float = 0.0
+    """Wall clock since when it has been live."""
     login: int = 0
     """Up to which wish to log in that was tried."""
     why: str = ""

@@ -57,7 +57,7 @@ TEXTS: Final[Mapping[str, Callable[[Entry], str]]] = {
     "model": lambda e: e.model,
     "optimizer": lambda e: e.optimizer,
     "device": lambda e: e.device,
-    "host": lambda e: e.host,
+    "host": lambda e: f"{e.machine} {e.host}",
     "note": lambda e: e.label.note,
     "argv": lambda e: " ".join(e.argv),
 }

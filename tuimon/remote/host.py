@@ -32,6 +32,8 @@ MODULES: Final = ("wire", "rows", "thin", "pace", "news", "followed", "files", "
 """Of `far`, in the order in which they need each other."""
 LATER: Final = ("joining", "standing", "summed", "ranked")
 """What is sent only where a run has several ranks."""
+LISTING: Final = ("sketch", "glance", "listing", "hub")
+"""What is sent only where the runs there are to be listed."""
 _ALIVE: Final = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 _ALONE: Final = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 """Behind the panel nobody could answer a question."""
@@ -117,6 +119,11 @@ def bundle() -> bytes:
 def later() -> bytes:
     """The rest of the far side, for a program that has begun there; it is compressed on its way."""
     return "\n".join(_modules(LATER)).encode()
+
+
+def listing() -> bytes:
+    """What lists the runs there, likewise."""
+    return "\n".join(_modules(LISTING)).encode()
 
 
 def _modules(names: Iterable[str]) -> list[str]:

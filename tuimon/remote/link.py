@@ -9,13 +9,13 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tuimon.record.text import clean
 from tuimon.remote.far.wire import BOOT, FOUND, MAGIC, Packer, Unpacker, WireError
-from tuimon.remote.host import Target, Unreached, bundle, command, start
+from tuimon.remote.host import Target, Unreached, bundle, command, listing, start
 from tuimon.remote.steps import Steps
 
 PROTOCOL: Final = 1
@@ -141,17 +141,20 @@ class Line:
 
 
 def reach(target: Target, *, control: bool, leash: int, steps: Steps, process: subprocess.Popen[bytes] | None = None,
-          alone: bool = False, stops: Callable[[], bool] = lambda: False) -> Line:
+          alone: bool = False, stops: Callable[[], bool] = lambda: False,
+          question: Mapping[str, Any] | None = None) -> Line:
     """A line to the run; Unreached, with the reason in one sentence, where there is none.
 
-    For as long as the other end of `leash` is open. `process`: the ssh for it, where it has been started. `alone`:
-    nobody is there to answer questions. `stops`: asked all the time; once it says so there is none, but Stopped.
+    `question`: what is asked for instead of the run. For as long as the other end of `leash` is open. `process`: the
+    ssh for it, where it has been started. `alone`: nobody is there to answer questions. `stops`: asked all the time;
+    once it says so there is none, but Stopped.
     """
+    question = question or {"k": "open", "run": target.run, "control": control}
     for sent in (False, True):
         line = Line(process or start(command(target, alone=alone, sent=sent), alone=alone), leash=leash, steps=steps)
         process = None
         try:
-            return _greeted(line, target, control=control, stops=stops)
+            return _greeted(line, target, question, stops)
         except (OSError, WireError) as error:
             status, words = _ended(line), line.complaint()
             line.close()
@@ -177,7 +180,7 @@ def _ended(line: Line) -> int | None:
     return line.process.poll()
 
 
-def _greeted(line: Line, target: Target, *, control: bool, stops: Callable[[], bool]) -> Line:
+def _greeted(line: Line, target: Target, question: Mapping[str, Any], stops: Callable[[], bool]) -> Line:
     """Say what is wanted and hear whether it is there."""
     heard, known = time.monotonic(), 0
     while True:
@@ -190,10 +193,10 @@ def _greeted(line: Line, target: Target, *, control: bool, stops: Callable[[], b
         if len(line.words) != known:
             known, heard = len(line.words), time.monotonic()
         while line.unpacker.begun in (FOUND, BOOT):
-            _begun(line, target, control=control)
+            _begun(line, question)
             found += line.unpacker.feed(b"")
         if line.unpacker.begun == MAGIC:
-            _ask(line, target, control=control)
+            _ask(line, question)
             line.steps.go("reading")
         for i, (head, _) in enumerate(found):
             heard = time.monotonic()
@@ -201,11 +204,16 @@ def _greeted(line: Line, target: Target, *, control: bool, stops: Callable[[], b
                 line.hello = head
                 if head.get("protocol") != PROTOCOL:
                     raise WireError(f"another version of tuimon speaks there: {clean(str(head.get('version')), 20)}")
+                if question["k"] == "list" and not head.get("lists"):
+                    raise WireError("the tuimon there is too old to list its runs")
             elif head["k"] == "error":
                 raise Unreached(f"{target.label}: {clean(str(head.get('text')), 300)}")
-            elif head["k"] == "opened":
-                line.opened, line.waiting = head, found[i + 1:]
-                line.say({"k": "ack", "n": i + 1})
+            elif head["k"] in ("opened", "listed"):
+                line.opened = head
+                last = i if head["k"] == "listed" else i + 1   # the list takes its beginning itself
+                line.waiting = found[last:]
+                if last:
+                    line.say({"k": "ack", "n": last})
                 return line
         if found:
             line.say({"k": "ack", "n": len(found)})
@@ -213,7 +221,7 @@ def _greeted(line: Line, target: Target, *, control: bool, stops: Callable[[], b
             raise Unreached(f"{target.label}: no answer for {PATIENCE:.0f} s: {line.complaint()}")
 
 
-def _begun(line: Line, target: Target, *, control: bool) -> None:
+def _begun(line: Line, question: Mapping[str, Any]) -> None:
     """Something is being started there: what it needs, and the question behind it, without waiting for its answer."""
     if line.is_asked:
         raise WireError("it does not start there")
@@ -223,14 +231,16 @@ def _begun(line: Line, target: Target, *, control: bool) -> None:
         line.raw(reader)
     else:
         line.steps.go("starting")
-    _ask(line, target, control=control)
+    _ask(line, question)
     line.unpacker.again()
 
 
-def _ask(line: Line, target: Target, *, control: bool) -> None:
+def _ask(line: Line, question: Mapping[str, Any]) -> None:
     """Once."""
     line.is_through = True
     if not line.is_asked:
         line.is_asked = True
         line.raw(MAGIC)
-        line.say({"k": "open", "run": target.run, "control": control})
+        line.say(dict(question))
+        if question["k"] == "list" and line.is_sent:   # at once: no answer need be waited for
+            line.say({"k": "code"}, listing())

@@ -1,7 +1,7 @@
 """A run of another machine as a run directory of this one, so that everything that reads runs can read it.
 
-    <cache>/far/<pid>-<whose>-<chance>/<run>/    as `record.rundir`; one segment, replaced whole by a finer one
-    <run>/far.json                               see `record.far`; its time is when the other machine was last heard
+    <place>/h<i>/<digest>/<run>/    as `record.rundir`; one segment, replaced whole by a finer one; see `record.hosts`
+    <run>/far.json                  see `record.far`; its time is when the other machine was last heard
 
 Touches the disk. What comes is not trusted: names are those of a run's files, sizes are capped, steps only grow.
 """
@@ -9,11 +9,8 @@ Touches the disk. What comes is not trusted: names are those of a run's files, s
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
-import secrets
-import shutil
 import struct
 from array import array
 from collections.abc import Mapping
@@ -21,15 +18,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from tuimon.control.spool import prepare
-from tuimon.record.far import FILE, Far, write_far
+from tuimon.record.far import Far
 from tuimon.record.files import OS, write_atomically, write_fully
-from tuimon.record.liveness import boot_id
 from tuimon.record.metrics import METRICS
-from tuimon.record.rundir import RunDir, cache_root, label
+from tuimon.record.rundir import RunDir, label
 from tuimon.record.text import clean
 from tuimon.remote.far import rows as log
 from tuimon.remote.far.rows import Rows
 from tuimon.remote.far.wire import WireError, unplanes
+from tuimon.remote.linked import Linked
 
 _WHOLE: Final = re.compile(
     r"(?:run|launch|label|ranks-seen)\.json|autopsy/\w[\w.-]{0,120}\.json|checkpoints/\w[\w.-]{0,120}/manifest\.json",
@@ -43,10 +40,6 @@ MOST_FILES: Final = 600
 MOST_LOG: Final = 1 << 30
 """Bytes of a picture and what came after it: beyond, the link is made anew, and with it the picture."""
 _CODES: Final = {name: i for i, name in enumerate(METRICS)}
-SKEW: Final = 2.0
-"""Seconds by which two clocks may differ unnoticed: the road there and back is in it."""
-STEP: Final = 30.0
-"""Seconds by which no message is late: a clock was set."""
 
 
 class Written:
@@ -103,21 +96,17 @@ class Written:
         self._sequence += 1
 
 
-class Mirror:
+class Mirror(Linked):
     """Writes down what is told of one run."""
 
     def __init__(self, folder: Path, run: str, host: str, *, control: bool, most: int = MOST_LOG) -> None:
         """`folder`: empty and ours; `most`: bytes of log."""
-        self.run = RunDir(folder / label(run))
+        super().__init__(RunDir(folder / label(run)), Far(host=host, control=control))
         self._host, self._most = host, most
         for path in (self.run.path, self.run.metrics):
-            path.mkdir(mode=0o700)
+            path.mkdir(mode=0o700, exist_ok=True)
         if control:
             prepare(self.run.commands)
-        self.far = Far(host=host, control=control)
-        self._heard = 0.0
-        """Wall clock of the last word from there; 0 where none has come."""
-        self._apart = math.inf
         self._parts: dict[str, bytearray] = {}
         self._known: set[str] = set()
         self._pieces: dict[int | None, bytearray] = {}
@@ -127,35 +116,6 @@ class Mirror:
         self._since: list[tuple[Rows | None, int, bytes]] = []
         """What came while a picture is coming: it goes behind that."""
         self._generation, self._is_thin = 0, False
-        self.is_ready = False
-        """Whether there is something to look at."""
-
-    def heard(self, now: float, there: object = None) -> None:
-        """The other machine spoke; `there`: what its clock says."""
-        self._heard = now
-        if isinstance(there, int | float) and abs(there) < 1e12:
-            self._compare(now - there)
-        if self.far.state != "live":
-            self.say(state="live", why="")
-        else:
-            self._date()
-
-    def _compare(self, apart: float) -> None:
-        """Two clocks: what came late says nothing of them, and one may be set."""
-        self._apart = min(self._apart, apart) if abs(apart - self._apart) < STEP else apart
-        skew = self._apart if abs(self._apart) > SKEW else 0.0
-        if abs(skew - self.far.skew) > SKEW / 2:   # rows that follow each other stay as far apart as they are
-            self.say(skew=skew)
-
-    def say(self, **changes: Any) -> None:
-        """Something about the link is different."""
-        self.far = self.far.changed(**changes)
-        write_far(self.run, self.far)
-        if self._heard:   # that a try has failed is no word from there
-            self._date()
-
-    def _date(self) -> None:
-        os.utime(self.run.path / FILE, (self._heard, self._heard))
 
     def take(self, head: Mapping[str, Any], body: bytes) -> None:
         """One message; WireError for one that is none."""
@@ -314,25 +274,3 @@ class Mirror:
             os.write(fd, body)
         finally:
             os.close(fd)
-
-
-def make_folder(root: Path | None = None, owner: int | None = None) -> Path:
-    """A place for a mirror that process `owner` looks at, or this one; those of viewers that are gone are removed."""
-    base = (cache_root() if root is None else root) / "far"
-    base.mkdir(mode=0o700, parents=True, exist_ok=True)
-    here = _processes()
-    for name in os.listdir(base):
-        pid, _, rest = name.partition("-")
-        if pid.isdigit() and here and rest.startswith(f"{here}-") and not os.path.exists(f"/proc/{pid}"):
-            shutil.rmtree(base / name, ignore_errors=True)
-    folder = base / f"{owner or os.getpid()}-{here or 0}-{secrets.token_hex(4)}"
-    folder.mkdir(mode=0o700)
-    return folder
-
-
-def _processes() -> str:
-    """Which processes are meant by numbers here: a home may be shared by machines; "" where that cannot be told."""
-    try:
-        return f"{boot_id()[:8]}.{os.stat('/proc/self/ns/pid').st_ino}"
-    except OSError:
-        return ""

@@ -13,6 +13,7 @@ from typing import Final
 from tuimon.record.events import Event
 from tuimon.record.far import LOOK, REFUSED, Far, read_far
 from tuimon.record.files import write_atomically
+from tuimon.record.hosts import REACHING, look_at
 from tuimon.record.readonly import ONLY_LOOKS
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.lines import Tone, lapse
@@ -42,6 +43,7 @@ class Afar:
         """Read what the link says, now and then."""
         if mono - self._looked >= EVERY:
             self._looked = mono
+            look_at(self._run)
             found = read_far(self._run)
             if found is not None:
                 self.far, self._heard = found
@@ -74,6 +76,8 @@ class Afar:
         silence = now - self._heard
         if self.far.state == REFUSED:
             return f"◌ logged out {lapse(silence)}", "critical"
+        if self.far.state == REACHING:
+            return "◌ asking for the run", "dim"
         if self.far.state != "live":
             return f"◌ reconnecting {lapse(silence)}", "critical" if silence > LOST else "warning"
         if silence > SLOW:

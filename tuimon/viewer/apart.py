@@ -119,9 +119,10 @@ class Apart:
 class ApartFeed:
     """What the screen sees of one run that the other process reads. Has what `Feed` has."""
 
-    def __init__(self, apart: Apart, path: Path, rules: Rules, period: float) -> None:
+    def __init__(self, apart: Apart, path: Path, rules: Rules, period: float, hosts: Path | None = None) -> None:
         """Reading begins."""
         self._apart, self._path, self._rules, self._period = apart, path, rules, period
+        self._hosts = hosts
         self._deliver: Callable[[], object] = lambda: None
         self._lock = threading.RLock()
         self._wanted = NOW
@@ -132,7 +133,7 @@ class ApartFeed:
         """Where the other process is lost: a thread of this one."""
         self._is_started = self._is_closed = False
         self.serial = 0
-        apart.open(self, str(path), rules, period)
+        apart.open(self, str(path), rules, period, hosts)
         if apart.is_lost:
             self.read_here()
 
@@ -205,7 +206,8 @@ class ApartFeed:
         with self._lock:
             if self._is_closed or self._here is not None:
                 return
-            self._here = Feed(RunDir(self._path), self._call, rules=self._rules, period=self._period)
+            self._here = Feed(RunDir(self._path), self._call, rules=self._rules, period=self._period,
+                              hosts=self._hosts)
             self._here.want(self._wanted)
             if self._is_started:
                 self._here.start()
@@ -214,13 +216,16 @@ class ApartFeed:
 class Feeds:
     """Where the frames of a panel come from, whichever run it shows."""
 
-    def __init__(self, run: RunDir | None, rules: Rules, period: float) -> None:
-        """Reading of `run` begins at once where that costs the screen nothing; None: it is not known yet."""
-        self._rules, self._period = rules, period
+    def __init__(self, run: RunDir | None, rules: Rules, period: float, hosts: Path | None = None) -> None:
+        """Reading of `run` begins at once where that costs the screen nothing; None: it is not known yet.
+
+        `hosts`: where other machines tell of their runs, see `record.hosts`.
+        """
+        self._rules, self._period, self._hosts = rules, period, hosts
         self._apart = apart()
         self._first: ApartFeed | None = None
         if self._apart is not None and run is not None:
-            self._first = ApartFeed(self._apart, run.path, rules, period)
+            self._first = ApartFeed(self._apart, run.path, rules, period, hosts)
         elif self._apart is not None:
             self._apart.send("load")
 
@@ -229,8 +234,9 @@ class Feeds:
         run, first = RunDir(path), self._first
         self._first = None
         if self._apart is None:
-            return run.called, lambda deliver: Feed(run, deliver, rules=self._rules, period=self._period)
-        feed = first if first is not None else ApartFeed(self._apart, path, self._rules, self._period)
+            return run.called, lambda deliver: Feed(
+                run, deliver, rules=self._rules, period=self._period, hosts=self._hosts)
+        feed = first if first is not None else ApartFeed(self._apart, path, self._rules, self._period, self._hosts)
         return run.called, feed.telling
 
     def close(self) -> None:
@@ -279,17 +285,17 @@ def _serve(listening: int, telling: int) -> None:
             if what == "load":
                 import tuimon.viewer.reading  # noqa: F401  # while nothing is to be read yet
             elif what == "open":
-                serial, path, rules, period = rest
+                serial, path, rules, period, hosts = rest
                 if feed is not None:
                     feed.close()
-                feed = _telling(serial, RunDir(Path(path)), rules, period, sender)
+                feed = _telling(serial, RunDir(Path(path)), rules, period, hosts, sender)
             elif feed is not None:
                 getattr(feed, what)(*rest)
     if feed is not None:
         feed.close(OUTLIVES)
 
 
-def _telling(serial: int, run: RunDir, rules: Rules, period: float, sender: Sender) -> Feed:
+def _telling(serial: int, run: RunDir, rules: Rules, period: float, hosts: Path | None, sender: Sender) -> Feed:
     """A feed whose frames go through the pipe: of each, the fields that are not those of the last."""
     last: list[Frame | None] = [None]
 
@@ -305,6 +311,6 @@ def _telling(serial: int, run: RunDir, rules: Rules, period: float, sender: Send
         if before is None:
             interpreter.settle()
 
-    feed = Feed(run, tell, rules=rules, period=period)
+    feed = Feed(run, tell, rules=rules, period=period, hosts=hosts)
     feed.start()
     return feed

@@ -13,6 +13,7 @@ from textual.message import Message
 
 from tuimon.config.file import Keeper
 from tuimon.record.readonly import is_read_only
+from tuimon.record.rundir import RunDir
 from tuimon.viewer import terminal
 from tuimon.viewer.alerts import Alerts, sequence, way_of
 from tuimon.viewer.asking import Asking
@@ -191,6 +192,7 @@ class Tuimon(InTurn, LoggingIn, Asking):
         self._own = None if name == self._name else self._own or self._frame
         self._source.close()
         self._forget()
+        self._login = None if self._login is None else Login(RunDir(message.path))
         self._asks = {place: ask for place, ask in self._asks.items() if place == self._home}
         self._want(Wanted(place=message.place, ask=self._asks.get(message.place), units=self._wanted.units))
         self._frame = self._empty(name)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuimon.control.commands import Who
@@ -28,7 +29,10 @@ class Feed:
     """Reads a run for a screen."""
 
     def __init__(self, run: RunDir, deliver: Callable[[], object], *, rules: Rules = "tuimon", period: float = 0.25,
-                 clock: Callable[[], float] = time.time, mono: Callable[[], float] = time.monotonic) -> None:
+                 hosts: Path | None = None, clock: Callable[[], float] = time.time,
+                 mono: Callable[[], float] = time.monotonic) -> None:
+        """`hosts`: where other machines tell of their runs, see `record.hosts`."""
+        self._hosts = hosts
         self._run, self._deliver, self._rules, self._period = run, deliver, rules, period
         self._clock, self._mono = clock, mono
         self._stopped, self._wake = threading.Event(), threading.Event()
@@ -74,7 +78,8 @@ class Feed:
         from tuimon.viewer.judging import PATIENCE
         from tuimon.viewer.reading import Reading
 
-        reading, who = Reading(self._run, rules=self._rules, patience=PATIENCE), this_person("viewer")
+        reading = Reading(self._run, rules=self._rules, patience=PATIENCE, hosts=self._hosts)
+        who = this_person("viewer")
         while not self._stopped.is_set():
             self._submit(reading, who)
             try:

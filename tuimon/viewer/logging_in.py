@@ -29,11 +29,12 @@ class LoggingIn(Placed):
 
     def action_log_in(self) -> None:
         """Log in at the other machine again."""
-        way = self._frame.way
-        if way in ("down", "refused") and self._login is not None:
+        way, other = self._frame.way, self._front.login
+        login = self._login if other is None else Login(other)
+        if login is not None and (other is not None or way in ("down", "refused")):
             if not self._is_lent:
                 self._is_lent = True
-                self.run_worker(self._lend(self._login), group="login")
+                self.run_worker(self._lend(login), group="login")
         else:
             self._front.flash("log in again: " + (
                 "this run is on this machine" if way == "here" else "the link is up, there is nothing to log in to"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 
 from tuimon.record.far import LOGIN, ask_login, asked_login, read_far
+from tuimon.record.hosts import host_of
 from tuimon.record.rundir import RunDir
 
 
@@ -15,7 +16,7 @@ class Login:
     """Of one run, which may be one of this machine: then there is none."""
 
     def __init__(self, run: RunDir) -> None:
-        self._run = run
+        self._run = host_of(run) or run
         self._number = 0
 
     def ask(self) -> bool:

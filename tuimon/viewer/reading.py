@@ -12,6 +12,7 @@ import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -71,11 +72,13 @@ class Reading:
 
     def __init__(self, run: RunDir, *, rules: Rules = "tuimon",
                  judge: Callable[[Rules, RunInfo | None], Judge] = judge_for, cache: Cache | None = None,
-                 patience: float = 0.0) -> None:
-        """`cache`: where what was read of long runs is remembered; None: this user's. `patience`: see `judging`."""
-        self.run, self.rules = run, rules
+                 patience: float = 0.0, hosts: Path | None = None) -> None:
+        """`cache`: where what was read of long runs is remembered; None: this user's. `patience`: see `judging`.
+
+        `hosts`: where other machines tell of their runs, see `record.hosts`.
+        """
+        self.run, self.rules, self.hosts = run, rules, hosts
         self._cache = Cache(cache_root()) if cache is None else cache
-        self._read_only = is_read_only()
         self._judge_for, self._patience = judge, patience
         self._standing, self._afar, self._told = Standing(run), Afar(run), Told()
         self._events = EventReader(run.events)
@@ -350,6 +353,11 @@ class Reading:
             newest=history.last_step, wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,
             barred=self._afar.only_looks if self._read_only else standing.bar(mono))
         return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)
+
+    @property
+    def _read_only(self) -> bool:
+        """Whether nothing may be asked of the run from here."""
+        return is_read_only() or (self._afar.far is not None and not self._afar.far.control)
 
     @property
     def _lag(self) -> str:

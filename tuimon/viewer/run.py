@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from tuimon.config.file import Keeper, config_path, load
@@ -55,8 +56,10 @@ class Ready:
     """What a panel needs before it is known which run it shows: settings, and a process that reads."""
 
     def __init__(self, run: RunDir | None = None, *, rules: Rules = "tuimon", settled: Settled | None = None,
-                 plain: bool = False) -> None:
+                 plain: bool = False, hosts: Path | None = None) -> None:
         """`run`: where it is known, reading begins. `settled`: what is preferred; None: what environment and file say.
+
+        `hosts`: where other machines tell of their runs, see `record.hosts`.
 
         Where there is no terminal, and where `plain` is asked for, there is no panel, and `why` says why.
         """
@@ -75,7 +78,7 @@ class Ready:
             env.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")
             interpreter.begin()
             # Before anything is loaded that whoever reads need not have.
-            self.feeds = Feeds(run, rules, self.settled.settings.period(remote=bool(env.get("SSH_CONNECTION"))))
+            self.feeds = Feeds(run, rules, self.settled.settings.period(remote=bool(env.get("SSH_CONNECTION"))), hosts)
 
     def load(self) -> None:
         """Load the screen, or what tells of a run, in the time that something else takes."""

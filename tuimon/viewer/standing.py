@@ -9,6 +9,7 @@ from typing import Final, cast
 from tuimon.control.spool import barred
 from tuimon.control.states import State
 from tuimon.diagnosis.story import Story
+from tuimon.record.hosts import is_nowhere
 from tuimon.record.liveness import ProcessIdentity, is_alive
 from tuimon.record.rundir import Launch, RunDir, RunInfo
 from tuimon.record.status import settled
@@ -95,6 +96,8 @@ class Standing:
             return f"the script is running, {waited}; it has not trained yet"
         if launch is not None:
             return f"torch is loading, {waited}"
+        if is_nowhere(self.run):
+            return "no run is open; b lists those there are"
         return f"waiting for a training process, {waited}"
 
     def statement(self, *, begun: bool) -> str:

@@ -57,7 +57,7 @@ class Agent:
         self._log: Followed | None = None
         self._may_command = False
         self._urgent: list[Message] = [({"k": "hello", "protocol": PROTOCOL, "version": version, "time": time.time(),
-                                         "host": os.uname().nodename}, b"")]
+                                         "lists": True, "host": os.uname().nodename}, b"")]
         self._picture: Iterator[Message] | None = None
         self._generation, self._count = 0, 0
         self._is_whole, self._is_thin_picture = False, True
@@ -69,8 +69,12 @@ class Agent:
         self._ranks_at = float("-inf")
         self._several: Any = None
         """What reads the logs of all ranks, where there are several, and what tells how it stands with them."""
-        self._lacks_code = False
-        """Whether what reads several ranks is on its way: it is not sent along before it is needed."""
+        self._lacks_code = 0
+        """How much more code is on its way: it is not sent along before it is needed."""
+        self._version = version
+        self._wants_list: dict[str, Any] | None = None
+        self.instead: Any = None
+        """What answers from now on, where the runs are to be listed."""
         self._trouble = ""
         self._last_alive: dict[str, Any] = {}
 
@@ -88,9 +92,30 @@ class Agent:
             self._settled, self._picture = False, None
         elif kind == "command" and self._files is not None:
             self._command(body)
+        elif kind == "list":
+            self._wants_list = head
+            self._list(now)
         elif kind == "code" and self._lacks_code:
-            self._lacks_code = False
+            self._lacks_code -= 1
             exec(compile(body, "later", "exec"), {"sys": sys, "types": types})  # noqa: S102  by who sent the rest
+            self._list(now)
+
+    def _list(self, now: float) -> None:
+        """Give place to what answers more than one question, once it is there."""
+        if self._wants_list is None:
+            return
+        try:
+            hub = importlib.import_module("tuimon.remote.far.hub")
+        except ImportError:
+            self._lacks_code += 1
+            return
+        self.instead = hub.Hub(self, self._another, self._root, self._names)
+        self.instead.receive(self._wants_list, b"", now)
+
+    def _another(self) -> Agent:
+        other = Agent(self._root, self._names, self._version)
+        other._urgent.clear()   # it is no new line
+        return other
 
     def poll(self, now: float) -> None:
         """Look at the disk."""
@@ -137,7 +162,7 @@ class Agent:
             ranked = importlib.import_module("tuimon.remote.far.ranked")
         except ImportError:
             if not self._lacks_code:
-                self._lacks_code = True
+                self._lacks_code = 1
                 self._urgent.append(({"k": "need"}, b""))
             return False
         self._log = ranked.Together(os.path.join(self._run, "metrics"), self._names, world)
@@ -301,7 +326,7 @@ class Agent:
         return found[::-1][::every][::-1]
 
 
-def serve(agent: Agent, reading: int, writing: int) -> None:
+def serve(agent: Any, reading: int, writing: int) -> None:
     """Speak until the near end goes."""
     packer, unpacker = Packer(), Unpacker()
     os.write(writing, MAGIC)
@@ -322,6 +347,7 @@ def serve(agent: Agent, reading: int, writing: int) -> None:
             heard = time.monotonic()
             for head, body in unpacker.feed(data):
                 agent.receive(head, body, heard)
+                agent = agent.instead or agent
         elif time.monotonic() - heard > DEAF:
             return
 

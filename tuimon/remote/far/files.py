@@ -88,14 +88,8 @@ class Files:
             name = re.sub(r"[^0-9A-Za-z-]", "", str(told.get("id", "")))[:80]
             name = f"{time.time_ns():020d}-{name}.json"
             spool = os.path.join(self._path, "commands")
-            aside = os.path.join(spool, "tmp", name)
-            fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(fd, json.dumps(told, allow_nan=False).encode())
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.rename(aside, os.path.join(spool, "new", name))
+            put(os.path.join(spool, "tmp", name), os.path.join(spool, "new", name),
+                json.dumps(told, allow_nan=False).encode())
         except (ValueError, TypeError, OverflowError, RecursionError):
             return "not a command"
         except OSError as error:
@@ -147,6 +141,17 @@ class Files:
                 for name in names if name.endswith(ending) and not name.startswith(".")]
 
 
+def put(aside: str, path: str, data: bytes) -> None:
+    """Write a file whole: beside its place first; OSError where that cannot be."""
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(aside, path)
+
+
 def _pieces(name: str, data: bytes) -> Iterator[Message]:
     for at in range(0, max(1, len(data)), CHUNK):
         yield {"k": "file", "name": name, "at": at, "size": len(data)}, data[at:at + CHUNK]
@@ -190,7 +195,7 @@ def named(root: str, selector: str | None) -> tuple[str | None, str]:
 def live(path: str) -> bool | None:
     """Whether the process that trains is there; None where that cannot be told."""
     told = [json_of(os.path.join(path, name)) for name in ("run.json", "launch.json")]
-    starts = [_number(body.get("started")) for body in told]
+    starts = [number(body.get("started")) for body in told]
     return alive(told[1 if starts[1] > starts[0] else 0].get("process"))
 
 
@@ -210,7 +215,7 @@ def alive(process: Any) -> bool | None:
             return fields[0] != "Z" and abs(begun - since) < SLACK
         with open("/proc/stat", encoding="ascii") as file:
             boot = next(float(line.split()[1]) for line in file if line.startswith("btime"))
-        return fields[0] != "Z" and abs(boot + begun - _number(process.get("started"))) <= SLACK
+        return fields[0] != "Z" and abs(boot + begun - number(process.get("started"))) <= SLACK
     except (OSError, ValueError, KeyError, IndexError, StopIteration, TypeError):
         pass
     try:
@@ -231,5 +236,6 @@ def json_of(path: str) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _number(value: Any) -> float:
+def number(value: Any) -> float:
+    """A number of a file's; 0.0 for what is none."""
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0.0

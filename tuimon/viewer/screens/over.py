@@ -8,6 +8,7 @@ from textual import events
 from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen, Screen
 
+from tuimon.record.rundir import RunDir
 from tuimon.viewer import terminal
 from tuimon.viewer.compositor import compositor
 from tuimon.viewer.glyphs import GlyphSet
@@ -46,6 +47,11 @@ class Below(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self._compositor = compositor()
+
+    @property
+    def login(self) -> RunDir | None:
+        """By which link a person would log in from here; None: that of the run."""
+        return None
 
     def show_frame(self, frame: Frame) -> None:
         """Show this moment."""

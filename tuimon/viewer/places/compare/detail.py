@@ -37,7 +37,7 @@ class Comparison:
 
     def view(self, ask: Ask, now: float, mono: float, budget: float = BUDGET) -> CompareView:
         """Read on for at most about `budget` seconds, and say what there is."""
-        known = {follower.source: follower for follower in self._followers}
+        known = {follower.source: follower for follower in self._followers if not follower.is_outdated}
         self._followers = [known.get(source) or Follower(source) for source in ask.sources[:MOST]]
         if not self._followers:
             return NOTHING

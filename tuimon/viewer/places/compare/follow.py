@@ -11,6 +11,7 @@ import numpy as np
 from tuimon.errors import LogError
 from tuimon.record.chunk import Chunk, Floats
 from tuimon.record.history import Thin
+from tuimon.record.hosts import host_of, look_at
 from tuimon.record.label import read_label
 from tuimon.record.ranks import reader_of
 from tuimon.record.rundir import RunDir
@@ -64,12 +65,20 @@ class Follower:
             return False
         if mono - self._looked >= STATUS_EVERY:
             self._looked = mono
+            look_at(RunDir(self.source.run))
             self.standing = self._stand(RunDir(self.source.run), now)
         chunks = self._reader.poll()
         for chunk in chunks:
             self._take(chunk)
         self.is_read = self.is_read or not chunks
         return bool(chunks) and not self.is_read
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether what it has read was replaced: by a finer picture of a run of another machine."""
+        run = self.source.run
+        return run is not None and self._reader is not None and self._reader.is_replaced and \
+            host_of(RunDir(run)) is not None
 
     def _stand(self, run: RunDir, now: float) -> Standing:
         try:

@@ -23,8 +23,10 @@ class Column:
     """Width of the list from which it is shown."""
 
 
+MACHINE: Final = Column("machine", "host", 8, 16, 1)
 COLUMNS: Final = (
     Column("name", "name", 13, 36, 3),
+    MACHINE,
     Column("state", "state", 10, 10),
     Column("age", "age", 6, 6, right=True),
     Column("steps", "steps", 8, 15, 1, right=True, from_width=44),
@@ -45,9 +47,14 @@ WHOLE: Final = 64
 
 
 @lru_cache(64)
-def divide(width: int) -> tuple[tuple[Column, int], ...]:
-    """The columns of a list that is so wide, each with its cells; one cell lies between two."""
-    shown = [c for c in COLUMNS if width >= c.from_width and (width >= WHOLE or c.name in _FEWEST)]
+def divide(width: int, *, hosts: bool = False) -> tuple[tuple[Column, int], ...]:
+    """The columns of a list that is so wide, each with its cells; one cell lies between two.
+
+    `hosts`: whether there are runs of several machines, and it is said of each where it is.
+    """
+    taken = MACHINE.least + 1 if hosts else 0
+    shown = [c for c in COLUMNS if (hosts or c is not MACHINE) and (not c.from_width or width - taken >= c.from_width)
+             and (width - taken >= WHOLE or c.name in _FEWEST)]
     cells = {c.name: c.least for c in shown}
     spare = width - LEAD - sum(cells.values()) - (len(shown) - 1)
     while spare > 0:

@@ -25,6 +25,7 @@ from tuimon.viewer.glyphs import GlyphSet, ascii_of
 from tuimon.viewer.lines import Line, Span, Tone, dim, lapse, rate, strong
 from tuimon.viewer.places.runs.columns import LEAD, divide
 from tuimon.viewer.places.runs.model import Look, Row, RunsView, marked
+from tuimon.viewer.places.runs.words import on
 from tuimon.viewer.text import clean, fit, pad
 
 STATES: Final[dict[str, tuple[str, Tone]]] = {
@@ -36,8 +37,9 @@ KEYS: Final = 9
 """Cells of the words at the left of what is said of the chosen run."""
 
 
-def inside(width: int, height: int, *, framed: bool) -> tuple[int, int]:
-    """Columns for the list, and rows for runs: below the heading and the names of the columns."""
+def inside(width: int, height: int, *, framed: bool, hosts: bool = False) -> tuple[int, int]:
+    """Columns for the list, and rows for runs: below the heading, the hosts and the names of the columns."""
+    height -= hosts
     return (max(1, width - 4), max(0, height - 3)) if framed else (max(1, width - 2), max(0, height - 2))
 
 
@@ -46,10 +48,13 @@ def draw_table(view: RunsView, rows: Sequence[Row], look: Look, width: int, heig
     """The list; `rows` is what the filter lets through, in order."""
     canvas = Canvas(width, height)
     draw_heading(canvas, _title(view, rows, look), _counts(view), None, glyphs, framed=framed, focused=False)
-    columns, count = inside(canvas.width, canvas.height, framed=framed)
-    left, top = (2, 1) if framed else (1, 1)
+    several = bool(view.hosts)
+    columns, count = inside(canvas.width, canvas.height, framed=framed, hosts=several)
+    left, top = (2, 1 + several) if framed else (1, 1 + several)
+    if several:
+        put_lines(canvas, [host_line(view, columns - LEAD)], left + LEAD, 1, columns - LEAD, 1, glyphs)
     x = left + LEAD
-    for column, cells in divide(columns):
+    for column, cells in divide(columns, hosts=several):
         canvas.put(x, top, pad(column.head, cells, right=column.right), "label")
         x += cells + 1
     if not rows:
@@ -62,8 +67,7 @@ def draw_table(view: RunsView, rows: Sequence[Row], look: Look, width: int, heig
 
 
 def _title(view: RunsView, rows: Sequence[Row], look: Look) -> str:
-    whose = f" of this machine, not of {view.elsewhere}" if view.elsewhere else ""
-    words = f"runs{whose}" if look.sort == "age" else f"runs{whose} by {look.sort}"
+    words = "runs" if look.sort == "age" else f"runs by {look.sort}"
     if look.filter:
         words += f" · {len(rows)} of {len(view.rows)} match"
     count = len(marked(view, look))
@@ -77,6 +81,32 @@ def _counts(view: RunsView) -> str:
     if view.unread:
         parts = [f"reading {view.unread} more", *parts[1:]]
     return " · ".join(parts)
+
+
+HOSTS: Final[dict[str, tuple[str, Tone, str]]] = {
+    "live": ("●", "ok", ""), "reaching": ("◌", "dim", "reaching"), "reconnecting": ("◌", "warning", "reconnecting"),
+    "refused": ("✖", "critical", "asks for a login (R)"), "unreached": ("✖", "critical", "not reachable")}
+"""Of each state of a host: glyph, tone, words."""
+SOME: Final = 12
+"""Cells of a reason that say something."""
+
+
+def host_line(view: RunsView, width: int) -> Line:
+    """The other machines, those first of which something is to be said; why so, as far as there is room."""
+    hosts = sorted(view.hosts, key=lambda host: host.state == "live" and not host.why)
+    found = [(host, *HOSTS[host.state]) for host in hosts]
+    said = [words or lapse(max(0.0, view.now - host.since)) + (f", reading {host.unread} more" if host.unread else "")
+            for host, _, _, words in found]
+    reasons = [host.why.rstrip(".") if host.state not in ("refused", "reaching") else "" for host in hosts]
+    count = sum(map(bool, reasons))
+    taken = sum(cell_len(host.name) + len(words) + 6 for host, words in zip(hosts, said, strict=True)) - 3 + 2 * count
+    room = (width - taken) // max(1, count)
+    line: list[Span] = []
+    for (host, glyph, tone, _), words, why in zip(found, said, reasons, strict=True):
+        short = why if cell_len(why) <= room else fit(why.rpartition(": ")[2], room)   # what is last says most
+        told = f"{words}: {short}" if why and room >= SOME else words
+        line += [Span("   " if line else ""), Span(f"{glyph} ", tone), Span(host.name), dim(f" {told}")]
+    return tuple(line)
 
 
 def _empty(view: RunsView, look: Look) -> list[Line]:
@@ -102,10 +132,12 @@ def _put_row(canvas: Canvas, view: RunsView, look: Look, row: Row, left: int, y:
     chosen = row.key == look.key
     canvas.put(left, y, glyphs.say("▸") if chosen else " ", "value")
     canvas.put(left + 1, y, glyphs.say("✓") if row.key in look.marked else " ", "info")
-    for x, words, role in _words(row, view.now, view.binary, width, chosen, glyphs.ellipsis, glyphs.name == "ascii"):
+    several = bool(view.hosts)
+    for x, words, role in _words(
+            row, view.now, view.binary, width, several, chosen, glyphs.ellipsis, glyphs.name == "ascii"):
         canvas.put(left + x, y, words, role)
     x = left + LEAD
-    for column, cells in divide(width):
+    for column, cells in divide(width, hosts=several):
         if column.name == "spark":
             put_spark(canvas, x, y, cells, row.entry.losses, glyphs)
         x += cells + 1
@@ -115,13 +147,13 @@ def _put_row(canvas: Canvas, view: RunsView, look: Look, row: Row, left: int, y:
 
 @lru_cache(2048)
 def _words(
-    row: Row, now: float, binary: bool, width: int, chosen: bool, ellipsis: str, ascii_only: bool,
+    row: Row, now: float, binary: bool, width: int, several: bool, chosen: bool, ellipsis: str, ascii_only: bool,
 ) -> tuple[tuple[int, str, Role], ...]:
     """What a row says in a list that is so wide: where each text begins, the text, its role. The same at each key."""
     say = ascii_of if ascii_only else str
     found: list[tuple[int, str, Role]] = []
     x = LEAD
-    for column, cells in divide(width):
+    for column, cells in divide(width, hosts=several):
         at = x
         said = () if column.name == "spark" else _cell(column.name, row, now, binary=binary, chosen=chosen, cells=cells)
         for text, role in said:
@@ -166,7 +198,7 @@ def _text(name: str, row: Row, now: float, cells: int, *, binary: bool) -> str:
         return "" if found.lr is None else rate(found.lr)
     if name == "size":
         return size(entry.size, binary=binary) if entry.is_read else ""
-    return {"model": row.model, "note": row.note}.get(name, "")
+    return {"model": row.model, "note": row.note, "machine": entry.machine or "here"}.get(name, "")
 
 
 def _steps(step: int, total: int | None, cells: int) -> str:
@@ -222,7 +254,7 @@ def detail_lines(row: Row | None, view: RunsView) -> list[Line]:
         ("why", (Span(row.why),)), ("loss", (Span(", ".join(losses)),)), ("note", (Span(row.note),)),
         ("model", (Span(model),)), ("optimizer", (Span(", ".join(p for p in (row.optimizer, lr) if p)),)),
         ("command", (Span(row.command),)),
-        ("where", (Span(", ".join(p for p in (row.device, row.host, process) if p)),)),
+        ("where", (Span(", ".join(p for p in (on(row).strip(), row.device, row.host, process) if p)),)),
         ("disk", (Span(f"{size(entry.size, binary=view.binary)}{kept}"), dim(f"  {clean(entry.key, 60)}"))),
     ]
     return [(dim(f"{name:<{KEYS}} "), *line) for name, line in facts if any(span.text.strip() for span in line)]
@@ -266,7 +298,7 @@ def brief_lines(row: Row | None, view: RunsView, look: Look, width: int) -> list
         return []
     entry = row.entry
     found = entry.status
-    parts = [row.model, row.optimizer, "" if found.lr is None else f"lr {rate(found.lr)}", row.device,
+    parts = [on(row).strip(), row.model, row.optimizer, "" if found.lr is None else f"lr {rate(found.lr)}", row.device,
              size(entry.size, binary=view.binary) if entry.is_read else "reading"]
     verdict = row.verdict if row.tone in ("warning", "critical") else ""
     words = " · ".join(part for part in (row.note, verdict, row.why) if part) or row.command

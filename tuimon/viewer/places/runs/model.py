@@ -12,6 +12,7 @@ from tuimon.diagnosis.model import SEVERITIES
 from tuimon.errors import UsageError
 from tuimon.record.catalogue import Entry
 from tuimon.record.lost import lost_words
+from tuimon.record.merged import Host
 from tuimon.record.query import Query, parse
 from tuimon.viewer.lines import Tone, judged
 from tuimon.viewer.text import clean
@@ -40,8 +41,8 @@ class Row:
 
     @property
     def key(self) -> str:
-        """Unique under the root."""
-        return self.entry.key
+        """Unique among all that are listed."""
+        return f"{self.entry.machine}:{self.entry.key}" if self.entry.machine else self.entry.key
 
     @property
     def is_live(self) -> bool:
@@ -117,8 +118,8 @@ class RunsView:
     outcomes: tuple[Outcome, ...] = ()
     binary: bool = False
     """Sizes by powers of 1,024."""
-    elsewhere: str = ""
-    """The other machine, where the run that is watched is one of that: the list is that of this machine."""
+    hosts: tuple[Host, ...] = ()
+    """The other machines whose runs are among them."""
 
     @property
     def size(self) -> int:
@@ -129,6 +130,10 @@ class RunsView:
     def live(self) -> int:
         """How many train now."""
         return sum(row.is_live for row in self.rows)
+
+    def host_of(self, row: Row) -> Host | None:
+        """The other machine that a run is on."""
+        return next((host for host in self.hosts if row.entry.machine and host.name == row.entry.machine), None)
 
 
 NO_RUNS: Final = RunsView()

@@ -10,11 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 
+from tuimon.record.rundir import RunDir
 from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.messages import GoTo, OpenRun
 from tuimon.viewer.places.runs import draw
 from tuimon.viewer.places.runs.model import NO_RUNS, Ask, Look, Order, Row, RunsView, listed, paths
-from tuimon.viewer.places.runs.words import ask_delete, refusal
+from tuimon.viewer.places.runs.words import ask_delete, barred, on, refusal
 from tuimon.viewer.screens.confirm import Confirm
 from tuimon.viewer.screens.keys import bindings
 from tuimon.viewer.screens.place import PlaceScreen
@@ -49,7 +50,7 @@ class RunsScreen(PlaceScreen):
         self._serial = self._heard = 0
         self._rows: tuple[Row, ...] = ()
         self._listed_for: tuple[object, ...] = ()
-        self._framed = False
+        self._framed = self._has_chosen = False
 
     def compose_body(self) -> ComposeResult:
         """List, chosen run, line to type in."""
@@ -74,7 +75,7 @@ class RunsScreen(PlaceScreen):
 
     def _count(self) -> int:
         size = self.query_one("#runs-list").size
-        return draw.inside(size.width, size.height, framed=self._framed)[1]
+        return draw.inside(size.width, size.height, framed=self._framed, hosts=bool(self._view.hosts))[1]
 
     def show(self) -> None:
         """Draw the list, and what is known of the chosen run."""
@@ -84,8 +85,8 @@ class RunsScreen(PlaceScreen):
         if wanted != self._listed_for:
             self._rows, self._listed_for = listed(view, self._look), wanted
         rows = self._rows
-        if not self._look.key:
-            self._look = replace(self._look, key=view.here)   # where one comes from
+        if not self._has_chosen:
+            self._look = replace(self._look, key=view.here, row=0)   # where one comes from, or the first
         self._look = look = self._look.at(rows, self._count())
         chosen = look.chosen(rows)
         self.query_one("#runs-list", PictureView).draw_with(
@@ -106,7 +107,7 @@ class RunsScreen(PlaceScreen):
                 self.flash(outcome.words, 5.0)
 
     def _turn(self, look: Look) -> None:
-        self._look = look
+        self._look, self._has_chosen = look, True
         self.show()
 
     def _order(self, order: Order) -> None:
@@ -145,7 +146,7 @@ class RunsScreen(PlaceScreen):
             self.flash("mark two runs or more with space: d lays them over each other" if len(found) < 2 else
                        f"{len(found)} runs are marked: {MOST} at most can be told apart")
             return
-        names = {row.entry.path: row.name for row in self._view.rows}
+        names = {row.entry.path: f"{row.name}{on(row)}" for row in self._view.rows}
         self.post_message(GoTo("compare", Comparing(tuple(Source(names[path], path) for path in found))))
 
     def action_runs_filter(self) -> None:
@@ -165,6 +166,9 @@ class RunsScreen(PlaceScreen):
         row = self._chosen
         if row is None:
             return
+        if why := barred(self._view.host_of(row)):
+            self.flash(f"{WORDS[purpose]}: {why}")
+            return
         self._before = self._look   # what is typed is about this run, whatever is chosen meanwhile
         self.query_one(Prompt).open(purpose, WORDS[purpose], row.name if purpose == "rename" else row.note)
 
@@ -173,7 +177,7 @@ class RunsScreen(PlaceScreen):
         row = self._chosen
         if row is None or not self.is_active:   # the key was hit twice
             return
-        why = refusal(row)
+        why = refusal(row, self._view.host_of(row))
         if why:
             self.flash(f"delete: {why}")
             return
@@ -187,6 +191,13 @@ class RunsScreen(PlaceScreen):
     def action_runs_sort(self) -> None:
         """By something else."""
         self._turn(self._look.sorted_next())
+
+    @property
+    def login(self) -> RunDir | None:
+        """That of the chosen run's machine, where it is asked for, or else the first that is."""
+        hosts = [host for host in self._view.hosts if host.state == "refused"]
+        mine = [] if (row := self._chosen) is None else [host for host in hosts if host.name == row.entry.machine]
+        return next((RunDir(host.place) for host in (*mine, *hosts)), None)
 
     def back(self) -> bool:
         """First the filter goes, then the marks."""
@@ -228,8 +239,9 @@ class RunsScreen(PlaceScreen):
         """A click chooses; on what is chosen it opens."""
         if event.widget is not self.query_one("#runs-list"):
             return
-        at = self._look.top + event.y - 2
-        if event.y >= 2 and 0 <= at < len(self._rows):
+        above = 3 if self._view.hosts else 2
+        at = self._look.top + event.y - above
+        if event.y >= above and 0 <= at < len(self._rows):
             if self._rows[at].key == self._look.key:
                 self.action_open_run()
             else:

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from tuimon.diagnosis.figures import counted, size
+from tuimon.record.merged import Host
 from tuimon.viewer.lines import say
 from tuimon.viewer.places.runs.model import Row, RunsView
 from tuimon.viewer.questions import Question
 from tuimon.viewer.text import clean
 
 
-def refusal(row: Row) -> str:
-    """Why it is not even asked; "" where it is. The producer looks again before it deletes."""
+def refusal(row: Row, host: Host | None) -> str:
+    """Why it is not even asked; "" where it is. Who deletes looks again. `host`: the other machine that it is on."""
+    if why := barred(host):
+        return why
     if not row.entry.is_read:
         return "it has not been read yet"
     if row.is_live:
         return f"it is alive ({row.entry.status.state}): end it first"
     return ""
+
+
+def on(row: Row) -> str:
+    """Where it is, if that is not here."""
+    return f" on {row.entry.machine}" if row.entry.machine else ""
+
+
+def barred(host: Host | None) -> str:
+    """Why nothing may be written there; "" where it may. None: this machine."""
+    if host is None:
+        return ""
+    if not host.control:
+        return f"{host.name} is only looked at; tuimon watch --control lets it order"
+    return "" if host.state == "live" else f"{host.name} is not reached now"
 
 
 def ask_delete(row: Row, view: RunsView) -> Question:
@@ -24,7 +41,7 @@ def ask_delete(row: Row, view: RunsView) -> Question:
     kept = entry.checkpoints
     parts = [f"its log of {counted(entry.status.step, 'step')}" if entry.status.step else "its log", "events, console"]
     lines = [
-        say(f"{row.name}, {size(entry.size, binary=view.binary)}"),
+        say(f"{row.name}{on(row)}, {size(entry.size, binary=view.binary)}"),
         say(f"Gone for good: {', '.join(parts)}" + (", and your note." if row.note else ".")),
     ]
     if kept:
