@@ -90,25 +90,37 @@ class Part:
 
 def shares_of(model: nn.Module, params: Sequence[Tensor], world: int) -> Shares:
     """The shares of these parameters on this rank of `world`."""
-    meshes = [p.device_mesh for p in (*params, *model.parameters()) if hasattr(p, "device_mesh")]
-    widest = max(meshes, key=lambda mesh: mesh.size(), default=None)
+    copies = copies_of(model, params)
+    weights = np.array([1 / math.prod(size for size, _ in each or ()) for each in copies])
+    first = np.array([not any(place for _, place in each or ()) for each in copies], np.bool_)
+    return Shares(weights, first, world, _tokens(_meshes(model, params)), None in copies)
+
+
+def copies_of(model: nn.Module, params: Sequence[Tensor]) -> list[list[tuple[int, int]] | None]:
+    """For each, how many copies of it there are in each way in which it is replicated, and which of them is here.
+
+    None: it is in no wrapper that is known.
+    """
+    widest = max(_meshes(model, params), key=lambda mesh: mesh.size(), default=None)
     replicas = _replicas(model)
     if widest is None and any(id(p) not in replicas for p in params):
         replicas = _replicas(*_living())
-    weights, first, is_alone = np.ones(len(params)), np.ones(len(params), np.bool_), False
+    found: list[list[tuple[int, int]] | None] = []
     parameter: Any
-    for i, parameter in enumerate(params):
+    for parameter in params:
         group = replicas.get(id(parameter))
         copies = [] if group is None else [(group.size(), group.rank())]
         if hasattr(parameter, "device_mesh"):
-            copies += _along(parameter.device_mesh, [p.is_replicate() for p in parameter.placements])
+            copies += copies_along(parameter.device_mesh, [p.is_replicate() for p in parameter.placements])
         elif group is None and widest is not None:
-            copies += _along(widest, [True] * widest.ndim)
-        elif group is None:
-            is_alone = True
-        weights[i] = 1 / math.prod(size for size, _ in copies)
-        first[i] = not any(place for _, place in copies)
-    return Shares(weights, first, world, _tokens(meshes), is_alone)
+            copies += copies_along(widest, [True] * widest.ndim)
+        is_known = hasattr(parameter, "device_mesh") or group is not None or widest is not None
+        found.append(copies if is_known else None)
+    return found
+
+
+def _meshes(model: nn.Module, params: Sequence[Tensor]) -> list[Any]:
+    return [p.device_mesh for p in (*params, *model.parameters()) if hasattr(p, "device_mesh")]
 
 
 def groups_of(model: nn.Module, params: Sequence[Tensor]) -> list[Any]:
@@ -121,7 +133,7 @@ def groups_of(model: nn.Module, params: Sequence[Tensor]) -> list[Any]:
     return list({id(group): group for group in groups}.values())
 
 
-def _along(mesh: Any, is_replicated: Sequence[bool]) -> Iterator[tuple[int, int]]:
+def copies_along(mesh: Any, is_replicated: Sequence[bool]) -> Iterator[tuple[int, int]]:
     """How many copies there are along each replicated dimension, and which of them is here."""
     places = mesh.get_coordinate() or [0] * mesh.ndim
     return ((mesh.size(dim), place) for dim, place in enumerate(places) if is_replicated[dim])
