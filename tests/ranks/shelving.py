@@ -8,8 +8,6 @@ import json
 import os
 import signal
 import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ import tuimon
 from tests.ranks.measuring import ROWS, ddp, fsdp, hsdp, net
 from tests.ranks.obeying import Play
 from tuimon.errors import CheckpointError
-from tuimon.instrument.ranks import together
+from tuimon.instrument.ranks import chunks, council
 from tuimon.record.manifest import listed
 from tuimon.record.rundir import RunDir
 
@@ -106,20 +104,14 @@ def resume(wrap: str) -> Callable[[int, Path], Any]:
 
 def alone(rank: int, place: Path) -> Any:
     """Resumed on rank 0 only: it is told so."""
-    from tuimon.instrument.ranks import council
-
     if rank:
         return None
-    play = Shelved(place / "ddp", ddp, attaches=False) if False else None
-    council.ARRIVAL = 0.5
+    council.ARRIVAL = 0.5  # type: ignore[misc]
     model = net()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    assert play is None
-    with contextlib.suppress(AssertionError):
-        try:
-            tuimon.resume(place / "ddp", model, optimizer)
-        except CheckpointError as error:
-            return str(error)
+    try:
+        tuimon.resume(place / "ddp", model, torch.optim.AdamW(model.parameters(), lr=0.01))
+    except CheckpointError as error:
+        return str(error)
     return "it did"
 
 
@@ -127,31 +119,20 @@ def dies(who: int) -> Callable[[int, Path], Any]:
     """A rank is killed amid its part of the second checkpoint; the first stays."""
 
     def scene(rank: int, place: Path) -> Any:
-        from tuimon.instrument.ranks import chunks
-
         play = Shelved(place / f"dies-{who}", fsdp)
         play.attach()
         play.train_until(play.met)
         first = play.told_to_save()
-        write = chunks.write_part
-
-        def end(*_: Any) -> Any:
-            os.kill(os.getpid(), signal.SIGKILL)
-
         if rank == who:
-            chunks.write_part = end
+            chunks.write_part = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
         with contextlib.suppress(RuntimeError):
             play.told_to_save()
-        chunks.write_part = write
         play.monitor.close()
         play.look()
         return {"first": first, "answers": play.answers, "kept": [i.id for i in listed(RunDir(play.place).checkpoints)],
                 "left": sorted(n for n in os.listdir(RunDir(play.place).checkpoints) if n.startswith("."))}
 
     return scene
-
-
-SCENES: dict[str, Callable[[str], Callable[[int, Path], Any]]] = {"save": save, "resume": resume}
 
 
 def main(place: Path, names: list[str]) -> None:

@@ -23,7 +23,7 @@ from tuimon.instrument.checkpoints import Checkpoints
 from tuimon.instrument.contents import check_moves, check_random, check_scale, non_finite
 from tuimon.instrument.discovery import only_loader, only_scaler, schedules_of
 from tuimon.instrument.host import one_line
-from tuimon.instrument.ranks.council import ARRIVAL, Council, council_here
+from tuimon.instrument.ranks.council import Council, council_here
 from tuimon.instrument.ranks.fitting import Fit
 from tuimon.instrument.restoring import Plan, plan, scaler_numbers, settled
 from tuimon.instrument.state import Plain, TrainingState, copied, set_random_state
@@ -129,9 +129,9 @@ def _open_on_all(source: Source, council: Council) -> tuple[Checkpoints, str | N
     try:
         found = _open(source)
     except TuimonError as error:
-        council.agree(str(error), patience=ARRIVAL)
+        council.agree(str(error), is_first=True)
         raise
-    if why := council.agree("", patience=ARRIVAL):
+    if why := council.agree("", is_first=True):
         raise CheckpointError(why)
     return found
 

@@ -41,12 +41,16 @@ class Council:
             return list(names)
         return [str(name) for name in self._hear(f"{turn}/names", 0, PATIENCE)]
 
-    def agree(self, why: str, token: str = "", patience: float = PATIENCE) -> str:
-        """Why some rank cannot, the first of them; "" where all can. token: what must be the same on all."""
+    def agree(self, why: str, token: str = "", *, is_first: bool = False) -> str:
+        """Why some rank cannot, the first of them; "" where all can.
+
+        token: what must be the same on all. is_first: what comes first of a call.
+        """
         turn, rank = next(self._turns), self.world.rank
         if self._board is None:
             return why
         self._put(f"{turn}/{rank}", {"why": why, "token": token})
+        patience = ARRIVAL if is_first else PATIENCE
         said = [self._hear(f"{turn}/{k}", k, patience) for k in range(self.world.size)]
         reasons = [f"rank {k}: {one['why']}" for k, one in enumerate(said) if one["why"]]
         if len(reasons) == len(said) and len({one["why"] for one in said}) == 1:

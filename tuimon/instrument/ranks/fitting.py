@@ -50,6 +50,7 @@ class Fit:
         with Shelf(opened) as shelf:
             body["tensors"] = shelf.tensors(self._fitting)
         mine: Mapping[str, Any] = {"random": body["plain"].get("random"), "loader": body.get("loader")}
+        had_position = body.get("loader") is not None
         saved, rank = opened.manifest.world, self._world.rank
         is_new = rank >= saved
         if rank and not is_new:
@@ -58,9 +59,9 @@ class Fit:
         body["plain"]["random"], body["loader"] = mine.get("random"), mine.get("loader")
         if is_new:
             _note(body, f"the random numbers of rank {rank} go on as they are: {saved} ranks saved theirs")
-        if saved != self._world.size and self._fitting is not None:
+        if saved != self._world.size and self._fitting is not None and had_position:
             body["loader"] = None
-            _note(body, f"the data were not put back: they were {saved} ranks', and are {self._world.size} ranks' now")
+            _note(body, f"the data were not put back: {saved} ranks shared them, and {self._world.size} do now")
 
     def _own(self, opened: Opened) -> Mapping[str, Any]:
         found = loaded(opened, own(self._world.rank))

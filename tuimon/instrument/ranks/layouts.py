@@ -14,7 +14,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from tuimon.errors import CheckpointError
-from tuimon.instrument.ranks.shares import copies_along, copies_of
+from tuimon.instrument.ranks.shares import copies_along, copies_beside, copies_of
 from tuimon.instrument.ranks.world import World
 from tuimon.instrument.state import TrainingState
 
@@ -40,7 +40,7 @@ class Layout:
         """What of its first dimension this rank writes, of elements of so many bytes; None where that is nothing."""
         rows = self.sizes[0] if self.sizes else 1
         count: int = math.prod(self.sizes)
-        if self.copies > 1 and self.sizes and count * item >= SMALL:
+        if self.copies > 1 and self.sizes and count and count * item >= SMALL:
             begin, end = (rows * (self.copy + k) // self.copies for k in (0, 1))
             return (begin, end) if begin < end else None
         is_elsewhere = not count and 0 not in self.size   # of one without elements somebody has to say that it exists
@@ -74,16 +74,17 @@ def layouts_of(model: nn.Module, state: TrainingState, world: World) -> dict[str
     """
     parameters = state.parameters()
     copies = dict(zip(parameters, copies_of(model, list(parameters.values())), strict=True))
-    everywhere: Sequence[tuple[int, int]] = max((c for c in copies.values() if c), key=_count, default=())
+    beside = copies_beside(model, list(parameters.values()))
     found = {f"param/{name}": _with(part_of(p), p, copies[name] or ()) for name, p in parameters.items()}
-    found |= {key: _with(part_of(b), b, everywhere) for key, b in state.buffers()}
+    found |= {key: _with(part_of(b), b, beside) for key, b in state.buffers()}
     for held in state.held():
         if isinstance(held.value, Tensor):
             owner = found.get(f"param/{held.parameter}", whole(()))
-            mine = copies.get(held.parameter) or everywhere
+            is_alike = copies.get(held.parameter) and owner.sizes == owner.size
+            mine = copies[held.parameter] or () if is_alike else beside
             found[held.key] = _held(held.key, held.value, owner, mine)
-    beside = [(world.size, world.rank)]
-    return found | {key: _among(whole(t.shape), beside) for key, t in state.tensors().items() if key not in found}
+    mine = [(world.size, world.rank)]
+    return found | {key: _among(whole(t.shape), mine) for key, t in state.tensors().items() if key not in found}
 
 
 def _held(key: str, value: Tensor, owner: Layout, copies: Sequence[tuple[int, int]]) -> Layout:

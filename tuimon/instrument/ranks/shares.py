@@ -119,6 +119,14 @@ def copies_of(model: nn.Module, params: Sequence[Tensor]) -> list[list[tuple[int
     return found
 
 
+def copies_beside(model: nn.Module, params: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """The same of a plain tensor that belongs to no parameter of them: a buffer, say."""
+    widest = max(_meshes(model, params), key=lambda mesh: mesh.size(), default=None)
+    if widest is not None:
+        return list(copies_along(widest, [True] * widest.ndim))
+    return next((each for each in copies_of(model, params) if each), [])
+
+
 def _meshes(model: nn.Module, params: Sequence[Tensor]) -> list[Any]:
     return [p.device_mesh for p in (*params, *model.parameters()) if hasattr(p, "device_mesh")]
 
