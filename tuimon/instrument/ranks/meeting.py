@@ -39,7 +39,7 @@ class Meeting:
     """Of one `attach`. Waits for nobody."""
 
     def __init__(self, world: World, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
-        self.world, self._model = world, model
+        self.world, self._model, self._from_step = world, model, 0
         self.part: Part | None = None
         """What this rank is of several; None where there is one."""
         self.joining: Joining | None = None
@@ -53,12 +53,14 @@ class Meeting:
             self._apart = obeying.apart(self.part, model)
             self._board = _board(world)
             if self._board is not None:
-                began = partial(obeying.begun, groups_of(model, params))
-                lane = Lane(world, self._board, WIDTH, TIMEOUT, apart=self._apart, began=began)
+                groups = groups_of(model, params)
+                lane = Lane(world, self._board, WIDTH, TIMEOUT, apart=self._apart,
+                            began=lambda: {**obeying.begun(groups), "from_step": self._from_step})
                 self._agreeing = Agreeing(lane, self._board, world.rank, world.size)
 
     def join(self, info: RunInfo, from_step: int) -> Place | None:
         """Of a rank other than 0, a name: the place is yet to be heard. None for who takes one."""
+        self._from_step = from_step
         if self.part is None or not self.world.rank:
             return None
         self.joining = Joining(self.part, info, from_step, self._board)

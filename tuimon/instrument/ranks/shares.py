@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -72,6 +73,8 @@ class Part:
         self.shares = Shares(np.ones(0), np.zeros(0, np.bool_), world.size)
         self.clips_all = False
         """Whether the script clipped all gradients by their L2 norm in the last step, where that was looked for."""
+        self.meets = False
+        """Whether the ranks are known to be at the same step as each other."""
 
     def look(self, model: nn.Module, params: Sequence[Tensor]) -> Shares:
         """Look again: the optimizers hold other parameters, or the first."""
@@ -116,6 +119,26 @@ def copies_of(model: nn.Module, params: Sequence[Tensor]) -> list[list[tuple[int
             copies += copies_along(widest, [True] * widest.ndim)
         is_known = hasattr(parameter, "device_mesh") or group is not None or widest is not None
         found.append(copies if is_known else None)
+    return found
+
+
+def twins_of(model: nn.Module, params: Sequence[Tensor]) -> list[tuple[int, ...]]:
+    """For each, the ranks that something keeps equal to this one: none for a tensor that nothing does."""
+    replicas = _replicas(model)
+    if any(not hasattr(p, "device_mesh") and id(p) not in replicas for p in params):
+        replicas = _replicas(*_living())
+    found: list[tuple[int, ...]] = []
+    parameter: Any
+    for parameter in params:
+        group, ranks = replicas.get(id(parameter)), list[int]()
+        if hasattr(parameter, "device_mesh") and group is None:
+            mesh = parameter.device_mesh
+            places = mesh.get_coordinate() or [0] * mesh.ndim
+            ranks = mesh.mesh[tuple(slice(None) if p.is_replicate() else at for p, at in zip(
+                parameter.placements, places, strict=True))].flatten().tolist()
+        elif group is not None and not hasattr(parameter, "device_mesh"):
+            ranks = torch.distributed.get_process_group_ranks(group)
+        found.append(tuple(sorted(ranks)) if len(ranks) > 1 else ())
     return found
 
 

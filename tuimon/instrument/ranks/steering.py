@@ -54,6 +54,7 @@ class RankSteering(Steering):
         try:
             if self._agreeing is not None and not self._agreeing.lane.is_down:
                 self._meet(self._agreeing)
+            self._part.meets = self._stands
             super().at_boundary(step)
         except BaseException:   # Ctrl+C amid a word: what it would hear next would be of another boundary
             self.part_ways("a rank was interrupted")
