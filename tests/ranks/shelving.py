@@ -52,6 +52,8 @@ class Shelved(Play):
         self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, 2, 0.9)
         torch.manual_seed(10 + self.rank)
         self.prints: dict[int, str] = {}
+        self.draws: dict[int, str] = {}
+        """Where this rank's random numbers were after a step."""
 
     def train(self, scale: float = 1.0) -> None:
         nn.functional.mse_loss(self.model(torch.randn(ROWS, 6) * scale), torch.zeros(ROWS, 3)).backward()
@@ -59,7 +61,11 @@ class Shelved(Play):
         self.schedule.step()
         self.optimizer.zero_grad()
         self.step += 1
+        self.note()
+
+    def note(self) -> None:
         self.prints[self.step] = fingerprint(self.model, self.optimizer)
+        self.draws[self.step] = hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest()
 
     def told_to_save(self) -> str:
         """Have a checkpoint, and what became of the order."""
@@ -79,7 +85,7 @@ def save(wrap: str) -> Callable[[int, Path], Any]:
         for _ in range(AFTER):
             play.train()
         rest = play.close()
-        return {**rest, "answer": answer, "prints": play.prints}
+        return {**rest, "answer": answer, "prints": play.prints, "draws": play.draws}
 
     return scene
 
@@ -93,11 +99,10 @@ def resume(wrap: str) -> Callable[[int, Path], Any]:
         torch.manual_seed(99)
         info = tuimon.resume(place / source, play.model, play.optimizer, scheduler=play.schedule)
         play.step = info.step
-        found = {info.step: fingerprint(play.model, play.optimizer)}
+        play.note()
         for _ in range(AFTER):
             play.train()
-        return {"prints": {**found, **play.prints}, "step": info.step, "notes": info.notes,
-                "lr": play.schedule.get_last_lr()}
+        return {"prints": play.prints, "draws": play.draws, "step": info.step, "notes": info.notes}
 
     return scene
 

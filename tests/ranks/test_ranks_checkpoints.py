@@ -57,6 +57,7 @@ def test_as_many_ranks_go_on_bit_for_bit_each_with_its_own_random_numbers(two: F
         assert resumed["notes"] == []
         assert len(resumed["prints"]) == 1 + shelving.AFTER
         assert resumed["prints"].items() <= told["prints"].items()
+        assert resumed["draws"].items() <= one[f"save-{wrap}"]["draws"].items()
 
 
 @pytest.mark.parametrize("wrap", ["ddp", "fsdp"])
@@ -95,8 +96,10 @@ def test_what_four_ranks_saved_two_and_one_go_on_from(tmp_path: Path) -> None:
     wraps = ["ddp", "fsdp", "hsdp"]
     four = launch(SCRIPT, tmp_path, [f"save-{wrap}" for wrap in wraps] + [f"resume-{wrap}" for wrap in wraps], 4)
     for wrap in wraps:
-        for one in four:
-            assert one[f"resume-{wrap}"]["prints"].items() <= saved(four, wrap)["prints"].items()
+        for one in four:   # from there on sums of four are not bit for bit: DDP orders its buckets anew
+            resumed, told = one[f"resume-{wrap}"], saved(four, wrap)["prints"]
+            assert resumed["prints"][str(resumed["step"])] == told[str(resumed["step"])]
+            assert resumed["draws"].items() <= one[f"save-{wrap}"]["draws"].items()
     names = [f"resume-{wrap}" for wrap in wraps] + ["resume-hsdp@fsdp", "resume-ddp@hsdp"]
     for size in (2, 1):
         for one in launch(SCRIPT, tmp_path, [n for n in names if size > 1 or "hsdp" not in n.partition("-")[2].split("@")[-1]], size):

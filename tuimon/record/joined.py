@@ -120,7 +120,7 @@ class Joiner:
 
 
 def _compare(tables: Sequence[_Table], columns: dict[str, Floats], present: dict[str, Bools]) -> None:
-    """Which ranks hold other weights than those that should hold the same, at the steps at which some were looked at."""
+    """Which ranks hold other weights than those that should hold the same, where some were looked at."""
     there = tables[0].present & tables[1].present & tables[2].present
     several = there.sum(axis=0) > 1
     found = {name: np.full(there.shape[1], np.nan) for name in ("strays", "stray_rank", "checked_tensor")}
@@ -148,7 +148,7 @@ def strays(checks: Mapping[int, tuple[float, ...]]) -> dict[str, float]:
     compared = {of: values for of, values in groups.items() if len(values) > 1}
     if not compared:
         return {}
-    odd = {}
+    odd: dict[int, float] = {}
     for (tensor, _), values in compared.items():
         usual = Counter(values.values()).most_common(1)[0][0]
         odd |= {rank: tensor for rank, value in values.items() if value != usual}

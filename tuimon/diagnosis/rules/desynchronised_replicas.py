@@ -71,13 +71,13 @@ class DesynchronisedReplicas(Rule):
         """In words."""
         n = episode.numbers
         rank, others = int(n["rank"]), int(n["strays"]) - 1
-        who = f"Rank {rank}" + (f" and {count(others)} more {'hold' if others > 1 else 'holds'}" if others else " holds")
-        who = who.replace("holds", "held").replace("hold ", "held ") if over else who
+        more = f" and {count(others)} more" if others else ""
+        who = f"Rank {rank}{more} {'held' if over else 'hold' if others else 'holds'}"
         where = f", first seen in {episode.layer}" if episode.layer else ""
         tensors = int(n["tensors"])
-        more = f" in {count(tensors)} tensors so far" if tensors > 1 else ""
+        many = f" in {count(tensors)} tensors so far" if tensors > 1 else ""
         why = (f"{who} other weights than the ranks that should hold the same, since step {count(episode.onset)}"
-               f"{where}{more}: each trains a model of its own, and their gradients are averaged all the same.")
+               f"{where}{many}: each trains a model of its own, and their gradients are averaged all the same.")
         if over:
             why += f" They are alike again by step {count(episode.last)}."
         return Story(

@@ -134,8 +134,9 @@ def twins_of(model: nn.Module, params: Sequence[Tensor]) -> list[tuple[int, ...]
         if hasattr(parameter, "device_mesh") and group is None:
             mesh = parameter.device_mesh
             places = mesh.get_coordinate() or [0] * mesh.ndim
-            ranks = mesh.mesh[tuple(slice(None) if p.is_replicate() else at for p, at in zip(
-                parameter.placements, places, strict=True))].flatten().tolist()
+            kept = tuple(slice(None) if p.is_replicate() else at
+                         for p, at in zip(parameter.placements, places, strict=True))
+            ranks = [int(rank) for rank in np.ravel(mesh.mesh.numpy()[kept])]   # a mesh is in host memory
         elif group is not None and not hasattr(parameter, "device_mesh"):
             ranks = torch.distributed.get_process_group_ranks(group)
         found.append(tuple(sorted(ranks)) if len(ranks) > 1 else ())
