@@ -33,7 +33,8 @@ class RankProbe(Probe):
     def _track(self) -> None:
         super()._track()
         self.tracked.shares = self.part.look(self.model, self.tracked.params)
-        self._checksums = Checksums(self.model, self.tracked.params, list(map(int, self.tracked.place)), self.optimizers)
+        places = list(map(int, self.tracked.place))
+        self._checksums = Checksums(self.model, self.tracked.params, places, self.optimizers)
 
     def saw_input(self, tokens: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A forward pass with gradients begins."""
