@@ -111,7 +111,7 @@ def test_a_directory_that_is_not_seen_from_another_host_is_said(tmp_path: Path, 
     pair = Pair(tmp_path)
     monkeypatch.setattr(Path, "is_dir", lambda path: ".tmp-" not in str(path))
     said = pair.beside(lambda end: end.join(pair.part(1)))
-    with pytest.raises(CheckpointError, match="rank 1: rank 0 saves in .* which cannot be reached from here"):
+    with pytest.raises(CheckpointError, match=r"rank 1: rank 0 saves in .* which cannot be reached from here"):
         pair.save()
     pair.thread.join()
     assert "cannot be reached from here" in said[0]

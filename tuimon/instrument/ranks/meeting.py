@@ -90,7 +90,7 @@ class Meeting:
         if self._board is None or self._agreeing is None:
             return None
         lane = self._agreeing.lane
-        return Together(self._board.apart(), self.world, gone=partial(_gone, recorder), parted=lambda: lane.why)
+        return Together(self._board, self.world, gone=partial(_gone, recorder), parted=lambda: lane.why)
 
     def snapshots(self, state: TrainingState) -> Snapshots | None:
         """Empty; None where there is no going back: one rank alone cannot."""

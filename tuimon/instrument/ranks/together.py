@@ -61,7 +61,8 @@ class Together:
     ) -> None:
         """gone: why a rank will say nothing any more, "" where it may. parted: the same of the ranks' meeting."""
         self.world = world
-        self._board, self._gone, self._parted = board, gone, parted
+        self._shared, self._gone, self._parted = board, gone, parted
+        self._own: Board | None = None
         self._patience, self._farewell = patience, farewell
 
     def host(self, part: Part, *, spare: bool) -> Hosted:
@@ -117,6 +118,13 @@ class Together:
         if absent is not None:
             raise CheckpointError(f"no rank has written {absent}")
         return files | {chunks.METADATA: chunks.write_metadata(folder, saved)}
+
+    @property
+    def _board(self) -> Board:
+        """By a connection that is opened when it is needed."""
+        if self._own is None:
+            self._own = self._shared.apart()
+        return self._own
 
     @property
     def _others(self) -> range:
