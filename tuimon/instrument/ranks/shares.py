@@ -136,7 +136,7 @@ def twins_of(model: nn.Module, params: Sequence[Tensor]) -> list[tuple[int, ...]
             places = mesh.get_coordinate() or [0] * mesh.ndim
             kept = tuple(slice(None) if p.is_replicate() else at
                          for p, at in zip(parameter.placements, places, strict=True))
-            ranks = [int(rank) for rank in np.ravel(mesh.mesh.numpy()[kept])]   # a mesh is in host memory
+            ranks = [int(rank) for rank in np.ravel(np.asarray(mesh.mesh)[kept])]   # a mesh is in host memory
         elif group is not None and not hasattr(parameter, "device_mesh"):
             ranks = torch.distributed.get_process_group_ranks(group)
         found.append(tuple(sorted(ranks)) if len(ranks) > 1 else ())
