@@ -242,6 +242,7 @@ def test_a_rule_that_cannot_look_says_what_it_waits_for():
                     "low-precision-stagnation": ("changed",), "not-updating": ("5 measured updates per tensor",),
                     "throughput-drop": ("step_time",), "data-starved": ("data_time", "step_time"),
                     "memory-growth": ("memory",), "straggler": ("what several ranks log",),
+                    "desynchronised-replicas": ("what several ranks that hold the same weights log",),
                     "plateau": ("1,522 more values of loss, to tell a plateau from noise",),
                     "attention-collapse": ("attention_logit or attention_entropy (activation probes)",),
                     "dead-units": ("dead_units (activation probes)",),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from labelled_curves import judged, of_rule
@@ -221,3 +224,42 @@ def test_seconds_are_said_to_two_digits(value, words):
 @pytest.mark.parametrize(("value", "words"), [(999, "999 B"), (1e6, "1.0 MB"), (3.14e9, "3.1 GB"), (640e6, "640 MB"), (-2.5e9, "-2.5 GB")])
 def test_memory_is_said_in_powers_of_ten(value, words):
     assert bytes_(value) == words
+
+
+# ---------------------------------------------------------------- desynchronised-replicas
+
+
+def checked(strays, tensors=None, layers=None):
+    """A look at every eighth step, at one of four tensors in turn."""
+    looks = len(strays)
+    columns = {"strays": [math.nan] * (8 * looks), "stray_rank": [math.nan] * (8 * looks), "checked_tensor": [math.nan] * (8 * looks)}
+    for i, odd in enumerate(strays):
+        columns["strays"][8 * i + 7], columns["checked_tensor"][8 * i + 7] = float(odd), float(i % 4)
+        if odd:
+            columns["stray_rank"][8 * i + 7] = 3.0
+    full = Chunk.of(loss=[2.0 + 0.01 * (i % 7) for i in range(8 * looks)], **columns)
+    whole = replace(full, present={**full.present, **{name: ~np.isnan(full.columns[name]) for name in columns}})
+    return judged(whole, RunContext(layers={f"block {i}": (i,) for i in range(4)}))
+
+
+def test_a_rank_that_holds_other_weights_is_named_with_step_and_layer_at_the_first_look():
+    found = only(checked([0] * 10 + [1] * 20), "desynchronised-replicas")
+    assert (found.severity, found.state, found.onset_step, found.layer) == ("critical", "open", 88, "block 2")
+    assert found.why.startswith("Rank 3 holds other weights than the ranks that should hold the same, since step 88, first seen in block 2")
+
+
+def test_ranks_that_hold_the_same_are_not_accused():
+    found = checked([0] * 30)
+    assert not of_rule(found, "desynchronised-replicas")
+    assert "desynchronised-replicas" not in {n.rule for n in found.not_evaluated}
+
+
+def test_one_tensor_that_differs_stays_so_until_it_is_looked_at_again():
+    found = only(checked([0, 0, 1, 0, 0, 0, 1, 0, 0]), "desynchronised-replicas")
+    assert (found.state, found.onset_step, found.layer) == ("open", 24, "block 2")
+    assert only(checked([0, 0, 1, 0, 0, 0, 0, 0]), "desynchronised-replicas").resolved_step == 56
+
+
+def test_a_single_process_is_told_that_there_is_nothing_to_compare():
+    needs = {n.rule: n.needs for n in timed(SLOWED).not_evaluated}
+    assert needs["desynchronised-replicas"] == ("what several ranks that hold the same weights log",)

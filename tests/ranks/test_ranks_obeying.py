@@ -61,7 +61,7 @@ def test_shards_obey_at_the_same_step_and_no_rank_clips_by_the_norm_of_its_own(t
     may_clip = scene == "seam-fsdp-clip"   # the script does, by a norm that torch adds up: its limit is lowered
     assert done == ["set-lr-scale", "rollback", *["set-clip"] * may_clip, "rescue", "undo-overrides", "stop"]
     told = dict(answers(two, scene))
-    assert told["checkpoint"] == "refused the weights are spread over 2 ranks, and one would save its part"
+    assert told["checkpoint"].startswith("applied saved as ")
     assert told["set-clip"] == ("applied" if may_clip else f"refused {UNKNOWN}")
 
 

@@ -40,7 +40,8 @@ from tuimon.viewer.wanted import Wanted
 sys.path.insert(0, str(Path(__file__).parents[1] / "viewer"))
 from synthetic import ranked
 
-NAMES = ("loss", "val_loss", "grad_square", "param_square", "update_square", "tokens", "step_time", "own_time", "lr", "mine")
+NAMES = ("loss", "val_loss", "grad_square", "param_square", "update_square", "tokens", "step_time", "own_time", "lr", "mine",
+         "checksum", "checked_tensor", "twin_of")
 CELL = st.sampled_from([None, 0.5, 1.0, 3.0, math.nan, math.inf])
 ROW = st.one_of(st.none(), st.tuples(*[CELL] * len(NAMES)))
 TABLE = st.lists(st.lists(ROW, min_size=6, max_size=6), min_size=2, max_size=4)

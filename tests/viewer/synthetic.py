@@ -214,8 +214,8 @@ def collapsing(**options: object) -> Run:
 
 
 def ranked(world: int = 8, steps: int = 400, *, slow: tuple[int, int] = (3, 200), silent: int | None = None, per_host: int = 4,
-           **options: object) -> Run:
-    """Several ranks, of which one is slow from a step on, and one may say nothing any more."""
+           apart: tuple[int, int] | None = None, **options: object) -> Run:
+    """Several ranks, of which one is slow from a step on, one may say nothing any more, and one may have other weights."""
     run = Run(name="ranked", info=False, **options)  # type: ignore[arg-type]
     run.dir.write_info(RunInfo(
         "ranked", run.process, started=run.now, device="cuda:0", model="GPT 4L 64d 0.2M", optimizer="AdamW", eps=1e-8,
@@ -234,6 +234,8 @@ def ranked(world: int = 8, steps: int = 400, *, slow: tuple[int, int] = (3, 200)
             "update_square": 0.002 / world, "lr": 3e-4, "step_time": 0.05, "tokens": 1024.0, "data_time": 0.001 * (rank % 3),
             "memory": 2.0**30 * (2 + rank % 4) / 2,
             "own_time": (0.02 * (1 + wobble[step - 1, rank % 16])) * (1.8 if rank == slow[0] and step >= slow[1] else 1.0),
+            **({} if apart is None or step % 8 else {
+                "checksum": float(step + (rank == apart[0] and step >= apart[1])), "checked_tensor": 0.0, "twin_of": 0.0}),
         }) for step in range(1, until + 1)]
         log = LogWriter(run.dir.metrics, attempt=1, from_step=0, tensors=0, rank=rank, world=world)
         log.append(rows)

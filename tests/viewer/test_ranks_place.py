@@ -68,6 +68,14 @@ async def test_shift_r_shows_a_row_for_each_rank_and_the_slow_one_by_name():
         await p.until(lambda t: "LOSS" in t and "own time" not in t)
 
 
+async def test_a_rank_whose_weights_are_others_is_named_with_its_host():
+    async with panel(synthetic.ranked(apart=(5, 101))) as p:
+        text = await p.until(lambda t: "Replicas have come apart" in t)
+        await p.pilot.press("W")
+        text = await p.until(lambda t: "own time" in t and "node1" in t)
+        assert "Rank 5 on node1 holds other weights than the ranks that should hold the same since step 104." in " ".join(text.split())
+
+
 async def test_a_run_of_one_rank_says_so_and_its_overview_has_no_word_of_ranks():
     async with panel(synthetic.healthy()) as p:
         text = await p.until("● Healthy")

@@ -9,6 +9,7 @@ from tuimon.diagnosis.figures import step as steps
 from tuimon.record.lost import lost_words
 
 if TYPE_CHECKING:
+    from tuimon.diagnosis.model import Diagnosis
     from tuimon.record.paces import Slow
     from tuimon.record.roster import Ranks
 
@@ -29,3 +30,15 @@ def straggling(slow: Slow, host: str) -> str:
     """One rank that holds the others up."""
     where = f" on {host}" if host else ""
     return f"rank {slow.rank}{where} is {slow.times:.1f}x slower than the median since step {steps(max(0, slow.since))}"
+
+
+def apart(found: Diagnosis, ranks: Ranks) -> str:
+    """The rank that holds other weights than it should; "" where none is known to."""
+    told = next((i for i in found.incidents if i.rule == "desynchronised-replicas" and i.state == "open"), None)
+    number = next((int(e.value) for e in told.evidence if e.metric == "stray_rank"), -1) if told else -1
+    if told is None or not 0 <= number < len(ranks.ranks):
+        return ""
+    host = ranks.ranks[number].host
+    where = f", first seen in {told.layer}" if told.layer else ""
+    return (f"rank {number}{f' on {host}' if host else ''} holds other weights than the ranks that should hold the "
+            f"same since step {steps(told.onset_step)}{where}")

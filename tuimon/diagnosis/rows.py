@@ -14,7 +14,7 @@ from tuimon.record.chunk import Bools, Chunk
 WATCHED: Final = (
     "loss", "val_loss", "grad_norm", "update_ratio", "lr", "param_norm", "update_norm", "loss_scale", "skipped",
     "clipped", "changed", "step_time", "data_time", "tokens", "throughput", "memory", "slowest_step_time",
-    "median_step_time", "slowest_rank",
+    "median_step_time", "slowest_rank", "strays", "stray_rank", "checked_tensor",
 )
 """Columns that are unrolled for the rules."""
 LEARNABLE: Final = 1e100
@@ -36,9 +36,9 @@ losses; BLOCK, WINDOW_FULL sixteen, 128 more losses are in; UPDATE, VALIDATION u
 LR the learning rate moved by more than a fifth within one step, or is no positive number; SCALE the GradScaler's scale
 moved; CHANGED a step changed less than a tenth of the weights, or did when that was last measured; STEEP a step changed
 the weights by more than 2 % of their size, or one of the last three that were measured did; PACE sixteen more rows were
-timed; MEMORY, RANKS memory, slowest_step_time was measured.
+timed; MEMORY, RANKS memory, slowest_step_time or strays was measured.
 """
-_RARE: Final = {"memory": MEMORY, "slowest_step_time": RANKS}
+_RARE: Final = {"memory": MEMORY, "slowest_step_time": RANKS, "strays": RANKS}
 """What is measured now and then, and the bit that says so."""
 
 Numbers = list[float | None]

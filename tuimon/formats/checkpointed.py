@@ -20,7 +20,7 @@ from tuimon.formats.progress import Watch, unwatched
 from tuimon.record.catalogue import used
 from tuimon.record.chunk import Chunk
 from tuimon.record.events import EventReader
-from tuimon.record.manifest import CheckpointInfo, Opened, digest_of, listed, retained, translated
+from tuimon.record.manifest import CheckpointInfo, Opened, listed, retained, translated
 from tuimon.record.plain import finite
 from tuimon.record.ranks import reader_of
 from tuimon.record.rundir import RunDir
@@ -62,6 +62,7 @@ class Kept:
         body: dict[str, Any] = finite({
             "id": info.id, "step": info.step, "attempt": None if info.problem else info.attempt,
             "saved": None if info.problem else info.saved, "bytes": None if info.problem else info.bytes,
+            "ranks": None if info.problem else info.world,
             "sha256": info.sha256 or None, "state": self.state, "kept": list(self.why), "loss": self.loss,
             "verified": False if self.problem else True if self.is_read else None,
             "loaded": self.is_loaded if self.is_loaded or self.problem else None,
@@ -145,8 +146,8 @@ def _read(run: RunDir, infos: Sequence[CheckpointInfo], told: _Told, watch: Watc
 
     for info in whole:
         try:
-            with translated("unreadable"), Opened(run.checkpoints, info.id) as opened, opened.state() as file:
-                opened.check(digest_of(file, count))
+            with translated("unreadable"), Opened(run.checkpoints, info.id) as opened:
+                opened.verify(count)
             told.read.add(info.id)
         except CheckpointError as error:
             told.problems[info.id] = str(error).removeprefix("unreadable: ")

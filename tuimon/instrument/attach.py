@@ -28,7 +28,6 @@ from tuimon.instrument.arguments import (
 from tuimon.instrument.attached import Attached, open_runs
 from tuimon.instrument.autopilot import Policy
 from tuimon.instrument.cadence import DETAILS, Cadence, Detail
-from tuimon.instrument.checkpoints import Checkpoints
 from tuimon.instrument.describe import run_info
 from tuimon.instrument.discovery import Discovery
 from tuimon.instrument.ending import ending
@@ -243,9 +242,8 @@ def _join(
         undo.callback(snapshots.close)
     feeds = Feeds()
     steering = meeting.steering(
-        recorder, overrides, snapshots,
-        None if keep == "off" or recorder.is_in_memory or not meeting.may_save
-        else Checkpoints(recorder.run.checkpoints, run=recorder.run.name),
+        state, recorder, overrides, snapshots,
+        None if keep == "off" or recorder.is_in_memory else meeting.store(recorder),
         settle=lambda: probe.flush(1.0), copy=lambda step: capture_copy(state, step),
         discovery=Discovery(state, dataloader, feeds.newest),
     )

@@ -16,20 +16,22 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import torch
 
 from tuimon.errors import CheckpointError
-from tuimon.instrument.contents import check_body, check_packing
+from tuimon.instrument.contents import check_body
+from tuimon.instrument.durable import Sink, put, sync_folder
 from tuimon.instrument.host import Captured
 from tuimon.instrument.portable import portable
+from tuimon.instrument.ranks.fitting import Fit, loaded
 from tuimon.private import make_folder
-from tuimon.record.files import OS, Files, write_fully
+from tuimon.record.files import OS, Files
 from tuimon.record.liveness import ProcessIdentity, identity, is_alive
 from tuimon.record.manifest import (
     HEALTHY,
@@ -43,7 +45,7 @@ from tuimon.record.manifest import (
     Damaged,
     Manifest,
     Opened,
-    digest_of,
+    Written,
     ids,
     listed,
     retained,
@@ -55,7 +57,6 @@ MARGIN: Final = 64 << 20
 """Bytes that a save leaves free besides 1.2 times its own size."""
 _ABANDONED_S: Final = 3600.0
 """Age at which a directory that names no owner is taken for abandoned."""
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ASIDE: Final = re.compile(
     r"\.tmp-[0-9a-f]{32}\.(?P<pid>[0-9]{1,10})\.(?P<started>[0-9]{1,12})\.(?P<boot>[0-9a-f]{12})\.(?P<host>[0-9a-f]{12})"
 )
@@ -64,6 +65,19 @@ _BELIEVED: Final = (2, 6)
 """torch before this runs code out of a prepared file, weights_only or not (CVE-2025-32434)."""
 _SOUND: Final = (2, 10)
 """torch before this has its memory corrupted by one (CVE-2026-24747)."""
+
+
+class Beside(Protocol):
+    """What several ranks write of one checkpoint, each its part."""
+
+    world: int
+    bytes: int
+    """Of all of them."""
+    why: str
+    """Why this rank writes all of it after all."""
+
+    def write(self, aside: Path) -> Mapping[str, Written]:
+        """Have it written into a directory, durably, and read back; nothing where this rank writes all of it."""
 
 
 class Checkpoints:
@@ -83,13 +97,14 @@ class Checkpoints:
         self, captured: Captured, step: int | None = None, *, attempt: int = 1,
         overrides: Mapping[str, Any] | None = None, loader: Any = None, extra: Mapping[str, Any] | None = None,
         healthy: bool | None = None, suspect: bool = False, parts: Mapping[str, str] | None = None,
+        beside: Beside | None = None,
     ) -> CheckpointInfo:
         """Write a lent copy durably, read it back, publish it, prune old ones. Gives the copy back, whatever happens.
 
         `overrides` (lr scale, clip), `loader` (a position) and `extra` come back from `load` as they were given;
         values that cannot be stored safely are named in the info's `left_out`. `parts` says in the manifest what was
         given, found, or not found. `healthy` defaults to what the copy knows of itself; `suspect`: something is wrong
-        with the run at this moment.
+        with the run at this moment. `beside`: who writes the tensors, where it is not this rank alone.
         """
         try:
             left_out: list[str] = []
@@ -101,27 +116,36 @@ class Checkpoints:
                 "loader": portable(loader, "loader", left_out), "extra": portable(dict(extra or {}), "extra", left_out),
             }
             with translated("not saved"):
-                info = self._write(body, captured.bytes, Manifest(
+                info = self._write(body, captured.bytes if beside is None else beside.bytes, Manifest(
                     id="", step=step, attempt=attempt, run=self.run, torch=str(torch.__version__), saved=time.time(),
                     left_out=tuple(left_out), parts=dict(parts or {}),
-                ), SUSPECT if suspect else HEALTHY if (captured.proven if healthy is None else healthy) else "")
+                ), SUSPECT if suspect else HEALTHY if (captured.proven if healthy is None else healthy) else "", beside)
             with suppress(OSError, CheckpointError):  # what was saved is saved; the next save prunes
                 self._prune()
             return info
         finally:
             captured.release()
 
-    def _write(self, body: Mapping[str, Any], size: int, manifest: Manifest, mark: str) -> CheckpointInfo:
+    def _write(
+        self, body: dict[str, Any], size: int, manifest: Manifest, mark: str, beside: Beside | None
+    ) -> CheckpointInfo:
         begun = time.perf_counter()
         make_folder(self.directory, parents=0o700, follow=True)
         self.sweep()
         self._check_space(size)
-        aside = self._aside()
+        aside, read = self._aside(), frozenset[str]()
         try:
+            if beside is not None and (files := beside.write(aside)):
+                manifest, read = manifest.beside(beside.world, files), frozenset(files)
+                body["tensors"] = {}
+            elif beside is not None:   # others may have begun in there
+                shutil.rmtree(aside, ignore_errors=True)
+                aside = self._aside()
+                manifest = replace(manifest, parts={**manifest.parts, "ranks": beside.why})
             manifest = self._write_state(aside / STATE, body, manifest)
             if mark:
-                self._put(aside / mark, b"")
-            return replace(self._publish(aside, manifest), seconds=time.perf_counter() - begun)
+                put(aside / mark, b"", self._files)
+            return replace(self._publish(aside, manifest, read), seconds=time.perf_counter() - begun)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
@@ -143,55 +167,32 @@ class Checkpoints:
             )
 
     def _write_state(self, path: Path, body: Mapping[str, Any], manifest: Manifest) -> Manifest:
-        sink = _Sink(self._files, self._files.open(str(path), _NEW, 0o600))
-        try:
-            torch.save(dict(body), cast("IO[bytes]", sink))
-            if sink.error is not None:
-                raise sink.error
-            self._files.sync(sink.fd)
-            if hasattr(os, "posix_fadvise"):  # so that what is read back comes from the disk, not out of memory
-                with suppress(OSError):
-                    os.posix_fadvise(sink.fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            self._files.close(sink.fd)
-        return manifest.holding(sink.digest.hexdigest(), sink.size)
+        with Sink(path, self._files) as sink:
+            torch.save(dict(body), sink.file)
+        return manifest.holding(sink.written.sha256, sink.written.size)
 
-    def _publish(self, aside: Path, manifest: Manifest) -> CheckpointInfo:
+    def _publish(self, aside: Path, manifest: Manifest, read: Collection[str]) -> CheckpointInfo:
         """Name, manifest, sync, verify, rename, sync: from here on it exists. Two writers never take the same number.
 
-        What cannot be read back as it was written is never published: it would count among those kept.
+        What cannot be read back as it was written is never published: it would count among those kept. `read`: files
+        that were read back by who wrote them.
         """
         for _ in range(_TRIES):
             number = 1 + max((int(i.split("-", 1)[0]) for i in self.ids()), default=0)
             manifest = manifest.named(f"{number:06d}-step-{manifest.step:09d}")
             (aside / MANIFEST).unlink(missing_ok=True)
-            self._put(aside / MANIFEST, manifest.encode())
-            self._sync_directory(aside)
-            info = self._verified(manifest.id, aside.name)
+            put(aside / MANIFEST, manifest.encode(), self._files)
+            sync_folder(aside, self._files)
+            info = self._verified(manifest.id, aside.name, read)
             try:
                 self._files.rename(str(aside), str(self.directory / manifest.id))
             except OSError as error:
                 if (self.directory / manifest.id).is_dir():
                     continue
                 raise error from None
-            self._sync_directory(self.directory)
+            sync_folder(self.directory, self._files)
             return info
         raise CheckpointError("other writers keep taking its number")
-
-    def _put(self, path: Path, data: bytes) -> None:
-        fd = self._files.open(str(path), _NEW, 0o600)
-        try:
-            write_fully(self._files, fd, data, 0)
-            self._files.sync(fd)
-        finally:
-            self._files.close(fd)
-
-    def _sync_directory(self, path: Path) -> None:
-        fd = self._files.open(str(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0)
-        try:
-            self._files.sync(fd)
-        finally:
-            self._files.close(fd)
 
     def ids(self) -> list[str]:
         """Ids of everything published, oldest first, damaged or not."""
@@ -206,24 +207,27 @@ class Checkpoints:
         with translated(_label(id)):
             return self._verified(id)
 
-    def _verified(self, name: str, entry: str | None = None) -> CheckpointInfo:
+    def _verified(self, name: str, entry: str | None = None, unread: Collection[str] = ()) -> CheckpointInfo:
         begun = time.perf_counter()
-        with Opened(self.directory, name, entry) as opened, opened.state() as file:
-            opened.check(digest_of(file))
+        with Opened(self.directory, name, entry) as opened:
+            opened.verify(unread=unread)
             return CheckpointInfo.of(opened, self.directory / name, time.perf_counter() - begun)
 
-    def load(self, id: str) -> dict[str, Any]:  # noqa: A002  # the word users see
+    def load(self, id: str, fit: Fit | None = None) -> dict[str, Any]:  # noqa: A002  # the word users see
         """The contents, on the host, after verifying them: the same open file, so nothing can be swapped in between.
 
-        Keys: step, attempt, tensors, plain, overrides, loader, extra.
+        `fit`: what of the tensors this rank is to hold, and which rank it is; else all of them.
+        Keys: step, attempt, tensors, plain, overrides, loader, extra, notes: lines about what is not as it was saved.
         """
-        with translated(_label(id)), Opened(self.directory, id) as opened, opened.state() as file:
+        with translated(_label(id)), Opened(self.directory, id) as opened:
             _check_torch(torch.__version__, self.directory)
-            opened.check(digest_of(file))
-            check_packing(file)
-            file.seek(0)
-            body = torch.load(file, map_location="cpu", weights_only=True)
+            body = loaded(opened, STATE)
             check_body(body, opened.manifest.step)
+            fit, body["notes"] = fit or Fit(), []
+            if opened.manifest.digests:
+                fit.read(opened, body)
+            else:
+                fit.cut(body)
             return cast("dict[str, Any]", body)
 
     def promote(self, id: str) -> None:  # noqa: A002  # the word users see
@@ -248,10 +252,10 @@ class Checkpoints:
                 return
             path = self.directory / id
             if there:
-                self._put(path / mark, b"")
+                put(path / mark, b"", self._files)
             else:
                 os.unlink(path / mark)
-            self._sync_directory(path)
+            sync_folder(path, self._files)
 
     def _prune(self) -> None:
         """Drop what `retained` does not name. Only ever after a verified save.
@@ -285,30 +289,6 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
                 gone.append(name)
         return tuple(gone)
-
-
-class _Sink:
-    """A file for torch.save: hashes as it writes. After an error it swallows the rest: torch's writer must finish."""
-
-    def __init__(self, files: Files, fd: int) -> None:
-        self.fd, self.size = fd, 0
-        self.error: OSError | None = None
-        self.digest = hashlib.sha256()
-        self._files = files
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        if self.error is None and len(view):
-            try:
-                write_fully(self._files, self.fd, view, self.size)  # type: ignore[arg-type]  # it slices only
-                self.digest.update(view)
-                self.size += len(view)
-            except OSError as error:
-                self.error = error
-        return len(view)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
 
 
 def _label(name: object) -> str:

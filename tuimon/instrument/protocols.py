@@ -133,7 +133,7 @@ class Checkpoints(Protocol):
 
     def save(
         self, captured: Any, step: int, *, attempt: int, overrides: Mapping[str, Any], loader: Any,
-        parts: Mapping[str, str], suspect: bool,
+        parts: Mapping[str, str], suspect: bool, **more: Any,
     ) -> CheckpointInfo:
         """Write what was captured, durable on return; called on a background thread. OSError or CheckpointError."""
 

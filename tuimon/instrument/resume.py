@@ -17,12 +17,14 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from tuimon.errors import CheckpointError, UsageError
+from tuimon.errors import CheckpointError, TuimonError, UsageError
 from tuimon.instrument.arguments import unwrap
 from tuimon.instrument.checkpoints import Checkpoints
 from tuimon.instrument.contents import check_moves, check_random, check_scale, non_finite
 from tuimon.instrument.discovery import only_loader, only_scaler, schedules_of
 from tuimon.instrument.host import one_line
+from tuimon.instrument.ranks.council import Council, council_here
+from tuimon.instrument.ranks.fitting import Fit
 from tuimon.instrument.restoring import Plan, plan, scaler_numbers, settled
 from tuimon.instrument.state import Plain, TrainingState, copied, set_random_state
 from tuimon.record.manifest import ID, MANIFEST, CheckpointInfo
@@ -76,17 +78,29 @@ def resume(
     strange = next((o for o in opts if not isinstance(o, Optimizer)), None)
     if strange is not None:
         raise UsageError(f"resume wants torch optimizers after the model, not a {type(strange).__name__}")
-    checkpoints, named = _open(source)
     notes: list[str] = []
-    body, info = _load(checkpoints, id or named, notes)
+    council = council_here()
+    checkpoints, named = _open_on_all(source, council)
+    body, info = _load(checkpoints, id or named, notes, Fit(TrainingState(model, opts), council.world), council)
     state = _state(model, opts, scheduler, scaler, body["plain"])
+    work, why = None, ""
     try:
         work = _plan(state, body["tensors"], body["plain"], notes)
     except CheckpointError as error:
-        raise CheckpointError(f"checkpoint {info.id}: {error}") from error
+        why = str(error)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        raise CheckpointError(f"checkpoint {info.id}: its contents are not a training state") from error
-    _put(state, work, body["plain"], info.id)
+        _LOG.debug("%s", info.id, exc_info=error)
+        why = "its contents are not a training state"
+    why = council.agree(why)
+    if why or work is None:   # on all ranks, or on none
+        raise CheckpointError(f"checkpoint {info.id}: {why}")
+    try:
+        _put(state, work, body["plain"])
+    except CheckpointError as error:
+        why = str(error)
+    why = council.agree(why)
+    if why:
+        raise CheckpointError(f"checkpoint {info.id}: {why}")
     _put_data(dataloader, body.get("loader"), notes)
     set_random_state(body["plain"]["random"])
     notes.extend(f"not restored: {place}" for place in info.left_out)
@@ -110,33 +124,52 @@ def _open(source: Source) -> tuple[Checkpoints, str | None]:
     return Checkpoints(find_run(os.fspath(source)).checkpoints), None
 
 
+def _open_on_all(source: Source, council: Council) -> tuple[Checkpoints, str | None]:
+    """The same, found on all ranks or on none."""
+    try:
+        found = _open(source)
+    except TuimonError as error:
+        council.agree(str(error), is_first=True)
+        raise
+    if why := council.agree("", is_first=True):
+        raise CheckpointError(why)
+    return found
+
+
 def _run_of(checkpoints: Checkpoints) -> Path | None:
     folder = checkpoints.directory.absolute().parent
     return folder if RunDir(folder).run_json.is_file() else None
 
 
-def _load(checkpoints: Checkpoints, wanted: str | None, notes: list[str]) -> tuple[dict[str, Any], CheckpointInfo]:
-    if wanted is not None:
-        body = checkpoints.load(wanted)
-        return body, next(i for i in checkpoints.list() if i.id == wanted)
-    infos = checkpoints.list()
-    for info in reversed(infos):
-        if info.problem:
-            notes.append(f"passed over {info.id}: {info.problem}")
-            continue
-        try:
-            body = checkpoints.load(info.id)
-        except CheckpointError as error:
-            notes.append(f"passed over: {error}")
-            continue
-        broken = non_finite(body["tensors"])
-        if broken is None:
-            if info.suspect:  # people know best: what was wrong may have been a plateau
-                sound = [f"; the last healthy one: id={i.id!r}" for i in infos if i.healthy][-1:]
-                notes.append(f"{info.id} was taken while something was wrong with the run{''.join(sound)}")
-            return body, info
-        notes.append(f"passed over {info.id}: {broken} is not finite")
+def _load(
+    checkpoints: Checkpoints, wanted: str | None, notes: list[str], fit: Fit, council: Council
+) -> tuple[dict[str, Any], CheckpointInfo]:
+    """The one that is wanted, else the newest sound one: where several ranks resume, sound on all of them."""
+    names = [wanted] if wanted is not None else [info.id for info in reversed(checkpoints.list())]
+    for name in council.choose(names):
+        body, why = _looked_at(checkpoints, name, fit, is_wanted=wanted is not None)
+        found = {info.id: info for info in checkpoints.list()}
+        why = council.agree(why, found[name].sha256 if name in found else "")
+        if not why and name in found:
+            if wanted is None and found[name].suspect:  # people know best: what was wrong may have been a plateau
+                sound = [f"; the last healthy one: id={i.id!r}" for i in found.values() if i.healthy][-1:]
+                notes.append(f"{name} was taken while something was wrong with the run{''.join(sound)}")
+            notes.extend(body["notes"])
+            return body, found[name]
+        if wanted is not None:
+            raise CheckpointError(why or f"checkpoint {name}: it has gone")
+        notes.append(f"passed over{':' * why.startswith('checkpoint ')} {why}")
     raise CheckpointError(f"no sound checkpoint in {checkpoints.directory}" + "".join(f"; {n}" for n in notes[-1:]))
+
+
+def _looked_at(checkpoints: Checkpoints, name: str, fit: Fit, *, is_wanted: bool) -> tuple[dict[str, Any], str]:
+    """The contents, and what speaks against going on from there."""
+    try:
+        body = checkpoints.load(name, fit)
+    except CheckpointError as error:
+        return {}, str(error)
+    broken = None if is_wanted else non_finite(body["tensors"])
+    return body, "" if broken is None else f"{name}: {broken} is not finite"
 
 
 def _state(model: nn.Module, optimizers: tuple[Any, ...], scheduler: Any, scaler: Any, plain: Plain) -> TrainingState:
@@ -165,7 +198,7 @@ def _in_order(schedules: list[Any], kinds: list[str]) -> list[Any]:
     return found
 
 
-def _put(state: TrainingState, work: Plan, plain: Plain, name: str) -> None:
+def _put(state: TrainingState, work: Plan, plain: Plain) -> None:
     """The schedules, which refuse or can be taken back; then all else; then the step() calls that the loop owed."""
     moved = _moving(state, plain)
     before = [copied(schedule.state_dict()) for schedule, _, _ in moved]
@@ -175,7 +208,7 @@ def _put(state: TrainingState, work: Plan, plain: Plain, name: str) -> None:
     except Exception as error:  # a schedule's own way of saying that these are not its numbers
         for (schedule, _, _), mine in zip(moved, before, strict=True):
             schedule.load_state_dict(mine)
-        raise CheckpointError(f"checkpoint {name}: its schedule does not fit this one: {one_line(error)}") from error
+        raise CheckpointError(f"its schedule does not fit this one: {one_line(error)}") from error
     try:
         work.apply()
         with warnings.catch_warnings():
@@ -184,8 +217,7 @@ def _put(state: TrainingState, work: Plan, plain: Plain, name: str) -> None:
                 for _ in range(due):
                     schedule.step()
     except Exception as error:
-        raise CheckpointError(f"checkpoint {name}: put back in part only, build model and optimizer anew: "
-                              f"{one_line(error)}") from error
+        raise CheckpointError(f"put back in part only, build model and optimizer anew: {one_line(error)}") from error
 
 
 def _moving(state: TrainingState, plain: Plain) -> list[tuple[Any, Plain, int]]:

@@ -16,7 +16,7 @@ from tuimon.control.commands import Command
 from tuimon.errors import CheckpointError
 from tuimon.instrument.errands import Errands
 from tuimon.instrument.mailbox import Ready
-from tuimon.instrument.protocols import Captured, Checkpoints, Discovery, Overrides
+from tuimon.instrument.protocols import Captured, CheckpointInfo, Checkpoints, Discovery, Overrides
 from tuimon.instrument.recorder import Recorder
 
 REMEMBERED: Final = 64
@@ -136,8 +136,7 @@ class Saving:
     def _write(self, store: Checkpoints, taken: Taken, command: Command) -> None:
         begun, step = time.monotonic(), taken.step
         try:
-            info = store.save(taken.captured, step, attempt=self._recorder.attempt, overrides=taken.overrides,
-                              loader=taken.loader, parts=taken.parts, suspect=not taken.is_calm)
+            info = self._stored(store, taken, command)
         except Exception as error:
             why = " ".join(str(error).split())[:300] or type(error).__name__
             self._say(command, step, begun, taken.parts, outcome="failed", why=why)
@@ -149,6 +148,13 @@ class Saving:
             self._recorder.answer(command, step, "applied", f"saved as {info.id}")
         finally:
             taken.captured.release()
+
+    def _stored(self, store: Checkpoints, taken: Taken, _command: Command) -> CheckpointInfo:
+        return self._save_to(store, taken)
+
+    def _save_to(self, store: Checkpoints, taken: Taken, **more: Any) -> CheckpointInfo:
+        return store.save(taken.captured, taken.step, attempt=self._recorder.attempt, overrides=taken.overrides,
+                          loader=taken.loader, parts=taken.parts, suspect=not taken.is_calm, **more)
 
     def _say(
         self, command: Command, step: int, begun: float, parts: Mapping[str, str], *, outcome: str,

@@ -54,11 +54,12 @@ class Steering:
         self, recorder: Recorder, overrides: Overrides, snapshots: Snapshots | None, checkpoints: Checkpoints | None, *,
         every: int = EVERY, settle: Callable[[], None] | None = None,
         copy: Callable[[int], Captured] | None = None, discovery: Discovery | None = None,
+        saving: Callable[..., Saving] = Saving,
     ) -> None:
         """With what it needs of others.
 
         settle: hands over measurements still on the device. copy: captures for a checkpoint without snapshots.
-        discovery: finds what belongs into one and was not passed.
+        discovery: finds what belongs into one and was not passed. saving: what makes them.
         """
         self._recorder, self._overrides, self._every = recorder, overrides, every
         self._snapshots, self._settle, self._copy = snapshots, settle, copy
@@ -66,7 +67,7 @@ class Steering:
         self._ladder = StopLadder()
         self._errands = Errands()
         self._revisions = Revisions(time.monotonic)
-        self._saving = Saving(
+        self._saving = saving(
             recorder, checkpoints, copy if snapshots is None else self._lend, overrides, self._errands, discovery,
         )
         self._warming: tuple[str, int] | None = None

@@ -6,7 +6,8 @@ What a step says depends on the steps up to it alone, and so not on how the rows
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +26,8 @@ _MEAN: Final = ("loss", "val_loss")
 _MOST: Final = ("step_time", "data_time", "memory", "skipped")
 _RATIOS: Final = {"update_ratio": ("update_norm", "param_norm"), "grad_param_ratio": ("grad_norm", "param_norm"),
                   "throughput": ("tokens", "step_time")}
-_OWN: Final = frozenset({*_SQUARES, *_SQUARES.values(), *_MEAN, *_MOST, *_RATIOS, "tokens", "own_time"})
+_CHECKED: Final = ("checksum", "checked_tensor", "twin_of")
+_OWN: Final = frozenset({*_SQUARES, *_SQUARES.values(), *_MEAN, *_MOST, *_RATIOS, *_CHECKED, "tokens", "own_time"})
 
 
 @dataclass(slots=True)
@@ -66,6 +68,8 @@ class Joiner:
             self._tell(name, table, had, whole, columns, present)
             if name == "own_time":
                 self.paces.add(steps, table.values)
+        if all(name in names for name in _CHECKED):
+            _compare([_table(blocks, name, rows, n) for name in _CHECKED], columns, present)
         for name, (over, under) in _RATIOS.items():
             if over in columns and under in columns:
                 with np.errstate(divide="ignore", invalid="ignore"):
@@ -114,6 +118,44 @@ class Joiner:
             owner = np.argmax(had, axis=0) if name not in METRICS else np.zeros(had.shape[1], np.int64)
             at = np.arange(had.shape[1])
             columns[name], present[name] = values[owner, at], table.present[owner, at]
+
+
+def _compare(tables: Sequence[_Table], columns: dict[str, Floats], present: dict[str, Bools]) -> None:
+    """Which ranks hold other weights than those that should hold the same, where some were looked at."""
+    there = tables[0].present & tables[1].present & tables[2].present
+    several = there.sum(axis=0) > 1
+    found = {name: np.full(there.shape[1], np.nan) for name in ("strays", "stray_rank", "checked_tensor")}
+    low, high = (np.stack([getattr(np.where(there, t.values, fill), which)(axis=0) for t in tables])
+                 for which, fill in (("min", np.inf), ("max", -np.inf)))
+    alike = several & (low == high).all(axis=0)
+    found["strays"][alike], found["checked_tensor"][alike] = 0.0, low[1][alike]
+    for at in np.flatnonzero(several & ~alike).tolist():
+        ranks = np.flatnonzero(there[:, at]).tolist()
+        told = strays({rank: tuple(float(t.values[rank, at]) for t in tables) for rank in ranks})
+        for name, value in told.items():
+            found[name][at] = value
+    for name, values in found.items():
+        columns[name], present[name] = values, np.asarray(~np.isnan(values), np.bool_)
+
+
+def strays(checks: Mapping[int, tuple[float, ...]]) -> dict[str, float]:
+    """Of one step, by rank: its sum, of which tensor, and the lowest of the ranks that should have the same.
+
+    Against what most of them have, or else the lowest of them; nothing where there are no two to compare.
+    """
+    groups: dict[tuple[float, ...], dict[int, float]] = {}
+    for rank, (value, *of) in sorted(checks.items()):
+        groups.setdefault(tuple(of), {})[rank] = value
+    compared = {of: values for of, values in groups.items() if len(values) > 1}
+    if not compared:
+        return {}
+    odd: dict[int, float] = {}
+    for (tensor, _), values in compared.items():
+        usual = Counter(values.values()).most_common(1)[0][0]
+        odd |= {rank: tensor for rank, value in values.items() if value != usual}
+    if not odd:
+        return {"strays": 0.0, "checked_tensor": next(iter(compared))[0]}
+    return {"strays": float(len(odd)), "stray_rank": float(min(odd)), "checked_tensor": odd[min(odd)]}
 
 
 def _lined_up(blocks: Sequence[RowBlock]) -> tuple[Ints, Bools, list[Ints] | None]:

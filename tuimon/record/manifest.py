@@ -2,7 +2,8 @@
 
     <run>/checkpoints/<number>-step-<step>/
         state.pt         what `instrument.checkpoints` wrote
-        manifest.json    sha256 and size of state.pt, step, versions; ends in a sha256 of itself
+        manifest.json    sha256 and size of each file, step, versions; ends in a sha256 of itself
+        .metadata __<k>_0.distcp rank-<k>.json rank-<k>.pt    of several ranks, see `instrument.ranks.chunks`
         healthy          empty; there once the state has earned its health
         suspect          empty; there where it was taken while something was wrong, or after that began
         returned-to      empty; at the one that a rollback or `resume` went back to last
@@ -19,7 +20,7 @@ import os
 import pickle
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -42,9 +43,11 @@ KEEP: Final = 3
 ID: Final = re.compile(r"[0-9]{6,9}-step-[0-9]{9,15}")
 """Matched whole. No dot, no slash: it cannot lead anywhere."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_SHARED: Final = re.compile(r"\.metadata|(?:__[0-9]{1,5}_0\.distcp|rank-[0-9]{1,5}\.(?:json|pt))")
+"""Matched whole: files of a checkpoint that several ranks wrote together."""
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_MAX_MANIFEST: Final = 1 << 20
+_MAX_MANIFEST: Final = 4 << 20
 _BLOCK: Final = 4 << 20
 _REASONS: Final = {
     errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up",
@@ -56,6 +59,14 @@ _REASONS: Final = {
 
 class Damaged(CheckpointError):
     """What is there is not what was written: no later attempt to read it can find it whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a file must be."""
+
+    sha256: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +89,27 @@ class Manifest:
     """Values that could not be stored safely, by their place."""
     parts: Mapping[str, str] = field(default_factory=dict)
     """What it holds besides weights and optimizers, and whether that was given or found; a label."""
+    world: int = 1
+    """Ranks that wrote it together."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """sha256 of each of their files, by its name; none where one rank wrote all."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of the same."""
 
     def holding(self, sha256: str, size: int) -> Manifest:
         """With the digest and size of state.pt."""
         return replace(self, sha256=sha256, size=size)
+
+    def beside(self, world: int, files: Mapping[str, Written]) -> Manifest:
+        """With the files that so many ranks wrote beside it."""
+        return replace(self, world=world, digests={name: file.sha256 for name, file in files.items()},
+                       sizes={name: file.size for name, file in files.items()})
+
+    @property
+    def files(self) -> dict[str, Written]:
+        """Every file but this one, by its name."""
+        return {STATE: Written(self.sha256, self.size),
+                **{name: Written(self.digests[name], self.sizes[name]) for name in self.digests}}
 
     def named(self, name: str) -> Manifest:
         """With an id."""
@@ -92,6 +120,8 @@ class Manifest:
         fields = {"schema": SCHEMA, **asdict(self), "left_out": list(self.left_out)}
         if not self.parts:
             del fields["parts"]  # as those wrote it that had none
+        if not self.digests:
+            del fields["world"], fields["digests"], fields["sizes"]
         fields["check"] = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
         return json.dumps(fields, sort_keys=True, indent=1).encode() + b"\n"
 
@@ -114,7 +144,13 @@ class Manifest:
         """Whether the fields can be those of a checkpoint; their digest only says that somebody computed it."""
         return (ID.fullmatch(self.id) is not None and int(self.id.rsplit("-", 1)[1]) == self.step
                 and self.attempt > 0 and self.size >= 0 and math.isfinite(self.saved)
-                and _DIGEST.fullmatch(self.sha256) is not None)
+                and _DIGEST.fullmatch(self.sha256) is not None and self._is_shared())
+
+    def _is_shared(self) -> bool:
+        if not self.digests:
+            return self.world == 1 and not self.sizes
+        return (self.world > 1 and self.digests.keys() == self.sizes.keys() and min(self.sizes.values()) >= 0
+                and all(_SHARED.fullmatch(name) and _DIGEST.fullmatch(told) for name, told in self.digests.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,21 +178,36 @@ class CheckpointInfo:
     """Whether it was taken while something was wrong, or after that had begun."""
     returned: bool = False
     """Whether a rollback or `resume` went back to it last."""
+    world: int = 1
+    """Ranks that wrote it together."""
 
     @staticmethod
     def of(opened: Opened, path: Path, seconds: float) -> CheckpointInfo:
         """From a checkpoint that is open."""
         manifest, suspect = opened.manifest, opened.has(SUSPECT)
         return CheckpointInfo(
-            manifest.id, manifest.step, manifest.size, seconds, manifest.sha256, path,
+            manifest.id, manifest.step, sum(f.size for f in manifest.files.values()), seconds, manifest.sha256, path,
             opened.has(HEALTHY) and not suspect, manifest.attempt, manifest.run, manifest.saved, manifest.left_out,
-            suspect=suspect, returned=opened.has(RETURNED))
+            suspect=suspect, returned=opened.has(RETURNED), world=manifest.world)
 
     @staticmethod
     def broken(name: str, path: Path, error: CheckpointError) -> CheckpointInfo:
         """For a directory whose manifest cannot be trusted."""
         return CheckpointInfo(name, int(name.rsplit("-", 1)[1]), 0, 0.0, "", path, problem=str(error),
                               is_damaged=isinstance(error, Damaged))
+
+
+def _unwatched(_count: int) -> None:
+    """Nobody looks."""
+
+
+def digest_of(file: io.BufferedIOBase | BinaryIO, watch: Callable[[int], None] = _unwatched) -> str:
+    """sha256 of the rest of a file. `watch` hears of each stretch that was read, in bytes."""
+    total = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        total.update(block)
+        watch(len(block))
+    return total.hexdigest()
 
 
 class Opened:
@@ -207,20 +258,30 @@ class Opened:
             raise
         return os.fdopen(fd, "rb")
 
-    def state(self) -> BinaryIO:
-        """state.pt, of the size that the manifest tells."""
-        file = self._open(STATE)
+    def file(self, name: str = STATE) -> BinaryIO:
+        """One of its files, of the size that the manifest tells."""
+        told = self.manifest.files.get(name)
+        if told is None:
+            raise Damaged(f"its manifest tells of no {name}")
+        file = self._open(name)
         size = os.fstat(file.fileno()).st_size
-        if size != self.manifest.size:
+        if size != told.size:
             file.close()
-            raise Damaged(f"its {STATE} has {size} bytes instead of {self.manifest.size}")
+            raise Damaged(f"its {name} has {size} bytes instead of {told.size}")
         return file
 
-    def check(self, digest: str) -> None:
-        """Damaged unless state.pt has this digest."""
-        if digest != self.manifest.sha256:
-            told = self.manifest.sha256
-            raise Damaged(f"its {STATE} is damaged: sha256 {digest[:12]}… instead of {told[:12]}…")
+    def check(self, file: BinaryIO, name: str = STATE, watch: Callable[[int], None] = _unwatched) -> None:
+        """Damaged unless that open file has the digest that the manifest tells. `watch`: see `digest_of`."""
+        digest, told = digest_of(file, watch), self.manifest.files[name].sha256
+        if digest != told:
+            raise Damaged(f"its {name} is damaged: sha256 {digest[:12]}… instead of {told[:12]}…")
+
+    def verify(self, watch: Callable[[int], None] = _unwatched, *, unread: Collection[str] = ()) -> None:
+        """Damaged unless each file is as it was written; of those `unread` no more than their size is looked at."""
+        for name in self.manifest.files:
+            with self.file(name) as file:
+                if name not in unread:
+                    self.check(file, name, watch)
 
     def has(self, name: str) -> bool:
         """Whether there is a plain file of that name."""
@@ -236,19 +297,6 @@ def _check_owner(fd: int, folder: int, what: str) -> None:
         raise CheckpointError(f"{what} belongs to user {status.st_uid}: it could be changed by others")
     if status.st_mode & 0o022:
         raise CheckpointError(f"{what} is writable for others (chmod -R go-w it if it is yours)")
-
-
-def _unwatched(_count: int) -> None:
-    """Nobody looks."""
-
-
-def digest_of(file: io.BufferedIOBase | BinaryIO, watch: Callable[[int], None] = _unwatched) -> str:
-    """sha256 of the rest of a file. `watch` hears of each stretch that was read, in bytes."""
-    total = hashlib.sha256()
-    while block := file.read(_BLOCK):
-        total.update(block)
-        watch(len(block))
-    return total.hexdigest()
 
 
 def ids(directory: Path) -> list[str]:

@@ -66,5 +66,13 @@ METRICS: dict[str, Metric] = {
                "What this rank adds to the square of the global update_norm."),
         Metric("own_time", "own time", "s", False,
                "Time of the step that this rank worked itself, without waiting for the others."),
+        Metric("checksum", "checksum", "", False,
+               "Of some elements of one tensor, bit for bit: the same on all ranks that hold the same weights."),
+        Metric("checked_tensor", "checked tensor", "", False, "Which tensor of the table that is, counted from 0."),
+        Metric("twin_of", "twin of rank", "", False,
+               "The lowest rank that holds the same weights as this one: those that name the same one are alike."),
+        Metric("strays", "ranks that differ", "", False,
+               "Ranks whose weights are others than those of the ranks that should hold the same."),
+        Metric("stray_rank", "first rank that differs", "", False, "The lowest of them, counted from 0."),
     )
 }

@@ -10,6 +10,7 @@ from tuimon.diagnosis.rules.bad_init import BadInit
 from tuimon.diagnosis.rules.clip_saturated import ClipSaturated
 from tuimon.diagnosis.rules.data_starved import DataStarved
 from tuimon.diagnosis.rules.dead_units import DeadUnits
+from tuimon.diagnosis.rules.desynchronised_replicas import DesynchronisedReplicas
 from tuimon.diagnosis.rules.detached_layer import DetachedLayer
 from tuimon.diagnosis.rules.divergence import Divergence
 from tuimon.diagnosis.rules.early_divergence import EarlyDivergence
@@ -38,6 +39,7 @@ from tuimon.diagnosis.rules.vanishing_gradients import VanishingGradients
 
 RULES: Final[tuple[type[Rule], ...]] = (
     LrScheduleFault,
+    DesynchronisedReplicas,
     ExplodingGradients,
     EarlyDivergence,
     Divergence,

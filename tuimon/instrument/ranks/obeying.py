@@ -15,11 +15,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tuimon.control.commands import Command
+from tuimon.instrument.ranks.saving import MINE
 from tuimon.instrument.ranks.shares import Part
 
 NO_STORE: Final = "the ranks share no store by which they could agree"
-MINE: Final = "rank 0 saves what all ranks hold alike"
-"""Why a rank other than 0 writes no checkpoint."""
 
 
 def apart(part: Part, model: nn.Module) -> str:
@@ -44,28 +43,22 @@ def begun(groups: list[Any]) -> Mapping[str, int]:
     return found
 
 
-def why_not_saved(part: Part) -> str:
-    """Why this rank writes no checkpoint; "" where it does."""
+def why_not_saved(part: Part, lane: str) -> str:
+    """Why this rank alone writes no checkpoint; "" where it does."""
     if part.world.rank:
         return MINE
-    return "" if part.shares.is_whole else _spread(part)
-
-
-def _spread(part: Part) -> str:
-    return f"the weights are spread over {part.world.size} ranks, and one would save its part"
+    return "" if part.shares.is_whole else f"the weights are spread over {part.world.size} ranks: {lane}"
 
 
 def why_not(part: Part, command: Command, lane: str) -> str:
     """Why this rank may not do it now, where there is no lane, and why there is none; "" where it may."""
     if command.verb == "checkpoint":
-        return why_not_saved(part)
+        return why_not_saved(part, lane)
     return f"this run trains on {part.world.size} ranks, of which one alone would act: {lane}"
 
 
 def why_not_all(part: Part, command: Command) -> str:
     """Why they cannot follow, as far as it depends on how the model is spread; "" where they can."""
-    if command.verb == "checkpoint" and not part.shares.is_whole:
-        return _spread(part)
     if command.verb in ("set-clip", "rescue") and command.args.get("max_norm") is not None and not may_clip(part):
         return ("the weights are spread over the ranks, none of which knows the norm, "
                 "and the script does not clip all gradients by it itself")

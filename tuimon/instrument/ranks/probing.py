@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tuimon.instrument.measure import Probe
+from tuimon.instrument.outbox import as_logged
+from tuimon.instrument.ranks.checksums import Checksums
 from tuimon.instrument.ranks.own import DeviceTime, HostTime
 from tuimon.instrument.ranks.shares import Part
 
@@ -31,6 +33,8 @@ class RankProbe(Probe):
     def _track(self) -> None:
         super()._track()
         self.tracked.shares = self.part.look(self.model, self.tracked.params)
+        places = list(map(int, self.tracked.place))
+        self._checksums = Checksums(self.model, self.tracked.params, places, self.optimizers)
 
     def saw_input(self, tokens: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A forward pass with gradients begins."""
@@ -76,6 +80,9 @@ class RankProbe(Probe):
         own = self._own.taken()
         if own is not None and self.thread == get_ident():
             self._now.logged.setdefault("own_time", own)
+        if self.part.meets:
+            for name, value in self._checksums.of(self._step + 1).items():
+                self._now.logged.setdefault(name, as_logged(value))
         super()._finish()
 
     def resumed(self, held: float) -> None:

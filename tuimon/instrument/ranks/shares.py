@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -72,6 +73,8 @@ class Part:
         self.shares = Shares(np.ones(0), np.zeros(0, np.bool_), world.size)
         self.clips_all = False
         """Whether the script clipped all gradients by their L2 norm in the last step, where that was looked for."""
+        self.meets = False
+        """Whether the ranks are known to be at the same step as each other."""
 
     def look(self, model: nn.Module, params: Sequence[Tensor]) -> Shares:
         """Look again: the optimizers hold other parameters, or the first."""
@@ -90,25 +93,66 @@ class Part:
 
 def shares_of(model: nn.Module, params: Sequence[Tensor], world: int) -> Shares:
     """The shares of these parameters on this rank of `world`."""
-    meshes = [p.device_mesh for p in (*params, *model.parameters()) if hasattr(p, "device_mesh")]
-    widest = max(meshes, key=lambda mesh: mesh.size(), default=None)
+    copies = copies_of(model, params)
+    weights = np.array([1 / math.prod(size for size, _ in each or ()) for each in copies])
+    first = np.array([not any(place for _, place in each or ()) for each in copies], np.bool_)
+    return Shares(weights, first, world, _tokens(_meshes(model, params)), None in copies)
+
+
+def copies_of(model: nn.Module, params: Sequence[Tensor]) -> list[list[tuple[int, int]] | None]:
+    """For each, how many copies of it there are in each way in which it is replicated, and which of them is here.
+
+    None: it is in no wrapper that is known.
+    """
+    widest = max(_meshes(model, params), key=lambda mesh: mesh.size(), default=None)
     replicas = _replicas(model)
     if widest is None and any(id(p) not in replicas for p in params):
         replicas = _replicas(*_living())
-    weights, first, is_alone = np.ones(len(params)), np.ones(len(params), np.bool_), False
+    found: list[list[tuple[int, int]] | None] = []
     parameter: Any
-    for i, parameter in enumerate(params):
+    for parameter in params:
         group = replicas.get(id(parameter))
         copies = [] if group is None else [(group.size(), group.rank())]
         if hasattr(parameter, "device_mesh"):
-            copies += _along(parameter.device_mesh, [p.is_replicate() for p in parameter.placements])
+            copies += copies_along(parameter.device_mesh, [p.is_replicate() for p in parameter.placements])
         elif group is None and widest is not None:
-            copies += _along(widest, [True] * widest.ndim)
-        elif group is None:
-            is_alone = True
-        weights[i] = 1 / math.prod(size for size, _ in copies)
-        first[i] = not any(place for _, place in copies)
-    return Shares(weights, first, world, _tokens(meshes), is_alone)
+            copies += copies_along(widest, [True] * widest.ndim)
+        is_known = hasattr(parameter, "device_mesh") or group is not None or widest is not None
+        found.append(copies if is_known else None)
+    return found
+
+
+def twins_of(model: nn.Module, params: Sequence[Tensor]) -> list[tuple[int, ...]]:
+    """For each, the ranks that something keeps equal to this one: none for a tensor that nothing does."""
+    replicas = _replicas(model)
+    if any(not hasattr(p, "device_mesh") and id(p) not in replicas for p in params):
+        replicas = _replicas(*_living())
+    found: list[tuple[int, ...]] = []
+    parameter: Any
+    for parameter in params:
+        group, ranks = replicas.get(id(parameter)), list[int]()
+        if hasattr(parameter, "device_mesh") and group is None:
+            mesh = parameter.device_mesh
+            places = mesh.get_coordinate() or [0] * mesh.ndim
+            kept = tuple(slice(None) if p.is_replicate() else at
+                         for p, at in zip(parameter.placements, places, strict=True))
+            ranks = [int(rank) for rank in np.ravel(np.asarray(mesh.mesh)[kept])]   # a mesh is in host memory
+        elif group is not None and not hasattr(parameter, "device_mesh"):
+            ranks = torch.distributed.get_process_group_ranks(group)
+        found.append(tuple(sorted(ranks)) if len(ranks) > 1 else ())
+    return found
+
+
+def copies_beside(model: nn.Module, params: Sequence[Tensor]) -> list[tuple[int, int]]:
+    """The same of a plain tensor that belongs to no parameter of them: a buffer, say."""
+    widest = max(_meshes(model, params), key=lambda mesh: mesh.size(), default=None)
+    if widest is not None:
+        return list(copies_along(widest, [True] * widest.ndim))
+    return next((each for each in copies_of(model, params) if each), [])
+
+
+def _meshes(model: nn.Module, params: Sequence[Tensor]) -> list[Any]:
+    return [p.device_mesh for p in (*params, *model.parameters()) if hasattr(p, "device_mesh")]
 
 
 def groups_of(model: nn.Module, params: Sequence[Tensor]) -> list[Any]:
@@ -121,7 +165,7 @@ def groups_of(model: nn.Module, params: Sequence[Tensor]) -> list[Any]:
     return list({id(group): group for group in groups}.values())
 
 
-def _along(mesh: Any, is_replicated: Sequence[bool]) -> Iterator[tuple[int, int]]:
+def copies_along(mesh: Any, is_replicated: Sequence[bool]) -> Iterator[tuple[int, int]]:
     """How many copies there are along each replicated dimension, and which of them is here."""
     places = mesh.get_coordinate() or [0] * mesh.ndim
     return ((mesh.size(dim), place) for dim, place in enumerate(places) if is_replicated[dim])

@@ -20,16 +20,19 @@ from tuimon.instrument.protocols import Captured
 from tuimon.instrument.ranks import obeying
 from tuimon.instrument.ranks.agreeing import Agreeing, Settled
 from tuimon.instrument.ranks.keeping import RankSnapshots
+from tuimon.instrument.ranks.saving import RankSaving
 from tuimon.instrument.ranks.shares import Part
 from tuimon.instrument.recorder import Recorder
 from tuimon.instrument.rescue import target
-from tuimon.instrument.steering import LOOK, Done, Result, Steering
+from tuimon.instrument.steering import LOOK, Later, Result, Steering
 
 _BACK: Final = frozenset({"rollback", "rescue"})
 
 
 class RankSteering(Steering):
     """One per run and rank."""
+
+    _saving: RankSaving
 
     def __init__(
         self, recorder: Recorder, *args: Any, part: Part, agreeing: Agreeing | None, **options: Any
@@ -51,6 +54,7 @@ class RankSteering(Steering):
         try:
             if self._agreeing is not None and not self._agreeing.lane.is_down:
                 self._meet(self._agreeing)
+            self._part.meets = self._stands
             super().at_boundary(step)
         except BaseException:   # Ctrl+C amid a word: what it would hear next would be of another boundary
             self.part_ways("a rank was interrupted")
@@ -145,6 +149,8 @@ class RankSteering(Steering):
         if isinstance(allowed, Refuse):
             return allowed.why
         why = self._revisions.against(order) or obeying.why_not_all(self._part, order)
+        if not why and order.verb == "checkpoint":
+            why = self._saving.why_not(order)
         if not why and order.verb in _BACK:
             step = order.args.get("step")
             found = target(self._snapshots, None if step is None else int(step))
@@ -157,10 +163,16 @@ class RankSteering(Steering):
             return
         if not isinstance(order, Command):
             self._take(order, step)
-        elif settled.why:
+        elif settled.why and not (order.verb == "checkpoint" and self._may_save_alone):
             self._recorder.answer(order, step, "refused", settled.why)
         else:
+            if order.verb == "checkpoint" and not settled.why:
+                self._saving.agree(order)
             self._obey(order, step)
+
+    @property
+    def _may_save_alone(self) -> bool:
+        return not self._part.world.rank and self._part.shares.is_whole
 
     def _stand_still(self, step: int) -> None:
         """With the others, until an order changes the state. Ctrl+C gets through: it takes the lane along."""
@@ -183,7 +195,10 @@ class RankSteering(Steering):
     # -- what it does
 
     def _save(self, command: Command, step: int) -> Result:
-        return Done(obeying.MINE) if self._part.world.rank else super()._save(command, step)
+        if self._saving.is_agreed(command):
+            why = self._saving.save(command, step)
+            return Refuse(why) if why else Later()
+        return super()._save(command, step)
 
     def _rescue(self, command: Command, step: int) -> Result:
         """Without a clip where nobody could apply it alike."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,11 +43,16 @@ def world_size() -> int:
 
 def here() -> World:
     """The world at this moment; of one where torch.distributed was not started. Counts on with each call."""
+    return own_world(_COUNT)
+
+
+def own_world(count: Iterator[int]) -> World:
+    """The same by another count."""
     size = world_size()
     if size == 1:
         return World()
     rank = torch.distributed.get_rank()
-    return World(rank, size, _whole(os.environ.get("LOCAL_RANK"), rank), next(_COUNT))
+    return World(rank, size, _whole(os.environ.get("LOCAL_RANK"), rank), next(count))
 
 
 def _whole(text: str | None, otherwise: int) -> int:
@@ -55,13 +62,14 @@ def _whole(text: str | None, otherwise: int) -> int:
 class Board:
     """Notes that all ranks of one attached run can read: words by name. RuntimeError where the store is gone."""
 
-    def __init__(self, world: World, store: Any = None) -> None:
-        """store: of torch.distributed; None: the one that it was started with."""
+    def __init__(self, world: World, store: Any = None, about: str = "") -> None:
+        """store: of torch.distributed; None: the one that it was started with. about: what is not a run's own."""
         # the only name of the second, within torch as well
         from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
         restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        self._store = PrefixStore(f"tuimon/{restart}/{world.serial}", _get_default_store() if store is None else store)
+        store = _get_default_store() if store is None else store
+        self._store: Any = PrefixStore(f"tuimon/{restart}/{about}{world.serial}", store)
 
     def put(self, name: str, note: str) -> None:
         """Leave a note."""
@@ -71,16 +79,23 @@ class Board:
         """The note of that name, None where there is none yet: one look, no wait."""
         return self._store.get(name).decode() if self._store.check([name]) else None
 
-    def under(self, name: str) -> Any:
-        """A store of its own for what torch itself writes, such as the addresses of a group.
+    def drop(self, name: str) -> None:
+        """Take a note away that nobody looks for any more."""
+        self._store.delete_key(name)
 
-        By another connection where there can be one: torch waits on it, and whoever waits on one keeps all others off.
+    def apart(self) -> Board:
+        """The same by another connection, where there can be one: for another thread.
+
+        torch waits on a connection, and whoever waits on one keeps all others off.
         """
+        found = object.__new__(Board)
+        found._store = store = self._store
+        with suppress(AttributeError, RuntimeError):   # an older torch, or a kind of store that has one connection
+            found._store = store.clone()
+        return found
+
+    def under(self, name: str) -> Any:
+        """A store of its own for what torch itself writes, such as the addresses of a group."""
         from torch.distributed.distributed_c10d import PrefixStore
 
-        store: Any = self._store
-        try:
-            store = store.clone()
-        except (AttributeError, RuntimeError):   # an older torch, or a kind of store that has one connection
-            pass
-        return PrefixStore(name, store)
+        return PrefixStore(name, self.apart()._store)  # noqa: SLF001  # of the same class

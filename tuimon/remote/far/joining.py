@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from typing import Any, Callable, Collection, Dict, Sequence
 
 from tuimon.remote.far.rows import Rows
@@ -17,7 +18,8 @@ MEAN = ("loss", "val_loss")
 GREATEST = ("step_time", "data_time", "memory", "skipped")
 RATIOS = {"update_ratio": ("update_norm", "param_norm"), "grad_param_ratio": ("grad_norm", "param_norm"),
           "throughput": ("tokens", "step_time")}
-OWN = frozenset([*SQUARES, *SQUARES.values(), *MEAN, *GREATEST, *RATIOS, "tokens", "own_time"])
+CHECKED = ("checksum", "checked_tensor", "twin_of")
+OWN = frozenset([*SQUARES, *SQUARES.values(), *MEAN, *GREATEST, *RATIOS, *CHECKED, "tokens", "own_time"])
 SIZE, SLOW, CALM, LASTS = 16, 1.3, 1.15, 2
 SILENT, AFAR, MOST, STEADY = 4.0, 15.0, 60.0, 2.0
 TIMES, FEWEST, KEPT = 2.0, 3, 7
@@ -93,6 +95,7 @@ class Joiner:
                 owner = 0 if name in self._metrics else min(had)
                 if owner in values:
                     told[name] = values[owner]
+        told.update(_strays(*(row.get(name, {}) for name in CHECKED)))
         for name, (over, under) in RATIOS.items():
             if over in told and under in told:
                 told[name] = _ratio(told[over], told[under])
@@ -193,6 +196,24 @@ class Patience:
             usual = (middle[len(middle) // 2] + middle[(len(middle) - 1) // 2]) / 2
             return age > min(MOST, max(SILENT, TIMES * usual))
         return age > AFAR or age - freshest() > SILENT
+
+
+def _strays(sums: Values, tensors: Values, twins: Values) -> dict[str, float]:
+    """Which ranks hold other weights than those that should hold the same."""
+    groups: dict[tuple[float, float], Values] = {}
+    for rank in sorted(sums):
+        if rank in tensors and rank in twins:
+            groups.setdefault((tensors[rank], twins[rank]), {})[rank] = sums[rank]
+    compared = {of: values for of, values in groups.items() if len(values) > 1}
+    if not compared:
+        return {}
+    odd: Values = {}
+    for (tensor, _), values in compared.items():
+        usual = Counter(values.values()).most_common(1)[0][0]
+        odd.update((rank, tensor) for rank, value in values.items() if value != usual)
+    if not odd:
+        return {"strays": 0.0, "checked_tensor": next(iter(compared))[0]}
+    return {"strays": float(len(odd)), "stray_rank": float(min(odd)), "checked_tensor": odd[min(odd)]}
 
 
 def _root(value: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from tuimon.diagnosis.ranked import apart
 from tuimon.viewer.lines import Tone
 from tuimon.viewer.places.ranks.model import RanksView, view_of
 from tuimon.viewer.wanted import Wanted
@@ -31,7 +32,7 @@ class RanksDetail:
         if crew.number != self._view.number:
             words = crew.view
             told: tuple[tuple[str, Tone], ...] = (
-                (words.lost, words.tone), (words.slow, "warning"),
+                (words.lost, words.tone), (apart(reading.diagnosis, crew.ranks), "critical"), (words.slow, "warning"),
                 *((f"rank {rank.rank}: {rank.why}", "dim") for rank in crew.ranks.ranks[:_TOLD] if rank.why))
             verdict = tuple((sentence, tone) for sentence, tone in told if sentence)
             self._view = view_of(crew.number, crew.ranks, crew.strip, crew.now, verdict)
