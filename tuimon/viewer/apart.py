@@ -298,10 +298,13 @@ def _telling(serial: int, run: RunDir, rules: Rules, period: float, sender: Send
         if frame is None:
             return
         before, last[0] = last[0], frame
-        changes = {f.name: getattr(frame, f.name) for f in fields(frame) if before is None or differs(
-            f.name, getattr(before, f.name), getattr(frame, f.name))}
-        with contextlib.suppress(OSError):   # the screen has gone
-            sender.send((serial, changes))
+        try:
+            sender.send((serial, {f.name: getattr(frame, f.name) for f in fields(frame) if before is None or differs(
+                f.name, getattr(before, f.name), getattr(frame, f.name))}))
+        except OSError:
+            pass   # the screen has gone
+        except Exception:
+            os._exit(1)   # a frame that cannot be sent: a screen that nobody tells anything reads by itself
         if before is None:
             interpreter.settle()
 
