@@ -100,6 +100,23 @@ def test_another_run_takes_the_place_of_the_first():
     """)
 
 
+def test_a_frame_that_comes_before_anybody_is_told_of_frames_is_told_of_afterwards():
+    program("""
+    source.start()
+    newest(source, lambda frame: frame.header.step == 30)
+    name, telling = feeds.open(other.dir.path)
+    second = telling.__self__
+    until(lambda: second._newest is not None)
+    told.clear()
+    telling(lambda: told.append(2))
+    until(lambda: told)
+    newest(second, lambda frame: True)
+    other.go(1)
+    until(lambda: told == [2, 2])
+    feeds.close()
+    """)
+
+
 @pytest.mark.parametrize("before", ["", "source.start(); newest(source, lambda frame: frame.header.step == 30)"])
 def test_what_was_asked_just_before_leaving_is_written_down(before):
     program(f"""

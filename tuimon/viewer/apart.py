@@ -137,8 +137,11 @@ class ApartFeed:
             self.read_here()
 
     def telling(self, deliver: Callable[[], object]) -> ApartFeed:
-        """Itself; `deliver` is called when there is a frame to take."""
-        self._deliver = deliver
+        """Itself; `deliver` is called when there is a frame to take, at once where one has come before."""
+        with self._lock:
+            self._deliver, waiting = deliver, self._newest is not None
+        if waiting:
+            deliver()
         return self
 
     def start(self) -> None:
