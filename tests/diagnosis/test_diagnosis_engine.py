@@ -272,6 +272,16 @@ def test_a_nan_that_came_before_the_storm_leads_it():
     assert judged(Chunk.of(**columns)).leading.rule == "non-finite"
 
 
+def test_a_loss_scale_that_collapses_leads_the_nan_that_it_explains():
+    columns, _ = calm(200)
+    for name in ("loss", "grad_norm"):
+        columns[name][150:] = [math.nan] * 50
+    scale = [2.0**max(-20, 16 - max(0, step - 150)) for step in range(200)]
+    diagnosis = judged(Chunk.of(**columns, loss_scale=scale, skipped=[float(step >= 150) for step in range(200)]))
+    assert [i.rule for i in diagnosis.open_incidents][:2] == ["loss-scale-collapse", "non-finite"]
+    assert diagnosis.open_incidents[1].cause == "loss-scale-collapse"
+
+
 def test_the_first_steps_of_a_storm_are_taken_out_of_the_baseline_again():
     columns, _ = calm(200)
     before = judged(Chunk.of(**{k: v[:180] for k, v in columns.items()})).usual["grad_norm"]

@@ -15,9 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyte
 
+OURS = re.compile(r"this viewer cannot read on|cannot be shown: ")
+"""What the panel says of a fault of its own; it goes by in a moment where the next look succeeds."""
+
 
 class Terminal:
-    """One program on one pty."""
+    """One program on one pty. No fault of the program's own may come into sight, whatever a test waits for."""
 
     def __init__(self, argv: Sequence[str], columns: int, rows: int, env: Mapping[str, str],
                  cwd: str | os.PathLike[str] | None = None) -> None:
@@ -65,6 +68,7 @@ class Terminal:
         if b"\x1b[?2026$p" in data:
             os.write(self._master, b"\x1b[?2026;2$y")
         self._stream.feed(re.sub(rb"\x1b\[[<>=?][0-9;]*[a-zA-Z$]+[a-z]?", _known_to_pyte, data))
+        assert not OURS.search(self.text), self.text
 
     @property
     def text(self) -> str:

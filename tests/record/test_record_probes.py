@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tuimon.record import log
-from tuimon.record.chunk import Chunk, Mark, ProbeRows
+from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows
 from tuimon.record.history import History
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.metrics import METRICS
@@ -115,6 +115,16 @@ def test_a_stretch_cut_into_pieces_keeps_each_probe_row_once(cuts):
     whole = Chunk.of(loss=[1.0, 2.0, 3.0], probes=rows)
     parts = [p.probes for p in whole.pieces(cuts)]
     assert ProbeRows.join(parts).values.tolist() == [[1.0], [3.0]]
+
+
+def test_stretches_with_rows_and_without_are_one():
+    probes = ProbeRows(np.array([1, 3]), np.array([[1.0], [3.0]], np.float32), np.ones((2, 1), np.bool_))
+    tensors = TensorRows(probes.steps, probes.values, probes.values, probes.seen)
+    for rows, none in ((probes, ProbeRows.empty()), (tensors, TensorRows.empty())):
+        for parts in ([none, rows], [rows, none], [none, rows, none]):
+            assert type(rows).join(parts) is rows
+        assert type(rows).join([rows, none, rows]).steps.tolist() == [1, 3, 1, 3]
+        assert len(type(rows).join([none, none])) == 0
 
 
 def test_history_keeps_what_still_holds_after_a_resume_and_follows_a_new_probe_table():

@@ -37,6 +37,7 @@ def is_gone(pid):
     return False
 
 run, other = synthetic.Run(), synthetic.Run()
+{before}
 run.go(30)
 other.go(12)
 told = []
@@ -48,10 +49,10 @@ source = source(lambda: told.append(1))
 """
 
 
-def program(code: str, **env: str) -> None:
-    """Run it; it fails as it says."""
+def program(code: str, before: str = "", **env: str) -> None:
+    """Run it, with what is to be before the process is forked; it fails as it says."""
     done = subprocess.run(
-        [sys.executable, "-c", BEGIN + textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-c", BEGIN.replace("{before}", textwrap.dedent(before)) + textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False,
         env={**os.environ, **env, "PYTHONPATH": os.pathsep.join((str(Path(__file__).parent), *sys.path))})
     assert done.returncode == 0, done.stderr
 
@@ -99,6 +100,23 @@ def test_another_run_takes_the_place_of_the_first():
     """)
 
 
+def test_a_frame_that_comes_before_anybody_is_told_of_frames_is_told_of_afterwards():
+    program("""
+    source.start()
+    newest(source, lambda frame: frame.header.step == 30)
+    name, telling = feeds.open(other.dir.path)
+    second = telling.__self__
+    until(lambda: second._newest is not None)
+    told.clear()
+    telling(lambda: told.append(2))
+    until(lambda: told)
+    newest(second, lambda frame: True)
+    other.go(1)
+    until(lambda: told == [2, 2])
+    feeds.close()
+    """)
+
+
 @pytest.mark.parametrize("before", ["", "source.start(); newest(source, lambda frame: frame.header.step == 30)"])
 def test_what_was_asked_just_before_leaving_is_written_down(before):
     program(f"""
@@ -127,6 +145,26 @@ def test_where_the_reader_is_killed_a_thread_reads_on():
     second.start()
     newest(second, lambda frame: frame.header.step == 12)
     feeds.close()
+    """)
+
+
+def test_where_a_frame_cannot_be_sent_the_screen_reads_on_by_itself():
+    program("""
+    source.start()
+    newest(source, lambda frame: frame.header.step == 30)
+    run.go(5)
+    newest(source, lambda frame: frame.header.step == 35)
+    assert reader.is_lost
+    feeds.close()
+    """, before="""
+    from tuimon.viewer import wire
+
+    def send(sender, message, whole=wire.Sender.send):
+        if message[1]["header"].step > 30:
+            raise ValueError("what no pickle can hold")
+        whole(sender, message)
+
+    wire.Sender.send = send
     """)
 
 

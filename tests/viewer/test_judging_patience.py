@@ -16,8 +16,8 @@ LOOK = 0.25
 class Watched:
     """A run and who watches it, four looks a second."""
 
-    def __init__(self) -> None:
-        self.run = synthetic.healthy(200)
+    def __init__(self, **options: object) -> None:
+        self.run = synthetic.Run(**options).go(200)
         self.reading = Reading(self.run.dir, patience=judging.PATIENCE)
         self.mono = 100.0
         self.look()
@@ -42,11 +42,13 @@ def test_no_row_waits_longer_for_the_judge_than_that(every):
     assert watched.reading.history.last_step == watched.run.step
 
 
-def test_what_waited_is_judged_as_if_it_had_not():
-    watched = Watched()
+@pytest.mark.parametrize("measured", [{}, {"weighed": True}, {"probed": True}, {"weighed": True, "probed": True}])
+def test_what_waited_is_judged_as_if_it_had_not(measured):
+    watched = Watched(**measured)
     patient, prompt = watched.reading, Reading(watched.run.dir)
-    watched.run.explode()
-    for _ in range(80):
+    for step in range(100):
+        if step == 20:
+            watched.run.explode()
         watched.run.go(1)
         watched.look()
         prompt.poll(watched.run.now, watched.mono)

@@ -95,7 +95,8 @@ def _telling(incident: Incident, current: Sequence[Incident], order: dict[str, i
     """Worst first; of equals, causes first. A NaN out of a calm run is a cause, after a storm it is not."""
     rank = order.get(incident.rule, len(order))   # of a later version
     if incident.rule == "non-finite" and all(
-        incident.onset_step <= i.onset_step for i in current if i.severity == "critical"
+        incident.onset_step <= i.onset_step and i.rule != "loss-scale-collapse"   # which says what made it
+        for i in current if i.severity == "critical"
     ):
         rank = -1
     return -SEVERITIES.index(incident.severity), rank, incident.onset_step

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,8 @@ class TensorRows:
 
     @staticmethod
     def join(parts: Sequence[TensorRows]) -> TensorRows:
-        """The rows of all parts, in order; the parts are of one tensor table."""
+        """The rows of all parts, in order; those that hold any are of one tensor table."""
+        parts = _told(parts)
         if len(parts) == 1:
             return parts[0]
         return TensorRows(
@@ -99,7 +100,8 @@ class SparseRows:
 
     @staticmethod
     def join(parts: Sequence[SparseRows]) -> SparseRows:
-        """The rows of all parts, in order; the parts are of one table."""
+        """The rows of all parts, in order; those that hold any are of one table."""
+        parts = _told(parts)
         if len(parts) == 1:
             return parts[0]
         return SparseRows(
@@ -200,6 +202,14 @@ class Chunk:
                 self.probes.between(after, upto),
                 self.weights.between(after, upto),
             )
+
+
+_Table = TypeVar("_Table", TensorRows, SparseRows)
+
+
+def _told(parts: Sequence[_Table]) -> Sequence[_Table]:
+    """Those with rows, or else the first: how wide its table is, a stretch without a row need not know."""
+    return [p for p in parts if len(p)] or parts[:1]
 
 
 class _Rows(Protocol):

@@ -138,8 +138,11 @@ class ApartFeed:
             self.read_here()
 
     def telling(self, deliver: Callable[[], object]) -> ApartFeed:
-        """Itself; `deliver` is called when there is a frame to take."""
-        self._deliver = deliver
+        """Itself; `deliver` is called when there is a frame to take, at once where one has come before."""
+        with self._lock:
+            self._deliver, waiting = deliver, self._newest is not None
+        if waiting:
+            deliver()
         return self
 
     def start(self) -> None:
@@ -304,10 +307,13 @@ def _telling(serial: int, run: RunDir, rules: Rules, period: float, hosts: Path 
         if frame is None:
             return
         before, last[0] = last[0], frame
-        changes = {f.name: getattr(frame, f.name) for f in fields(frame) if before is None or differs(
-            f.name, getattr(before, f.name), getattr(frame, f.name))}
-        with contextlib.suppress(OSError):   # the screen has gone
-            sender.send((serial, changes))
+        try:
+            sender.send((serial, {f.name: getattr(frame, f.name) for f in fields(frame) if before is None or differs(
+                f.name, getattr(before, f.name), getattr(frame, f.name))}))
+        except OSError:
+            pass   # the screen has gone
+        except Exception:
+            os._exit(1)   # a frame that cannot be sent: a screen that nobody tells anything reads by itself
         if before is None:
             interpreter.settle()
 

@@ -81,8 +81,8 @@ class Feed:
         reading = Reading(self._run, rules=self._rules, patience=PATIENCE, hosts=self._hosts)
         who = this_person("viewer")
         while not self._stopped.is_set():
-            self._submit(reading, who)
             try:
+                self._submit(reading, who)
                 frame, is_behind = reading.poll(self._clock(), self._mono(), self._wanted), reading.is_behind
             except Exception as error:
                 # The outermost frame of the reader: what was read stays on the screen, with the reason beside it.
