@@ -9,10 +9,12 @@ import fcntl
 import os
 from pathlib import Path
 
+from tuimon.private import open_file
+
 
 def hold(path: Path) -> int | None:
     """A descriptor that one process has at a time; None where another has it. OSError as it comes."""
-    fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    fd = open_file(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
