@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TextIO
 
+from tuimon.record.far import read_far
 from tuimon.record.printing import mention, print_words
 from tuimon.viewer.plain import LONGEST, progress, sentences
 from tuimon.viewer.text import clean
@@ -35,8 +36,7 @@ def tell(run: RunDir, why: str, *, rules: Rules = "tuimon", end: Callable[[], ob
 
     out, err = out or sys.stdout, err or sys.stderr
     name = clean(run.name, LONGEST)
-    mention(f"tuimon: no screen, {why}: changes are told in sentences. Keys and commands need a terminal: "
-            f"ssh -t HOST tuimon watch {name}", err)
+    mention(f"tuimon: no screen, {why}: changes are told in sentences. {_hint(run, name, out)}", err)
     teller = Teller(Reading(run, rules=rules), out, every=None if out.isatty() else EVERY)
     try:
         while teller.step(time.time(), time.monotonic()):
@@ -51,6 +51,18 @@ def tell(run: RunDir, why: str, *, rules: Rules = "tuimon", end: Callable[[], ob
     finally:
         teller.reading.close()
     return 0
+
+
+def _hint(run: RunDir, name: str, out: TextIO) -> str:
+    """How to come to a screen."""
+    found = read_far(run)
+    if found is not None:
+        far = found[0]
+        order = "Keys and commands" if far.control else "Keys"
+        return f"{order} need a terminal: tuimon watch {'--control ' if far.control else ''}{clean(far.host, 80)}:{name}"
+    if out.isatty():
+        return f"Keys and commands need a screen: tuimon watch {name}"
+    return f"Keys and commands need a terminal: ssh -t HOST tuimon watch {name}"
 
 
 def is_deaf(out: TextIO) -> bool:
