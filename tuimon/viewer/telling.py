@@ -58,8 +58,8 @@ def _hint(run: RunDir, name: str, out: TextIO) -> str:
     found = read_far(run)
     if found is not None:
         far = found[0]
-        order = "Keys and commands" if far.control else "Keys"
-        return f"{order} need a terminal: tuimon watch {'--control ' if far.control else ''}{clean(far.host, 80)}:{name}"
+        order, option = ("Keys and commands", "--control ") if far.control else ("Keys", "")
+        return f"{order} need a terminal: tuimon watch {option}{clean(far.host, 80)}:{name}"
     if out.isatty():
         return f"Keys and commands need a screen: tuimon watch {name}"
     return f"Keys and commands need a terminal: ssh -t HOST tuimon watch {name}"
