@@ -7,9 +7,10 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 
 import pytest
-from steering_parts import FAST, info_of, rig, wait_for
+from steering_parts import FAST, ScriptedJudge, info_of, rig, wait_for
 
 from tuimon.instrument.journal import Journal
 from tuimon.instrument.queueing import Note
@@ -294,3 +295,18 @@ def test_a_file_system_that_really_refuses_to_grow_is_survived_and_resumed(tmp_p
     assert reader.damaged == 0
     assert sum(g["dropped"] for g in reader.gaps) == last - len(steps) > 0
     assert [e.kind for e in EventReader(run.events).poll()][-1] == "end"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_where_no_thread_can_be_had_no_file_of_the_run_stays_open(tmp_path, monkeypatch):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    run = create_run("x", tmp_path)
+    recorder = Recorder(run, info_of(run), attempt=1, from_step=0, judge=lambda _: ScriptedJudge(), pace=FAST)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    recorder.start()
+    recorder.row(1, 0.0, {"loss": 1.0})
+    recorder.close("finished")
+    held = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
+    assert [path for path in held if path.startswith(str(run.path))] == []

@@ -110,6 +110,7 @@ class Recorder:
         except RuntimeError as error:
             _LOG.warning("nothing is recorded, training goes on: %s", error)
             self._intake.is_closed = True
+            self._journal.close()   # nobody else would give the files back
             return
         self._is_open = True
         _sweep()
