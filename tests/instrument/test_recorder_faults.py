@@ -144,6 +144,7 @@ def test_a_disk_that_fails_for_a_while_is_warned_of_once_and_told_when_it_is_ove
     assert (told.kind, told.step, told.fields["rows"]) == ("gap", 39, 0)
     assert 4 < told.number("seconds") < 6
     assert _steps(run)[0] == list(range(1, 140))
+    journal.close()
 
 
 def test_a_disk_that_is_still_full_at_the_end_is_said_to_whoever_reads_the_console(tmp_path, caplog):
@@ -179,6 +180,7 @@ def test_waiting_grows_from_50_ms_to_2_s_and_batches_shrink_to_one_row_and_grow_
     journal.flush()
     assert journal.backlog == 0
     assert journal._metrics_patience.batch > 1
+    journal.close()
 
 
 def test_a_row_that_cannot_be_encoded_is_dropped_alone_and_said(tmp_path):
