@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 def _afar(args: argparse.Namespace, here: str = "") -> int:
     """A run of another machine; `here`: why it is none of this one, where it might have been."""
     from tuimon.errors import RunNotFound
-    from tuimon.record.printing import print_words
+    from tuimon.record.printing import mention
     from tuimon.record.readonly import READ_ONLY
     from tuimon.remote.host import Unreached, parse
     from tuimon.remote.reached import reached
@@ -56,7 +56,7 @@ def _afar(args: argparse.Namespace, here: str = "") -> int:
     if not args.control:
         os.environ[READ_ONLY] = "1"
     if sys.stderr.isatty():   # before anything that ssh may ask
-        print_words(f"connecting to {target.label} (ssh)", sys.stderr, flush=True)
+        mention(f"connecting to {target.label} (ssh)")
 
     def load() -> None:
         nonlocal ready

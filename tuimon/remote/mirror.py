@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tuimon import private
 from tuimon.control.spool import prepare
 from tuimon.record.far import FILE, Far, write_far
 from tuimon.record.files import OS, write_atomically, write_fully
@@ -53,7 +54,7 @@ class Written:
 
     def __init__(self, path: Path, most: int = MOST_LOG) -> None:
         self._most = most
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._fd = private.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._offset = 0
         self.path = path
         self._sequence, self._attempt = 0, 0
@@ -108,7 +109,7 @@ class Mirror:
         self.run = RunDir(folder / label(run))
         self._host, self._most = host, most
         for path in (self.run.path, self.run.metrics):
-            path.mkdir(mode=0o700)
+            private.make_folder(path, fresh=True)
         if control:
             prepare(self.run.commands)
         self.far = Far(host=host, control=control)
@@ -285,7 +286,7 @@ class Mirror:
         self._known.add(name)
         path = self.run.path / name
         for folder in reversed([p for p in path.parents if p.is_relative_to(self.run.path) and p != self.run.path]):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            private.make_folder(folder)
         write_atomically(str(path), self._placed(name, whole))
 
     def _placed(self, name: str, whole: bytes) -> bytes:
@@ -304,7 +305,7 @@ class Mirror:
             return
         path = self.run.path / name
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(path, flags, 0o600)
+        fd = private.open_file(path, flags)
         try:
             if is_new or os.fstat(fd).st_size > _TAILS[name]:
                 os.ftruncate(fd, 0)
@@ -316,14 +317,14 @@ class Mirror:
 def make_folder(root: Path | None = None, owner: int | None = None) -> Path:
     """A place for a mirror that process `owner` looks at, or this one; those of viewers that are gone are removed."""
     base = (cache_root() if root is None else root) / "far"
-    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private.make_folder(base, parents=0o700, follow=True)
     here = _processes()
     for name in os.listdir(base):
         pid, _, rest = name.partition("-")
         if pid.isdigit() and here and rest.startswith(f"{here}-") and not os.path.exists(f"/proc/{pid}"):
             shutil.rmtree(base / name, ignore_errors=True)
     folder = base / f"{owner or os.getpid()}-{here or 0}-{secrets.token_hex(4)}"
-    folder.mkdir(mode=0o700)
+    private.make_folder(folder, fresh=True)
     return folder
 
 

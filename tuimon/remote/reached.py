@@ -92,6 +92,8 @@ def _serve(target: Target, leash: int, telling: int, sink: int | None, parent: i
     folder: Path | None = None
     try:
         process = start(command(target), alone=False)
+        from tuimon.record.far import KEPT
+        from tuimon.record.locks import hold
         from tuimon.remote.keeping import Keeper
         from tuimon.remote.link import Left, reach
         from tuimon.remote.mirror import Mirror, make_folder
@@ -108,6 +110,7 @@ def _serve(target: Target, leash: int, telling: int, sink: int | None, parent: i
         steps.go("picture")
         folder = make_folder(owner=parent)
         mirror = Mirror(folder, str(line.opened.get("run")), target.label, control=control)
+        hold(mirror.run.path / KEPT)   # to the end of this process
         mirror.say()
         mirror.heard(time.time(), line.opened.get("time"))
         tell("opened", str(mirror.run.path))

@@ -84,6 +84,7 @@ class Files:
             aside = os.path.join(spool, "tmp", name)
             fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
+                os.fchmod(fd, 0o600)   # there are umasks that take the owner's own rights
                 os.write(fd, json.dumps(told, allow_nan=False).encode())
                 os.fsync(fd)
             finally:
