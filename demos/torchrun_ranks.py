@@ -1,4 +1,4 @@
-"""Several ranks, each with the same one line of tuimon in it: one run with a row for each of them (key R).
+"""Several ranks, each with the same one line of tuimon in it: one run with a row for each of them (key W).
 
     torchrun --nproc-per-node 2 demos/torchrun_ranks.py
 

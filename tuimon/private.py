@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from typing import Final
 
 ENTERING: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,6 +48,7 @@ def open_file(path: Path, flags: int, mode: int = 0o600, *, dir_fd: int | None =
     fd = os.open(path, flags, mode, dir_fd=dir_fd)
     if flags & os.O_CREAT:
         found = os.fstat(fd)
-        if mode & 0o600 & ~found.st_mode and found.st_uid == os.geteuid():
-            os.fchmod(fd, found.st_mode & 0o7777 | mode & 0o600)
+        if mode & 0o600 & ~found.st_mode and not found.st_size:
+            with suppress(OSError):   # not ours; as whose ours is shown does not tell (see `ownership.is_ours`)
+                os.fchmod(fd, found.st_mode & 0o7777 | mode & 0o600)
     return fd

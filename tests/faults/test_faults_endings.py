@@ -123,6 +123,8 @@ class Disk(OsFiles):
     def __init__(self, *, keeps=True):
         self.keeps, self.is_full = keeps, False
         self.room = {}
+        self.refused = set()
+        """Descriptors for which it is full."""
 
     def reserve(self, fd, offset, length):
         if not self.keeps:
@@ -132,7 +134,7 @@ class Disk(OsFiles):
         self.room[fd] = offset + length
 
     def pwrite(self, fd, data, offset):
-        left = self.room.get(fd, 0) - offset if self.is_full else len(data)
+        left = self.room.get(fd, 0) - offset if self.is_full or fd in self.refused else len(data)
         if left <= 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return super().pwrite(fd, data[:left], offset)
@@ -161,6 +163,20 @@ def test_what_is_told_on_the_way_leaves_the_room_for_the_end(tmp_path):
     assert len(before) >= 100
     assert (gap.fields["rows"], gap.fields["events"]) == (0, 300 - len(before))
     assert (end.kind, end.step) == ("end", 300)
+
+
+def test_a_disk_that_takes_what_happens_but_no_rows_is_told_all_that_happened(tmp_path, caplog):
+    disk = Disk()
+    run, journal = journal_on(disk, tmp_path)
+    log = journal._log._fd
+    disk.refused.add(log)
+    journal.keep([Row(i, 1.0, {"loss": 1.0}) for i in range(1, 4)], [Note("note", 3, 0.0, {}), Note("end", 3, 0.0, {"state": "finished"})])
+    journal.flush()
+    journal.keep((), [Note("command", 3, 0.0, {"outcome": "refused", "why": "the run has ended"})])
+    journal.close()
+    assert [e.kind for e in told(run)] == ["note", "command", "gap", "end"]
+    assert {name: told(run)[2].fields[name] for name in ("rows", "events")} == {"rows": 3, "events": 0}
+    assert "rows: 3, events: 0" in caplog.text
 
 
 def test_an_end_that_is_all_that_waits_is_no_gap(tmp_path, caplog):

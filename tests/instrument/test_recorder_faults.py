@@ -7,9 +7,10 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 
 import pytest
-from steering_parts import FAST, info_of, rig, wait_for
+from steering_parts import FAST, ScriptedJudge, info_of, rig, wait_for
 
 from tuimon.instrument.journal import Journal
 from tuimon.instrument.queueing import Note
@@ -143,6 +144,7 @@ def test_a_disk_that_fails_for_a_while_is_warned_of_once_and_told_when_it_is_ove
     assert (told.kind, told.step, told.fields["rows"]) == ("gap", 39, 0)
     assert 4 < told.number("seconds") < 6
     assert _steps(run)[0] == list(range(1, 140))
+    journal.close()
 
 
 def test_a_disk_that_is_still_full_at_the_end_is_said_to_whoever_reads_the_console(tmp_path, caplog):
@@ -178,6 +180,7 @@ def test_waiting_grows_from_50_ms_to_2_s_and_batches_shrink_to_one_row_and_grow_
     journal.flush()
     assert journal.backlog == 0
     assert journal._metrics_patience.batch > 1
+    journal.close()
 
 
 def test_a_row_that_cannot_be_encoded_is_dropped_alone_and_said(tmp_path):
@@ -294,3 +297,18 @@ def test_a_file_system_that_really_refuses_to_grow_is_survived_and_resumed(tmp_p
     assert reader.damaged == 0
     assert sum(g["dropped"] for g in reader.gaps) == last - len(steps) > 0
     assert [e.kind for e in EventReader(run.events).poll()][-1] == "end"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_where_no_thread_can_be_had_no_file_of_the_run_stays_open(tmp_path, monkeypatch):
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    run = create_run("x", tmp_path)
+    recorder = Recorder(run, info_of(run), attempt=1, from_step=0, judge=lambda _: ScriptedJudge(), pace=FAST)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    recorder.start()
+    recorder.row(1, 0.0, {"loss": 1.0})
+    recorder.close("finished")
+    held = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
+    assert [path for path in held if path.startswith(str(run.path))] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from functools import partial
 
 import numpy as np
@@ -131,6 +132,27 @@ def test_a_guard_that_stood_back_rescues_where_it_goes_on_being_wrong_and_holds_
         assert rescued.step >= 46   # a horizon after what the person did
         assert run.overrides.in_force.lr_scale == pytest.approx(0.05)
         assert not run.seen("command", verb="hold")
+
+
+class Slowly(deque):
+    """What the training thread hands over one by one is taken before it goes on: a writer that is always in between."""
+
+    def append(self, note):
+        super().append(note)
+        wait_for(lambda: not self, "the writer has taken it")
+
+
+@pytest.mark.parametrize("policy", ["hold", "rescue"])
+def test_a_guard_that_sees_a_run_go_on_has_seen_the_order_that_made_it(tmp_path, policy):
+    armed = threading.Event()
+    with rig(tmp_path, _exploding(armed), on_critical=policy) as run, Loop(run):
+        run.ended(run.ask("pause", base=""))
+        armed.set()
+        run.recorder.row(run.step, 0.0, {"loss": 1.0})
+        run.recorder._intake._notes = Slowly()
+        run.ask("resume")
+        run.wait("command", verb=policy, outcome="applied")
+        assert not run.seen("command", verb=policy, outcome="refused")
 
 
 @pytest.mark.parametrize("is_guard_first", [True, False])

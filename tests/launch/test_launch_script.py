@@ -18,6 +18,7 @@ from tuimon.launch.options import RunOptions, parse
 from tuimon.launch.script import environment, launch, run
 from tuimon.record.events import EventReader
 from tuimon.record.history import History
+from tuimon.record.printing import hush
 from tuimon.record.rundir import list_runs
 from tuimon.record.segments import LogReader
 from tuimon.record.status import status
@@ -164,6 +165,16 @@ def test_without_a_screen_the_scripts_own_end_is_told(here, name, code, state, s
         console = list_runs()[0].console.read_text()
         assert 'File "' + str(here / "train.py") in console.replace('File "train.py', 'File "' + str(here / "train.py"))
         assert "tuimon" not in console
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+def test_a_log_of_status_lines_that_is_full_ends_no_training(here):
+    (here / "train.py").write_text(scripts.PARTS_OF["crashes.py"])
+    with open("/dev/full", "w") as full:
+        code = run(RunOptions(script="train.py", arguments=[], headless=True), io.StringIO(), full)
+        hush(full)
+    assert code == 1
+    assert "ValueError: no such layer" in list_runs()[0].console.read_text()   # as far as it would have come by itself
 
 
 EXPLODES = scripts.SWEEP.replace("(4, 8, 16)", "(40,)").replace("AdamW(model.parameters())", "SGD(model.parameters(), lr=1e30)")

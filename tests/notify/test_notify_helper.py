@@ -15,18 +15,18 @@ from pathlib import Path
 import psutil
 import pytest
 from stub_hook import Hook
+from writers import EventWriter, LogWriter
 
 from tuimon.cli import main
 from tuimon.notify import begin
 from tuimon.notify.ledger import is_followed, lock, notices
 from tuimon.notify.ranks import SILENT_S, Ranks
 from tuimon.notify.wishes import wish
-from tuimon.record.events import EventReader, EventWriter
+from tuimon.record.events import EventReader
 from tuimon.record.liveness import identity
 from tuimon.record.log import Row
 from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import RunDir, RunInfo, create_run
-from tuimon.record.segments import LogWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 60.0

@@ -86,3 +86,28 @@ def test_what_only_a_program_starts_says_so_to_a_person_in_one_line_of_80_column
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1
     assert len(done.stderr) <= 80
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is full")
+@pytest.mark.parametrize(("line", "streams", "status", "says"), [
+    ("guide", ">&-", 2, "tuimon: standard output: cannot be written: it is closed\n"),
+    ("--version", ">&-", 2, "tuimon: standard output: cannot be written: it is closed\n"),
+    ("--help", ">/dev/full", 2, "tuimon: standard output: cannot be written: No space left on device\n"),
+    ("status", ">&- 2>&-", 2, ""),
+    ("runs --json", ">&-", 0, ""),   # there are none: nothing was to be written
+    ("runs", "2>&-", 0, ""),
+    ("nonsense", "2>/dev/full", 2, ""),
+    ("diagnose nope", "2>/dev/full", 2, ""),
+    ("diagnose nope", "2>&-", 2, ""),
+    ("watch -h", "<&- >&- 2>&-", 2, ""),
+    ("watch far: --plain", "<&-", 2, "tuimon: far: ssh ended without a word\n"),
+    ("watch far: --plain", ">&-", 2, "tuimon: far: ssh ended without a word\n"),
+    ("watch far: --plain", "2>&-", 2, ""),
+])
+def test_a_standard_stream_that_is_closed_or_full_is_no_fault_of_ours(line, streams, status, says):
+    env = {**os.environ, "TUIMON_SSH": "false"}
+    env.pop("PYTHONUNBUFFERED", None)
+    done = subprocess.run(["/bin/sh", "-c", f"exec '{sys.executable}' -m tuimon {line} {streams}"], env=env, text=True,
+                          stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (status, says)
+    assert says or not done.stdout or line == "runs"   # what belongs to standard error does not come out elsewhere

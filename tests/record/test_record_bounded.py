@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from writers import LogWriter
 
 from tuimon.record import bands, history, segments, track
 from tuimon.record.archive import Archive
@@ -16,7 +17,7 @@ from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows, WeightRows
 from tuimon.record.history import History, thin
 from tuimon.record.places import Places
 from tuimon.record.probes import ProbeEntry
-from tuimon.record.segments import LogReader, LogWriter, Row, TensorRow
+from tuimon.record.segments import LogReader, Row, TensorRow
 from tuimon.record.track import narrow
 
 ODD = (math.nan, math.inf, -math.inf, 1e300, -1e300, 5e-324, 0.0)

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from writers import LogWriter
 
 from tuimon.record.cache import Cache
 from tuimon.record.chunk import Mark
 from tuimon.record.recall import Recall, read_anew
 from tuimon.record.rundir import cache_root
-from tuimon.record.segments import LogWriter, Row, TensorRow, WeightRow
+from tuimon.record.segments import Row, TensorRow, WeightRow
 
 ARRAYS = {"a": np.arange(7), "b": np.linspace(0, 1, 5), "c": np.zeros((0, 3), np.float32), "d": np.ones((2, 3), np.bool_)}
 

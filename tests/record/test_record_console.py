@@ -7,9 +7,9 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from writers import ConsoleReader
 
 from tuimon.record import console
-from tuimon.record.console import ConsoleReader
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from writers import LogWriter
 
 from tuimon.errors import LogError
 from tuimon.record import log
@@ -22,7 +23,7 @@ from tuimon.record.recall import Recall, read_anew
 from tuimon.record.removal import refusal
 from tuimon.record.rundir import Launch, RunDir, RunInfo, prepare_run
 from tuimon.record.runs import find_run
-from tuimon.record.segments import LogReader, LogWriter, Row, TensorRow
+from tuimon.record.segments import LogReader, Row, TensorRow
 from tuimon.record.sketch import Validation, losses_of
 from tuimon.record.status import status
 from tuimon.record.tensors import TensorEntry

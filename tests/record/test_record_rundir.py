@@ -14,14 +14,15 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from writers import EventWriter, LogWriter
 
 from tuimon.errors import LogError, RunNotFound, UsageError
-from tuimon.record.events import EventReader, EventWriter, last_events
+from tuimon.record.events import EventReader, last_events
 from tuimon.record.label import NO_LABEL, Label, read_label, write_label
 from tuimon.record.liveness import identity, is_alive
 from tuimon.record.rundir import Launch, RunInfo, create_run, label, list_runs, runs_root
 from tuimon.record.runs import find_run
-from tuimon.record.segments import LogReader, LogWriter, Row
+from tuimon.record.segments import LogReader, Row
 from tuimon.record.sketch import losses_of
 from tuimon.record.status import TAIL_BYTES, status
 from tuimon.record.tensors import TensorEntry, TensorTable, layer_of

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from writers import LogWriter
 
 from tuimon.record.log import Row
 from tuimon.record.metrics import METRICS
 from tuimon.record.rundir import create_run, prepare_run
-from tuimon.record.segments import LogWriter
 from tuimon.remote.far import agent as far
 from tuimon.remote.far.agent import Agent
 from tuimon.remote.far.rows import unpack

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pumped import Pumped
+from writers import LogWriter
 
 from tuimon.record.chunk import Mark
 from tuimon.record.far import read_far
 from tuimon.record.log import Row
 from tuimon.record.reader import LogReader
 from tuimon.record.rundir import RunDir, prepare_run
-from tuimon.record.segments import LogWriter
 from tuimon.remote.far.rows import Rows, pack
 from tuimon.remote.far.wire import WireError
 from tuimon.remote.linked import make_folder

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pumped import Pumped
+from writers import LogWriter
 
 from tuimon.control.commands import Who
 from tuimon.record.liveness import identity
 from tuimon.record.log import Row, TensorRow
 from tuimon.record.reader import LogReader
 from tuimon.record.rundir import RunDir, RunInfo, create_run, prepare_run
-from tuimon.record.segments import LogWriter
 from tuimon.record.tensors import TensorEntry
 from tuimon.viewer.lines import text_of
 from tuimon.viewer.reading import Reading

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import pty
 import select
+import sys
+from pathlib import Path
 
 import pyte
 import pytest
 
 from tuimon.remote.steps import HINT, STEPS, Steps
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "program"))
+from pty_terminal import Terminal
 
 
 class Waiting:
@@ -79,3 +84,31 @@ def test_where_there_is_no_terminal_nobody_is_told():
     steps.pass_on(b"Welcome\n")
     steps.tick()
     steps.done()
+
+
+@pytest.mark.parametrize("last", [
+    "ada@node7: Permission denied (publickey,password).", "Host key verification failed.",
+    "ssh: connect to host node7 port 22: Connection refused", "Connection closed by 10.0.0.7 port 22"])
+def test_what_ssh_ends_with_is_left_to_whoever_says_why_there_is_no_link(waiting: Waiting, last: str):
+    waiting.steps.pass_on(b"Permission denied, please try again.\n" + last.encode() + b"\n")
+    assert waiting.after(0.1) == ["Permission denied, please try again."]
+    waiting.steps.done()
+    assert waiting.after(1) == ["Permission denied, please try again."]
+
+
+@pytest.mark.parametrize("more", [lambda steps: steps.pass_on(b"Wait.\n"), lambda steps: steps.go("reading"), lambda steps: None])
+def test_what_it_does_not_end_with_is_told_all_the_same(waiting: Waiting, more):
+    waiting.steps.pass_on(b"Connection is monitored.\n")
+    more(waiting.steps)
+    assert waiting.after(1)[0] == "Connection is monitored."
+
+
+def test_a_wrong_password_is_told_once(tmp_path):
+    script = tmp_path / "ssh"
+    script.write_text("#!/bin/sh\necho 'ada@line: Permission denied (publickey,password).' >&2\nexit 255\n")
+    script.chmod(0o700)
+    env = {"TUIMON_SSH": str(script), "XDG_CACHE_HOME": str(tmp_path)}
+    with Terminal([sys.executable, "-m", "tuimon", "watch", "line:"], 100, 10, env) as near:
+        assert near.wait_for_exit() == 2
+        assert near.text.count("Permission denied") == 1
+        assert "tuimon: line: ada@line: Permission denied (publickey,password)." in near.text

@@ -12,15 +12,19 @@ from second_user import as_nobody, needs_root
 
 from tuimon.config.file import save
 from tuimon.control import spool
-from tuimon.control.commands import Command
+from tuimon.control.commands import Command, encode
 from tuimon.control.spool import Inbox, submit
 from tuimon.private import make_folder, open_file
 from tuimon.record.cache import Cache
 from tuimon.record.events import EventWriter
 from tuimon.record.label import Label, write_label
 from tuimon.record.liveness import identity
+from tuimon.record.locks import hold
 from tuimon.record.rundir import RunInfo, create_run
 from tuimon.record.segments import LogWriter
+from tuimon.remote import mirror
+from tuimon.remote.far.files import Files
+from tuimon.remote.mirror import Mirror
 
 
 @contextmanager
@@ -42,11 +46,21 @@ def _work(home):
     log.close()
     spool.prepare(run.commands)
     submit(run.commands, Command("a", "hold", issued=0.0))
+    assert Files(str(run.path)).command(encode(Command("c", "pause"))) == ""
     found = Inbox(run.commands, 1, clock=lambda: 0.0).poll()
     submit(run.commands, Command("b", "hold", issued=0.0))
     write_label(run, Label("x"))
     assert Cache(home / "cache" / "tuimon").store("a", {}, {"x": np.arange(3)})
     assert Cache(home / "cache" / "tuimon").load("a") is not None
+    place = mirror.make_folder(home / "cache" / "tuimon")
+    seen = Mirror(place, "x", "far", control=True)
+    for name in ("autopsy/a.json", "autopsy/b.json"):
+        seen.take({"k": "file", "name": name, "at": 0, "size": 2}, b"{}")
+        seen.take({"k": "tail", "name": "console.log", "new": False}, b"a word")
+    seen.take({"k": "begin", "g": 1, "thin": False}, b"")
+    seen.close()
+    for _ in range(2):
+        os.close(hold(seen.run.path / "lock"))
     save(str(home / "config" / "tuimon" / "config.toml"), {("theme",): "nord"})
     return [command.verb for command in found]
 
@@ -58,7 +72,7 @@ def _modes(home):
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o777])
 def test_all_is_its_owners_alone_and_its_owners_in_full(tmp_path, mask):
     with umask(mask):
-        assert _work(tmp_path) == ["hold"]
+        assert _work(tmp_path) == ["hold", "pause"]
     found = _modes(tmp_path)
     assert len(found) > 15
     assert {p: oct(m) for p, m in found.items() if m != (0o700 if p.is_dir() else 0o600)} == {}
@@ -76,7 +90,7 @@ def test_it_works_for_a_user_whom_modes_bind(shared, mask):
             make_folder(home)
             return _work(home)
 
-    assert as_nobody(work) == ["hold"]
+    assert as_nobody(work) == ["hold", "pause"]
 
 
 def test_a_thing_is_never_wider_for_a_moment(tmp_path, monkeypatch):
@@ -105,3 +119,12 @@ def test_a_file_that_is_there_keeps_its_mode(tmp_path):
     path.chmod(0o640)
     os.close(open_file(path, os.O_RDWR | os.O_CREAT))
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@needs_root
+def test_a_file_of_another_user_is_opened_as_it_is(shared):
+    path = shared / "theirs"
+    path.touch()
+    path.chmod(0o066)
+    as_nobody(lambda: os.close(open_file(path, os.O_RDWR | os.O_CREAT)))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o066

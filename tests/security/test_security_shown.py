@@ -14,6 +14,7 @@ from second_user import needs_root
 from tuimon.control import spool
 from tuimon.control.commands import Command, Who
 from tuimon.control.spool import Inbox, Rejected, barred, submit
+from tuimon.private import open_file
 from tuimon.record import ownership
 from tuimon.record.cache import Cache
 from tuimon.record.manifest import MANIFEST, STATE, Manifest, listed
@@ -99,6 +100,16 @@ def test_what_we_made_is_ours_by_whatever_number_it_is_shown(tmp_path, monkeypat
     command = works(tmp_path, run)
     assert (command.verb, command.who.uid) == ("stop", NOBODY)   # the audit says what was seen
     assert len(shown.made) == 1
+
+
+def test_a_umask_that_takes_the_owners_own_rights_is_put_right_there_too(tmp_path, monkeypatch):
+    Shown(monkeypatch)
+    before = os.umask(0o777)
+    try:
+        os.close(open_file(tmp_path / "x", os.O_RDWR | os.O_CREAT))
+    finally:
+        os.umask(before)
+    assert os.lstat(tmp_path / "x").st_mode & 0o7777 == 0o600
 
 
 def test_where_it_is_shown_as_ours_nothing_is_made(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from sshd import FarMachine, far_machine
 
@@ -90,6 +91,21 @@ def test_after_a_drop_a_person_logs_in_again_and_nothing_is_lost(far: FarMachine
     near.wait_for("270/600")
     near.press("R")
     near.wait_for("the link is up")
+    near.press("q")
+    assert near.wait_for_exit() == 0
+    assert leaves_a_clean_terminal(bytes(near.raw))
+
+
+@pytest.mark.nightly
+def test_a_login_ends_with_the_process_that_was_asked_for_it(far: FarMachine, near: Terminal):
+    keeper = next(one for one in psutil.Process(near.process.pid).children() if one.children())   # ssh is its child
+    far.link("line").cut()
+    near.wait_for("press R to log in again")
+    keeper.suspend()
+    near.press("R")
+    near.wait_for(lambda _: b"\x1b[?1049l" in near.raw)   # the terminal is given away
+    keeper.kill()
+    near.wait_for("the process that held the link to line has ended: leave, and begin again")
     near.press("q")
     assert near.wait_for_exit() == 0
     assert leaves_a_clean_terminal(bytes(near.raw))

@@ -12,16 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from writers import EventWriter, LogWriter
 
 from tuimon.control.spool import Inbox, prepare
 from tuimon.record.chunk import Mark
-from tuimon.record.events import EventWriter
 from tuimon.record.liveness import ProcessIdentity, boot_id, identity
 from tuimon.record.log import Row, TensorRow, WeightRow
 from tuimon.record.probes import ProbeEntry, ProbeRow
 from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import Launch, RunDir, RunInfo, create_run, prepare_run, runs_root
-from tuimon.record.segments import LogWriter
 from tuimon.record.tensors import TensorEntry
 
 STATEMENT = "At step 198 this demo's learning rate schedule runs away: a planted bug."

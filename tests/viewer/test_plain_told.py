@@ -13,6 +13,7 @@ import pytest
 import synthetic
 
 from tuimon.diagnosis.model import Incident
+from tuimon.record.far import Far, write_far
 from tuimon.record.liveness import identity
 from tuimon.record.rundir import RunDir
 from tuimon.viewer import judging
@@ -215,3 +216,24 @@ def test_what_the_run_says_can_do_nothing_to_the_terminal():
 def test_there_is_no_screen_where_none_can_be_drawn_or_none_is_wanted(env, asked, terminal, why):
     found = why_plain(env, asked=asked, is_terminal=terminal)
     assert found is None if why is None else why in found
+
+
+class Screenless(io.StringIO):
+    """A terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("far", "out", "hint"), [
+    (None, io.StringIO, "Keys and commands need a terminal: ssh -t HOST tuimon watch {}"),
+    (None, Screenless, "Keys and commands need a screen: tuimon watch {}"),   # no ssh leads from here to here
+    (Far("node7"), io.StringIO, "Keys need a terminal: tuimon watch node7:{}"),
+    (Far("node7", control=True), Screenless, "Keys and commands need a terminal: tuimon watch --control node7:{}"),
+])
+def test_the_hint_how_to_come_to_a_screen_fits_where_the_run_is_and_who_looks(far, out, hint):
+    run, err = synthetic.healthy(40).end().dir, io.StringIO()
+    if far is not None:
+        write_far(run, far)
+    tell(run, "as asked", out=out(), err=err)
+    assert err.getvalue() == f"tuimon: no screen, as asked: changes are told in sentences. {hint.format(run.name)}\n"

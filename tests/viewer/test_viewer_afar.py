@@ -13,11 +13,13 @@ from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.model import RunContext
 from tuimon.diagnosis.told import incident_fields
 from tuimon.instrument.guard import changes, keys
-from tuimon.record.far import LOOK, REFUSED, Far, read_far, write_far
+from tuimon.record.far import KEPT, LOOK, REFUSED, Far, read_far, write_far
+from tuimon.record.locks import hold
 from tuimon.record.reader import LogReader
 from tuimon.viewer.actions import footer
 from tuimon.viewer.arrange import events, footer_keys
 from tuimon.viewer.lines import text_of
+from tuimon.viewer.login import Login
 from tuimon.viewer.places import PLACES
 from tuimon.viewer.plain import sentences
 from tuimon.viewer.reading import Reading
@@ -79,6 +81,24 @@ def test_where_only_a_person_can_log_in_the_panel_says_which_key_does_it_and_sen
     assert text_of(events(seen.after(1), 80, 1)[0]) == " ▲ node7: Host key verification failed: press R to log in again"
     assert sentences(before, frame) == (
         "Node7 asks for a login; nothing more comes until this is ended and begun again.",)
+
+
+def test_where_nobody_keeps_the_link_any_more_the_panel_says_so_and_waits_for_no_login():
+    seen = Seen(healthy(), Far("node7", alive=True))
+    kept = hold(seen.run.dir.path / KEPT)
+    before, login = seen.after(1), Login(seen.run.dir)
+    assert before.way == "live"
+    assert login.ask()
+    assert not login.is_over
+    os.close(kept)   # as where it is killed, with the terminal given away
+    assert login.is_over
+    assert not login.ask()
+    frame = seen.after(5)
+    assert frame.header.status == "◌ no link 0 s"
+    assert text_of(events(frame, 80, 1)[0]) == " ▲ the process that held the link to node7 has ended: leave, and begin again"
+    assert all("log in" not in text_of(line) for _, line in footer(frame))
+    advice = "nothing more comes until this is ended and begun again."
+    assert sentences(before, frame) == (f"The process that held the link to node7 has ended; {advice}",)
 
 
 def test_a_process_of_this_machine_says_nothing_about_that_one():

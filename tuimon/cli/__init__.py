@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 from tuimon import __version__
+from tuimon.cli.streams import open_closed, settle, was_closed
 from tuimon.errors import TuimonError
 
 COMMANDS: Final[dict[str, str]] = {
@@ -42,13 +43,37 @@ COMMANDS: Final[dict[str, str]] = {
 """Name, which is that of its file, and what it does."""
 
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-"""What a disk says that takes no more."""
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What an output says that takes no more."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; never a traceback for anything a person can cause (TUIMON_DEBUG=1 shows it)."""
-    argv = sys.argv[1:] if argv is None else argv
+    open_closed()
+    try:
+        status = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()   # at the end of the interpreter nobody could say what is wrong
+        return status  # noqa: TRY300  # what is wrong with the flush is said below
+    except TuimonError as error:
+        from tuimon.record.printing import mention
+        from tuimon.record.text import clean
+
+        mention(f"tuimon: {clean(str(error), 1000)}")   # it may name a file that somebody else has named
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        from tuimon.record.printing import hush
+
+        hush(sys.stdout)
+        return 0
+    except Exception as error:
+        return _failed(error)
+    finally:
+        settle()
+
+
+def _run(argv: Sequence[str]) -> int:
     parser = _parser(argv)
     args, unknown = parser.parse_known_args(argv)
     if unknown:
@@ -60,36 +85,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")   # not every terminal knows every letter of a run's name
-    try:
-        status = command(args)
-        sys.stdout.flush()   # at the end of the interpreter nobody could say what is wrong
-        return status  # noqa: TRY300  # what is wrong with the flush is said below
-    except TuimonError as error:
-        from tuimon.record.printing import print_words
-        from tuimon.record.text import clean
+    return command(args)
 
-        print_words(f"tuimon: {clean(str(error), 1000)}", sys.stderr)  # it may name a file that somebody else has named
+
+def _failed(error: Exception) -> int:
+    """What nobody foresaw, and an output that takes no more."""
+    from tuimon.record.printing import hush, mention, unwritable
+    from tuimon.record.text import clean
+
+    refused = (*FULL, errno.EBADF) if was_closed(sys.stdout) else FULL
+    if isinstance(error, OSError) and error.filename is None and error.errno in refused:
+        hush(sys.stdout)
+        mention(f"tuimon: {unwritable(error)}")
         return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        if isinstance(error, OSError) and error.filename is None and error.errno in FULL:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # what waits in it cannot be written
-            from tuimon.record.printing import print_words
-
-            print_words(f"tuimon: standard output: cannot be written: {error.strerror}", sys.stderr)
-            return 2
-        if os.environ.get("TUIMON_DEBUG"):
-            raise
-        from tuimon.record.printing import print_words
-        from tuimon.record.text import clean
-
-        words = f"{type(error).__name__}: {clean(str(error), 1000)}"
-        print_words(f"tuimon: a fault of ours: {words} (TUIMON_DEBUG=1 shows where)", sys.stderr)
-        return 1
+    if os.environ.get("TUIMON_DEBUG"):
+        raise error
+    words = f"{type(error).__name__}: {clean(str(error), 1000)}"
+    mention(f"tuimon: a fault of ours: {words} (TUIMON_DEBUG=1 shows where)")
+    return 1
 
 
 class Arguments(argparse.ArgumentParser):
@@ -100,6 +113,16 @@ class Arguments(argparse.ArgumentParser):
         from tuimon.record.text import clean
 
         self.exit(2, f"tuimon: {clean(message.replace('argument ', '', 1), 1000)}; see {self.prog} --help\n")
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        """Argparse's own says nothing of an output that takes no more."""
+        from tuimon.record.printing import mention, print_words
+
+        words = message.removesuffix("\n")
+        if file is sys.stdout:
+            print_words(words, flush=True)
+        else:
+            mention(words)
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from tuimon.cli.tables import print_table
@@ -32,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from tuimon.formats.judged import find, judged
     from tuimon.formats.progress import Bar
     from tuimon.formats.told import told
-    from tuimon.record.printing import print_words
+    from tuimon.record.printing import mention, print_words
     from tuimon.viewer.text import clean
 
     sources, missing = find(args.runs)
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
                 raise
             unread.append(str(error))
     for line in unread:
-        print_words(f"tuimon: {clean(line, 1000)}", sys.stderr)
+        mention(f"tuimon: {clean(line, 1000)}")
     found.sort(key=lambda one: one.badness, reverse=True)
     if args.json:
         for one in found:

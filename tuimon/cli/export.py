@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from tuimon.formats.judged import find
     from tuimon.formats.names import some
     from tuimon.formats.progress import Bar
-    from tuimon.record.printing import print_words
+    from tuimon.record.printing import hush, mention, unwritable
     from tuimon.viewer.text import clean
 
     sources, _ = find([args.run] if args.run else [])
@@ -53,12 +53,12 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what waits in it cannot be written at the end
-        raise UsageError(f"standard output: cannot be written: {error.strerror or error}") from None
+        hush(sys.stdout)
+        raise UsageError(unwritable(error)) from None
     if done.path != "-":
         layers = f", {len(done.survey.layers):,} columns of layers" if done.survey.layers else ""
-        print_words(f"{clean(done.path)}: {done.rows:,} rows of {_count(len(done.survey.names), 'metric')}{layers}, "
-                    f"{_size(done.size)}", sys.stderr)
+        mention(f"{clean(done.path)}: {done.rows:,} rows of {_count(len(done.survey.names), 'metric')}{layers}, "
+                f"{_size(done.size)}")
     return 0
 
 

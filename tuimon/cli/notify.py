@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
-from tuimon.record.printing import print_words
+from tuimon.record.printing import mention, print_words
 
 if TYPE_CHECKING:
     from tuimon.notify.targets import Target
@@ -37,9 +36,9 @@ def run(args: argparse.Namespace) -> int:
 
     wishes, problems = wanted(args.target or None)
     for problem in problems:
-        print_words(f"tuimon: {clean(problem, 1000)}", sys.stderr)
+        mention(f"tuimon: {clean(problem, 1000)}")
     if not wishes.targets:
-        print_words(NOBODY.format(path=clean(config_path(os.environ) or "where HOME says", 1000)), sys.stderr)
+        mention(NOBODY.format(path=clean(config_path(os.environ) or "where HOME says", 1000)))
         return 2
     if args.what == "show":
         ends = ", ".join(wishes.ends) or "none"

@@ -56,6 +56,7 @@ def _do(results: list[Result], where: str | None, seconds: float) -> bool:
     from pathlib import Path
 
     from tuimon.formats.progress import Bar
+    from tuimon.private import make_folder
     from tuimon.record.rundir import runs_root
     from tuimon.torture.bench import Bench
     from tuimon.torture.session import go_round
@@ -65,7 +66,7 @@ def _do(results: list[Result], where: str | None, seconds: float) -> bool:
 
     try:
         if where is None:
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(root, parents=0o700, follow=True)
         bench = Bench(root)
     except OSError as error:
         raise UsageError(f"nothing can be made in {root}: {error.strerror}") from None

@@ -106,7 +106,7 @@ def _several(args: argparse.Namespace) -> int:
 def _afar(args: argparse.Namespace, here: str = "") -> int:
     """A run of another machine; `here`: why it is none of this one, where it might have been."""
     from tuimon.errors import RunNotFound
-    from tuimon.record.printing import print_words
+    from tuimon.record.printing import mention
     from tuimon.record.readonly import only_looking
     from tuimon.remote.host import Unreached, parse
     from tuimon.remote.linked import make_folder
@@ -115,7 +115,7 @@ def _afar(args: argparse.Namespace, here: str = "") -> int:
     target = parse(args.run)
     ready: Ready | None = None
     if sys.stderr.isatty():   # before anything that ssh may ask
-        print_words(f"connecting to {target.label} (ssh)", sys.stderr, flush=True)
+        mention(f"connecting to {target.label} (ssh)")
 
     def load() -> None:
         nonlocal ready

@@ -11,7 +11,7 @@ from tuimon.demo.launch import launch
 from tuimon.demo.options import DemoOptions
 from tuimon.errors import UsageError
 from tuimon.launch.headless import Following, attend, last_line, print_json, reaches
-from tuimon.record.printing import print_words
+from tuimon.record.printing import mention
 
 
 def run(options: DemoOptions, out: TextIO | None = None, err: TextIO | None = None,
@@ -33,6 +33,6 @@ def run(options: DemoOptions, out: TextIO | None = None, err: TextIO | None = No
     if ended.status != 0 and following.state != "stopped":
         words = last_line(started.run)
         how = f"ended with {ended.status}" if ended.status > 0 else f"was killed by signal {-ended.status}"
-        print_words(f"the training process {how}" + (f": {words}" if words else ""), file=err, flush=True)
+        mention(f"the training process {how}" + (f": {words}" if words else ""), err)
         return 1
     return 3 if reaches(following.diagnosis, options.fail_on) else 0

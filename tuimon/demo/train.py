@@ -31,7 +31,7 @@ from tuimon.demo.options import DemoOptions, Device, Size, add_arguments, from_a
 from tuimon.demo.scenarios import Scenario
 from tuimon.demo.tokenizer import create_tokenizer
 from tuimon.errors import TuimonError, UsageError
-from tuimon.record.printing import print_words
+from tuimon.record.printing import mention, print_words
 
 if TYPE_CHECKING:
     from tuimon.instrument.resume import ResumeInfo
@@ -140,7 +140,7 @@ def resume(options: DemoOptions, model: nn.Module, optimizer: Optimizer, schedul
     found = go_on(Checkpoints(Path(options.run_dir) / "checkpoints"), model, optimizer, scheduler=scheduler,
                   scaler=scaler)
     for line in found.notes:
-        print_words(line, file=sys.stderr)
+        mention(line)
     return found
 
 
@@ -220,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         losses = train(from_arguments(args), bare=args.bare)
     except TuimonError as error:
-        print_words(f"tuimon: {error}", file=sys.stderr)
+        mention(f"tuimon: {error}")
         return 2
     if args.bare:
         print_words(json.dumps({"losses": [said(value) for value in torch.stack(losses).tolist()] if losses else []}))

@@ -54,7 +54,7 @@ from tuimon.instrument.state import TrainingState, unwrapped
 from tuimon.instrument.tracked import device_of, held_by, named_parameters
 from tuimon.instrument.weakly import Weak
 from tuimon.record import claim
-from tuimon.record.printing import print_words
+from tuimon.record.printing import mention
 from tuimon.record.rundir import Launch, RunInfo
 
 Keep = Literal["auto", "off"]
@@ -296,7 +296,7 @@ def _say_where(place: Place) -> None:
         return
     with suppress(OSError, ValueError, AttributeError):  # closed, or none at all
         if not os.environ.get("TUIMON_QUIET") and sys.stderr.isatty():
-            print_words(f"tuimon: recording to {place.run.name}; watch it with: {watching(place.run)}", sys.stderr)
+            mention(f"tuimon: recording to {place.run.name}; watch it with: {watching(place.run)}")
 
 
 def _name_untrained(monitor: Monitor, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:

@@ -9,7 +9,6 @@ Training thread. Raises nothing: what cannot be watched is said once, on the scr
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 import weakref
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from tuimon.instrument.monitor import Monitor
 from tuimon.instrument.owners import Assembled, held, living_tops, owner, reached
 from tuimon.instrument.state import unwrapped
 from tuimon.record import claim
-from tuimon.record.printing import print_words
+from tuimon.record.printing import mention
 from tuimon.record.rundir import Launch, RunDir, create_run
 
 LOOKS: Final = 20
@@ -230,7 +229,4 @@ class Search:
 
 def say(text: str) -> None:
     """A line on the script's console."""
-    try:
-        print_words(f"tuimon: {text}", sys.stderr)   # that is where a person looks who wonders
-    except (OSError, ValueError, AttributeError):
-        return  # it has closed its console
+    mention(f"tuimon: {text}")   # that is where a person looks who wonders

@@ -313,21 +313,28 @@ class Journal:
     def _give_up(self) -> None:
         """Say what the disk has not taken, and how the run ended, in the room that is kept for this."""
         rows, why = sum(isinstance(item, Row) for item in self._items), self.trouble
-        last = [note for note in self._notes if note.kind in ("gap", "end")]
-        lost = len(self._notes) - len(last)
+        last = deque(note for note in self._notes if note.kind in ("gap", "end"))
+        others = deque(note for note in self._notes if note.kind not in ("gap", "end"))
+        self._tell(others, is_last=False)   # a disk that takes no rows may take what happened behind the end
+        lost = len(others)
         if rows or lost or self._dropped:
             self._outage.goes_on(self._step, why, rows)
             fields = {**self._outage.fields, "events": lost}
             last.insert(-1, Note("gap", self._outage.step, time.time(), fields))
-        try:
-            while last and self._events is not None:
-                self._events.append(last[0].kind, last[0].step, last[0].time, last[0].fields, is_last=True)
-                last.pop(0)
-        except PASSING as error:
-            _LOG.debug("the last words: %s", error)
+        self._tell(last, is_last=True)
         events = lost + sum(note.kind == "end" for note in last)
         if rows or events:
             _LOG.warning("the end of %s is not recorded; rows: %d, events: %d: %s", self.run.name, rows, events, why)
+
+    def _tell(self, notes: deque[Note], *, is_last: bool) -> None:
+        """Write what the disk takes of them; the rest stays."""
+        try:
+            while notes and self._events is not None:
+                note = notes[0]
+                self._events.append(note.kind, note.step, note.time, note.fields, is_last=is_last)
+                notes.popleft()
+        except PASSING as error:
+            _LOG.debug("the last words: %s", error)
 
     def _drop(self, count: int, why: str) -> None:
         if count:

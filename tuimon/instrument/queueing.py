@@ -91,10 +91,10 @@ class Intake:
         if len(self._items) >= self._limit or self._vector_bytes >= BYTES:
             self._thin()
 
-    def note(self, note: Note) -> None:
-        """Hand over an event; of more than the limit the oldest go."""
+    def note(self, *notes: Note) -> None:
+        """Hand over events, which are taken all together; of more than the limit the oldest go."""
         if not self.is_closed:
-            self._notes.append(note)
+            self._notes.extend(notes)   # at once
 
     def _thin(self) -> None:
         if not self._draining.acquire(blocking=False):

@@ -123,6 +123,7 @@ class Recorder:
         except RuntimeError as error:
             _LOG.warning("nothing is recorded, training goes on: %s", error)
             self._intake.is_closed = True
+            self._journal.close()   # nobody else would give the files back
             return
         self._is_open = True
         _sweep()
@@ -167,9 +168,14 @@ class Recorder:
         """A line for events.jsonl."""
         self._intake.note(Note(kind, step, time.time(), fields))
 
-    def answer(self, command: Command, step: int, result: str, why: str = "") -> None:
-        """The `command` event that says what became of it."""
-        self.event("command", step, **command_fields(command, result, why))
+    def answer(self, command: Command, step: int, result: str, why: str = "", *, state: str = "", by: str = "") -> None:
+        """The `command` event that says what became of it; `state`: which the run entered by it, and `by` whom.
+
+        The guard learns of both at once: a run that goes on is judged as one whose order to go on has been seen.
+        """
+        now = time.time()
+        entered = [Note("state", step, now, {"state": state, "why": by})] if state else []
+        self._intake.note(*entered, Note("command", step, now, command_fields(command, result, why)))
 
     def order(self, verb: Verb, origin: str) -> Command:
         """A command from within this process, on its way to the next step boundary."""

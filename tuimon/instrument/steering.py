@@ -222,12 +222,13 @@ class Steering:
         if isinstance(result, Refuse):
             self._recorder.answer(command, step, "refused", result.why)
             return
-        if allowed.then != before:
-            self._enter(allowed.then, step, _by(command))
+        is_new = allowed.then not in (before, self.state)
+        if is_new:
+            self._situation.state = allowed.then
         if isinstance(result, Done):
             self._revisions.applied(command, step)
             why = result.why or (f"already {before}" if command.verb in _ABOUT_STATE and allowed.then == before else "")
-            self._recorder.answer(command, step, "applied", why)
+            self._recorder.answer(command, step, "applied", why, state=allowed.then if is_new else "", by=_by(command))
 
     def _enter(self, state: State, step: int, why: str) -> None:
         if state != self._situation.state:

@@ -101,9 +101,6 @@ def search() -> Search:
 
 def complain(what: str, error: Exception) -> None:
     """One line on the script's console; training goes on."""
-    try:
-        from tuimon.record.printing import print_words
+    from tuimon.record.printing import mention
 
-        print_words(f"tuimon: {what}, the script goes on: {type(error).__name__}: {error}", file=sys.stderr)
-    except (OSError, ValueError, AttributeError):
-        return  # it has closed its console
+    mention(f"tuimon: {what}, the script goes on: {type(error).__name__}: {error}")

@@ -23,7 +23,7 @@ from tuimon.launch.process import Started
 from tuimon.launch.words import Rules
 from tuimon.record.chunk import Chunk
 from tuimon.record.events import EventReader
-from tuimon.record.printing import print_words
+from tuimon.record.printing import mention, print_words
 from tuimon.record.ranks import RanksReader, reader_of
 from tuimon.record.reader import LogReader
 from tuimon.record.rundir import CONSOLE_TAIL, RunDir
@@ -160,7 +160,7 @@ def attend(started: Started, following: Following, err: TextIO, clock: Callable[
     told = 0
     try:
         with told_to_go():
-            print_words(f"{started.run.name}: {started.launch.statement}", file=err, flush=True)
+            mention(f"{started.run.name}: {started.launch.statement}", err)
             follow(started, following, err, clock)
     except KeyboardInterrupt as error:
         told = error.args[0] if error.args else signal.SIGINT
@@ -221,21 +221,13 @@ def told_to_go() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def mention(line: str, err: TextIO) -> None:
-    """Nobody may be reading any more, and the run has yet to be ended."""
-    try:
-        print_words(line, file=err, flush=True)
-    except OSError:
-        return
-
-
 def follow(started: Started, following: Following, err: TextIO, clock: Callable[[], float]) -> None:
     """Until the training process has ended."""
     due = clock()
     while started.poll() is None:
         following.poll()
         if clock() >= due:
-            print_words(following.line(started.launch.total_steps), file=err, flush=True)
+            mention(following.line(started.launch.total_steps), err)
             due = clock() + LINE_S
         time.sleep(POLL_S)
 

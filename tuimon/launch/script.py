@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from tuimon.errors import UsageError
-from tuimon.launch.headless import Ended, Following, attend, last_line, mention, print_json, reaches
+from tuimon.launch.headless import Ended, Following, attend, last_line, print_json, reaches
 from tuimon.launch.options import RunOptions
 from tuimon.launch.process import Started, check_python, create, start
 from tuimon.record import claim
+from tuimon.record.printing import mention
 from tuimon.record.rundir import Launch
 from tuimon.record.status import ENDED
 from tuimon.record.status import status as run_status
@@ -151,7 +152,7 @@ def left(started: Started) -> int:
     if found.state == "stopped":
         return 0
     for line in closing_words(started, status, trained=found.step > 0):
-        mention(line, sys.stderr)
+        mention(line)
     return shell_status(status)
 
 

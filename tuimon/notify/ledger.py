@@ -10,8 +10,6 @@ and by whoever shows a run. No target stands here, only what it is called.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,40 +17,21 @@ from typing import Any, Final
 
 from tuimon.notify.delivery import Report
 from tuimon.record.events import EventReader, EventWriter, last_events
+from tuimon.record.locks import hold, is_held
 from tuimon.record.rundir import RunDir
 
 TAIL: Final = 1 << 16
+_LOCK: Final = "notify.lock"
 
 
 def lock(run: RunDir) -> int | None:
     """A descriptor that is held by one helper of a run at a time; None where another has it. OSError as it comes."""
-    fd = os.open(run.path / "notify.lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    except OSError:
-        return fd   # a file system without locks
-    return fd
+    return hold(run.path / _LOCK)
 
 
 def is_followed(run: RunDir) -> bool | None:
     """Whether a helper of the run lives; None where that cannot be told."""
-    try:
-        fd = os.open(run.path / "notify.lock", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    else:
-        return False
-    finally:
-        os.close(fd)
+    return is_held(run.path / _LOCK)
 
 
 class Ledger:

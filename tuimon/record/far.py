@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from tuimon.record.files import open_to_read, write_atomically
+from tuimon.record.locks import is_held
 from tuimon.record.plain import built
 from tuimon.record.rundir import RunDir
 
@@ -19,6 +20,8 @@ LOOK: Final = "look.json"
 """Steps that a viewer wishes to see closely: [first, last], or null. Written by the viewer."""
 LOGIN: Final = "login.json"
 """How often a person wished to log in again. Written by the viewer, which leaves the terminal to ssh for that."""
+KEPT: Final = "kept.lock"
+"""Held by the process that keeps the picture up to date."""
 REFUSED: Final = "refused"
 _MOST: Final = 1 << 14
 
@@ -70,6 +73,11 @@ def read_far(run: RunDir) -> tuple[Far, float] | None:
             return built(Far, json.loads(file.read(_MOST))), heard
     except (OSError, ValueError, TypeError, RecursionError):
         return None
+
+
+def is_kept(run: RunDir) -> bool:
+    """Whether somebody keeps it up to date; True where that cannot be told."""
+    return is_held(run.path / KEPT) is not False
 
 
 def ask_login(run: RunDir, number: int) -> None:

@@ -22,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from tuimon.private import make_folder, open_file
 from tuimon.record.far import FILE, Far, read_far, write_far
 from tuimon.record.files import open_to_read, write_atomically
 from tuimon.record.rundir import RunDir, label
@@ -53,7 +54,7 @@ def hosts_in(place: Path) -> list[RunDir]:
 def nowhere(place: Path, name: str) -> RunDir:
     """A run that there is not, which a list is looked at from; `name`: of the machines."""
     run = RunDir(place / label(name))
-    run.metrics.mkdir(mode=0o700, parents=True)
+    make_folder(run.metrics, parents=0o700, fresh=True)
     return run
 
 
@@ -81,9 +82,9 @@ def host_of(run: RunDir) -> RunDir | None:
 def ask(folder: Path) -> None:
     """Wish for what belongs there, for a while."""
     with suppress(OSError):
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder)
         path = folder / ASKED
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        os.close(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC))
         os.utime(path)
 
 
@@ -104,13 +105,13 @@ def look_at(run: RunDir) -> None:
     if not os.path.exists(run.path):
         found = read_far(host)
         with suppress(OSError):
-            run.path.mkdir(mode=0o700)
+            make_folder(run.path, fresh=True)
             write_far(run, (found[0] if found else Far("")).changed(state=REACHING, why=""))
 
 
 def order(host: Path, serial: int, body: Mapping[str, Any]) -> None:
     """Have something done with a run there; OSError where that cannot be handed over."""
-    (host / ORDERS).mkdir(mode=0o700, exist_ok=True)
+    make_folder(host / ORDERS)
     write_atomically(str(host / ORDERS / f"{serial}.json"), json.dumps({**body, "serial": serial}).encode())
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tuimon import private
 from tuimon.record.far import FILE, Far, write_far
 from tuimon.record.liveness import boot_id
 from tuimon.record.rundir import RunDir, cache_root
@@ -72,14 +73,14 @@ class Linked:
 def make_folder(root: Path | None = None, owner: int | None = None) -> Path:
     """A place for what process `owner` looks at, or this one; those of viewers that are gone are removed."""
     base = (cache_root() if root is None else root) / "far"
-    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private.make_folder(base, parents=0o700, follow=True)
     here = _processes()
     for name in os.listdir(base):
         pid, _, rest = name.partition("-")
         if pid.isdigit() and here and rest.startswith(f"{here}-") and not os.path.exists(f"/proc/{pid}"):
             shutil.rmtree(base / name, ignore_errors=True)
     folder = base / f"{owner or os.getpid()}-{here or 0}-{secrets.token_hex(4)}"
-    folder.mkdir(mode=0o700)
+    private.make_folder(folder, fresh=True)
     return folder
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tuimon.private import make_folder
 from tuimon.record.far import Far
 from tuimon.record.files import OS, write_atomically, write_fully
 from tuimon.record.hosts import LIST, REACHING, answer, digest
@@ -37,7 +38,7 @@ class Listed(Linked):
 
     def __init__(self, place: Path, host: str, root: str | None, *, control: bool) -> None:
         """`place`: of the host; `root`: where its runs are, or where it looks by itself."""
-        place.mkdir(mode=0o700, exist_ok=True)
+        make_folder(place)
         super().__init__(RunDir(place), Far(host=host, state=REACHING, control=control))
         self.say()
         self._asked_root, self._control = root, control

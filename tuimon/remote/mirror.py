@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tuimon import private
 from tuimon.control.spool import prepare
 from tuimon.record.far import Far
 from tuimon.record.files import OS, write_atomically, write_fully
@@ -47,7 +48,7 @@ class Written:
 
     def __init__(self, path: Path, most: int = MOST_LOG) -> None:
         self._most = most
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._fd = private.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._offset = 0
         self.path = path
         self._sequence, self._attempt = 0, 0
@@ -104,7 +105,7 @@ class Mirror(Linked):
         super().__init__(RunDir(folder / label(run)), Far(host=host, control=control))
         self._host, self._most = host, most
         for path in (self.run.path, self.run.metrics):
-            path.mkdir(mode=0o700, exist_ok=True)
+            private.make_folder(path, fresh=True)
         if control:
             prepare(self.run.commands)
         self._parts: dict[str, bytearray] = {}
@@ -248,7 +249,7 @@ class Mirror(Linked):
         self._known.add(name)
         path = self.run.path / name
         for folder in reversed([p for p in path.parents if p.is_relative_to(self.run.path) and p != self.run.path]):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            private.make_folder(folder)
         write_atomically(str(path), self._placed(name, whole))
 
     def _placed(self, name: str, whole: bytes) -> bytes:
@@ -267,7 +268,7 @@ class Mirror(Linked):
             return
         path = self.run.path / name
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(path, flags, 0o600)
+        fd = private.open_file(path, flags)
         try:
             if is_new or os.fstat(fd).st_size > _TAILS[name]:
                 os.ftruncate(fd, 0)

@@ -150,6 +150,9 @@ def _serve(target: Target, leash: int, telling: int, place: Path, *, control: bo
 
     try:
         process = start(command(target), alone=False)
+        from tuimon.private import make_folder
+        from tuimon.record.far import KEPT
+        from tuimon.record.locks import hold
         from tuimon.remote.keeping import Keeper
         from tuimon.remote.link import Left, reach
         from tuimon.remote.listed import Listed
@@ -167,9 +170,10 @@ def _serve(target: Target, leash: int, telling: int, place: Path, *, control: bo
             raise
         steps.go("picture")
         list_ = Listed(place, target.label, None, control=control)
+        hold(list_.run.path / KEPT)   # to the end of this process
         name = str(line.opened.get("run"))
         folder = place / digest(name)
-        folder.mkdir(mode=0o700)
+        make_folder(folder, fresh=True)
         mirror = Mirror(folder, name, target.label, control=control)
         for part in (list_, mirror):
             part.say()
@@ -192,12 +196,15 @@ def _serve(target: Target, leash: int, telling: int, place: Path, *, control: bo
 def _list(target: Target, leash: int, place: Path, name: str, *, control: bool) -> None:
     """Keep the list of one machine's runs."""
     sink = _detached()
+    from tuimon.record.far import KEPT
+    from tuimon.record.locks import hold
     from tuimon.remote.keeping import Keeper
     from tuimon.remote.listed import Listed
     from tuimon.remote.parts import Parts
 
     try:
         told = Listed(place, name, target.run, control=control)
+        hold(told.run.path / KEPT)
         Keeper(None, Target(target.host, None), Parts(told), leash, sink).run(lambda: None)
     finally:
         _tidy(place, leash)

@@ -7,6 +7,7 @@ below. After that one line says which step it is and since when, and is gone whe
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +27,10 @@ STEPS: Final[dict[str, tuple[str, str]]] = {
 }
 """What each step is called, and what may be the matter where it takes long."""
 _LONGEST: Final = 500
+_LAST: Final = re.compile(
+    r"ssh: .*|.*: Permission denied \(.*\)\.?|Host key verification failed\.|.*Too many authentication failures.*"
+    r"|kex_exchange_identification: .*|(Connection|Disconnected|Received disconnect) .*")
+"""What ssh ends with: it is told as the reason why there is no link, and not here as well."""
 
 
 class Steps:
@@ -38,11 +43,14 @@ class Steps:
         self._since, self._drawn = clock(), 0.0
         self._half = b""
         """Of a line of ssh's."""
+        self._kept, self._kept_since = "", 0.0
+        """What may be the last that ssh says."""
         self._is_hinted = self._is_shown = False
 
     def go(self, step: str, what: str = "") -> None:
         """The next step; `what`: more about it."""
         if step != self._step:
+            self._let_go()
             self._step, self._what, self._since = step, what, self._clock()
             self._show()
 
@@ -51,6 +59,8 @@ class Steps:
         now = self._clock()
         if self._sink is None:
             return
+        if self._kept and now - self._kept_since >= EVERY:
+            self._let_go()
         if self._step != "login":
             if now - self._drawn >= EVERY:
                 self._show()
@@ -63,8 +73,19 @@ class Steps:
         *lines, self._half = (self._half + words).split(b"\n")
         for line in lines:
             said = clean(line.decode("utf-8", "replace").rstrip("\r"), _LONGEST)
-            if said.strip():
+            if not said.strip():
+                continue
+            self._let_go()
+            if _LAST.fullmatch(said):
+                self._kept, self._kept_since = said, self._clock()
+            else:
                 self.say(said)
+
+    def _let_go(self) -> None:
+        """It was not the last."""
+        kept, self._kept = self._kept, ""
+        if kept:
+            self.say(kept)
 
     def say(self, words: str) -> None:
         """In a line of its own."""

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Final
 
 from tuimon.record.events import Event
-from tuimon.record.far import LOOK, REFUSED, Far, read_far
+from tuimon.record.far import LOOK, REFUSED, Far, is_kept, read_far
 from tuimon.record.files import write_atomically
-from tuimon.record.hosts import REACHING, look_at
+from tuimon.record.hosts import REACHING, host_of, look_at
 from tuimon.record.readonly import ONLY_LOOKS
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.lines import Tone, lapse
@@ -35,6 +35,7 @@ class Afar:
         self.far: Far | None = None
         """None: a run of this machine."""
         self._heard, self._looked = math.inf, -math.inf
+        self._is_kept = True
         self._wish: tuple[int, int] | None = None
         self._wished = math.inf
         self._told: tuple[int, int] | None = None
@@ -47,6 +48,7 @@ class Afar:
             found = read_far(self._run)
             if found is not None:
                 self.far, self._heard = found
+                self._is_kept = is_kept(host_of(self._run) or self._run)
 
     @property
     def is_thin(self) -> bool:
@@ -74,6 +76,8 @@ class Afar:
         if self.far is None:
             return None
         silence = now - self._heard
+        if not self._is_kept:
+            return f"◌ no link {lapse(silence)}", "critical"
         if self.far.state == REFUSED:
             return f"◌ logged out {lapse(silence)}", "critical"
         if self.far.state == REACHING:
@@ -89,6 +93,8 @@ class Afar:
         """How the run is reached."""
         if self.far is None:
             return "here"
+        if not self._is_kept:
+            return "gone"
         return "live" if self.far.state == "live" else "refused" if self.far.state == REFUSED else "down"
 
     @property
@@ -101,6 +107,8 @@ class Afar:
     def problem(self) -> str:
         """Why the link is down, or what is wrong with the run there; else ""."""
         far = self.far
+        if far is not None and not self._is_kept:
+            return f"the process that held the link to {far.host} has ended"
         if far is not None and far.state == REFUSED and "Permission denied" in far.why:
             return f"{far.host} asks for a login"
         return "" if far is None or not far.why else f"{far.host}: {far.why.rstrip('.')}"

@@ -23,7 +23,7 @@ from tuimon.viewer.glyphs import GlyphSet
 from tuimon.viewer.lines import Line, Span, Tone, dim, text_of
 from tuimon.viewer.painted import word_row
 from tuimon.viewer.text import fit
-from tuimon.viewer.views import BadgeView, Frame
+from tuimon.viewer.views import GONE, BadgeView, Frame
 from tuimon.viewer.wanted import Place
 
 WIDE: Final = 100
@@ -218,7 +218,7 @@ def events(frame: Frame, width: int, height: int) -> list[Line]:
     ]
     rows: list[Line] = []
     if frame.problem:
-        advice = f": press {find('log_in').shown} to log in again" if frame.way == "refused" else ""
+        advice = {"refused": f": press {find('log_in').shown} to log in again", "gone": f": {GONE}"}.get(frame.way, "")
         rows.append((Span(f" ▲ {frame.problem}{advice}", "warning"),))
     while entries and len(rows) < height:
         taken: list[Line] = [entries.pop()]

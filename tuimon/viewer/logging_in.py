@@ -10,11 +10,18 @@ from typing import Final
 from tuimon.viewer import terminal
 from tuimon.viewer.login import Login
 from tuimon.viewer.placed import Placed
+from tuimon.viewer.views import GONE, Way
 
 LOOKS: Final = 0.1
 """Seconds between two looks whether it is over."""
 PATIENCE: Final = 3.0
 """Seconds after a Ctrl+C that ssh is given to go."""
+_NOTHING: Final[dict[Way, str]] = {
+    "here": "this run is on this machine",
+    "live": "the link is up, there is nothing to log in to",
+    "gone": f"the process that held the link has ended: {GONE}",
+}
+"""Why there is none."""
 _KEYS: Final = (signal.SIGINT, signal.SIGQUIT)
 """What a person sends with the keyboard."""
 
@@ -36,8 +43,7 @@ class LoggingIn(Placed):
                 self._is_lent = True
                 self.run_worker(self._lend(login), group="login")
         else:
-            self._front.flash("log in again: " + (
-                "this run is on this machine" if way == "here" else "the link is up, there is nothing to log in to"))
+            self._front.flash(f"log in again: {_NOTHING.get(way, _NOTHING['live'])}")
 
     def takes_for_login(self, number: int) -> bool:
         """Whether a signal is meant for the ssh that has the terminal, not for this panel."""

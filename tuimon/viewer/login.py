@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 
-from tuimon.record.far import LOGIN, ask_login, asked_login, read_far
+from tuimon.record.far import LOGIN, ask_login, asked_login, is_kept, read_far
 from tuimon.record.hosts import host_of
 from tuimon.record.rundir import RunDir
 
@@ -21,6 +21,8 @@ class Login:
 
     def ask(self) -> bool:
         """Have it begin; False where the link has gone, with its place."""
+        if not is_kept(self._run):
+            return False   # nobody would begin
         found = read_far(self._run)
         self._number = max(asked_login(self._run), found[0].login if found else 0) + 1
         try:
@@ -31,9 +33,9 @@ class Login:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has come to an end, whichever."""
+        """Whether it has come to an end, whichever: that of the process that was asked for it is one."""
         found = read_far(self._run)
-        return found is None or found[0].login >= self._number
+        return found is None or found[0].login >= self._number or not is_kept(self._run)
 
     def withdraw(self) -> None:
         """It is not waited for any more."""

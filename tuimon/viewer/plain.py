@@ -90,7 +90,7 @@ def _changes(before: Frame, frame: Frame) -> Iterator[str]:
 
 
 def _problem(frame: Frame) -> str:
-    advice = "; nothing more comes until this is ended and begun again" if frame.way == "refused" else ""
+    advice = "; nothing more comes until this is ended and begun again" if frame.way in ("refused", "gone") else ""
     return _sentence(f"{frame.problem}{advice}")
 
 

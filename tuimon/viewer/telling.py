@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TextIO
 
-from tuimon.record.printing import print_words
+from tuimon.record.far import read_far
+from tuimon.record.printing import mention, print_words
 from tuimon.viewer.plain import LONGEST, progress, sentences
 from tuimon.viewer.text import clean
 
@@ -35,8 +36,7 @@ def tell(run: RunDir, why: str, *, rules: Rules = "tuimon", end: Callable[[], ob
 
     out, err = out or sys.stdout, err or sys.stderr
     name = clean(run.name, LONGEST)
-    print_words(f"tuimon: no screen, {why}: changes are told in sentences. Keys and commands need a terminal: "
-                f"ssh -t HOST tuimon watch {name}", file=err, flush=True)
+    mention(f"tuimon: no screen, {why}: changes are told in sentences. {_hint(run, name, out)}", err)
     teller = Teller(Reading(run, rules=rules), out, every=None if out.isatty() else EVERY)
     try:
         while teller.step(time.time(), time.monotonic()):
@@ -53,6 +53,18 @@ def tell(run: RunDir, why: str, *, rules: Rules = "tuimon", end: Callable[[], ob
     return 0
 
 
+def _hint(run: RunDir, name: str, out: TextIO) -> str:
+    """How to come to a screen."""
+    found = read_far(run)
+    if found is not None:
+        far = found[0]
+        order, option = ("Keys and commands", "--control ") if far.control else ("Keys", "")
+        return f"{order} need a terminal: tuimon watch {option}{clean(far.host, 80)}:{name}"
+    if out.isatty():
+        return f"Keys and commands need a screen: tuimon watch {name}"
+    return f"Keys and commands need a terminal: ssh -t HOST tuimon watch {name}"
+
+
 def is_deaf(out: TextIO) -> bool:
     """Whether nobody reads it any more: an ssh that has dropped is noticed also by who has nothing to say."""
     try:
@@ -65,12 +77,12 @@ def is_deaf(out: TextIO) -> bool:
 
 def _left(name: str, end: Callable[[], object], err: TextIO) -> None:
     """Leaving is not ending: that takes a second word."""
-    print_words(f"tuimon: left; the run goes on, and tuimon watch {name} shows it. "
-                f"Ctrl+C again within {AGAIN:.0f} s ends it.", file=err, flush=True)
+    mention(f"tuimon: left; the run goes on, and tuimon watch {name} shows it. "
+            f"Ctrl+C again within {AGAIN:.0f} s ends it.", err)
     try:
         time.sleep(AGAIN)
     except KeyboardInterrupt:
-        print_words("tuimon: ending the run", file=err, flush=True)
+        mention("tuimon: ending the run", err)
         end()
 
 

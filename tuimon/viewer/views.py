@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 Rules = Literal["tuimon", "notebook"]
 DRAWN: Final = frozenset({"charts", "heat", "incidents", "detail"})
 """Fields of a frame that hold arrays, which no comparison looks at."""
-Way = Literal["here", "live", "down", "refused"]
-"""A run of this machine; or of another, over a link, one that is made anew, or one for which a person has to log in."""
+Way = Literal["here", "live", "down", "refused", "gone"]
+"""A run of this machine; or of another, over a link, one that is made anew, one for which a person has to log in, or
+one that nobody keeps any more."""
+GONE: Final = "leave, and begin again"
+"""What helps there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class Meeting:
 def _gone(recorder: Recorder, rank: int) -> str:
     """Why a rank says nothing any more, as far as its process can be seen from here; "" where it may."""
     now = time.time()
-    standing = Roster(recorder.run).look(rank, recorder.attempt, now, now)
+    standing = Roster(recorder.run).look(rank, recorder.attempt, [now] * (rank + 1), now)
     return {"died": "has died", "crashed": "has crashed", "ended": "has ended"}.get(standing.state, "")
 
 

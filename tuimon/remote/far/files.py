@@ -145,6 +145,7 @@ def put(aside: str, path: str, data: bytes) -> None:
     """Write a file whole: beside its place first; OSError where that cannot be."""
     fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
+        os.fchmod(fd, 0o600)   # there are umasks that take the owner's own rights
         os.write(fd, data)
         os.fsync(fd)
     finally:
