@@ -56,6 +56,11 @@ def test_ticks_are_round_and_their_labels_of_one_form(low, high, log, labels):
     assert [t.label for t in YAxis(low, high, log).ticks(5)] == labels
 
 
+@pytest.mark.parametrize(("low", "high", "labels"), [(-0.8, 0.8, ["0.3", "1", "3"]), (-0.7, 0.5, ["0.2", "0.5", "1", "2"])])
+def test_a_log_axis_of_few_rows_has_labels_all_along_and_not_only_at_its_upper_end(low, high, labels):
+    assert [t.label for t in YAxis(low, high, log=True).ticks(4)] == labels
+
+
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 12))
 def test_labels_fit_their_gutter_and_tell_ticks_apart(low, length, most):
     assume(length > 1e-3 * abs(low))

@@ -102,10 +102,11 @@ class YAxis:
         if last > first:
             stride = max(1, -(-(last - first + 1) // most))
             return [Tick(d, _decade(d)) for d in range(first, last + 1) if d % stride == 0]
-        fine = [d + math.log10(m) for d in range(first - 2, last + 3) for m in (1, 2, 5)]
-        fine = [at for at in fine if self.low - 1e-9 <= at <= self.high + 1e-9]
-        if 2 <= len(fine) <= most:
-            return [Tick(at, _one_digit(10 ** at)) for at in fine]
+        for digits in ((1, 2, 5), (1, 3)):
+            fine = [d + math.log10(m) for d in range(first - 2, last + 3) for m in digits]
+            fine = [at for at in fine if self.low - 1e-9 <= at <= self.high + 1e-9]
+            if 2 <= len(fine) <= most:
+                return [Tick(at, _one_digit(10 ** at)) for at in fine]
         low, high = 10.0 ** max(self.low, -300), 10.0 ** min(self.high, 300)
         step = nice_step(high - low, most)
         return [Tick(math.log10(t.at), t.label) for t in _label(multiples(low, high, step), step) if t.at > 0]
