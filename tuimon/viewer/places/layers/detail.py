@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from tuimon.diagnosis.calm import FEWEST, Calm, calm
 from tuimon.record.history import History, thin
 from tuimon.record.layered import LayerGroups
 from tuimon.record.tensors import TensorTable
 from tuimon.viewer.places.layers import shades
-from tuimon.viewer.places.layers.calm import FEWEST, Calm, calm
 from tuimon.viewer.places.layers.learned import Learned
 from tuimon.viewer.places.layers.model import Ask, Grid, LayersView, Page, Usual
 from tuimon.viewer.places.layers.parameters import Parameters

@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 
+from tuimon.diagnosis.calm import FEWEST, Calm
 from tuimon.record.chunk import Ints, TensorRows, Vectors
 from tuimon.record.history import History
 from tuimon.record.tensors import TensorTable
 from tuimon.viewer.places.layers import shades
-from tuimon.viewer.places.layers.calm import FEWEST, Calm
 from tuimon.viewer.places.layers.learned import SAMPLES
 from tuimon.viewer.places.layers.model import Tensors
 from tuimon.viewer.text import clean

@@ -12,12 +12,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tuimon.diagnosis.model import Incident
-from tuimon.record.chunk import Ints
+from tuimon.record.chunk import Floats, Ints
 
 WITHIN: Final = ("gradients", "layers", "updates", "numerics", "activations")
 """Categories of incidents that show inside the model."""
-
-
 FEWEST: Final = 8
 """Rows after which a later calm stretch tells what is usual; before, the one before it does."""
 
@@ -29,7 +27,7 @@ class Calm(NamedTuple):
     until: int | None
     """The onset that ended it; None: it lasts."""
 
-    def within(self, steps: Ints) -> tuple[int, int]:
+    def within(self, steps: Ints | Floats) -> tuple[int, int]:
         """First and end of the rows of these steps that lie in it."""
         end = len(steps) if self.until is None else int(np.searchsorted(steps, self.until))
         return int(np.searchsorted(steps, self.since)), end
