@@ -16,8 +16,8 @@ from tuimon.record.chunk import Floats, Ints
 
 WITHIN: Final = ("gradients", "layers", "updates", "numerics", "activations")
 """Categories of incidents that show inside the model."""
-FEWEST: Final = 8
-"""Rows after which a later calm stretch tells what is usual; before, the one before it does."""
+FEWEST: Final = 3
+"""Rows of a calm stretch that tell what is usual: activations are measured every 8 to 32 steps."""
 
 
 class Calm(NamedTuple):

@@ -71,7 +71,7 @@ def usual_logs(heat: Heat) -> Floats:
 def _usuals(heat: Heat) -> list[tuple[float, Floats]]:
     """What is usual from which step on, oldest first."""
     rows = np.flatnonzero(heat.steps < heat.before) if heat.before is not None else np.arange(len(heat.steps))
-    if len(rows) < 3:
+    if len(rows) < FEWEST:
         rows = np.arange(len(heat.steps))
     found = [(-math.inf, _usual_of(heat, rows))]
     for one in heat.again:

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from tuimon.diagnosis.calm import FEWEST
 from tuimon.record.chunk import Vectors
 from tuimon.viewer.places.layers import shades
 from tuimon.viewer.places.layers.sources import Rows
@@ -33,7 +34,7 @@ class Learned:
         """(L,) medians of the rows before a step (an onset), or of all where fewer than three are before it."""
         first = int(np.searchsorted(rows.steps, self._since))
         end = len(rows.steps) if before is None else int(np.searchsorted(rows.steps, before))
-        end = end if end >= first + 3 else len(rows.steps)
+        end = end if end >= first + FEWEST else len(rows.steps)
         stride = 1
         while end - first > SAMPLES * stride:
             stride *= 2

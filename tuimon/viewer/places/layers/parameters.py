@@ -69,7 +69,7 @@ class Parameters:
         """(P,) the median of each tensor's gradient norms in the last calm stretch that is long enough."""
         places = [(one, *one.within(rows.steps[:end])) for one in quiet]
         last, first, until = next((p for p in reversed(places) if p[2] - p[1] >= FEWEST), places[0])
-        until = until if until >= first + 3 else end
+        until = until if until >= first + FEWEST else end
         size, (known, before, count) = until - first, self._known
         if (known, before) == (layer, last) and len(self._usual) == len(which) and count <= size < MORE * count:
             return self._usual
