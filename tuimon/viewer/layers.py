@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from tuimon.diagnosis.calm import calm
 from tuimon.diagnosis.figures import number
 from tuimon.diagnosis.model import Diagnosis
 from tuimon.record.history import History
@@ -78,12 +79,12 @@ class LayerStrip:
         grid = self._thinner.take(self.steps, 0, end, len(self.names), lambda which: (all_rms[which], all_seen[which]))
         steps, rms, seen = grid.steps, np.where(grid.bad, np.float32(np.nan), grid.high), grid.seen
         troubled = next((i for i in diagnosis.open_incidents if i.category in ("gradients", "layers")), None)
-        before = min((i.onset_step for i in diagnosis.incidents), default=None)
+        (_, before), *again = calm(diagnosis.incidents)
         if troubled is None:
-            return HeatView(self.names, "", None, before, steps, rms, seen)
+            return HeatView(self.names, "", None, before, tuple(again), steps, rms, seen)
         where = self.index(troubled.layer)
         if where is None:
             where = int(np.argmax(np.where(np.isnan(now), np.inf, now)))
         worst = f"worst {squeeze(self.names[where], WORDS)} {number(float(now[where]))}"
-        return HeatView(self.names, worst, troubled.severity, before, steps, rms, seen)
+        return HeatView(self.names, worst, troubled.severity, before, tuple(again), steps, rms, seen)
 

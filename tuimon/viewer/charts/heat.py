@@ -9,6 +9,7 @@ import numpy as np
 from rich.cells import cell_len
 
 from tuimon.diagnosis.axes import XAxis, column_of
+from tuimon.diagnosis.calm import Calm
 from tuimon.diagnosis.heat import ORDER, Ranks, group_name, grouped, rank_cells
 from tuimon.viewer.charts.chart import VMark, draw_heading, draw_waiting
 from tuimon.viewer.charts.picture import ROLES, Canvas, Picture, Role
@@ -35,6 +36,8 @@ class HeatSpec:
     """(m, L) whether it was measured. None: NaN counts as not measured until the layer's first finite value."""
     before: float | None = None
     """The usual is learned from steps before this one (an onset); None: from all."""
+    again: tuple[Calm, ...] = ()
+    """The calm stretches since, from which it is learned anew."""
     value: str = ""
     state: State | None = None
     marks: tuple[VMark, ...] = ()
