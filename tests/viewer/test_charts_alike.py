@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuimon.diagnosis.axes import XAxis, fit
+from tuimon.diagnosis.heat import ranked, reach
 from tuimon.record.chunk import Chunk
 from tuimon.record.history import History
 from tuimon.viewer.charts import heat
@@ -142,6 +143,20 @@ def test_a_heat_strip_that_is_called_alike_is_alike(rows, every, measured):
             assert got.lines == heat.draw(spec_of(count), 60, 5, X).lines
         else:
             drawn = count
+
+
+@given(st.floats(-40, 38), st.floats(-1.0, 1.0), st.floats(-12, 12))
+@settings(max_examples=300, deadline=None)
+def test_a_shade_reaches_as_far_as_it_is_the_same(usual, off, other):
+    """To within a hair: what lies between the bounds has its rank, what lies beyond them has another."""
+    one, usuals = np.array([10.0 ** usual]), np.array([round(usual + 4 * off, 1)])
+    (least,), (most,) = reach(one, usuals)
+    beside = [min(bound, 1e300) * (1 + sign * 1e-6) for bound in (least, most) for sign in (-1, 1)]
+    for value in (10.0 ** other, *beside):
+        is_same = ranked(np.array([value]), usuals)[0] == ranked(one, usuals)[0]
+        assert bool(least <= value <= most) == bool(is_same)
+    for odd in (math.nan, math.inf):
+        assert np.array_equal(reach(np.array([odd]), usuals), [[odd], [odd]], equal_nan=True)
 
 
 def test_a_heat_strip_stands_while_nothing_is_worse_in_its_last_cell():

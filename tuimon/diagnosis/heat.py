@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, Protocol
@@ -144,6 +145,21 @@ def carried(ranks: Ranks, measured: NDArray[np.int64]) -> Ranks:
 def _log(values: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.log10(values))
+
+
+_EDGES: Final = (-math.inf, *(-level for level in reversed(LEVELS)), *LEVELS, math.inf)
+_HAIR: Final = 1e-9
+"""Of a bound: logarithms and powers are rounded."""
+
+
+def reach(values: Floats, usual: Floats) -> tuple[Floats, Floats]:
+    """(L) between what, ends included, values have the rank of these, less a hair. What is not finite is its own."""
+    at = np.searchsorted(_EDGES, _log(values) - usual).clip(1, len(_EDGES) - 1)
+    most = np.finfo(np.float64).max
+    with np.errstate(over="ignore"):
+        low, high = (10.0 ** (usual + np.asarray(_EDGES)[edge]) for edge in (at - 1, at))
+    finite = np.isfinite(values)
+    return np.where(finite, low * (1 + _HAIR), values), np.where(finite, np.minimum(high * (1 - _HAIR), most), values)
 
 
 def ranked(values: Floats, usual: Floats) -> Ranks:
