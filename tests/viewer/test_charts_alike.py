@@ -145,18 +145,25 @@ def test_a_heat_strip_that_is_called_alike_is_alike(rows, every, measured):
             drawn = count
 
 
-@given(st.floats(-40, 38), st.floats(-1.0, 1.0), st.floats(-12, 12))
-@settings(max_examples=300, deadline=None)
-def test_a_shade_reaches_as_far_as_it_is_the_same(usual, off, other):
+EDGES = (-0.5, 1.0, 2.25)   # decades at which a shade begins
+
+
+@given(st.one_of(st.floats(-40, 38), st.sampled_from(EDGES)), st.one_of(st.just(0.0), st.floats(-1.0, 1.0)), st.floats(0, 1))
+@settings(max_examples=100, deadline=None)
+def test_a_shade_reaches_as_far_as_it_is_the_same(log, off, share):
     """To within a hair: what lies between the bounds has its rank, what lies beyond them has another."""
-    one, usuals = np.array([10.0 ** usual]), np.array([round(usual + 4 * off, 1)])
-    (least,), (most,) = reach(one, usuals)
-    beside = [min(bound, 1e300) * (1 + sign * 1e-6) for bound in (least, most) for sign in (-1, 1)]
-    for value in (10.0 ** other, *beside):
-        is_same = ranked(np.array([value]), usuals)[0] == ranked(one, usuals)[0]
-        assert bool(least <= value <= most) == bool(is_same)
+    one, usual = np.array([10.0 ** log]), np.array([round(4 * off + (0 if log in EDGES else log), 1)])
+    (least,), (most,) = reach(one, usual)
+    rank = ranked(one, usual)[0]
+    assert least <= one[0] <= most
+    most = min(most, 1e300)
+    for value in (least, most, least + share * (most - least)):
+        assert ranked(np.array([value]), usual)[0] == rank
+    if least < one[0] < most:
+        for value in (least * (1 - 1e-6), most * (1 + 1e-6)):
+            assert ranked(np.array([value]), usual)[0] != rank or value in (0.0, 1e300 * (1 + 1e-6))
     for odd in (math.nan, math.inf):
-        assert np.array_equal(reach(np.array([odd]), usuals), [[odd], [odd]], equal_nan=True)
+        assert np.array_equal(reach(np.array([odd]), usual), [[odd], [odd]], equal_nan=True)
 
 
 def test_a_heat_strip_stands_while_nothing_is_worse_in_its_last_cell():

@@ -153,13 +153,16 @@ _HAIR: Final = 1e-9
 
 
 def reach(values: Floats, usual: Floats) -> tuple[Floats, Floats]:
-    """(L) between what, ends included, values have the rank of these, less a hair. What is not finite is its own."""
+    """(L) between what, ends included, values have the rank of these: less a hair, and no further where that decides.
+
+    What is not finite reaches as far as itself.
+    """
     at = np.searchsorted(_EDGES, _log(values) - usual).clip(1, len(_EDGES) - 1)
-    most = np.finfo(np.float64).max
     with np.errstate(over="ignore"):
         low, high = (10.0 ** (usual + np.asarray(_EDGES)[edge]) for edge in (at - 1, at))
-    finite = np.isfinite(values)
-    return np.where(finite, low * (1 + _HAIR), values), np.where(finite, np.minimum(high * (1 - _HAIR), most), values)
+    low, high = low * (1 + _HAIR), np.minimum(high * (1 - _HAIR), np.finfo(np.float64).max)
+    inside = (low <= values) & (values <= high)
+    return np.where(inside, low, values), np.where(inside, high, values)
 
 
 def ranked(values: Floats, usual: Floats) -> Ranks:
