@@ -16,9 +16,18 @@ import numpy as np
 from tuimon.diagnosis.axes import XAxis, YAxis, column_of
 from tuimon.diagnosis.heat import reach, usual_logs
 from tuimon.record.stacked import same_bits
-from tuimon.viewer.charts.chart import Area, ChartSpec, band_rows, band_words, heading_words
+from tuimon.viewer.charts.chart import (
+    Area,
+    ChartSpec,
+    area,
+    band_rows,
+    band_words,
+    draw_heading,
+    draw_labels,
+    heading_words,
+)
 from tuimon.viewer.charts.heat import HeatSpec
-from tuimon.viewer.charts.picture import Picture
+from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.charts.raster import WIDE, dot_rows
 from tuimon.viewer.charts.series import Floats, Series
 from tuimon.viewer.glyphs import GlyphSet
@@ -33,28 +42,30 @@ _OF_HEATS: Final = attrgetter(
 
 
 def heading(spec: ChartSpec | HeatSpec) -> tuple[object, ...]:
-    """The same of one spec."""
-    return spec.title, spec.value, spec.state
+    """The same of one spec, and what its bands are called."""
+    return spec.title, spec.value, spec.state, band_words(spec.bands) if isinstance(spec, ChartSpec) else ""
 
 
 def charts_alike(drawn: ChartSpec, after: ChartSpec, x: XAxis, y: YAxis | None, place: Area) -> bool:
-    """Whether below the heading all stays as it is, where `drawn` was drawn in `place` on these axes.
+    """Whether all but `headed` and `named` stays as it is, where `drawn` was drawn in `place` on these axes.
 
     The y axis is taken to stay, as it does while all that is new lies on it. None: there is nothing to draw yet.
     """
     if after.levels or after.tags or after.fans or len(drawn.series) != len(after.series):
         return False
-    return bool(_OF_CHARTS(drawn) == _OF_CHARTS(after)) and _bands_stay(drawn, after, y, place) and all(
+    return bool(_OF_CHARTS(drawn) == _OF_CHARTS(after)) and _bands_stay(drawn, after, x, y, place) and all(
         _adds_no_dot(old, new, x, y, place)
         for old, new in zip(drawn.series, after.series, strict=True))
 
 
-def _bands_stay(drawn: ChartSpec, after: ChartSpec, y: YAxis | None, place: Area) -> bool:
+def _bands_stay(drawn: ChartSpec, after: ChartSpec, x: XAxis, y: YAxis | None, place: Area) -> bool:
     """Whether the bands look the same: edges that are learned move by less than a row all the time."""
     if y is None or drawn.bands == after.bands:
         return drawn.bands == after.bands
     rows, other = (band_rows(spec.bands, y, place.height) for spec in (drawn, after))
-    return rows == other and band_words(drawn.bands) == band_words(after.bands)
+    is_called_so = band_words(drawn.bands) == band_words(after.bands)   # without data in sight there are no labels
+    return rows == other and (is_called_so or any(
+        not line.between(x.first, x.last).is_empty for line in drawn.series))
 
 
 def heats_alike(drawn: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool:
@@ -75,6 +86,17 @@ def heats_alike(drawn: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool:
             and (added >= end.least).all() and (added <= end.most).all()):
         return True
     return _same_rows(drawn, after, slice(settled, None))   # nothing is new
+
+
+def named(picture: Picture, spec: ChartSpec, x: XAxis, glyphs: GlyphSet) -> Picture:
+    """`picture`, which was drawn from a chart like this one, with what its bands are called by now."""
+    place = area(picture.width, picture.height)
+    if not place.label_row:
+        return picture
+    canvas, at = Canvas(picture.width, picture.height), place.top + place.height + place.axis_row
+    draw_heading(canvas, "", "", None, glyphs, framed=place.framed, focused=spec.focused)
+    draw_labels(canvas, place, spec.marks, band_words(spec.bands), x, glyphs)
+    return Picture(picture.width, (*picture.rows[:at], canvas.picture().rows[at], *picture.rows[at + 1:]))
 
 
 def headed(picture: Picture, spec: ChartSpec | HeatSpec, glyphs: GlyphSet, *, framed: bool) -> Picture:
