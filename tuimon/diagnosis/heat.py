@@ -168,6 +168,24 @@ def _log(values: Floats) -> Floats:
         return np.asarray(np.log10(values))
 
 
+_EDGES: Final = (-math.inf, *(-level for level in reversed(LEVELS)), *LEVELS, math.inf)
+_HAIR: Final = 1e-9
+"""Of a bound: logarithms and powers are rounded."""
+
+
+def reach(values: Floats, usual: Floats) -> tuple[Floats, Floats]:
+    """(L) between what, ends included, values have the rank of these: less a hair, and no further where that decides.
+
+    What is not finite reaches as far as itself.
+    """
+    at = np.searchsorted(_EDGES, _log(values) - usual).clip(1, len(_EDGES) - 1)
+    with np.errstate(over="ignore"):
+        low, high = (10.0 ** (usual + np.asarray(_EDGES)[edge]) for edge in (at - 1, at))
+    low, high = low * (1 + _HAIR), np.minimum(high * (1 - _HAIR), np.finfo(np.float64).max)
+    inside = (low <= values) & (values <= high)
+    return np.where(inside, low, values), np.where(inside, high, values)
+
+
 def ranked(values: Floats, usual: Floats) -> Ranks:
     """The ranks of values (..., L), given what is usual (see `usual_logs`)."""
     deviation = _log(values) - usual

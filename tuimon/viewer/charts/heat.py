@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -78,6 +79,7 @@ class Plan:
         return max(1, self.each - self.gutter - 2)
 
 
+@lru_cache(maxsize=4)   # asked at every frame of the strip that is drawn
 def plan(spec: HeatSpec, width: int, height: int, glyphs: GlyphSet) -> Plan:
     """How the strip is divided in so many cells; it has a layer at least."""
     edge = 1 if is_framed(spec, width, height) else 0
