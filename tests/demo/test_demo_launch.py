@@ -33,7 +33,7 @@ def test_the_launch_says_what_is_coming_before_torch_is_there_and_ends_what_it_s
     started = launch(DemoOptions(scenario="healthy", steps=100_000, seed=9))
     try:
         said = started.run.read_launch()
-        assert (said.scenario, said.total_steps, said.seed) == ("healthy", 100_000, 9)
+        assert (said.name, said.scenario, said.total_steps, said.seed) == ("healthy", "healthy", 100_000, 9)
         assert said.statement.startswith("AdamW 3e-4")
         assert said.process.pid == started.pid
         assert is_alive(said.process)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from labelled_curves import calm, judged, layered, of_rule
 
+from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.model import CATEGORIES, RunContext
 from tuimon.diagnosis.rules import RULES
 from tuimon.record.chunk import Chunk, TensorRows
@@ -172,6 +173,18 @@ def test_exploding_gradients_name_the_layer_that_grew_most():
     tensors.grad[25:, 3] *= 20
     found = only(judged(Chunk.of(**columns, tensors=tensors), layered(5)), "exploding-gradients")
     assert found.layer == "blocks.3"
+
+
+def test_exploding_gradients_that_are_over_name_the_layer_of_their_worst_moment_and_not_where_they_faded_last():
+    columns, tensors = calm(420, layers=5)
+    columns["grad_norm"][250:] = [v * (30 if i < 40 else 5 if i < 80 else 1) for i, v in enumerate(columns["grad_norm"][250:])]
+    tensors.grad[25:29, 3] *= 200
+    tensors.grad[29:33, 0] *= 40
+    engine, told = Engine(layered(5)), []
+    for piece in Chunk.of(**columns, tensors=tensors).pieces([275, 325]):
+        engine.feed(piece)
+        told.append(only(engine.diagnosis, "exploding-gradients"))
+    assert [(i.state, i.layer) for i in told] == [("open", "blocks.3"), ("open", "blocks.3"), ("resolved", "blocks.3")]
 
 
 def test_gradient_instability_is_a_lasting_doubling():

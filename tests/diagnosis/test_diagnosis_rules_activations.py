@@ -65,6 +65,22 @@ def test_attention_that_becomes_a_choice_is_told_with_its_layer_and_both_numbers
     assert found.next[0] == "lower the learning rate from 3e-3 to 3e-4"
 
 
+def test_what_is_over_is_told_with_the_layer_and_the_numbers_of_its_worst_moment():
+    """blocks.1 is worst, blocks.2 recovers last."""
+    logits, entropies = np.full((ROWS, LAYERS), 1.0), np.full((ROWS, LAYERS), 1.0)
+    logits[10:20, 1], entropies[10:20, 1] = 400, 0.01
+    logits[15:30, 2], entropies[15:30, 2] = 150, 0.03
+    found = only(run(attention_logit=logits, attention_entropy=entropies), "attention-collapse")
+    assert (found.state, found.layer) == ("resolved", "blocks.1")
+    assert "In blocks.1 attention had an entropy of 1.0 % of its maximum" in found.why
+    assert "attention logits reached 400" in found.why
+    shares = np.full((ROWS, LAYERS), 0.1)
+    shares[22:30, 1], shares[22:36, 2] = 0.99, 0.93
+    silent = only(run(dead_units=shares), "dead-units")
+    assert (silent.state, silent.layer) == ("resolved", "blocks.1")
+    assert "99 % of the units of blocks.1 answered" in silent.why
+
+
 @pytest.mark.parametrize("quantities", [
     {"attention_logit": series(1, 30, 90), "attention_entropy": ENTROPIES},
     {"attention_logit": LOGITS, "attention_entropy": series(1, 0.5, 0.2)},

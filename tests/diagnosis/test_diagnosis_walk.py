@@ -129,7 +129,7 @@ APART = {"seen", "rows", "profiles", "disturbances", "_at", "context", "layers",
 def inside(of: object) -> object:
     """All that something remembers, as text."""
     if isinstance(of, Baseline):
-        return of.count, of.middle, of.scale, of.usual()
+        return of.count, of.middle, of.scale, of.usual(), of.ranges.told
     names = [*getattr(type(of), "__slots__", ()), *getattr(of, "__dict__", ())]
     if names and type(of).__module__.startswith("tuimon"):
         return {name: inside(getattr(of, name)) for name in names if name not in APART and hasattr(of, name)}
@@ -214,8 +214,8 @@ def test_a_baseline_foresees_what_it_will_learn_to_the_last_bit(seed, clip, detr
             judged.append((learning.middle, learning.scale))
             learning.learn(step, values[step])
         ahead.pass_over(upto - at)
-        assert (ahead.count, ahead.middle, ahead.scale, ahead.usual()) == (
-            learning.count, learning.middle, learning.scale, learning.usual())
+        assert (ahead.count, ahead.middle, ahead.scale, ahead.usual(), ahead.ranges.told) == (
+            learning.count, learning.middle, learning.scale, learning.usual(), learning.ranges.told)
         at = upto
     assert judged == list(zip(middles.tolist(), scales.tolist(), strict=True))
     back = int(rng.integers(before - SETTLED, before + n))

@@ -92,3 +92,4 @@ def test_a_run_that_explodes_unwatched_is_rescued_and_says_so():
     assert "critical" in printed
     assert read["loss"][rescued[0] + 1] < worst / 2
     assert read["clipped"][rescued[0] + 1] == 1.0
+    assert printed.strip().endswith("open now: healthy")   # at 0.3 a tenth was still too much, and attention collapsed

@@ -21,6 +21,31 @@ def wheel(kind: type[events.MouseEvent], widget: Widget, x: int, y: int) -> even
     return kind(widget, x, y, 0, 0, 0, shift=False, meta=False, ctrl=False)
 
 
+async def test_lists_are_chosen_from_by_a_click_and_the_wheel_does_what_the_arrows_do():
+    async with panel(synthetic.exploding(), (120, 40)) as p:
+        await p.until("Exploding gradients")
+        await p.pilot.press("i")
+        await p.until("What to do")
+        listed = p.app.screen.query_one("#list")
+        first, second = ("│ ▸ " in row for row in p.text.splitlines()[2:4])
+        assert (first, second) == (True, False)
+        await p.pilot.click("#list", offset=(30, 2))
+        await p.until(lambda t: "│ ▸ " in t.splitlines()[3])
+        listed.post_message(wheel(events.MouseScrollUp, listed, 30, 5))
+        await p.until(lambda t: "│ ▸ " in t.splitlines()[2])
+        listed.post_message(wheel(events.MouseScrollDown, listed, 30, 5))
+        await p.until(lambda t: "│ ▸ " in t.splitlines()[3])
+        await p.pilot.click("#list", offset=(30, 0))   # its heading
+        await p.pilot.press("g")
+        await p.until("▸ Reading the panel")
+        await p.pilot.click("#chapters", offset=(8, 3))
+        await p.until("▸ Vanishing gradients")
+        text = p.app.screen.query_one("#lesson-text")
+        seen = p.app.screen.look.line
+        text.post_message(wheel(events.MouseScrollDown, text, 8, 3))
+        await p.until(lambda _: p.app.screen.look.line == seen + 3)
+
+
 async def test_a_click_points_the_wheel_zooms_and_pulling_moves_every_chart_along():
     async with panel(synthetic.exploding()) as p:
         await p.until(lambda t: "Exploding gradients" in t and has_charts(t))

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuimon.diagnosis.axes import XAxis, fit
+from tuimon.diagnosis.heat import ranked, reach
 from tuimon.record.chunk import Chunk
 from tuimon.record.history import History
 from tuimon.viewer.charts import heat
-from tuimon.viewer.charts.alike import charts_alike, headed, heats_alike
+from tuimon.viewer.charts.alike import charts_alike, headed, heats_alike, named
 from tuimon.viewer.charts.chart import Band, ChartSpec, VMark, area, draw
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.series import Series
@@ -79,9 +80,13 @@ def test_a_band_whose_edges_move_by_less_than_a_row_is_not_drawn_again():
                       for at, said in ((0.0, "usual 1-2"), (moved, word)))
         looks = [draw(each, 30, 12, X, y, BRAILLE) for each in (one, other)]
         is_alike = charts_alike(one, other, X, y, PLACE)
-        assert is_alike == (looks[0] == looks[1])
+        assert is_alike == (looks[0].rows[:-2] == looks[1].rows[:-2])
+        assert not is_alike or named(looks[0], other, X, BRAILLE) == looks[1]
         kept += is_alike
-    assert 5 <= kept <= 15
+    assert 10 <= kept <= 30
+    assert not charts_alike(one, replace(one, bands=(replace(one.bands[0], word="usual 1-3"),)), XAxis(500, 900), y, PLACE), "nothing in sight"
+    tiny = draw(one, 30, 3, X, y, BRAILLE)
+    assert named(tiny, one, X, BRAILLE) == tiny, "no room for labels"
     assert not charts_alike(one, spec, X, y, PLACE)
 
 
@@ -142,6 +147,27 @@ def test_a_heat_strip_that_is_called_alike_is_alike(rows, every, measured):
             assert got.lines == heat.draw(spec_of(count), 60, 5, X).lines
         else:
             drawn = count
+
+
+EDGES = (-0.5, 1.0, 2.25)   # decades at which a shade begins
+
+
+@given(st.one_of(st.floats(-40, 38), st.sampled_from(EDGES)), st.one_of(st.just(0.0), st.floats(-1.0, 1.0)), st.floats(0, 1))
+@settings(max_examples=100, deadline=None)
+def test_a_shade_reaches_as_far_as_it_is_the_same(log, off, share):
+    """To within a hair: what lies between the bounds has its rank, what lies beyond them has another."""
+    one, usual = np.array([10.0 ** log]), np.array([round(4 * off + (0 if log in EDGES else log), 1)])
+    (least,), (most,) = reach(one, usual)
+    rank = ranked(one, usual)[0]
+    assert least <= one[0] <= most
+    most = min(most, 1e300)
+    for value in (least, most, least + share * (most - least)):
+        assert ranked(np.array([value]), usual)[0] == rank
+    if least < one[0] < most:
+        for value in (least * (1 - 1e-6), most * (1 + 1e-6)):
+            assert ranked(np.array([value]), usual)[0] != rank or value in (0.0, 1e300 * (1 + 1e-6))
+    for odd in (math.nan, math.inf):
+        assert np.array_equal(reach(np.array([odd]), usual), [[odd], [odd]], equal_nan=True)
 
 
 def test_a_heat_strip_stands_while_nothing_is_worse_in_its_last_cell():

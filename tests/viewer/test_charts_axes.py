@@ -48,12 +48,22 @@ def test_step_labels_are_whole_and_grouped():
     (0.0, 250_000.0, False, ["0", "5e4", "1e5", "1.5e5", "2e5", "2.5e5"]),
     (130_001.0, 130_132.0, False, ["130050", "130100"]),
     (-1.0, 3.0, True, ["0.1", "1", "10", "100", "1e3"]),
+    (-4.0, -0.4, True, ["1e-4", "1e-3", "0.01", "0.1"]),
     (-6.0, 0.0, True, ["1e-6", "1e-4", "0.01", "1"]),
     (-0.5, 0.5, True, ["0.5", "1", "2"]),
     (3.01, 3.2, True, ["1,200", "1,400"]),
 ])
 def test_ticks_are_round_and_their_labels_of_one_form(low, high, log, labels):
     assert [t.label for t in YAxis(low, high, log).ticks(5)] == labels
+
+
+@pytest.mark.parametrize(("low", "high", "labels"), [(-0.8, 0.8, ["0.3", "1", "3"]), (-0.7, 0.5, ["0.2", "0.5", "1", "2"])])
+def test_a_log_axis_of_few_rows_has_labels_all_along_and_not_only_at_its_upper_end(low, high, labels):
+    assert [t.label for t in YAxis(low, high, log=True).ticks(4)] == labels
+
+
+def test_a_log_axis_of_two_labels_has_two_where_decades_allow_it():
+    assert [t.label for t in YAxis(-3.7, -0.4, log=True).ticks(2)] == ["1e-3", "0.1"]
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 12))

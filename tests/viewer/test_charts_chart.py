@@ -18,7 +18,7 @@ from tuimon.record.history import History
 from tuimon.viewer.charts.chart import Band, ChartSpec, VMark, _backdrop, area, draw
 from tuimon.viewer.charts.picture import NOTHING, Picture, Run
 from tuimon.viewer.charts.series import Series
-from tuimon.viewer.glyphs import ASCII, GLYPHS
+from tuimon.viewer.glyphs import ASCII, GLYPHS, ascii_of
 
 X = XAxis(0, 100)
 
@@ -51,7 +51,7 @@ def test_the_whole_chart_as_a_picture():
         "|     5 +          ''..              :       |",
         "|       |             '-..           :       |",
         "|       [                '--------   :       |",
-        "|       +---------------------o--------------|",
+        "|       +---------------------i--------------|",
         "|        0                50   usual 1.8-3.2 |",
         "+--------------------------------------------+",
     ]
@@ -135,7 +135,7 @@ def test_an_empty_chart_says_what_it_waits_for():
 def test_a_diamond_stands_on_the_axis_above_its_step():
     found = picture(ChartSpec("n", series=(series([1.0, 2.0]),), marks=(VMark(50, "snapshot", "good"),)))
     row = found.lines[-3]
-    assert row[column_of(50)] == "o"
+    assert row[column_of(50)] == ascii_of("◆") == "i"   # as the diary and the help call it
 
 
 def test_the_cursor_stands_in_the_column_of_its_sample():

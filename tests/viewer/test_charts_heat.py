@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuimon.diagnosis.axes import XAxis
+from tuimon.diagnosis.calm import Calm
 from tuimon.viewer.charts.chart import VMark
 from tuimon.viewer.charts.heat import HeatSpec, draw, group_name, grouped
 from tuimon.viewer.glyphs import ASCII, GLYPHS
@@ -49,6 +50,15 @@ def test_exploding_and_vanishing_leave_the_usual_on_opposite_sides():
         "blocks.1  .......................~~---,,,_________",
         "    head  ........................................",
     ]
+
+
+def test_what_follows_an_incident_that_is_over_is_shaded_by_what_is_usual_since():
+    grow = np.ones((40, 4))
+    grow[14:20], grow[20:] = 1e3, 0.02   # explodes; a rescued run goes on with smaller gradients
+    (line,) = {cells(line) for line in lines(spec(NATURAL * grow, before=15, again=(Calm(21, None),)))}
+    assert line == 14 * "." + 6 * "@" + 20 * "."
+    (line,) = {cells(line) for line in lines(spec(NATURAL * grow, before=15, again=(Calm(21, 23),)))}
+    assert line == 14 * "." + 6 * "@" + 20 * ",", "two rows tell too little"
 
 
 def test_a_net_whose_gradients_die_with_depth_shows_it_from_the_first_step():

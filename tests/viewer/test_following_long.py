@@ -80,7 +80,7 @@ def test_charts_come_first_and_the_verdict_says_how_far_it_has_come(tmp_path):
     frame = watcher.look()
     assert frame.charts[0].columns.steps[-1] == 1500
     assert frame.header.step == 1500
-    assert "Not judged to its end" in said(frame)
+    assert said(frame).startswith("◌ Not judged yet   ")
     assert "of 1,500 steps" in said(frame)
     assert "Healthy" not in said(frame)
     assert watcher.until_judged() > 3
@@ -126,7 +126,7 @@ def test_what_is_open_where_the_judge_stands_is_not_said_of_a_present_that_is_fa
     watcher, heard = Watcher(run, Cache(tmp_path)), set()
     while watcher.look() and watcher.reading.is_behind:
         heard.add(said(watcher.frame).split("   ")[0])
-    assert "◌ Not judged to its end" in heard
+    assert "◌ Not judged yet" in heard
     assert (len(heard) > 1) is is_told
 
 

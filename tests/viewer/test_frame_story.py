@@ -209,6 +209,14 @@ def incident(**changes: Any) -> Incident:
     return Incident(**{**base, **changes})
 
 
+def test_an_incident_that_is_over_stands_once_in_the_diary_whatever_its_end_has_made_of_its_name():
+    told = story(event("incident", 205, change="opened", severity="warning", headline="Loss spike", onset_step=203),
+                 event("incident", 250, change="resolved", headline="Loss spike, recovered"))
+    over = incident(rule="loss-spike", severity="warning", state="resolved", resolved_step=250, headline="Loss spike, recovered")
+    frame = build_frame(Sources("r", told, Diagnosis(300, (over,), (), (), {}), step=300))
+    assert [line.text for line in frame.events] == ["loss spike", "over: loss spike, recovered"]
+
+
 def test_while_a_rescue_is_the_news_its_incident_is_not_told_again_but_a_later_one_is():
     told = story(event("state", 260, state="running"), event("rescue", 260, id="a", tick="held"), event("rescue", 280, id="a", tick="done"))
     old = Diagnosis(281, (incident(),), (), (), {})

@@ -16,6 +16,7 @@ from tuimon.diagnosis.causes import as_events
 from tuimon.diagnosis.model import Diagnosis, Evidence, Incident, NotEvaluated
 from tuimon.diagnosis.proof import LEAD_ROWS, curve, leading_step, span
 from tuimon.record.chunk import Chunk, ProbeRows, TensorRows
+from tuimon.record.columns import Column
 from tuimon.record.history import History
 from tuimon.record.probes import ProbeEntry
 from tuimon.viewer.charts.chart import ChartSpec, Level, draw
@@ -161,7 +162,7 @@ def test_without_its_own_metric_an_incident_shows_what_its_category_is_about():
 def test_a_layer_is_convicted_by_its_own_gradient():
     steps, rms = np.arange(0, 300, 10), np.ones((30, 2), np.float32)
     rms[20:, 1] = np.nan
-    strip = LayerStrip(None, ("embed", "head"), steps, rms)
+    strip = LayerStrip(None, ("embed", "head"), (Column.of(steps), Column.of(rms), Column.of(rms > 0)))
     one = incident("detached-layer", layer="head", category="layers", evidence=(Evidence("layer_grad_norm", 0.0, 0.0),))
     view = curve(one, history(), strip)
     assert view.title == "gradient RMS of head"

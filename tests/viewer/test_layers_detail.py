@@ -9,7 +9,7 @@ import pytest
 from read_run import layered, stretch, tensor_rows
 
 from tuimon.diagnosis.engine import Engine
-from tuimon.diagnosis.model import RunContext
+from tuimon.diagnosis.model import Diagnosis, Incident, RunContext
 from tuimon.record.chunk import Chunk, Mark, ProbeRows, WeightRows
 from tuimon.record.probes import ProbeEntry
 from tuimon.viewer.lines import text_of
@@ -141,6 +141,43 @@ def test_the_usual_is_that_of_the_time_before_the_first_incident():
     assert view.usual.max() < 0.02
     assert view.ranks[-1].max() == 9
     assert (view.ranks[:190] == 0).all()
+
+
+def spoilt(onset: int, resolved: int | None) -> Incident:
+    return Incident("exploding-gradients", "T110", "gradients", "critical", "open" if resolved is None else "resolved", onset,
+                    onset + 3, resolved, None, "high", "Exploding gradients", "", (), (), "exploding")
+
+
+def test_once_it_is_over_what_is_usual_is_learned_anew_and_what_was_before_keeps_its_own():
+    grad = grads(300)
+    grad[200:240] *= 1e4
+    grad[240:] *= 50   # a rescued run goes on elsewhere
+    read = layered(grad, layers=3)
+    read.diagnosis = replace(Diagnosis.nothing(), steps=300, incidents=(spoilt(201, 241),))
+    view = update(read, replace(WANTED, ask=Ask("gradient", tensors=True)))
+    assert (view.ranks[:200] == 0).all()
+    assert (view.ranks[200:240] == 9).all()
+    assert (view.ranks[240:] == 0).all()
+    np.testing.assert_allclose(view.usual_at(None) / view.usual_at(240), 50, rtol=0.3)
+    np.testing.assert_allclose(view.tensors.usual, np.median(grad[240:], axis=0), rtol=1e-6)
+    for step, says in ((100, "1."), (220, "x above its usual"), (290, "1.")):
+        words = text_of(draw.value_words(view, 0, step))
+        assert says in words.split(" · ")[3], words
+
+
+@pytest.mark.parametrize(("incidents", "at"), [
+    ((spoilt(201, 241),), 242),                       # too few rows since
+    ((spoilt(201, 230), spoilt(210, None)), None),    # one is over, the other lasts
+    ((spoilt(201, 230), spoilt(215, 290)), 289),      # it was open then
+])
+def test_what_is_usual_is_not_learned_anew_from_rows_that_tell_too_little(incidents, at):
+    grad = grads(300)
+    grad[200:] *= 1e3
+    read = layered(grad, layers=3)
+    read.diagnosis = replace(Diagnosis.nothing(), steps=300, incidents=incidents)
+    view = update(read, replace(WANTED, at=at))
+    np.testing.assert_array_equal(view.usual_at(None), view.usual)
+    assert (view.ranks[-1] == 9).all()
 
 
 def test_nothing_is_made_anew_while_nothing_changes_and_new_rows_change_it():

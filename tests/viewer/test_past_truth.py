@@ -73,7 +73,9 @@ def test_at_every_step_of_the_past_stands_the_verdict_of_then(life):
         past = life.at(step) if step < LAST else then
         same = (past.verdict[0][0] == then.verdict[0][0], past.tone == then.tone, trouble(past) == trouble(then),
                 diary(past) == diary(then), past.header.step == then.header.step,
-                [c.current for c in past.charts] == [c.current for c in then.charts])
+                [c.current for c in past.charts] == [c.current for c in then.charts],
+                [c.note for c in past.charts] == [c.note for c in then.charts],
+                [c.bands for c in past.charts] == [c.bands for c in then.charts])
         if not all(same):
             wrong[step] = same, trouble(past), trouble(then)
     assert not wrong

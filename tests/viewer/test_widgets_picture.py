@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 
 import numpy as np
 from rich.cells import cell_len
@@ -12,7 +13,7 @@ from textual.containers import Vertical
 from textual.strip import Strip
 
 from tuimon.diagnosis.axes import XAxis
-from tuimon.viewer.charts.chart import ChartSpec
+from tuimon.viewer.charts.chart import Band, ChartSpec, draw
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Picture, Run, plain
 from tuimon.viewer.charts.series import Series
@@ -198,6 +199,17 @@ async def test_what_is_made_of_the_same_is_drawn_once_and_again_where_size_or_th
         app.chart.display = True
         await pilot.pause()
         assert len(drawn) > 7, "what was missed is drawn when it is seen"
+
+
+async def test_of_a_band_that_is_called_otherwise_only_the_name_is_drawn():
+    app = Panels()
+    async with app.run_test(size=(60, 30)) as pilot:
+        for word in ("usual 1.9–2.1", "usual 1.95–2.1", "usual 2–2.1", "usual 2–2.1"):
+            spec = replace(chart(200), bands=(Band(1.9, 2.1, "usual", word),))
+            app.chart.plot(spec, X)
+            assert app.chart.picture == draw(spec, 60, 12, X, app.chart._y)
+            assert app.chart.rows_changed <= 1 or word == "usual 1.9–2.1"
+        await pilot.pause()
 
 
 async def test_a_row_that_only_moved_keeps_its_style():

@@ -6,6 +6,7 @@ import gc
 import io
 import weakref
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -20,6 +21,24 @@ class Seen:
     values: np.ndarray
     other: np.ndarray | None = None
     words: str = ""
+
+
+class Toned(NamedTuple):
+    text: str
+    tone: str = "plain"
+
+
+class Stamp(tuple):
+    """No record: it knows by itself how it is taken apart."""
+
+    __slots__ = ()
+
+    def __reduce__(self):
+        return Stamp.of, (len(self),)
+
+    @staticmethod
+    def of(length):
+        return Stamp(range(length))
 
 
 class Wire:
@@ -62,6 +81,13 @@ def test_of_a_series_that_grows_only_what_is_new_is_sent():
     np.testing.assert_array_equal(second.other, first.other)
     assert second.words == "words"
     assert little < much / 100
+
+
+def test_records_and_other_tuples_arrive_as_what_they_were():
+    sent = [Toned("a", "dim"), Seen(np.arange(3.0), None, "w"), Stamp(range(3)), (1, "a"), Toned("b")]
+    got, _ = Wire().carry(sent)
+    assert [type(one) for one in got] == [Toned, Seen, Stamp, tuple, Toned]
+    assert (got[0], *got[2:]) == (sent[0], *sent[2:])
 
 
 def test_what_nobody_looks_at_any_more_is_given_back_without_a_search_for_garbage():

@@ -33,8 +33,8 @@ def launch(options: DemoOptions, clock: Callable[[], float] = time.time) -> Star
     if earlier is not None:  # the order of the data and the length of the schedule belong to the run
         options = replace(options, seed=earlier.seed, steps=options.steps or earlier.total_steps)
     statement = options.plan.statement
-    said = Launch(name=run.name, scenario=options.scenario, statement=statement, total_steps=options.total_steps,
-                  seed=options.seed, started=clock())
+    said = Launch(name=options.scenario, scenario=options.scenario, statement=statement,
+                  total_steps=options.total_steps, seed=options.seed, started=clock())
     arguments = ["-m", "tuimon.demo.train", *replace(options, run_dir=str(run.path)).arguments()]
     return start(run, said, arguments, environment(os.environ, options.size))
 

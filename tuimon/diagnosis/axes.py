@@ -101,11 +101,13 @@ class YAxis:
         first, last = math.ceil(self.low - 1e-9), math.floor(self.high + 1e-9)
         if last > first:
             stride = max(1, -(-(last - first + 1) // most))
-            return [Tick(d, _decade(d)) for d in range(first, last + 1) if d % stride == 0]
-        fine = [d + math.log10(m) for d in range(first - 2, last + 3) for m in (1, 2, 5)]
-        fine = [at for at in fine if self.low - 1e-9 <= at <= self.high + 1e-9]
-        if 2 <= len(fine) <= most:
-            return [Tick(at, _one_digit(10 ** at)) for at in fine]
+            shown = [d for d in range(first, last + 1) if d % stride == 0]
+            return [Tick(d, _decade(d)) for d in (shown if len(shown) > 1 else range(first, last + 1, stride))]
+        for digits in ((1, 2, 5), (1, 3)):
+            fine = [d + math.log10(m) for d in range(first - 2, last + 3) for m in digits]
+            fine = [at for at in fine if self.low - 1e-9 <= at <= self.high + 1e-9]
+            if 2 <= len(fine) <= most:
+                return [Tick(at, _one_digit(10 ** at)) for at in fine]
         low, high = 10.0 ** max(self.low, -300), 10.0 ** min(self.high, 300)
         step = nice_step(high - low, most)
         return [Tick(math.log10(t.at), t.label) for t in _label(multiples(low, high, step), step) if t.at > 0]

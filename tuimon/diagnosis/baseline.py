@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tuimon.diagnosis.model import Usual
+from tuimon.diagnosis.ranges import Ranges
 from tuimon.diagnosis.statistics import MAD_TO_SIGMA, READY, TO_SIGMA, TOP, WINDOW, centred, robust_scales, tied
 from tuimon.record.chunk import Floats, Ints
 
@@ -27,8 +28,10 @@ SAME: Final = 1e-9
 """Share of the median within which two values count as one: what is left of arithmetic."""
 COARSE: Final = 0.1
 """Share of the scale above which a log is rounded: a limit off its grid would look like a finer one."""
-Centre = tuple[float, float, float, float, float]
-"""Median, scale, quantum, limit and skew of a window."""
+Centre = tuple[float, float, float, float, float, float, float]
+"""Median, scale, quantum, limit and skew of a window, and the ends of its usual range."""
+LOW, HIGH = 0.05, 0.95
+"""The percentiles between which a value is usual."""
 KNOWN: Final = 64
 """Values from which on a window tells how skewed the noise is."""
 MOST_SKEWED: Final = 4.0
@@ -55,13 +58,18 @@ class Baseline:
     """
 
     __slots__ = (
-        "_clip", "_detrend", "_foreseen", "_limit", "_quantum", "_size", "_skew", "_steps", "_values", "count",
-        "middle", "scale",
+        "_clip", "_detrend", "_ends", "_foreseen", "_limit", "_of", "_quantum", "_size", "_skew", "_steps", "_values",
+        "count", "middle", "ranges", "scale",
     )
 
-    def __init__(self, *, detrend: bool = False, clip: float | None = None) -> None:
+    def __init__(self, *, detrend: bool = False, clip: float | None = None,
+                 of: Callable[[float], float] = float) -> None:
+        """`of`: what a value learned stands for, where the usual range is told."""
         self._detrend = detrend
         self._clip = clip
+        self._of = of
+        self.ranges = Ranges()
+        """What was usual before; no going back undoes what was said then."""
         self._values = np.empty(3 * KEPT)
         """Up to 2 * KEPT that are learned, and behind them those that are foreseen."""
         self._steps = np.empty(3 * KEPT, np.int64)
@@ -82,6 +90,8 @@ class Baseline:
         """Median; NaN before the first value."""
         self.scale = math.nan
         """Robust standard deviation, never below 1e-3 of the median nor the quantum of the log; NaN until ready."""
+        self._ends = (math.nan, math.nan)
+        """5th and 95th percentile of the window."""
 
     @property
     def ready(self) -> bool:
@@ -98,6 +108,8 @@ class Baseline:
         self.count += 1
         if self.count % _stride(self.count) == 0:
             self._find()
+            if self.ready and self.ranges.is_due():
+                self.note(step)
 
     def foresee(self, steps: Ints, values: Floats) -> tuple[Floats, Floats]:
         """The median and the scale by which each of these values will be judged, if all are learned in turn.
@@ -112,8 +124,8 @@ class Baseline:
         after = np.flatnonzero(counts % np.where(counts < KEPT, 8, 16) == 0) + 1
         """How many of the values are in when the baseline is found anew."""
         windows = sliding_window_view(self._values[size - WINDOW:size + n], WINDOW)
-        found = np.empty((len(after) + 1, 5))
-        found[0] = self.middle, self.scale, self._quantum, self._limit, self._skew
+        found = np.empty((len(after) + 1, 7))
+        found[0] = self.middle, self.scale, self._quantum, self._limit, self._skew, *self._ends
         judge = np.searchsorted(after, np.arange(n), "right")
         first = 0
         while first < len(after):
@@ -135,10 +147,15 @@ class Baseline:
         if self._size + n > 2 * KEPT:
             self._shift()
         self._size += n
-        self.count += n
-        due = self.count - self.count % _stride(self.count)
-        if due > self.count - n:
+        due, self.count = self.count, self.count + n
+        while (due := due - due % _stride(due) + _stride(due)) <= self.count:
             self._take(*self._foreseen[due])
+            if self.ranges.is_due():
+                self.note(int(self._steps[self._size - (self.count - due) - 1]))
+
+    def note(self, step: int) -> None:
+        """Keep what is usual as of this step."""
+        self.ranges.add(step, self.usual())
 
     def forget_after(self, step: int) -> None:
         """Be again what it was when `step` was the last one learned; know nothing if that is too long ago."""
@@ -152,13 +169,12 @@ class Baseline:
             self._size, self.count = kept, count
             self._find()
 
-    def usual(self, of: Callable[[float], float] = float) -> Usual | None:
-        """5th to 95th percentile of the window, each as `of` makes it of a value learned; None until ready."""
+    def usual(self) -> Usual | None:
+        """5th to 95th percentile of the window; None until ready."""
         if not self.ready:
             return None
-        ordered = np.sort(self._window())
-        n = len(ordered) - 1
-        return Usual(of(float(ordered[round(0.05 * n)])), of(float(ordered[round(0.95 * n)])), of(self.middle))
+        low, high = self._ends
+        return Usual(self._of(low), self._of(high), self._of(self.middle))
 
     def _shift(self) -> None:
         """Let the oldest go."""
@@ -192,10 +208,14 @@ class Baseline:
         limit = self.middle + above
         if quantum > COARSE * scale:
             limit = float(ordered[half]) + math.ceil(above / quantum) * quantum
-        self._take(self.middle, scale, quantum, limit, skew)
+        last = len(ordered) - 1
+        low, high = float(ordered[round(LOW * last)]), float(ordered[round(HIGH * last)])
+        self._take(self.middle, scale, quantum, limit, skew, low, high)
 
-    def _take(self, middle: float, scale: float, quantum: float, limit: float, skew: float) -> None:
+    def _take(self, middle: float, scale: float, quantum: float, limit: float, skew: float, low: float,
+              high: float) -> None:
         self.middle, self.scale, self._quantum, self._limit, self._skew = middle, scale, quantum, limit, skew
+        self._ends = low, high
 
 
 def learned(skew: float, count: int, spread: float, upper: float, tie: float) -> float:
@@ -214,7 +234,9 @@ def learned(skew: float, count: int, spread: float, upper: float, tie: float) ->
 def centres(
     windows: Floats, counts: Ints, quantum: float, skew: float, *, detrend: bool, clip: float | None
 ) -> Floats:
-    """Median, scale, quantum, limit and skew, (m, 5), of m windows of an even number of values each, as `_find` does.
+    """Median, scale, quantum, limit, skew and the usual range, (m, 7), of m windows of an even number of values each.
+
+    As `_find` does.
 
     counts: (m,) values that have been learned by then; quantum, skew: those of the window before the first of these.
     """
@@ -224,7 +246,7 @@ def centres(
     gaps = ordered[:, 1:] - ordered[:, :-1]
     gaps[~(gaps > SAME * np.abs(middles)[:, None])] = math.inf
     quanta = _last_known(gaps.min(axis=1), quantum)
-    tops = ordered[:, half]
+    tops, lows, highs = ordered[:, half], ordered[:, round(LOW * (n - 1))], ordered[:, round(HIGH * (n - 1))]
     if detrend:
         t, squared = centred(n)
         rises = np.array([t @ window for window in windows])  # a product of all at once would round otherwise
@@ -241,7 +263,7 @@ def centres(
     limits = middles + above
     coarse = quanta > COARSE * scales
     limits[coarse] = tops[coarse] + np.ceil(above[coarse] / quanta[coarse]) * quanta[coarse]
-    return np.stack((middles, scales, quanta, limits, skews), axis=1)
+    return np.stack((middles, scales, quanta, limits, skews, lows, highs), axis=1)
 
 
 def _last_known(values: Floats, before: float) -> Floats:

@@ -82,7 +82,8 @@ def diagnose(state: State) -> Diagnosis:
         *in_order(current, [rule.slug for rule in state.rules]),
         *sorted(past, key=lambda i: (-SEVERITIES.index(i.severity), i.onset_step)),
     )
-    return Diagnosis(now.step, with_causes(told, now.context), waiting, _badges(state, current, waiting), now.usual())
+    return Diagnosis(now.step, with_causes(told, now.context), waiting, _badges(state, current, waiting), now.usual(),
+                     {name: base.ranges.told for name, base in now.bases.items()})
 
 
 def in_order(current: Sequence[Incident], slugs: Sequence[str]) -> list[Incident]:

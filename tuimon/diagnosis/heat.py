@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, Protocol
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuimon.diagnosis.axes import XAxis, columns_of
-from tuimon.record.chunk import Bools, Floats
+from tuimon.diagnosis.calm import FEWEST, Calm
+from tuimon.record.chunk import Bools, Floats, Ints
 from tuimon.record.stacked import together
 
 Ranks = NDArray[np.int8]
@@ -40,6 +42,9 @@ class Heat(Protocol):
     @property
     def before(self) -> float | None:
         """The usual is learned from steps before this one (an onset); None: from all."""
+    @property
+    def again(self) -> tuple[Calm, ...]:
+        """The calm stretches since, from which it is learned anew for what follows."""
 
 
 def grouped(layers: int, rows: int) -> list[tuple[int, int]]:
@@ -59,14 +64,29 @@ def group_name(layers: Sequence[str], dash: str) -> str:
 
 
 def usual_logs(heat: Heat) -> Floats:
-    """(L) log10 of each layer's usual gradient RMS: its median, within a decade of the median layer.
+    """(L) log10 of each layer's usual gradient RMS, as of the newest step."""
+    return _usuals(heat)[-1][1]
+
+
+def _usuals(heat: Heat) -> list[tuple[float, Floats]]:
+    """What is usual from which step on, oldest first."""
+    rows = np.flatnonzero(heat.steps < heat.before) if heat.before is not None else np.arange(len(heat.steps))
+    if len(rows) < FEWEST:
+        rows = np.arange(len(heat.steps))
+    found = [(-math.inf, _usual_of(heat, rows))]
+    for one in heat.again:
+        first, end = one.within(heat.steps)
+        if end - first >= FEWEST:
+            found.append((one.since, _usual_of(heat, np.arange(first, end))))
+    return found
+
+
+def _usual_of(heat: Heat, rows: Ints) -> Floats:
+    """(L) the same, out of some rows: the median, within a decade of the median layer.
 
     Layers differ by nature, so each is compared with itself; but a layer that was always a hundred times below its
     neighbours is not usual, which is how a net whose gradients die with depth shows from the first step.
     """
-    rows = np.flatnonzero(heat.steps < heat.before) if heat.before is not None else np.arange(len(heat.steps))
-    if len(rows) < 3:
-        rows = np.arange(len(heat.steps))
     stride = 1
     while len(rows) // stride > _SAMPLES:
         stride *= 2  # powers of two: the sample, and with it the picture, seldom changes
@@ -107,7 +127,9 @@ def rank_cells(heat: Heat, groups: Sequence[tuple[int, int]], x: XAxis, width: i
     else:
         measured = np.logical_or.accumulate(np.isfinite(heat.values), axis=0)[inside] | np.isinf(values)
     starts = np.flatnonzero(np.concatenate(([True], at[1:] != at[:-1])))
-    usual = usual_logs(heat)
+    since, levels = zip(*_usuals(heat), strict=True)
+    usual = levels[0] if len(levels) == 1 else np.stack(levels)[   # (columns, L)
+        np.searchsorted(since, heat.steps[inside][starts], "right") - 1]
     usable = finite & measured
     low = ranked(together(np.minimum, np.where(usable, values, np.inf), starts), usual)
     high = ranked(together(np.maximum, np.where(usable, values, 0.0), starts), usual)
@@ -144,6 +166,24 @@ def carried(ranks: Ranks, measured: NDArray[np.int64]) -> Ranks:
 def _log(values: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.log10(values))
+
+
+_EDGES: Final = (-math.inf, *(-level for level in reversed(LEVELS)), *LEVELS, math.inf)
+_HAIR: Final = 1e-9
+"""Of a bound: logarithms and powers are rounded."""
+
+
+def reach(values: Floats, usual: Floats) -> tuple[Floats, Floats]:
+    """(L) between what, ends included, values have the rank of these: less a hair, and no further where that decides.
+
+    What is not finite reaches as far as itself.
+    """
+    at = np.searchsorted(_EDGES, _log(values) - usual).clip(1, len(_EDGES) - 1)
+    with np.errstate(over="ignore"):
+        low, high = (10.0 ** (usual + np.asarray(_EDGES)[edge]) for edge in (at - 1, at))
+    low, high = low * (1 + _HAIR), np.minimum(high * (1 - _HAIR), np.finfo(np.float64).max)
+    inside = (low <= values) & (values <= high)
+    return np.where(inside, low, values), np.where(inside, high, values)
 
 
 def ranked(values: Floats, usual: Floats) -> Ranks:

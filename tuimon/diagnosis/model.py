@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -154,6 +155,10 @@ class Usual:
     median: float
 
 
+Course = tuple[tuple[int, Usual | None], ...]
+"""What was usual from each of these steps on, oldest first, at an even resolution; None: nobody knew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """Everything that is judged about a run up to one step."""
@@ -166,6 +171,8 @@ class Diagnosis:
     badges: tuple[Badge, ...]
     usual: Mapping[str, Usual]
     """Per metric name; absent until it is known."""
+    once: Mapping[str, Course] = field(default_factory=dict)
+    """Per metric name, what was usual before."""
 
     @property
     def open_incidents(self) -> tuple[Incident, ...]:
@@ -197,8 +204,8 @@ class Diagnosis:
     def as_of(self, step: int, unmeasured: Collection[Category] = ()) -> Diagnosis:
         """What was known at an earlier step, told in today's words: only what had been detected, open until its end.
 
-        Severity, numbers and layer are the final ones: how an incident grew is not kept. So are `usual` and what could
-        not be looked at, apart from the categories of which nothing had been measured by then.
+        Severity, numbers and layer are the final ones: how an incident grew is not kept. So is what could not be looked
+        at, apart from the categories of which nothing had been measured by then.
         """
         found = [i if i.resolved_step is None or i.resolved_step <= step else i.reopened()
                  for i in self.incidents if i.detected_step <= step]
@@ -206,12 +213,19 @@ class Diagnosis:
         over = [i for i in found if i.state == "resolved"]
         badges = tuple(badge(b.category, there, known=b.category not in unmeasured and (
             b.severity is not None or b.word != "waiting")) for b in self.badges)
-        return replace(self, steps=min(step, self.steps), incidents=(*there, *over), badges=badges)
+        usual = {name: then for name, course in self.once.items() if (then := _as_of(course, step)) is not None}
+        return replace(self, steps=min(step, self.steps), incidents=(*there, *over), badges=badges, usual=usual)
 
     @staticmethod
     def nothing() -> Diagnosis:
         """Before the first step."""
         return Diagnosis(0, (), (), tuple(Badge(c, None, "waiting", None) for c in CATEGORIES), {})
+
+
+def _as_of(course: Course, step: int) -> Usual | None:
+    """What was usual at a step."""
+    at = bisect_right(course, step, key=lambda told: told[0])
+    return course[at - 1][1] if at else None
 
 
 def badge(category: Category, current: Sequence[Incident], *, known: bool) -> Badge:

@@ -48,6 +48,23 @@ class Episode:
     """Whether an independent channel has confirmed it."""
     numbers: dict[str, float] = field(default_factory=dict)
     """What the story needs: references, peaks, current values."""
+    badness: float = -math.inf
+    """How bad it was at its worst, as its rule measures that."""
+    at_worst: tuple[str | None, dict[str, float]] | None = None
+    """Layer and numbers of that moment; None where no layer was blamed."""
+
+    def blame(self, layer: str | None, badness: float, **numbers: float) -> None:
+        """The layer in which it shows now, and the numbers there."""
+        self.layer = layer
+        self.numbers |= numbers
+        if badness >= self.badness:
+            self.badness, self.at_worst = badness, (layer, numbers)
+
+    def end(self) -> None:
+        """It is over, and told by its worst moment: where it faded last is chance."""
+        if self.at_worst is not None:
+            self.layer, numbers = self.at_worst
+            self.numbers |= numbers
 
     def tick(self, step: int, *, calm: bool) -> bool:
         """Count a row without the symptom, or start counting anew; True when there have been enough."""
@@ -202,6 +219,8 @@ class Rule:
         episode = self.episode
         assert episode is not None
         episode.last = now.step
+        if over:
+            episode.end()
         if now.lr is not None:
             episode.numbers["lr_now"] = now.lr
         story = self.tell(episode, over=over)

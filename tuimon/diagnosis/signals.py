@@ -73,9 +73,10 @@ class Signals:
         self.skipped = False
         """Whether a GradScaler skipped this step: its gradient tells of the scale, not of training."""
         self.loss_base = Baseline(detrend=True)
-        self.grad_base = Baseline(clip=LOG4)
+        self.grad_base = Baseline(clip=LOG4, of=math.exp)
         """Of log grad_norm."""
         self.others = {"update_ratio": Baseline(), "step_time": Baseline()}
+        self.bases = {"loss": self.loss_base, "grad_norm": self.grad_base, **self.others}
         self.loss_cusum, self.grad_ewma = Cusum(), Ewma(0.2, 0.0)
         self.loss_drift = Cusum(slack=0.5, limit=15.0)
         """The slow sister of `loss_cusum`: a shift of one sigma within about 27 rows."""
@@ -237,8 +238,9 @@ class Signals:
         self._holders.clear()
         self.disturbances += 1
         self.pace.clear()
-        for base in (self.loss_base, self.grad_base, *self.others.values()):
+        for base in self.bases.values():
             base.forget_after(to_step)
+            base.note(self.step)
         self.ratio_ewma.clear()
         if self.loss_base.count == 0 and self.grad_base.count == 0:
             self.blocks.clear()
@@ -255,8 +257,9 @@ class Signals:
         if not self._holders:
             self._held = 0
         self._holders.add(who)
-        for base in (self.loss_base, self.grad_base, *self.others.values()):
+        for base in self.bases.values():
             base.forget_after(onset - 1)
+            base.note(self.step)
 
     @property
     def stands_still(self) -> bool:
@@ -274,9 +277,7 @@ class Signals:
 
     def usual(self) -> dict[str, Usual]:
         """Where each metric usually is; only those that are known."""
-        found = {"loss": self.loss_base.usual(), **{name: base.usual() for name, base in self.others.items()},
-                 "grad_norm": self.grad_base.usual(math.exp)}
-        return {name: usual for name, usual in found.items() if usual is not None}
+        return {name: usual for name, base in self.bases.items() if (usual := base.usual()) is not None}
 
     def _turn(self, lr: float | None, tokens: float | None) -> None:
         """What is usual of the loss, after another size of the steps also of gradients, is learned anew."""
@@ -288,10 +289,12 @@ class Signals:
         self.turned_row, self.z_spell = row, 0
         self.disturbances += 1
         self.loss_base.clear()
+        self.loss_base.note(self.step)
         self.loss_cusum.clear()
         self.loss_drift.clear()
         if resized:
             self.grad_base.clear()
+            self.grad_base.note(self.step)
             self.grad_ewma.clear()
             self.grad_rose = None
 

@@ -27,8 +27,14 @@ def recalled(body: Mapping[str, Any]) -> Diagnosis:
         tuple(NotEvaluated(str(n["rule"]), tuple(map(str, n["needs"]))) for n in body["not_evaluated"]),
         tuple(Badge(_one(b["category"], CATEGORIES), _one(b["severity"], (None, *SEVERITIES)), str(b["word"]),
                     _whole(b["since"])) for b in body["badges"]),
-        {str(name): Usual(float(u["low"]), float(u["high"]), float(u["median"])) for name, u in body["usual"].items()},
+        {str(name): _usual(u) for name, u in body["usual"].items()},
+        {str(name): tuple((int(step), None if u is None else _usual(u)) for step, u in course)
+         for name, course in body["once"].items()},
     )
+
+
+def _usual(body: Mapping[str, Any]) -> Usual:
+    return Usual(float(body["low"]), float(body["high"]), float(body["median"]))
 
 
 def _incident(body: Mapping[str, Any]) -> Incident:

@@ -218,7 +218,7 @@ def _diary(sources: Sources) -> tuple[EventLine, ...]:
     lines = sources.story.lines
     known = {line.text for line in lines if line.is_incident}
     for incident in sources.diagnosis.incidents:
-        words, tone = lowered(incident.headline), tone_of(incident.severity)
+        words, tone = lowered(incident.reopened().headline), tone_of(incident.severity)   # as it began
         if words not in known and tone != "info":
             lines = (*lines, EventLine(incident.onset_step, BADGES[tone], words, tone, is_incident=True))
     if sources.diagnosis.verdict == "critical":

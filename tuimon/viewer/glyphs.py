@@ -104,7 +104,7 @@ BRAILLE: Final = _unicode("braille")
 BLOCK: Final = _unicode("block")
 ASCII: Final = GlyphSet(
     name="ascii", badges=_ASCII_BADGES, corners="++++", across="-", down="|", axis_corner="+", tick="+", band_down="[",
-    band_tick="[", onset=":", rollback=";", cursor="|", moment="[", level="-", snapshot="o", bad="X", over="^",
+    band_tick="[", onset=":", rollback=";", cursor="|", moment="[", level="-", snapshot="i", bad="X", over="^",
     under="v", bars="_.,-~=*#", heat="_,-~.:+#@", ellipsis="~", dash="-", full="=", rest="-", rule="|",
 )
 GLYPHS: Final[Mapping[GlyphName, GlyphSet]] = {"braille": BRAILLE, "block": BLOCK, "ascii": ASCII}

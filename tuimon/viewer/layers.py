@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tuimon.diagnosis.calm import calm
 from tuimon.diagnosis.figures import number
 from tuimon.diagnosis.model import Diagnosis
+from tuimon.record.columns import Column
 from tuimon.record.history import History
 from tuimon.record.layered import LayerGroups
 from tuimon.record.tensors import TensorTable
@@ -29,10 +31,8 @@ class LayerStrip:
 
     table: TensorTable | None
     names: tuple[str, ...] = ()
-    steps: NDArray[np.int64] | None = None
-    rms: NDArray[np.float32] | None = None
-    seen: NDArray[np.bool_] | None = None
-    """Where it was measured: there NaN is a value."""
+    rows: tuple[Column, Column, Column] | None = None
+    """`steps`, `rms`, and where it was measured (there NaN is a value). They grow: old rows are not copied for new."""
     groups: LayerGroups | None = None
     """Known from the first row on."""
     _revision: int = -1
@@ -48,19 +48,27 @@ class LayerStrip:
         if self.groups is None:
             self.groups = LayerGroups.of(self.table)
             self.names = tuple(clean(name, NAME) for name in self.groups.names)
-        known = 0 if self.steps is None else len(self.steps)
-        if self.steps is not None and self.rms is not None and self.seen is not None and known and (
-                revision == self._revision):
-            if len(rows) > known:
-                new = rows.since(known)
-                rms, seen = self.groups.grad_rms(new)
-                self.steps = np.concatenate((self.steps, new.steps))
-                self.rms, self.seen = np.concatenate((self.rms, rms)), np.concatenate((self.seen, seen))
+        if self.rows is not None and self.rows[0].size and revision == self._revision:
+            new = rows.since(self.rows[0].size)
+            if len(new):
+                parts: tuple[NDArray[Any], ...] = (new.steps, *self.groups.grad_rms(new))
+                for column, part in zip(self.rows, parts, strict=True):
+                    column.extend(part)
             return
         self._revision = revision
         self._thinner.clear()
-        self.steps = rows.steps.copy()
-        self.rms, self.seen = self.groups.grad_rms(rows)
+        rms, seen = self.groups.grad_rms(rows)
+        self.rows = Column.of(rows.steps.copy()), Column.of(rms), Column.of(seen)
+
+    @property
+    def steps(self) -> NDArray[np.int64] | None:
+        """(m,) None before the first row."""
+        return None if self.rows is None else self.rows[0].view
+
+    @property
+    def rms(self) -> NDArray[np.float32] | None:
+        """(m, L), as `steps`."""
+        return None if self.rows is None else self.rows[1].view
 
     def index(self, layer: str | None) -> int | None:
         """The row of a layer, or of the one that a module is part of; None where there is none."""
@@ -69,21 +77,22 @@ class LayerStrip:
 
     def view(self, diagnosis: Diagnosis, at: int | None = None) -> HeatView:
         """What the strip shows now, or showed at a step."""
-        if self.steps is None or self.rms is None or self.seen is None or not len(self.steps):
+        if self.rows is None or not self.rows[0].size:
             return HeatView(self.names)
-        end = len(self.steps) if at is None else int(np.searchsorted(self.steps, at, side="right"))
+        all_steps, all_rms, all_seen = (column.view for column in self.rows)
+        end = len(all_steps) if at is None else int(np.searchsorted(all_steps, at, side="right"))
         if not end:
             return HeatView(self.names)
-        now, (all_rms, all_seen) = self.rms[end - 1], (self.rms, self.seen)
-        grid = self._thinner.take(self.steps, 0, end, len(self.names), lambda which: (all_rms[which], all_seen[which]))
+        now = all_rms[end - 1]
+        grid = self._thinner.take(all_steps, 0, end, len(self.names), lambda which: (all_rms[which], all_seen[which]))
         steps, rms, seen = grid.steps, np.where(grid.bad, np.float32(np.nan), grid.high), grid.seen
         troubled = next((i for i in diagnosis.open_incidents if i.category in ("gradients", "layers")), None)
-        before = min((i.onset_step for i in diagnosis.incidents), default=None)
+        (_, before), *again = calm(diagnosis.incidents)
         if troubled is None:
-            return HeatView(self.names, "", None, before, steps, rms, seen)
+            return HeatView(self.names, "", None, before, tuple(again), steps, rms, seen)
         where = self.index(troubled.layer)
         if where is None:
             where = int(np.argmax(np.where(np.isnan(now), np.inf, now)))
         worst = f"worst {squeeze(self.names[where], WORDS)} {number(float(now[where]))}"
-        return HeatView(self.names, worst, troubled.severity, before, steps, rms, seen)
+        return HeatView(self.names, worst, troubled.severity, before, tuple(again), steps, rms, seen)
 

@@ -104,8 +104,8 @@ def heat_spec(frame: Frame, *, framed: bool, columns: int) -> HeatSpec:
     steps = np.zeros(0) if heat.steps is None else heat.steps
     values = np.zeros((0, len(heat.layers))) if heat.rms is None else heat.rms
     return HeatSpec(
-        "layers · gradient RMS", heat.layers, steps, values, heat.seen, before=heat.before, value=heat.worst,
-        state=heat.severity, marks=marks(frame), framed=framed, columns=columns, indent=1)
+        "layers · gradient RMS", heat.layers, steps, values, heat.seen, before=heat.before, again=heat.again,
+        value=heat.worst, state=heat.severity, marks=marks(frame), framed=framed, columns=columns, indent=1)
 
 
 def spark_specs(frame: Frame) -> tuple[SparkSpec, ...]:

@@ -344,12 +344,12 @@ class Reading:
             model=clean(info.model, 60) if info else "", device=clean(info.device, 30) if info else "", total=total,
             clips=info.clips if info else None, statement=standing.statement(begun=history.last_step > 0),
             awaited="" if history.last_step else standing.awaited(mono, ended=self._story.ended), alive=standing.alive,
-            step=history.last_step, age=age, is_full=is_full,
-            silence=self._ages.silence(mono), step_time=self._step_time, values=values,
-            trend=self._trend, columns=self._columns, is_wide=self._is_wide, last=int(self._x.last),
+            step=history.last_step, age=age, is_full=is_full, silence=self._ages.silence(mono), values=values,
+            step_time=self._step_time, trend=self._trend, columns=self._columns, is_wide=self._is_wide,
+            last=int(self._x.last), span=span, link=self._afar.status(now), way=self._afar.way,
             crew=self.crew.view, heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
             revision=self._revision, problem=self._problem(is_full=is_full), now=now, console=self._console(),
-            judging=self._afar.reading or self._lag, link=self._afar.status(now), way=self._afar.way, span=span,
+            judging=self._afar.reading or self._lag, gave_up=bool(self._log and self._log.fault),
             newest=history.last_step, wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,
             barred=self._afar.only_looks if self._read_only else standing.bar(mono))
         return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)

@@ -78,6 +78,8 @@ class Sources:
     incidents: tuple[IncidentView, ...] = ()
     judging: str = ""
     """How far the judge has come, while it lags behind what is drawn or where it has failed; else ""."""
+    gave_up: bool = False
+    """Whether it has failed: what it has not looked at stays so."""
     rules: Rules = "tuimon"
     revision: int = 0
     problem: str = ""

@@ -168,7 +168,8 @@ def _healthy(sources: Sources) -> Verdict:
         f"{fits}{last}" if fits else last[:1].upper() + last[1:], "plain"))
     tone: Tone = "ok"
     if sources.judging:   # what nobody has looked at is not called healthy
-        first, tone = _title("◌", "Not judged to its end", "info", sources.judging), "info"
+        words = "Not judged to its end" if sources.gave_up else "Not judged yet"
+        first, tone = _title("◌", words, "info", sources.judging), "info"
     wide = (first, say(f"{_loss(sources)}. {_gradient(sources)}"), third)
     return Verdict(wide, (first, say(f"{_loss(sources)}."), third), tone)
 

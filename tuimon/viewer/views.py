@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tuimon.control.states import State
+    from tuimon.diagnosis.calm import Calm
     from tuimon.diagnosis.model import Incident, NotEvaluated, Severity
     from tuimon.diagnosis.proof import CurveView
     from tuimon.diagnosis.story import EventLine
@@ -117,6 +118,8 @@ class HeatView:
     severity: Severity | None = None
     before: int | None = None
     """The usual is learned from steps before this one (an onset)."""
+    again: tuple[Calm, ...] = ()
+    """The calm stretches since, from which it is learned anew."""
     steps: NDArray[Any] | None = field(default=None, compare=False, repr=False)
     """(m,)"""
     rms: NDArray[Any] | None = field(default=None, compare=False, repr=False)

@@ -62,14 +62,18 @@ class Sender:
 
 
 class _Reducers(dict[type, "Callable[[Any], Any]"]):
-    """How each type is taken apart; a dataclass into what it is made of, in a third of the time of its own way."""
+    """How each type is taken apart; a record into what it is made of, in a third of the time of its own way."""
 
     def __missing__(self, kind: type) -> Callable[[Any], Any]:
-        if not is_dataclass(kind):
+        if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+            parts: Callable[[Any], Any] = tuple
+        elif is_dataclass(kind):
+            names = [field.name for field in fields(kind)]
+            ended = attrgetter(*names, "__class__")   # with one name more it is never without a tuple
+            parts = lambda one: ended(one)[:-1]  # noqa: E731  # beside the other way
+        else:
             raise KeyError(kind)
-        names = [field.name for field in fields(kind)]
-        parts = attrgetter(*names, "__class__")   # with one name more it is never without a tuple
-        found = self[kind] = lambda one: (kind, parts(one)[:-1])
+        found = self[kind] = lambda one: (kind, parts(one))
         return found
 
 
@@ -113,4 +117,4 @@ def _shared(old: Array, new: Array) -> int:
     last = min(len(old), len(new)) - 1
     if last < 0 or not same_bits(old[:last], new[:last]):
         return 0
-    return last + same_bits(old[last:last + 1], new[last:last + 1])
+    return last + int(old[last].tobytes() == new[last].tobytes())

@@ -77,25 +77,20 @@ class AttentionCollapse(Rule):
         if self.episode is None:
             agreed = bool(collapsed and logits and entropies)
             onset = min(self._onset(layer, since, now) for layer, since in found.items())
-            self.open(now, onset, "warning", "high" if agreed else "medium", peak=0.0, lowest=math.inf)
+            self.open(now, onset, "warning", "high" if agreed else "medium")
         episode = self.episode
         assert episode is not None
         if not collapsed.keys().isdisjoint(self.extreme.lasting()):
             self.worsen(now, episode.confidence)
         episode.clean = 0
-        episode.layer = worst or None
-        n = episode.numbers
         logit, entropy = logits.get(worst, math.nan), entropies.get(worst, math.nan)
         began = now.activations.early
-        n |= {
-            "logit": logit, "entropy": entropy,
-            "peak": max(n["peak"], logit),
-            "lowest": min(n["lowest"], entropy),
-            "logit_began": min(began.get(("attention_logit", worst), [math.nan])),
-            "entropy_began": max(began.get(("attention_entropy", worst), [math.nan])),
-            "collapsed": max(n.get("collapsed", 0.0), float(bool(collapsed))),
-            "layers": float(len(found)), "of": float(len(logits or entropies)),
-        }
+        episode.blame(
+            worst or None, logit if logits else -entropy, logit=logit, entropy=entropy,
+            logit_began=min(began.get(("attention_logit", worst), [math.nan])),
+            entropy_began=max(began.get(("attention_entropy", worst), [math.nan])),
+            layers=float(len(found)), of=float(len(logits or entropies)))
+        episode.numbers["collapsed"] = max(episode.numbers.get("collapsed", 0.0), float(bool(collapsed)))
 
     def _onset(self, layer: str, step: int, now: Signals) -> int:
         """When the layer left what it had been: its logits the quiet zone, or its entropy the half of its beginning."""
@@ -113,7 +108,7 @@ class AttentionCollapse(Rule):
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
-        logit, entropy = (n["peak"], n["lowest"]) if over else (n["logit"], n["entropy"])
+        logit, entropy = n["logit"], n["entropy"]
         has_logit, has_entropy = logit > 0, math.isfinite(entropy)
         where = episode.layer or "the model"
         parts = []

@@ -68,17 +68,15 @@ class DeadUnits(Rule):
         worst = max(dying or found, key=lambda layer: shares.get(layer, 0.0))
         if self.episode is None:
             onset = min(self._onset(layer, since, now) for layer, since in found.items())
-            self.open(now, onset, "warning" if dying else "info", "medium", peak=0.0)
+            self.open(now, onset, "warning" if dying else "info", "medium")
         episode = self.episode
         assert episode is not None
         if dying and episode.severity == "info":
             episode.severity = "warning"
         episode.clean = 0
-        episode.layer = worst or None
-        n = episode.numbers
-        share = shares.get(worst, n.get("share", 0.0))
-        n |= {"share": share, "peak": max(n["peak"], share), "began": median(activations.early["dead_units", worst]),
-              "layers": float(len(found)), "of": float(len(shares))}
+        share = shares.get(worst, episode.numbers.get("share", 0.0))
+        episode.blame(worst or None, share, share=share, began=median(activations.early["dead_units", worst]),
+                      layers=float(len(found)), of=float(len(shares)))
 
     def _onset(self, layer: str, step: int, now: Signals) -> int:
         """When the share left what it had been."""
@@ -88,7 +86,7 @@ class DeadUnits(Rule):
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
-        share = n["peak"] if over else n["share"]
+        share = n["share"]
         where = f"of the units of {episode.layer}" if episode.layer else "of the units of a layer"
         why = f"{percent(share)} % {where} {'answered' if over else 'answer'} to no token of the sample"
         if n["began"] > DEAD:

@@ -82,14 +82,19 @@ class ExplodingGradients(Rule):
                     current=now.grad,
                     peak=now.grad,
                 )
-                episode.layer = now.layers.worst(episode.onset)
+                self._blame(episode, now)
                 self._companions(now)
         self.confirm(now.loss_alarm_row, now.update_alarm_row, now=now)
 
     def profile(self, row: Profile, now: Signals) -> None:
-        """Name the layer that has grown most, as long as it is going on."""
-        if self.episode and not self.episode.clean and row.step >= self.episode.onset:
-            self.episode.layer = now.layers.worst(self.episode.onset) or self.episode.layer
+        """Name the layer that has grown most, each time that the norm is as large as never before."""
+        if self.episode and row.step >= self.episode.onset:
+            self._blame(self.episode, now)
+
+    def _blame(self, episode: Episode, now: Signals) -> None:
+        layer = now.layers.worst(episode.onset)
+        if layer and now.grad is not None and now.grad >= episode.badness:
+            episode.blame(layer, now.grad)
 
     def unusual(self, rows: Profiles) -> Bools | None:
         """None, unless something is going on."""

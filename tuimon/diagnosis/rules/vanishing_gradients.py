@@ -23,8 +23,6 @@ Source: reference 2.6.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from tuimon.diagnosis.layers import Profile, Profiles, cut_off
@@ -128,7 +126,7 @@ class VanishingGradients(Rule):
         critical = bool((self.streak >= ROWS).any())
         onset = min(self.since[int(i)] for i in dying)
         if self.episode is None:
-            self.open(now, onset, "critical" if critical else "warning", "medium", lowest=math.inf)
+            self.open(now, onset, "critical" if critical else "warning", "medium")
         elif critical:
             self.worsen(now, self.episode.confidence)
         assert self.episode is not None
@@ -136,15 +134,9 @@ class VanishingGradients(Rule):
         if critical and below_eps:
             self.episode.confidence = "high"
         self.episode.clean = 0
-        self.episode.layer = now.layers.names[worst]
-        self.episode.numbers |= {
-            "rms": float(rms[worst]),
-            "middle": middle,
-            "layers": float(len(dying)),
-            "of": float(len(rms)),
-            "lowest": min(self.episode.numbers["lowest"], float(rms[worst])),
-            "below_eps": float(below_eps),
-        }
+        level = float(rms[worst])
+        self.episode.blame(now.layers.names[worst], -level, rms=level, middle=middle, layers=float(len(dying)),
+                           of=float(len(rms)), below_eps=float(below_eps))
 
     def _faded(self, row: Profile, middle: float) -> Bools:
         """More than two decades below the layer's own early level, over and above the common fall."""
@@ -164,7 +156,7 @@ class VanishingGradients(Rule):
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         n = episode.numbers
-        level = n["lowest"] if over else n["rms"]
+        level = n["rms"]
         share = (
             f"{number(level / n['middle'])} of the median over layers" if n["middle"] > 0 else "and so are the others"
         )

@@ -13,6 +13,7 @@ import numpy as np
 from tuimon.diagnosis.autopsy.fallback import from_log
 from tuimon.diagnosis.autopsy.model import Autopsy
 from tuimon.diagnosis.axes import is_wide
+from tuimon.diagnosis.calm import calm
 from tuimon.diagnosis.causes import as_events
 from tuimon.diagnosis.figures import span
 from tuimon.diagnosis.layers import Layers
@@ -178,10 +179,10 @@ def _layers(one: Judged, history: History) -> tuple[LayerTable, Depth]:
     if found is None:
         return LayerTable((), None, None), Depth()
     names = tuple(clean(name, 60) for name in layers.names)
-    before = min((i.onset_step for i in one.diagnosis.incidents), default=None)
+    (_, before), *again = calm(one.diagnosis.incidents)
     seen = np.stack([rows.grad_seen[:, where].any(1) for where in layers.tensors], 1)
     return (LayerTable(names, rows.steps, found.rms),
-            Depth(names, rows.steps.astype(np.float64), found.rms, before, seen))
+            Depth(names, rows.steps.astype(np.float64), found.rms, before, tuple(again), seen))
 
 
 def _autopsies(reading: Reading, events: list[Event], *, is_ours: bool) -> tuple[Autopsy, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuimon.diagnosis.autopsy.model import Autopsy
+from tuimon.diagnosis.calm import Calm
 from tuimon.diagnosis.model import Diagnosis, Incident
 from tuimon.diagnosis.proof import CurveView
 from tuimon.diagnosis.story import EventLine
@@ -106,6 +107,7 @@ class Depth:
     values: Floats = field(default_factory=lambda: np.zeros((0, 0)))
     """(m, L); NaN where a layer had no gradient."""
     before: float | None = None
+    again: tuple[Calm, ...] = ()
     seen: Bools = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
     """(m, L) whether it had one."""
 

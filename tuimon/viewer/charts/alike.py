@@ -14,11 +14,20 @@ from typing import Final
 import numpy as np
 
 from tuimon.diagnosis.axes import XAxis, YAxis, column_of
-from tuimon.diagnosis.heat import ranked, usual_logs
+from tuimon.diagnosis.heat import reach, usual_logs
 from tuimon.record.stacked import same_bits
-from tuimon.viewer.charts.chart import Area, ChartSpec, band_rows, band_words, heading_words
+from tuimon.viewer.charts.chart import (
+    Area,
+    ChartSpec,
+    area,
+    band_rows,
+    band_words,
+    draw_heading,
+    draw_labels,
+    heading_words,
+)
 from tuimon.viewer.charts.heat import HeatSpec
-from tuimon.viewer.charts.picture import Picture
+from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.charts.raster import WIDE, dot_rows
 from tuimon.viewer.charts.series import Floats, Series
 from tuimon.viewer.glyphs import GlyphSet
@@ -33,28 +42,30 @@ _OF_HEATS: Final = attrgetter(
 
 
 def heading(spec: ChartSpec | HeatSpec) -> tuple[object, ...]:
-    """The same of one spec."""
-    return spec.title, spec.value, spec.state
+    """The same of one spec, and what its bands are called."""
+    return spec.title, spec.value, spec.state, band_words(spec.bands) if isinstance(spec, ChartSpec) else ""
 
 
 def charts_alike(drawn: ChartSpec, after: ChartSpec, x: XAxis, y: YAxis | None, place: Area) -> bool:
-    """Whether below the heading all stays as it is, where `drawn` was drawn in `place` on these axes.
+    """Whether all but `headed` and `named` stays as it is, where `drawn` was drawn in `place` on these axes.
 
     The y axis is taken to stay, as it does while all that is new lies on it. None: there is nothing to draw yet.
     """
     if after.levels or after.tags or after.fans or len(drawn.series) != len(after.series):
         return False
-    return bool(_OF_CHARTS(drawn) == _OF_CHARTS(after)) and _bands_stay(drawn, after, y, place) and all(
+    return bool(_OF_CHARTS(drawn) == _OF_CHARTS(after)) and _bands_stay(drawn, after, x, y, place) and all(
         _adds_no_dot(old, new, x, y, place)
         for old, new in zip(drawn.series, after.series, strict=True))
 
 
-def _bands_stay(drawn: ChartSpec, after: ChartSpec, y: YAxis | None, place: Area) -> bool:
+def _bands_stay(drawn: ChartSpec, after: ChartSpec, x: XAxis, y: YAxis | None, place: Area) -> bool:
     """Whether the bands look the same: edges that are learned move by less than a row all the time."""
     if y is None or drawn.bands == after.bands:
         return drawn.bands == after.bands
     rows, other = (band_rows(spec.bands, y, place.height) for spec in (drawn, after))
-    return rows == other and band_words(drawn.bands) == band_words(after.bands)
+    is_called_so = band_words(drawn.bands) == band_words(after.bands)   # without data in sight there are no labels
+    return rows == other and (is_called_so or any(
+        not line.between(x.first, x.last).is_empty for line in drawn.series))
 
 
 def heats_alike(drawn: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool:
@@ -69,20 +80,23 @@ def heats_alike(drawn: HeatSpec, after: HeatSpec, x: XAxis, cells: int) -> bool:
         return len(drawn.steps) == len(after.steps)
     if not _same_rows(drawn, after, slice(settled)):
         return False
-    if _same_rows(drawn, after, slice(settled, None)):   # nothing is new
+    end, added = _end_of_heat(drawn, x, cells), after.values[settled:]
+    if (column_of(float(after.steps[-1]), x.first, x.last, cells) == end.at
+            and (after.seen is None or after.seen[settled:].all())
+            and (added >= end.least).all() and (added <= end.most).all()):
         return True
-    end = _end_of_heat(drawn, x, cells)
-    if column_of(float(after.steps[-1]), x.first, x.last, cells) != end.at:
-        return False
-    if after.seen is not None and not after.seen[settled:].all():
-        return False
-    added = after.values[settled:]
-    lowest, highest = added.min(0), added.max(0)
-    if (lowest >= end.least).all() and (highest <= end.most).all():
-        return True
-    ends = np.stack((end.least, np.minimum(end.least, lowest), end.most, np.maximum(end.most, highest)))
-    ranks = ranked(ends.astype(np.float64), end.usual)
-    return bool(np.isfinite(ends).all() and (ranks[::2] == ranks[1::2]).all())
+    return _same_rows(drawn, after, slice(settled, None))   # nothing is new
+
+
+def named(picture: Picture, spec: ChartSpec, x: XAxis, glyphs: GlyphSet) -> Picture:
+    """`picture`, which was drawn from a chart like this one, with what its bands are called by now."""
+    place = area(picture.width, picture.height)
+    if not place.label_row:
+        return picture
+    canvas, at = Canvas(picture.width, picture.height), place.top + place.height + place.axis_row
+    draw_heading(canvas, "", "", None, glyphs, framed=place.framed, focused=spec.focused)
+    draw_labels(canvas, place, spec.marks, band_words(spec.bands), x, glyphs)
+    return Picture(picture.width, (*picture.rows[:at], canvas.picture().rows[at], *picture.rows[at + 1:]))
 
 
 def headed(picture: Picture, spec: ChartSpec | HeatSpec, glyphs: GlyphSet, *, framed: bool) -> Picture:
@@ -120,17 +134,17 @@ class _EndOfHeat:
 
     at: int
     least: Floats
-    """(L) what each of them spans. NaN is neither above nor below."""
+    """(L) between what the shade of each of them stays. NaN is neither above nor below."""
     most: Floats
-    usual: Floats
-    """(L) see `usual_logs`."""
 
 
 @lru_cache(maxsize=4)
 def _end_of_heat(drawn: HeatSpec, x: XAxis, cells: int) -> _EndOfHeat:
     at, here = _last_column(drawn.steps, x, cells)
     held = drawn.values[here:] if drawn.seen is None else np.where(drawn.seen[here:], drawn.values[here:], np.nan)
-    return _EndOfHeat(at, np.fmin.reduce(held), np.fmax.reduce(held), usual_logs(drawn))
+    usual = usual_logs(drawn)
+    least, most = (pick.reduce(held).astype(np.float64) for pick in (np.fmin, np.fmax))
+    return _EndOfHeat(at, reach(least, usual)[0], reach(most, usual)[1])
 
 
 def _same_rows(one: HeatSpec, other: HeatSpec, rows: slice) -> bool:
@@ -162,8 +176,14 @@ def _adds_no_dot(drawn: Series, after: Series, x: XAxis, y: YAxis | None, place:
         return False
     if (lowest, highest) == (end.least, end.most):
         return lowest > 0 or not y.log   # what is not positive has no place on a log axis
-    ends = y.units(np.array((end.least, lowest, end.most, highest)))
-    if not (y.low <= ends[1] and ends[3] <= y.high):   # what is beyond has a mark of its own
+    return _same_dots((end.least, lowest, end.most, highest), y, place.height)
+
+
+@lru_cache(maxsize=64)   # the extremes of a column are seldom others than in the last frame
+def _same_dots(ends: tuple[float, float, float, float], y: YAxis, height: int) -> bool:
+    """Whether the first and second end where the same dots do, and the third and fourth, in so many cells."""
+    units = y.units(np.array(ends))
+    if not (y.low <= units[1] and units[3] <= y.high):   # what is beyond has a mark of its own
         return False
-    rows = dot_rows(ends, (y.low, y.high), place.height)
+    rows = dot_rows(units, (y.low, y.high), height)
     return bool(rows[0] == rows[1] and rows[2] == rows[3])

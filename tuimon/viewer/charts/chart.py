@@ -100,10 +100,15 @@ def _backdrop(bare: ChartSpec, bands: tuple[tuple[Ground, ...], str], width: int
         canvas.ground(place.left, place.top + row, place.width, ground)
     _draw_fans(canvas, place, bare.fans, x, y)
     _draw_y_axis(canvas, place, bands[0], _labels(place, y, bare) if labelled else {}, glyphs)
-    pointed = pointed_labels(place, bare.marks, x)   # the steps need the room of the words
-    draw_x_axis(canvas, place, x, glyphs, "" if pointed else bands[1], pointed)
+    draw_labels(canvas, place, bare.marks, bands[1], x, glyphs)
     draw_marks(canvas, place, bare.marks, x, glyphs)
     return canvas
+
+
+def draw_labels(canvas: Canvas, place: Area, marks: tuple[VMark, ...], word: str, x: XAxis, glyphs: GlyphSet) -> None:
+    """The axis line and what stands under it."""
+    pointed = pointed_labels(place, marks, x)   # the steps need the room of the words
+    draw_x_axis(canvas, place, x, glyphs, "" if pointed else word, pointed)
 
 
 NAMED: Final = 6

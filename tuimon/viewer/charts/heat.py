@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from rich.cells import cell_len
 
 from tuimon.diagnosis.axes import XAxis, column_of
+from tuimon.diagnosis.calm import Calm
 from tuimon.diagnosis.heat import ORDER, Ranks, group_name, grouped, rank_cells
 from tuimon.viewer.charts.chart import VMark, draw_heading, draw_waiting
 from tuimon.viewer.charts.picture import ROLES, Canvas, Picture, Role
@@ -35,6 +37,8 @@ class HeatSpec:
     """(m, L) whether it was measured. None: NaN counts as not measured until the layer's first finite value."""
     before: float | None = None
     """The usual is learned from steps before this one (an onset); None: from all."""
+    again: tuple[Calm, ...] = ()
+    """The calm stretches since, from which it is learned anew."""
     value: str = ""
     state: State | None = None
     marks: tuple[VMark, ...] = ()
@@ -75,6 +79,7 @@ class Plan:
         return max(1, self.each - self.gutter - 2)
 
 
+@lru_cache(maxsize=4)   # asked at every frame of the strip that is drawn
 def plan(spec: HeatSpec, width: int, height: int, glyphs: GlyphSet) -> Plan:
     """How the strip is divided in so many cells; it has a layer at least."""
     edge = 1 if is_framed(spec, width, height) else 0

@@ -25,6 +25,12 @@ def bindings(place: Place) -> list[BindingType]:
                       for action in actions_at(place) for i, key in enumerate(action.keys))]
 
 
+def pressed(key: str, place: Place) -> str | None:
+    """What a key calls in a place; None where it does nothing."""
+    return next((called(action, action.keys.index(key), place) for action in actions_at(place) if key in action.keys),
+                None)
+
+
 def called(action: Action, key: int, place: Place) -> str:
     """What a key calls in a place; an action of several keys is told which one it was."""
     if action.order is not None or action.writes:

@@ -14,6 +14,7 @@ from tuimon.viewer import arrange
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet
 from tuimon.viewer.looks import Around
 from tuimon.viewer.messages import Asked
+from tuimon.viewer.screens.keys import pressed
 from tuimon.viewer.screens.layout import LEAST
 from tuimon.viewer.screens.over import Below
 from tuimon.viewer.settings import Settled
@@ -36,6 +37,8 @@ class PlaceScreen(Below):
     PlaceScreen.-tiny > * { display: none; }
     PlaceScreen.-tiny > #small { display: block; }
     """
+    WHEEL: ClassVar[int] = 1
+    """How often a turn of the wheel presses ↑ or ↓."""
     AUTO_FOCUS = ""
     """Nothing: None would be the app's own, which is the first line to type in."""
     settled = Settled()
@@ -87,6 +90,22 @@ class PlaceScreen(Below):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """No key before there is something to show what it does: keys are sent here as soon as this is in front."""
         return self.is_mounted and super().check_action(action, parameters)
+
+    async def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """The wheel does what the arrows do."""
+        event.stop()
+        await self._turn_wheel("down")
+
+    async def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """The other way."""
+        event.stop()
+        await self._turn_wheel("up")
+
+    async def _turn_wheel(self, key: str) -> None:
+        action = pressed(key, self.PLACE)
+        if action is not None:
+            for _ in range(self.WHEEL):
+                await self.run_action(action)
 
     def suit(self, settled: Settled, around: Around) -> None:
         """Take note of what is preferred; `wear` follows where that looks different."""

@@ -6,8 +6,8 @@ from textual import events
 from textual.message import Message
 
 from tuimon.diagnosis.axes import XAxis, YAxis, kept, limits
-from tuimon.viewer.charts.alike import charts_alike, headed
-from tuimon.viewer.charts.chart import ChartSpec, area, draw
+from tuimon.viewer.charts.alike import charts_alike, headed, named
+from tuimon.viewer.charts.chart import ChartSpec, area, band_words, draw
 from tuimon.viewer.charts.picture import Picture
 from tuimon.viewer.widgets.headed import HeadedView
 
@@ -38,6 +38,8 @@ class ChartPanel(HeadedView[ChartSpec]):
 
     _spec = ChartSpec("")
     _y: YAxis | None = None
+    _bands = ""
+    """What the bands are called in what is shown."""
     _held: int | None = None
     """Where the mouse went down and has not yet come up."""
     _pulled = False
@@ -58,15 +60,17 @@ class ChartPanel(HeadedView[ChartSpec]):
         found = limits(spec.extent, x, log=spec.log, robust=spec.robust)
         # Nothing to hold on to while nothing is measured: the axis begins with the first data, whenever they come.
         y = kept(self._y, found, log=spec.log)
-        self._y = None if found is None else y
+        self._y, self._bands = None if found is None else y, band_words(spec.bands)
         return draw(spec, width, height, x, y, self.glyphs)
 
     def _is_alike(self, before: ChartSpec, after: ChartSpec) -> bool:
         return charts_alike(before, after, self._x, self._y, area(self.picture.width, self.picture.height))
 
     def _headed(self) -> Picture:
-        framed = area(self.picture.width, self.picture.height).framed
-        return headed(self.picture, self._spec, self.glyphs, framed=framed)
+        picture, bands = self.picture, band_words(self._spec.bands)
+        if bands != self._bands:
+            picture, self._bands = named(picture, self._spec, self._x, self.glyphs), bands
+        return headed(picture, self._spec, self.glyphs, framed=area(picture.width, picture.height).framed)
 
     def step_at(self, column: int) -> int:
         """The step in the middle of a column of cells, the nearest end beside the data."""

@@ -22,7 +22,7 @@ class HeatPanel(HeadedView[HeatSpec]):
 
     def _is_alike(self, before: HeatSpec, after: HeatSpec) -> bool:
         size = self.picture.width, self.picture.height
-        return heats_alike(before, after, self._x, plan(after, *size, self.glyphs).cells if after.layers else 1)
+        return heats_alike(before, after, self._x, plan(before, *size, self.glyphs).cells if before.layers else 1)
 
     def _headed(self) -> Picture:
         if not is_framed(self._spec, self.picture.width, self.picture.height):

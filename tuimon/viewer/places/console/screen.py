@@ -28,6 +28,7 @@ class ConsoleScreen(PlaceScreen):
     """Header, what was printed, keys; a line for a search."""
 
     PLACE: ClassVar[Place] = "console"
+    WHEEL: ClassVar[int] = 3
     BINDINGS: ClassVar[list[BindingType]] = bindings("console")
 
     def __init__(self, frame: Frame, ink: Ink, glyphs: GlyphSet) -> None:

@@ -86,14 +86,24 @@ def draw_list(look: Look, width: int, height: int, glyphs: GlyphSet) -> Picture:
     """The chapters, those within another indented; the chosen one is always seen."""
     canvas = Canvas(width, height)
     framed = height >= 4
-    count = len(chapters())
-    draw_heading(canvas, "guide", f"{look.at + 1} of {count}", None, glyphs, framed=framed, focused=False)
-    rows = max(1, height - 2 if framed else height - 1)
-    top = max(0, min(look.at - rows // 2, count - rows))
+    draw_heading(canvas, "guide", f"{look.at + 1} of {len(chapters())}", None, glyphs, framed=framed, focused=False)
+    top, rows = _listed(look, height)
     lines = [_entry(one, chosen=i == look.at) for i, one in enumerate(chapters())][top:top + rows]
     edge = 2 if framed else 0
     put_lines(canvas, lines, edge, 1, width - 2 * edge, rows, glyphs)
     return canvas.picture()
+
+
+def _listed(look: Look, height: int) -> tuple[int, int]:
+    """The first chapter that a list of that height shows, and how many it has room for."""
+    rows = max(1, height - 2 if height >= 4 else height - 1)
+    return max(0, min(look.at - rows // 2, len(chapters()) - rows)), rows
+
+
+def clicked(look: Look, y: int, height: int) -> Look:
+    """The chapter that stands in that row of the list; the same where none does."""
+    top, rows = _listed(look, height)
+    return look.moved(top + y - 1 - look.at) if 1 <= y <= rows and top + y <= len(chapters()) else look
 
 
 def _entry(chapter: Chapter, *, chosen: bool) -> Line:

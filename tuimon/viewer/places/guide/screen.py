@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
@@ -12,7 +13,7 @@ from textual.timer import Timer
 
 from tuimon.viewer.charts.picture import plain
 from tuimon.viewer.glyphs import GlyphSet
-from tuimon.viewer.places.guide.draw import Look, draw_list, draw_text, inside, shape, text_lines
+from tuimon.viewer.places.guide.draw import Look, clicked, draw_list, draw_text, inside, shape, text_lines
 from tuimon.viewer.places.guide.miniatures import MINIATURES, Curve, draw_curve, share
 from tuimon.viewer.screens.keys import bindings
 from tuimon.viewer.screens.place import PlaceScreen
@@ -120,17 +121,31 @@ class GuideScreen(PlaceScreen):
 
     def action_chapter(self, which: int) -> None:
         """The chapter above or below, from its beginning."""
-        look = self._look.moved(-1 if which % 2 == 0 else 1)
-        if look != self._look:
+        self._open(self._look.moved(-1 if which % 2 == 0 else 1))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click opens a chapter."""
+        listed = self.query_one("#chapters")
+        if event.widget is listed:
+            self._open(clicked(self._look, event.y, listed.size.height))
+
+    def _open(self, look: Look) -> None:
+        if look.at != self._look.at:
             self._look = look
             self.divide(*self.app.size)
             self.action_again()
 
     def action_turn(self, which: int) -> None:
         """Turn the text by a page, less one line."""
+        _, rows = inside(*self.query_one("#lesson-text").size)
+        self._read(max(1, rows - 1) * (-1 if which == 0 else 1))
+
+    async def _turn_wheel(self, key: str) -> None:
+        self._read(3 if key == "down" else -3)
+
+    def _read(self, by: int) -> None:
         size = self.query_one("#lesson-text").size
         count, (_, rows) = len(text_lines(self._look.chapter, size.width, self.glyphs)), inside(*size)
-        by = max(1, rows - 1) * (-1 if which == 0 else 1)
         self._look = self._look.read(by, count, rows)
         self.show()
 

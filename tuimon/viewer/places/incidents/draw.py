@@ -182,6 +182,15 @@ def list_lines(frame: Frame, look: Look, width: int, height: int) -> list[Line]:
     ]
 
 
+def clicked(frame: Frame, look: Look, y: int, size: tuple[int, int], *, framed: bool) -> Look:
+    """The entry that stands in that row of a list of that size; the same where none does."""
+    _, rows = inside(*size, framed=framed)
+    page = _page(frame, rows)
+    row, at = y - 1 - (0 if frame.incidents else 1), look.row // page * page
+    on_it = 0 <= row < page and at + row < len(entries(frame))
+    return look.moved(frame, at + row - look.row) if on_it else look
+
+
 def _counts(frame: Frame, look: Look, rows: int) -> str:
     at = frame.wanted.at
     if at is None:

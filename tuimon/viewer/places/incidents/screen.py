@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Vertical
@@ -78,6 +79,14 @@ class Incidents(PlaceScreen):
         """Choose the entry above or below."""
         self._look = self._look.moved(self.frame, -1 if which % 2 == 0 else 1)
         self.show()
+
+    def on_click(self, event: events.Click) -> None:
+        """A click chooses."""
+        listed = self.query_one("#list")
+        if event.widget is listed:
+            self._look = draw.clicked(
+                self.frame, self._look, event.y, listed.size, framed=self._shelves.kind == "beside")
+            self.show()
 
     def action_read(self, which: int) -> None:
         """Turn the text by a page, less one line."""

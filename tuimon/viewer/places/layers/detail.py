@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from tuimon.diagnosis.model import Incident
+from tuimon.diagnosis.calm import FEWEST, Calm, calm
 from tuimon.record.history import History, thin
 from tuimon.record.layered import LayerGroups
 from tuimon.record.tensors import TensorTable
 from tuimon.viewer.places.layers import shades
 from tuimon.viewer.places.layers.learned import Learned
-from tuimon.viewer.places.layers.model import Ask, Grid, LayersView, Page
+from tuimon.viewer.places.layers.model import Ask, Grid, LayersView, Page, Usual
 from tuimon.viewer.places.layers.parameters import Parameters
 from tuimon.viewer.places.layers.quantities import QUANTITY, Name
 from tuimon.viewer.places.layers.sources import Rows, offered, rows_of
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from tuimon.viewer.reading import Reading
     from tuimon.viewer.wanted import Wanted
 
-WITHIN: Final = ("gradients", "layers", "updates", "numerics", "activations")
-"""Categories of incidents that show inside the model."""
 COLUMNS: Final = 1024
 """Columns that an opened layer's history is thinned to."""
 
@@ -43,7 +41,8 @@ class LayersDetail:
         self._shown: tuple[object, ...] = ()
         self._view = LayersView(0, "gradient", (), (), 0.0, 1.0, None, Grid.empty(), np.zeros((0, 0), np.int8),
                                 np.zeros(0, np.float32), awaited="waiting for the first gradients")
-        self._learned = Learned()
+        self._learned: dict[int, Learned] = {}
+        """By the step with which it begins to be calm."""
         self._parameters = Parameters(None)
 
     def update(self, reading: Reading, wanted: Wanted, now: float, mono: float) -> LayersView:
@@ -53,14 +52,14 @@ class LayersDetail:
         history = reading.history
         ends = wanted.window.ends(reading.whole_last, history.last_step)
         diagnosis = reading.diagnosis if wanted.at is None else reading.diagnosis.as_of(wanted.at)
-        before = min((i.onset_step for i in diagnosis.incidents if _spoils(i)), default=None)
-        shown = (history, history.revision, before, ends, wanted.at, ask)
+        quiet = calm(diagnosis.incidents)
+        shown = (history, history.revision, quiet, ends, wanted.at, ask)
         if shown == self._shown:
             return self._view   # a judge that only got further changes nothing
         self._shown = shown
         if history.table is not self._table:
             self._told(history.table)
-        self._view = self._viewed(history, ask, ends, wanted.at, before)
+        self._view = self._viewed(history, ask, ends, wanted.at, quiet)
         return self._view
 
     def close(self) -> None:
@@ -73,12 +72,13 @@ class LayersDetail:
         self._parameters = Parameters(table)
 
     def _viewed(self, history: History, ask: Ask, ends: tuple[float, float], at: int | None,
-                before: int | None) -> LayersView:
+                quiet: tuple[Calm, ...]) -> LayersView:
         there = offered(history)
         quantity = ask.quantity
         rows = rows_of(history, self._groups, quantity) if quantity in there else None
         revision, (first, last) = self._view.revision + 1, ends
-        tensors = self._parameters.of(history, None, at, before) if ask.tensors else None
+        before = quiet[0].until
+        tensors = self._parameters.of(history, None, at, quiet) if ask.tensors else None
         if rows is None:
             return LayersView(revision, quantity, there, (), first, last, before, Grid.empty(),
                               np.zeros((0, 0), np.int8), np.zeros(0, np.float32), None, tensors,
@@ -94,13 +94,28 @@ class LayersDetail:
         is_told = b > a or 0 < a <= b < known
         a, b = max(0, a - 1), min(known, b + 1)   # what was before the window stands until the next is measured
         grid = self._thinner.take(rows.steps, a, b, len(rows.layers), rows.read)
-        usual = self._learned.take(rows, at + 1 if before is None and at is not None else before)
-        ranks = shades.ranked(grid, QUANTITY[quantity], shades.centres(usual))
+        usual, *again = self._usual(rows, known, quiet)
+        ranks = shades.ranked(grid, QUANTITY[quantity], shades.centres(usual.of))
+        for later in again:
+            column = int(np.searchsorted(grid.steps, later.since))
+            ranks[column:] = shades.ranked(grid.after(column), QUANTITY[quantity], shades.centres(later.of))
         page = None
         if ask.layer is not None and ask.layer in (names := rows.names):
-            page = self._page(history, rows, names.index(ask.layer), (a, b), revision, at, before)
-        return LayersView(revision, quantity, there, rows.names, first, last, before, grid, ranks, usual, page,
-                          tensors, "" if is_told else "nothing was measured in these steps")
+            page = self._page(history, rows, names.index(ask.layer), (a, b), revision, at, quiet)
+        return LayersView(revision, quantity, there, rows.names, first, last, before, grid, ranks, usual.of, page,
+                          tensors, "" if is_told else "nothing was measured in these steps", tuple(again))
+
+    def _usual(self, rows: Rows, known: int, quiet: tuple[Calm, ...]) -> list[Usual]:
+        """What is usual from which step on: learned of each calm stretch of the rows that are known, if long enough."""
+        last = int(rows.steps[known - 1]) + 1 if known else 0
+        found: list[Usual] = []
+        for one in quiet:
+            first, end = one.within(rows.steps[:known])
+            if not found or end - first >= FEWEST:
+                learned = self._learned.setdefault(one.since, Learned(one.since))
+                found.append(Usual(one.since, learned.take(rows, last if one.until is None else one.until)))
+        self._learned = {one.since: self._learned[one.since] for one in found}
+        return found
 
     def _awaited(self, history: History, quantity: Name) -> str:
         if not history.last_step:
@@ -109,7 +124,7 @@ class LayersDetail:
         return f"{about.title}: {about.needs}"
 
     def _page(self, history: History, rows: Rows, index: int, window: tuple[int, int], revision: int,
-              at: int | None, before: int | None) -> Page:
+              at: int | None, quiet: tuple[Calm, ...]) -> Page:
         """One layer: its values between two rows, and its tensors."""
         a, b = window
         values, seen = rows.only(index)(slice(a, b))
@@ -118,9 +133,4 @@ class LayersDetail:
         ends = (int(steps[0]), int(steps[-1])) if len(steps) else (0, 1)
         found = thin(steps, values[there, 0].astype(np.float64), *ends, COLUMNS)
         return Page(rows.names[index], index, revision, found,
-                    self._parameters.of(history, rows.layers[index], at, before))
-
-
-def _spoils(incident: Incident) -> bool:
-    """Whether what is measured since its onset is no measure of what is usual."""
-    return incident.severity == "critical" or (incident.severity == "warning" and incident.category in WITHIN)
+                    self._parameters.of(history, rows.layers[index], at, quiet))

@@ -229,7 +229,7 @@ def value_words(view: LayersView, layer: int, at: int | None) -> Line:
     here = len(column.steps) - 1 if at is None else int(np.searchsorted(column.steps, at, "right")) - 1
     if here < 0:
         return (dim(" · not measured" + ("" if at is None else f" up to step {steps(at)}")),)
-    value, usual = float(column.value[here]), float(view.usual[layer])
+    value, usual = float(column.value[here]), float(view.usual_at(at)[layer])
     rank = _rank_at(view, layer, int(column.steps[here]))
     tone: Tone = "plain" if rank < 4 else "warning" if rank < 8 else "critical"
     spans = [dim(" · step "), Span(steps(int(column.steps[here]))), dim(" · "),

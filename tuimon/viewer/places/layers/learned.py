@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from tuimon.diagnosis.calm import FEWEST
 from tuimon.record.chunk import Vectors
 from tuimon.viewer.places.layers import shades
 from tuimon.viewer.places.layers.sources import Rows
@@ -17,7 +18,9 @@ SAMPLES: Final = 256
 class Learned:
     """What is usual for each layer: learned from a sample of rows, of which only the new ones are read."""
 
-    def __init__(self) -> None:
+    def __init__(self, since: int = 0) -> None:
+        """`since`: the step with which it begins."""
+        self._since = since
         self.clear()
 
     def clear(self) -> None:
@@ -29,10 +32,11 @@ class Learned:
 
     def take(self, rows: Rows, before: int | None) -> Vectors:
         """(L,) medians of the rows before a step (an onset), or of all where fewer than three are before it."""
+        first = int(np.searchsorted(rows.steps, self._since))
         end = len(rows.steps) if before is None else int(np.searchsorted(rows.steps, before))
-        end = end if end >= 3 else len(rows.steps)
+        end = end if end >= first + FEWEST else len(rows.steps)
         stride = 1
-        while end > SAMPLES * stride:
+        while end - first > SAMPLES * stride:
             stride *= 2
         known, step = self._mark
         kept = 0 if self._sample is None else len(self._sample)
@@ -45,7 +49,7 @@ class Learned:
             kept = 0 if self._sample is None else len(self._sample)
             self._usual = None
         self._stride = stride
-        wanted = np.arange(0, end, stride)
+        wanted = np.arange(first, end, stride)
         if self._usual is not None and kept == len(wanted):
             return self._usual
         if kept > len(wanted) and self._sample is not None:

@@ -91,7 +91,7 @@ def worst_first(view: LayersView) -> Ints:
     if not len(view.grid):
         return np.arange(len(view.layers))
     with np.errstate(all="ignore"):
-        apart = np.abs(np.log10(view.grid.last[-1] / view.usual))
+        apart = np.abs(np.log10(view.grid.last[-1] / view.usual_at(None)))
     apart = np.where(np.isnan(apart), 0.0, apart)
     return np.lexsort((-apart, -view.ranks[-1].astype(np.int64), -view.ranks.max(0).astype(np.int64)))
 
@@ -170,6 +170,6 @@ def worst_of(view: LayersView, members: Ints, at: int | None) -> int:
         return int(members[0])
     ranks = view.ranks[column, members].astype(np.float64)
     with np.errstate(all="ignore"):
-        apart = np.abs(np.log10(view.grid.last[column, members] / view.usual[members]))
+        apart = np.abs(np.log10(view.grid.last[column, members] / view.usual_at(at)[members]))
     score = ranks * 100 + np.minimum(np.where(np.isnan(apart), 0.0, apart), 99)
     return int(members[int(np.argmax(score))])

@@ -62,6 +62,11 @@ class Grid:
         there = self.seen[:, layer]
         return Column(self.steps[there], self.last[there, layer], self.low[there, layer], self.high[there, layer])
 
+    def after(self, column: int) -> Grid:
+        """The columns from this one on."""
+        cut = slice(column, None)
+        return Grid(self.steps[cut], self.low[cut], self.high[cut], self.last[cut], self.seen[cut], self.bad[cut])
+
     @staticmethod
     def empty(layers: int = 0) -> Grid:
         """Nothing measured."""
@@ -84,7 +89,7 @@ class Tensors:
     seen: Bools
     """Whether it had a gradient then."""
     usual: Vectors
-    """Median of its gradient norms before the first incident; NaN where unknown."""
+    """Median of its gradient norms while nothing was wrong; NaN where unknown."""
     update: Vectors
     """Update ratio when it was last measured; NaN where it never was."""
     weight: Vectors
@@ -111,6 +116,15 @@ class Page:
     tensors: Tensors = field(compare=False, repr=False)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Usual:
+    """What is usual of each layer from a step on."""
+
+    since: int
+    of: Vectors
+    """(L,) medians; NaN where unknown."""
+
+
 @dataclass(frozen=True, slots=True)
 class LayersView:
     """All that the place shows."""
@@ -127,16 +141,22 @@ class LayersView:
     """The steps that are spanned."""
     last: float
     before: int | None
-    """The usual is learned from steps before this one (an onset)."""
+    """The first onset: what was usual up to there is learned from the steps before."""
     grid: Grid = field(compare=False, repr=False)
     ranks: Ranks = field(compare=False, repr=False)
     """(g, L) how far from what it should be: see `shades`."""
     usual: Vectors = field(compare=False, repr=False)
-    """(L) each layer's own median; NaN where unknown."""
+    """(L,) each layer's own median in the first calm stretch; NaN where unknown."""
     page: Page | None = None
     tensors: Tensors | None = field(default=None, compare=False, repr=False)
     awaited: str = ""
     """What an empty map waits for."""
+    again: tuple[Usual, ...] = field(default=(), compare=False, repr=False)
+    """What is usual since something was over, oldest first."""
+
+    def usual_at(self, step: int | None) -> Vectors:
+        """(L,) what is usual at a step, or now."""
+        return next((u.of for u in reversed(self.again) if step is None or u.since <= step), self.usual)
 
     @property
     def about(self) -> Quantity:

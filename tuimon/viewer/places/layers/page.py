@@ -18,7 +18,8 @@ from tuimon.viewer.text import squeeze
 def history_spec(view: LayersView, page: Page, marks: tuple[VMark, ...]) -> ChartSpec:
     """The chosen quantity of one layer, with what is usual for it, or with the limit that a rule has for it."""
     about, history = view.about, page.history
-    usual = float(view.usual[page.index]) if page.index < len(view.usual) else math.nan
+    now = view.usual_at(None)
+    usual = float(now[page.index]) if page.index < len(now) else math.nan
     levels: tuple[Level, ...] = ()
     if about.scale != "usual":
         levels = (Level(about.marks[2], f"{number(about.marks[2])}: {about.limit}", "warning"),)

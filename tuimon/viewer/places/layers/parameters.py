@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
+from tuimon.diagnosis.calm import FEWEST, Calm
 from tuimon.record.chunk import Ints, TensorRows, Vectors
 from tuimon.record.history import History
 from tuimon.record.tensors import TensorTable
@@ -32,11 +34,11 @@ class Parameters:
         self._elements = np.array([e.numel for e in entries], np.int64)
         self._trained = np.array([e.trained for e in entries], np.bool_)
         self._usual = np.zeros(0, np.float32)
-        self._known: tuple[str | None, int | None, int] = (None, None, 0)
-        """What the usual is of: layer, onset, rows."""
+        self._known: tuple[str | None, Calm | None, int] = (None, None, 0)
+        """What the usual is of: layer, stretch, rows."""
 
-    def of(self, history: History, layer: str | None, at: int | None, before: int | None) -> Tensors:
-        """The tensors of a layer, or of the whole model, as of a step or now; what is usual was before an onset."""
+    def of(self, history: History, layer: str | None, at: int | None, quiet: Sequence[Calm]) -> Tensors:
+        """The tensors of a layer, or of the whole model, as of a step or now; usual is what they show in calm."""
         which = np.arange(len(self._raw)) if layer is None else self._inside(layer)
         rows = history.tensor_rows()
         end = len(rows) if at is None else int(np.searchsorted(rows.steps, at, side="right"))
@@ -52,7 +54,7 @@ class Parameters:
             self._elements[which], self._trained[which],
             rows.grad[end - 1, which] if end else unknown,   # copies: the log goes on while the screen draws them
             rows.grad_seen[end - 1, which] if end else never,
-            self._usual_of(rows, end, layer, before, which) if end else unknown,
+            self._usual_of(rows, end, layer, quiet, which) if end else unknown,
             _newest(rows.update[max(0, end - RECENT):end, slice(None) if layer is None else which]) if end else unknown,
             weights.values[logged - 1, which] if logged else unknown,
             weights.seen[logged - 1, which] if logged else never,
@@ -63,17 +65,18 @@ class Parameters:
         return np.array([i for i, name in enumerate(self._raw)
                          if not layer or name == layer or name.startswith(stem)], np.int64)
 
-    def _usual_of(self, rows: TensorRows, end: int, layer: str | None, before: int | None, which: Ints) -> Vectors:
-        """(P,) the median of each tensor's gradient norms before the onset."""
-        until = end if before is None else int(np.searchsorted(rows.steps[:end], before))
-        until = until if until >= 3 else end
-        known, onset, count = self._known
-        if (known, onset) == (layer, before) and len(self._usual) == len(which) and count <= until < MORE * count:
+    def _usual_of(self, rows: TensorRows, end: int, layer: str | None, quiet: Sequence[Calm], which: Ints) -> Vectors:
+        """(P,) the median of each tensor's gradient norms in the last calm stretch that is long enough."""
+        places = [(one, *one.within(rows.steps[:end])) for one in quiet]
+        last, first, until = next((p for p in reversed(places) if p[2] - p[1] >= FEWEST), places[0])
+        until = until if until >= first + FEWEST else end
+        size, (known, before, count) = until - first, self._known
+        if (known, before) == (layer, last) and len(self._usual) == len(which) and count <= size < MORE * count:
             return self._usual
-        sample = np.arange(0, until, max(1, -(-until // SAMPLES)))
+        sample = np.arange(first, until, max(1, -(-size // SAMPLES)))
         norms, seen = (one[sample] if layer is None else one[np.ix_(sample, which)]
                        for one in (rows.grad, rows.grad_seen))
-        self._known = layer, before, until
+        self._known = layer, last, size
         self._usual = shades.medians(np.where(seen, norms, np.float32(np.nan)))
         return self._usual
 

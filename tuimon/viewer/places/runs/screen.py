@@ -35,6 +35,7 @@ class RunsScreen(PlaceScreen):
     """The list, and below it the chosen run."""
 
     PLACE: ClassVar[Place] = "runs"
+    WHEEL: ClassVar[int] = 3
     BINDINGS: ClassVar[list[BindingType]] = bindings("runs")
     CSS = """
     #runs-list { height: 1fr; width: 1fr; }
@@ -246,11 +247,3 @@ class RunsScreen(PlaceScreen):
                 self.action_open_run()
             else:
                 self._turn(self._look.moved(self._rows, at - self._look.row, self._count()))
-
-    def on_mouse_scroll_down(self) -> None:
-        """The wheel chooses."""
-        self._turn(self._look.moved(self._rows, 3, self._count()))
-
-    def on_mouse_scroll_up(self) -> None:
-        """The wheel chooses."""
-        self._turn(self._look.moved(self._rows, -3, self._count()))

@@ -131,7 +131,7 @@ def sample_chart() -> ChartSpec:
         "sample", "6.41", "warning",
         (Series.of(steps, raw, role="data-dim"), Series.of(steps, smooth, role="data"),
          Series.of(steps[::12], validation, role="data-2")),
-        bands=(Band(1.6, 3.4, "healthy", ""), Band(3.8, 4.8, "usual", "usual 3.8 to 4.8")),
+        bands=(Band(1.6, 3.4, "healthy", ""), Band(3.8, 4.8, "usual", "usual 3.8–4.8")),
         marks=(VMark(150, "onset", "critical"), VMark(120, "snapshot", "good"), VMark(185, "rollback", "info")))
 
 
