@@ -35,7 +35,8 @@ def everything(seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray],
     columns["tokens"] = np.where(t < ROWS - 400, 8192.0, 4096.0)
     present = {name: np.ones(ROWS, np.bool_) for name in columns}
     for name, every in (("val_loss", 50), ("update_ratio", (1, 8)[seed % 2]), ("changed", 8), ("update_norm", 8), ("memory", 20),
-                        ("slowest_step_time", 16), ("median_step_time", 16), ("slowest_rank", 16)):
+                        ("slowest_step_time", 16), ("median_step_time", 16), ("slowest_rank", 16),
+                        ("strays", 8), ("stray_rank", 8), ("checked_tensor", 8)):
         present[name] = t % every == every - 1
     return columns, present, rng
 

@@ -11,6 +11,7 @@ import pytest
 from steering_parts import ADA, Loop, ScriptedJudge, incident, rig, wait_for
 
 from tuimon.control.commands import Who
+from tuimon.instrument.ranks.saving import RankSaving
 from tuimon.instrument.ranks.shares import Part, Shares
 from tuimon.instrument.ranks.steering import RankSteering
 from tuimon.instrument.ranks.world import World
@@ -52,7 +53,8 @@ def test_nobody_sets_a_run_going_that_another_has_just_stopped_and_brakes_are_al
 def test_one_rank_of_many_does_nothing_alone_and_says_why(tmp_path):
     part = Part(World(0, 4))
     part.shares = Shares(np.array([0.25]), np.array([True]), 4)   # of replicas
-    with rig(tmp_path, steering=partial(RankSteering, part=part, agreeing=None)) as run:
+    saving = partial(RankSaving, together=None, layouts=dict, is_whole=lambda: part.shares.is_whole)
+    with rig(tmp_path, steering=partial(RankSteering, part=part, agreeing=None, saving=saving)) as run:
         run.train(5)
         for verb in ("rescue", "hold", "stop"):
             order = run.delivered(run.ask(verb))
@@ -69,7 +71,8 @@ def test_one_rank_of_many_does_nothing_alone_and_says_why(tmp_path):
         part.shares = Shares(np.array([1.0]), np.array([True]), 4)
         save = run.delivered(run.ask("checkpoint"))
         run.one_step()
-        assert run.ended(save).text("why") == "the weights are spread over 4 ranks, and one would save its part"
+        assert run.ended(save).text("why") == (
+            "the weights are spread over 4 ranks: the ranks share no store by which they could agree")
 
 
 def test_one_person_who_is_quicker_than_the_picture_is_obeyed_and_so_is_an_older_viewer(tmp_path):

@@ -22,7 +22,7 @@ from tuimon.record.liveness import identity
 from tuimon.record.locks import hold
 from tuimon.record.rundir import RunInfo, create_run
 from tuimon.record.segments import LogWriter
-from tuimon.remote import mirror
+from tuimon.remote import linked
 from tuimon.remote.far.files import Files
 from tuimon.remote.mirror import Mirror
 
@@ -52,7 +52,7 @@ def _work(home):
     write_label(run, Label("x"))
     assert Cache(home / "cache" / "tuimon").store("a", {}, {"x": np.arange(3)})
     assert Cache(home / "cache" / "tuimon").load("a") is not None
-    place = mirror.make_folder(home / "cache" / "tuimon")
+    place = linked.make_folder(home / "cache" / "tuimon")
     seen = Mirror(place, "x", "far", control=True)
     for name in ("autopsy/a.json", "autopsy/b.json"):
         seen.take({"k": "file", "name": name, "at": 0, "size": 2}, b"{}")

@@ -18,7 +18,7 @@ from tuimon.diagnosis.baseline import KEPT, SETTLED, Baseline
 from tuimon.diagnosis.limits import DIP, EARLY, FEW_CHANGED, HIGH_UPDATE, LOG2, LOG4, LOG_HIGH_UPDATE
 from tuimon.diagnosis.pace import SIZE as STRETCH
 from tuimon.diagnosis.pace import is_timed
-from tuimon.diagnosis.rows import UPDATE
+from tuimon.diagnosis.rows import RARE, UPDATE
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.statistics import WINDOW, Blocks
 from tuimon.record.chunk import Bools, Chunk, Floats, Ints
@@ -27,7 +27,7 @@ SPAN: Final = KEPT
 """Rows that are foreseen at once: what a rule's stepping in makes void is soon made up for."""
 SHORTEST: Final = 48
 """Rows for which it is worth while."""
-_SINGLE: Final = ("val_loss", "memory", "slowest_step_time")
+_SINGLE: Final = ("val_loss", *RARE)
 """Columns whose values are taken singly."""
 
 

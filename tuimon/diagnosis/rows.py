@@ -38,7 +38,7 @@ moved; CHANGED a step changed less than a tenth of the weights, or did when that
 the weights by more than 2 % of their size, or one of the last three that were measured did; PACE sixteen more rows were
 timed; MEMORY, RANKS memory, slowest_step_time or strays was measured.
 """
-_RARE: Final = {"memory": MEMORY, "slowest_step_time": RANKS, "strays": RANKS}
+RARE: Final = {"memory": MEMORY, "slowest_step_time": RANKS, "strays": RANKS}
 """What is measured now and then, and the bit that says so."""
 
 Numbers = list[float | None]
@@ -58,7 +58,7 @@ class Rows:
         )
         self.waited, self.tokens, self.speed = map(self.column, ("data_time", "tokens", "throughput"))
         wakes = np.full(len(chunk), ROW)
-        for name, bit in _RARE.items():
+        for name, bit in RARE.items():
             if name in chunk.columns:
                 wakes |= chunk.present[name] * bit
         self.wakes: list[int] = wakes.tolist()

@@ -105,7 +105,7 @@ class Mirror(Linked):
         super().__init__(RunDir(folder / label(run)), Far(host=host, control=control))
         self._host, self._most = host, most
         for path in (self.run.path, self.run.metrics):
-            private.make_folder(path, fresh=True)
+            private.make_folder(path)   # whoever wished for it may have made it
         if control:
             prepare(self.run.commands)
         self._parts: dict[str, bytearray] = {}
