@@ -329,7 +329,12 @@ def steady_driver(plain: type[Driver] | None, pace: Pace) -> type[Driver] | None
             self._hear_between_writes()
 
         def _hear_between_writes(self) -> None:
-            """Leave and come back from the loop: amid a write, as Textual 8.2 does, they wait for its lock for ever."""
+            """Leave, come back and be resized from the loop: amid a write, as Textual 8.2 does, they wait for its lock
+            for ever, and of two sizes one within the other the older would be the last.
+            """
+            resized = signal.getsignal(signal.SIGWINCH)
+            if callable(resized):
+                _hear(signal.SIGWINCH, resized, int(signal.SIGWINCH), None)
             for number, name in ((signal.SIGTSTP, "_sigtstp_application"), (signal.SIGCONT, "_sigcont_application")):
                 handler = getattr(self, name, None)
                 if handler is not None:
