@@ -209,9 +209,9 @@ def test_the_autopilot_waits_out_warm_up_and_horizon_and_holds_after_three_rescu
 
 def test_where_nothing_can_be_restored_the_autopilot_holds(tmp_path):
     with rig(tmp_path, _explode_at(10), on_critical="rescue", initial=False) as run, Loop(run):
-        run.wait("state", state="held")
+        run.wait("command", verb="hold", outcome="applied")   # written after the state, maybe in another moment
+        assert run.seen("state", state="held")
         assert run.seen("command", verb="rescue", outcome="refused")
-        assert run.seen("command", verb="hold", outcome="applied")
 
 
 def test_a_run_that_a_person_resumes_is_not_held_again_for_the_same_incident(tmp_path):
