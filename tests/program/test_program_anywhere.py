@@ -150,6 +150,36 @@ def test_leaving_and_coming_back_while_an_update_is_being_written_freeze_nothing
         assert leaves_a_clean_terminal(bytes(terminal.raw))
 
 
+WATCH_RESIZED = """
+import fcntl, os, struct, sys, termios
+from textual.drivers.linux_driver import LinuxDriver
+from tuimon.cli import main
+when, plain = sys.argv.pop(1), LinuxDriver._get_terminal_size
+def size(self):
+    found = plain(self)
+    if os.path.exists(when):
+        os.remove(when)
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+        for _ in range(1000): pass   # handlers run here
+    return found
+LinuxDriver._get_terminal_size = size
+sys.exit(main())
+"""
+"""The viewer, whose terminal gets another size while it is asked for its size, once there is a file of that name."""
+
+
+def test_a_terminal_that_is_resized_while_its_size_is_read_is_filled(tmp_path):
+    synthetic.healthy()
+    when = tmp_path / "now"
+    with Terminal([sys.executable, "-c", WATCH_RESIZED, str(when), "watch"], 100, 30, environment()) as terminal:
+        terminal.wait_for("240/600")
+        when.touch()
+        terminal.resize(90, 30)
+        terminal.screen.resize(30, 120)
+        terminal.wait_for(lambda text: max(map(len, text.splitlines())) > 110)
+        assert not when.exists()
+
+
 def test_a_viewer_whose_terminal_is_closed_ends():
     run = synthetic.healthy()
     with Terminal(WATCH, 100, 30, environment()) as terminal:

@@ -329,7 +329,13 @@ def steady_driver(plain: type[Driver] | None, pace: Pace) -> type[Driver] | None
             self._hear_between_writes()
 
         def _hear_between_writes(self) -> None:
-            """Leave and come back from the loop: amid a write, as Textual 8.2 does, they wait for its lock for ever."""
+            """Leave, come back and be resized from the loop, and not amid anything else, as Textual 8.2 does.
+
+            There the first two may wait for a lock of its own for ever, and of two sizes the older may be the last.
+            """
+            resized = signal.getsignal(signal.SIGWINCH)
+            if callable(resized):
+                _hear(signal.SIGWINCH, resized, int(signal.SIGWINCH), None)
             for number, name in ((signal.SIGTSTP, "_sigtstp_application"), (signal.SIGCONT, "_sigcont_application")):
                 handler = getattr(self, name, None)
                 if handler is not None:
