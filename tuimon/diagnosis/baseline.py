@@ -108,8 +108,8 @@ class Baseline:
         self.count += 1
         if self.count % _stride(self.count) == 0:
             self._find()
-            if self.ready and self.ranges.is_due():
-                self.note(step)
+            if self.ready:
+                self.ranges.offer(step, self.usual)
 
     def foresee(self, steps: Ints, values: Floats) -> tuple[Floats, Floats]:
         """The median and the scale by which each of these values will be judged, if all are learned in turn.
@@ -150,8 +150,7 @@ class Baseline:
         due, self.count = self.count, self.count + n
         while (due := due - due % _stride(due) + _stride(due)) <= self.count:
             self._take(*self._foreseen[due])
-            if self.ranges.is_due():
-                self.note(int(self._steps[self._size - (self.count - due) - 1]))
+            self.ranges.offer(int(self._steps[self._size - (self.count - due) - 1]), self.usual)
 
     def note(self, step: int) -> None:
         """Keep what is usual as of this step."""

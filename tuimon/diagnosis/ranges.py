@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from tuimon.diagnosis.model import Course, Usual
@@ -19,10 +20,11 @@ class Ranges:
         self._told: list[tuple[int, Usual | None]] = []
         self._every, self._passed = 1, 0
 
-    def is_due(self) -> bool:
-        """Whether the next range is one to keep; to be asked once of each."""
+    def offer(self, step: int, usual: Callable[[], Usual | None]) -> None:
+        """The next range that was learned; once there are many, one in several is kept."""
         self._passed = (self._passed + 1) % self._every
-        return self._passed == 0
+        if self._passed == 0:
+            self.add(step, usual())
 
     def add(self, step: int, usual: Usual | None) -> None:
         """From this step on that is usual; None: nobody knows."""
