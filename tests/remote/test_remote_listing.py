@@ -113,6 +113,14 @@ def facts(entry: Entry) -> dict[str, object]:
             "checkpoints": entry.checkpoints}
 
 
+def test_that_nothing_is_left_is_not_said_before_the_far_side_has_looked(tmp_path: Path):
+    synthetic.healthy(root=tmp_path, steps=20)
+    asked = Asked(tmp_path)
+    said = [head for data in asked.agent.talk(asked.packer, asked.now) for head, _ in asked.unpacker.feed(data)]
+    assert [head["k"] for head in said] == ["hello", "listed"]
+    assert len(asked.settled().runs) == 1
+
+
 def test_a_far_list_tells_what_a_list_over_there_would(tmp_path: Path):
     every_kind(tmp_path)
     far = Asked(tmp_path).settled()

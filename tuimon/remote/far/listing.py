@@ -138,6 +138,7 @@ class Listing:
         self._urgent: list[Message] = [
             ({"k": "listed", "root": self._root, "time": time.time(), "control": control}, b"")]
         self._listed_at = self._polled_at = self._paid_at = self._spoke = float("-inf")
+        self._was_listed = False
         self._next = 0
         self._fresh: dict[str, _Known] = {}
         self._changed: dict[str, _Known] = {}
@@ -183,6 +184,7 @@ class Listing:
                 return
 
     def _list(self) -> None:
+        self._was_listed = True
         there = runs(self._root)[:MOST_RUNS]
         for name in sorted(set(self._known).difference(there)):
             self._gone.append(name)
@@ -219,7 +221,7 @@ class Listing:
         """What to say next; None where there is nothing, or no need to say it yet."""
         if self._urgent:
             return self._urgent.pop(0)
-        if not self.is_on:
+        if not self.is_on or not self._was_listed:   # unlooked at, that nothing is left would be untrue
             return None
         gone, self._gone = self._gone[:64], self._gone[64:]
         some = self._some(now)
