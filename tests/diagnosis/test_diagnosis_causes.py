@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from labelled_curves import calm, judged
 
-from tuimon.diagnosis.causes import CAUSES, with_causes
+from tuimon.diagnosis.causes import CAUSES, causes_first, with_causes
+from tuimon.diagnosis.engine import in_order
 from tuimon.diagnosis.manual import MEASURED, PARTS, page, pages
-from tuimon.diagnosis.model import Incident, diagnosis_json
+from tuimon.diagnosis.model import SEVERITIES, Incident, diagnosis_json
 from tuimon.diagnosis.rules import RULES
 from tuimon.errors import UsageError
 from tuimon.record.chunk import Chunk
@@ -49,6 +52,28 @@ def test_what_began_earlier_is_no_consequence():
     assert causes(incident("exploding-gradients", 300, "critical"), incident("loss-spike", 100)) == {
         "exploding-gradients": None, "loss-spike": None}
     assert causes(incident("exploding-gradients", 300, "critical"), incident("loss-spike", 295))["loss-spike"] == "exploding-gradients"
+
+
+SLUGS = [rule.slug for rule in RULES]
+
+
+@pytest.mark.parametrize(("first", "then"), [
+    (("attention-collapse", 100), ("exploding-gradients", 300)),
+    (("logit-drift", 100), ("learning-rate-too-high", 300)),
+    (("loss-scale-collapse", 100), ("non-finite", 100)),
+    (("exploding-gradients", 100), ("attention-collapse", 102)),   # too near to say which was first: as the rules stand
+])
+def test_of_those_equally_severe_the_one_that_brought_the_others_about_leads(first, then):
+    told = [incident(*then, "critical"), incident(*first, "critical"), incident("lr-schedule-fault", 50)]
+    assert [i.rule for i in in_order(told, SLUGS)] == [first[0], then[0], "lr-schedule-fault"]
+
+
+@given(st.lists(st.builds(incident, st.sampled_from(SLUGS), st.integers(0, 40), st.sampled_from(SEVERITIES)), max_size=8))
+def test_all_are_told_once_and_the_worst_first(told):
+    worst = sorted(told, key=lambda i: -SEVERITIES.index(i.severity))
+    found = causes_first(worst)
+    assert sorted(map(id, found)) == sorted(map(id, told))
+    assert [i.severity for i in found] == [i.severity for i in worst]
 
 
 def test_of_two_that_may_cause_each_other_the_one_told_first_is_the_cause():

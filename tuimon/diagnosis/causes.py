@@ -57,14 +57,31 @@ CLEAR: Final = NEAR // 2
 """Steps between two onsets up to which nobody knows which was first."""
 
 
+def causes_first(told: Sequence[Incident], context: RunContext = ANY) -> list[Incident]:
+    """The same incidents, each behind those equally severe that brought it about; else as they come."""
+    left, found = [*told], []
+    while left:
+        equals = [i for i in left if i.severity == left[0].severity]
+        able = [i for i in equals if _is_able(i, context)]
+        first = next((i for i in equals if not any(_began(c, i) for c in able if c is not i)), equals[0])
+        left.remove(first)
+        found.append(first)
+    return found
+
+
+def _began(cause: Incident, other: Incident) -> bool:
+    """Whether it is known that the one brought the other about, and not the other way round."""
+    return explains(cause, other) and (
+        not explains(other, cause) or _leads(cause, other, told_first=False))
+
+
 def with_causes(told: Sequence[Incident], context: RunContext = ANY) -> tuple[Incident, ...]:
     """The same incidents, in the same order, each with the slug of the one that brought it about, if any.
 
     The order is that in which they are told. Where two may cause each other, the one that began well before the other
     is the cause, or the one told first. Clipping makes for small steps only where these follow the gradient.
     """
-    able = [(at, incident) for at, incident in enumerate(told) if incident.rule in CAUSES
-            and (context.follows_gradients or incident.rule != "clip-saturated")]
+    able = [(at, incident) for at, incident in enumerate(told) if _is_able(incident, context)]
     found: list[Incident] = []
     for i, incident in enumerate(told):
         candidates = [(at, c) for at, c in able if at != i and explains(c, incident)]
@@ -72,6 +89,10 @@ def with_causes(told: Sequence[Incident], context: RunContext = ANY) -> tuple[In
             c for at, c in candidates if not explains(incident, c) or _leads(c, incident, told_first=at < i)), None)
         found.append(replace(incident, cause=first.rule) if first else incident)
     return tuple(found)
+
+
+def _is_able(incident: Incident, context: RunContext) -> bool:
+    return incident.rule in CAUSES and (context.follows_gradients or incident.rule != "clip-saturated")
 
 
 def _leads(cause: Incident, other: Incident, *, told_first: bool) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tuimon.diagnosis.causes import with_causes
+from tuimon.diagnosis.causes import ANY, causes_first, with_causes
 from tuimon.diagnosis.model import (
     CATEGORIES,
     SEVERITIES,
@@ -79,26 +79,24 @@ def diagnose(state: State) -> Diagnosis:
         NotEvaluated(rule.slug, needs) for rule in state.rules if not rule.episode and (needs := rule.waits_for(now))
     )
     told = (
-        *in_order(current, [rule.slug for rule in state.rules]),
+        *in_order(current, [rule.slug for rule in state.rules], now.context),
         *sorted(past, key=lambda i: (-SEVERITIES.index(i.severity), i.onset_step)),
     )
     return Diagnosis(now.step, with_causes(told, now.context), waiting, _badges(state, current, waiting), now.usual(),
                      {name: base.ranges.told for name, base in now.bases.items()})
 
 
-def in_order(current: Sequence[Incident], slugs: Sequence[str]) -> list[Incident]:
-    """Open incidents as they are told; `slugs` of the rules, causes first."""
+def in_order(current: Sequence[Incident], slugs: Sequence[str], context: RunContext = ANY) -> list[Incident]:
+    """Open incidents as they are told: worst first; of equals, causes first. `slugs` of the rules, causes first."""
     order = {slug: i for i, slug in enumerate(slugs)}
-    return sorted(current, key=lambda i: _telling(i, current, order))
+    return causes_first(sorted(current, key=lambda i: _telling(i, current, order)), context)
 
 
 def _telling(incident: Incident, current: Sequence[Incident], order: dict[str, int]) -> tuple[int, int, int]:
-    """Worst first; of equals, causes first. A NaN out of a calm run is a cause, after a storm it is not."""
+    """Where it stands unless one of those told brought it about. A NaN out of a calm run stands first."""
     rank = order.get(incident.rule, len(order))   # of a later version
     if incident.rule == "non-finite" and all(
-        incident.onset_step <= i.onset_step and i.rule != "loss-scale-collapse"   # which says what made it
-        for i in current if i.severity == "critical"
-    ):
+            incident.onset_step <= i.onset_step for i in current if i.severity == "critical"):
         rank = -1
     return -SEVERITIES.index(incident.severity), rank, incident.onset_step
 
