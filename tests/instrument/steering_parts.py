@@ -254,7 +254,8 @@ class Rig:
     def delivered(self, command: Command) -> Command:
         """Wait until the training thread would see it."""
         wait_for(lambda: self.outcomes(command), f"receipt of {command.verb}")
-        wait_for(lambda: self.recorder.mailbox.due == 0)
+        mailbox = self.recorder.mailbox   # before the first step it is due anyway
+        wait_for(lambda: mailbox.due == 0 and (self.step or mailbox._letters), "the letter")
         return command
 
     def seen(self, kind: str, **fields: Any) -> list[Event]:
