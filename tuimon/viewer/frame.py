@@ -196,7 +196,7 @@ _DRAWN: Final = {"loss": 0, "val_loss": 0, "grad_norm": 1, "update_ratio": 2, "g
 def _moments(sources: Sources, story: Story) -> tuple[int, ...]:
     """Where an incident was found or was over, and what the run's own diary marks."""
     found = {e.step for e in story.lines if e.mark in ("event", "rollback")}
-    for view in sources.incidents:
+    for view in sources.present.incidents if sources.present else sources.incidents:
         if view.incident.severity != "info":
             found |= {view.incident.detected_step, view.incident.resolved_step or view.incident.detected_step}
     return tuple(sorted(found))
