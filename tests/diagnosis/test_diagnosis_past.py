@@ -141,6 +141,9 @@ def test_rows_ahead_are_told_as_if_they_had_been_looked_at():
         if due:
             told.keep(step, incident)
     assert np.flatnonzero(ahead).tolist() == [0, 1, 3, 7, 15, 31, 63, 127]
+    again = Tellings()
+    again.keep(7, incident)
+    assert again.due_among(range(-40, 200)).tolist() == [False] * 48 + ahead.tolist()
 
 
 def test_of_many_that_are_over_the_older_ones_keep_how_bad_they_were():

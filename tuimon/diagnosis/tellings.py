@@ -45,8 +45,8 @@ class Tellings:
         self._age = max(self._age, self._power(step))
 
     def due_among(self, steps: Sequence[int]) -> Bools:
-        """(n,) at which of these later steps it has lasted long enough to be told again."""
-        powers = np.frexp(np.asarray(steps, np.float64) - self.told[0][0])[1]
+        """(n,) at which of these steps it has lasted long enough to be told again; some may be of before."""
+        powers = np.frexp(np.maximum(0.0, np.asarray(steps, np.float64) - self.told[0][0]))[1]
         return np.asarray(powers > np.maximum.accumulate(np.concatenate(([self._age], powers[:-1]))))
 
     def _power(self, step: int) -> int:
