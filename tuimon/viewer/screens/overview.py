@@ -11,7 +11,6 @@ from textual.binding import BindingType
 from textual.containers import Grid
 
 from tuimon.viewer import arrange
-from tuimon.viewer.badges import lead
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet
 from tuimon.viewer.looks import Around
 from tuimon.viewer.messages import GoTo, Prefers, Remembers
@@ -235,6 +234,8 @@ class Overview(Below):
         badge = arrange.badge_at(self._frame, row.size.width, event.x) if event.widget is row else None
         if badge is None:
             return
+        from tuimon.viewer.badges import lead
+
         found = lead(self._frame, badge)
         if found.place is not None:
             self.post_message(GoTo(found.place, found.incident))
