@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.model import Diagnosis, RunContext
+from tuimon.diagnosis.past import as_of
 from tuimon.diagnosis.told import Told, incident_fields
 from tuimon.instrument.guard import changes, keys
 from tuimon.record.chunk import Chunk
@@ -48,6 +49,24 @@ def test_it_says_what_the_guard_says():
     (one,) = [i for i in found.incidents if i.rule == "non-finite"]
     assert one.next
     assert one.evidence
+
+
+def test_how_bad_it_was_between_is_known_of_the_guards_words_too():
+    loss, grad = [3.0] * 120, [1.0] * 120
+    grad[59] = loss[79] = float("nan")
+    loss[99:] = grad[99:] = [float("nan")] * 21
+    told, judged = told_while(Engine(RunContext()), loss, grad)
+    found = told.diagnosis(120)
+    assert found.verdict == judged.verdict == "critical"
+    assert [as_of(found, step).verdict for step in (59, 70, 90, 110)] == ["healthy", "info", "warning", "critical"]
+
+
+def test_an_incident_that_got_worse_in_another_layer_is_the_same_one():
+    told, judged = told_while(Engine(RunContext()), [3.0] * 60 + [float("nan")] * 3, [1.0] * 60 + [float("nan")] * 3)
+    (one,) = (i for i in judged.incidents if i.rule == "non-finite")
+    worse = replace(one, severity="critical", layer="head")
+    told.take(Event(0, 0.0, 1, 64, "incident", json.loads(json.dumps(finite(incident_fields("worsened", worse))))))
+    assert [i.layer for i in told.diagnosis(64).open_incidents if i.rule == "non-finite"] == ["head"]
 
 
 def test_a_new_attempt_closes_what_was_open():

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import synthetic
 
 from tuimon.diagnosis.model import Diagnosis
+from tuimon.diagnosis.past import as_of
 from tuimon.viewer.lines import text_of
+from tuimon.viewer.places.incidents.draw import Look, list_lines, text_lines
 from tuimon.viewer.plots import spark_specs
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.views import Frame
@@ -109,18 +112,18 @@ def test_a_dead_run_was_alive_before_it_died():
 def test_what_only_the_end_has_shown_is_not_said_of_before(life):
     incident = next(i for i in life.reading.diagnosis.incidents if i.resolved_step is not None)
     over = dataclasses.replace(incident, headline="Loss spike, recovered", word="recovered", onset_step=10,
-                               detected_step=12, resolved_step=40)
+                               detected_step=12, resolved_step=40, before=())
     told = dataclasses.replace(Diagnosis.nothing(), steps=50, incidents=(over,))
-    assert told.as_of(11).incidents == ()
-    (before,) = told.as_of(39).incidents
+    assert as_of(told, 11).incidents == ()
+    (before,) = as_of(told, 39).incidents
     assert (before.headline, before.word, before.state) == ("Loss spike", "rising", "open")
-    assert told.as_of(40).incidents == (over,)
+    assert as_of(told, 40).incidents == (over,)
 
 
 def test_what_had_not_been_measured_could_not_be_fine():
     known = dataclasses.replace(Diagnosis.nothing(), badges=tuple(
         dataclasses.replace(b, word="ok") for b in Diagnosis.nothing().badges))
-    words = {b.category: b.word for b in known.as_of(5, ("generalisation",)).badges}
+    words = {b.category: b.word for b in as_of(known, 5, ("generalisation",)).badges}
     assert (words["loss"], words["generalisation"]) == ("ok", "waiting")
 
 
@@ -129,3 +132,49 @@ def test_the_way_back_says_what_the_key_does_first(life, cursor, says):
     frame = life.reading.poll(0.0, 1.0, Wanted(at=160, cursor=cursor))
     assert says in "\n".join(map(text_of, frame.verdict))
     assert says in "\n".join(map(text_of, frame.narrow))
+
+
+GROWN = {120: ("grad_norm",), 140: ("loss",), **dict.fromkeys(range(170, 200), ("loss", "grad_norm"))}
+"""At these steps these are no numbers: worth a word, then a warning, then the end."""
+
+
+@pytest.fixture(scope="module")
+def grown() -> Reading:
+    run = synthetic.Run(info=True)
+    for step in range(1, 200):
+        values = {"loss": 2.0 + 0.01 * (step % 3), "grad_norm": 1.0 + 0.1 * (step % 5)}
+        run.values(**values | dict.fromkeys(GROWN.get(step, ()), math.nan))
+    return Reading(run.dir)
+
+
+@pytest.mark.parametrize(("step", "severity", "tone"), [(130, "info", "info"), (150, "warning", "warning"), (180, "critical", "critical")])
+def test_how_bad_it_was_then_is_said_of_then_everywhere(grown, step, severity, tone):
+    frame = grown.poll(0.0, 1.0, Wanted(at=step))
+    assert frame.tone == tone
+    assert next(b.tone for b in frame.badges if b.label == "NUMERICS") == tone
+    (view,) = (v for v in frame.incidents if v.incident.rule == "non-finite")
+    assert (view.incident.severity, view.incident.state, view.curve is None) == (severity, "open", False)
+    assert {e.metric for e in view.incident.evidence} <= {"grad_norm", "loss"}
+    assert ("loss" in {e.metric for e in view.incident.evidence}) == (step >= 140)
+    look = Look(view.key)
+    row = next(text_of(line) for line in list_lines(frame, look, 110, 12) if "▸" in text_of(line))
+    assert f"{severity} " in row and f"since {view.incident.onset_step}" in row
+    words = [text_of(line) for line in text_lines(frame, view, 80, numbers=True)]
+    assert any(f"open at step {step}." in line for line in words)
+
+
+def test_what_is_to_come_is_listed_as_it_will_be_found(grown):
+    frame = grown.poll(0.0, 1.0, Wanted(at=100))
+    assert trouble(frame) == []
+    (view,) = (v for v in frame.incidents if v.incident.rule == "non-finite")
+    assert (view.incident.severity, view.incident.state) == ("info", "open")
+    row = next(text_of(line) for line in list_lines(frame, Look(view.key), 110, 12) if "▸" in text_of(line))
+    assert "found at 120" in row
+    words = " ".join(text_of(line) for line in text_lines(frame, view, 80, numbers=True))
+    assert "so not yet known at step 100." in words
+    assert frame.moments == grown.poll(0.0, 1.0, Wanted()).moments
+
+
+def test_a_frame_carries_no_more_of_an_incident_than_is_shown(grown):
+    for wanted in (Wanted(cursor=5), Wanted(at=151)):
+        assert not any(view.incident.before for view in grown.poll(0.0, 1.0, wanted).incidents)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -117,12 +116,18 @@ class Incident:
     """Whether going back, a smaller learning rate and clipping treat it; what dies with depth they do not."""
     cause: str | None = None
     """Slug of the incident that brought it about, as far as is known."""
+    before: tuple[Telling, ...] = field(default=(), compare=False)
+    """How it was told while it was open, oldest first; none of these has a `before` of its own."""
 
     def reopened(self) -> Incident:
         """As it was before its end: not called by what only its end has shown."""
         word = RISING if self.word == RECOVERED else self.word
         return replace(self, state="open", resolved_step=None, headline=self.headline.removesuffix(f", {RECOVERED}"),
                        word=word)
+
+
+Telling = tuple[int, Incident]
+"""From that step on it was told like that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,31 +206,10 @@ class Diagnosis:
         """The worst open severity."""
         return max((i.severity for i in self.open_incidents), key=SEVERITIES.index, default="healthy")
 
-    def as_of(self, step: int, unmeasured: Collection[Category] = ()) -> Diagnosis:
-        """What was known at an earlier step, told in today's words: only what had been detected, open until its end.
-
-        Severity, numbers and layer are the final ones: how an incident grew is not kept. So is what could not be looked
-        at, apart from the categories of which nothing had been measured by then.
-        """
-        found = [i if i.resolved_step is None or i.resolved_step <= step else i.reopened()
-                 for i in self.incidents if i.detected_step <= step]
-        there = sorted((i for i in found if i.state == "open"), key=lambda i: -SEVERITIES.index(i.severity))
-        over = [i for i in found if i.state == "resolved"]
-        badges = tuple(badge(b.category, there, known=b.category not in unmeasured and (
-            b.severity is not None or b.word != "waiting")) for b in self.badges)
-        usual = {name: then for name, course in self.once.items() if (then := _as_of(course, step)) is not None}
-        return replace(self, steps=min(step, self.steps), incidents=(*there, *over), badges=badges, usual=usual)
-
     @staticmethod
     def nothing() -> Diagnosis:
         """Before the first step."""
         return Diagnosis(0, (), (), tuple(Badge(c, None, "waiting", None) for c in CATEGORIES), {})
-
-
-def _as_of(course: Course, step: int) -> Usual | None:
-    """What was usual at a step."""
-    at = bisect_right(course, step, key=lambda told: told[0])
-    return course[at - 1][1] if at else None
 
 
 def badge(category: Category, current: Sequence[Incident], *, known: bool) -> Badge:

@@ -12,7 +12,7 @@ import math
 import sys
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, TextIO
 
 from tuimon.diagnosis.model import (
@@ -42,6 +42,7 @@ from tuimon.diagnosis.notebook_rules import (
     zone_of,
 )
 from tuimon.diagnosis.plotting import Chart, beside, draw
+from tuimon.diagnosis.tellings import Tellings
 from tuimon.diagnosis.wording import count, number
 from tuimon.record.chunk import Chunk
 
@@ -166,6 +167,7 @@ class _Open:
     verdict: Verdict
     onset: int
     value: float
+    tellings: Tellings = field(default_factory=Tellings)
 
 
 class NotebookEngine:
@@ -214,12 +216,18 @@ class NotebookEngine:
                 self._open[one.slug].value = value
             else:
                 self._open[one.slug] = _Open(one, step, value)
+            self._note(self._open[one.slug])
+
+    def _note(self, item: _Open) -> None:
+        """Remember how it is told now, where that is worth remembering."""
+        verdict = item.verdict
+        if verdict.severity is not None and item.tellings.is_due(self._step, verdict.severity, _confidence(verdict)):
+            item.tellings.keep(self._step, replace(self._incident(item, over=False), before=()))
 
     def _incident(self, item: _Open, *, over: bool) -> Incident:
         verdict = item.verdict
         metric = verdict.metric.replace("_", " ").capitalize()
         limit = "" if math.isnan(verdict.limit) else f"; the notebook's limit is {number(verdict.limit)}"
-        confidence: Confidence = "high" if verdict is NON_FINITE else "low"
         assert verdict.severity is not None
         return Incident(
             rule=verdict.slug,
@@ -231,13 +239,14 @@ class NotebookEngine:
             detected_step=item.onset,
             resolved_step=self._step if over else None,
             layer=None,
-            confidence=confidence,
+            confidence=_confidence(verdict),
             headline=verdict.headline,
             why=f"{metric} {'was' if over else 'is'} {number(item.value)}{limit}.",
             next=verdict.next,
             evidence=(Evidence(verdict.metric, item.value, verdict.limit),),
             word=verdict.word,
             rescue_helps=verdict not in {VANISHING, RATE_LOW},
+            before=tuple(item.tellings.told),
         )
 
     @property
@@ -253,6 +262,10 @@ class NotebookEngine:
         return Diagnosis(
             self._step, (*current, *past), waiting, tuple(_badge(c, current, looked) for c in CATEGORIES), {}
         )
+
+
+def _confidence(verdict: Verdict) -> Confidence:
+    return "high" if verdict is NON_FINITE else "low"
 
 
 def _badge(category: Category, current: Sequence[Incident], looked: set[Category]) -> Badge:

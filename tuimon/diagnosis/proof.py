@@ -66,10 +66,11 @@ class LayerRows(Protocol):
 
 
 def cleaned(incident: Incident) -> Incident:
-    """The same incident, its texts safe to show."""
+    """The same incident, its texts safe to show; how it was told before is left out."""
     return replace(
         incident, layer=None if incident.layer is None else clean(incident.layer, LAYER), why=clean(incident.why, 800),
-        headline=clean(incident.headline, 80), next=tuple(clean(one, 400) for one in incident.next))
+        headline=clean(incident.headline, 80), next=tuple(clean(one, 400) for one in incident.next),
+        before=())
 
 
 def curve(incident: Incident, history: History, layers: LayerRows) -> CurveView | None:

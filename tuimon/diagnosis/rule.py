@@ -7,7 +7,7 @@ never another rule, a clock or a screen.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from tuimon.diagnosis.activations import Sampled
@@ -16,6 +16,7 @@ from tuimon.diagnosis.limits import NEAR
 from tuimon.diagnosis.model import Category, Confidence, Evidence, Incident, RunContext, Severity
 from tuimon.diagnosis.rows import ROW
 from tuimon.diagnosis.signals import Signals
+from tuimon.diagnosis.tellings import Tellings, put_away
 from tuimon.diagnosis.wording import count, fold, rate
 from tuimon.record.chunk import Bools, Mark
 
@@ -52,6 +53,7 @@ class Episode:
     """How bad it was at its worst, as its rule measures that."""
     at_worst: tuple[str | None, dict[str, float]] | None = None
     """Layer and numbers of that moment; None where no layer was blamed."""
+    tellings: Tellings = field(default_factory=Tellings)
 
     def blame(self, layer: str | None, badness: float, **numbers: float) -> None:
         """The layer in which it shows now, and the numbers there."""
@@ -203,7 +205,7 @@ class Rule:
         """End the open episode at this row."""
         if self.episode is None:
             return
-        self.past.append(self.incident(now, over=True, because=because))
+        put_away(self.past, self.incident(now, over=True, because=because))
         self.episode = None
         now.release(self.slug)
 
@@ -241,7 +243,14 @@ class Rule:
             evidence=story.evidence,
             word=story.word,
             rescue_helps=self.rescue_helps,
+            before=tuple(episode.tellings.told),
         )
+
+    def note(self, now: Signals) -> None:
+        """Remember how the open episode, if any, is told now, where that is worth remembering."""
+        episode = self.episode
+        if episode is not None and episode.tellings.is_due(now.step, episode.severity, episode.confidence):
+            episode.tellings.keep(now.step, replace(self.incident(now), before=()))
 
 
 def rate_cause(episode: Episode) -> str:

@@ -54,7 +54,8 @@ def _incident(body: Mapping[str, Any]) -> Incident:
     known["resolved_step"] = _whole(known["resolved_step"])
     known["next"] = tuple(map(str, known["next"]))
     known["rescue_helps"] = bool(known["rescue_helps"])
-    return Incident(evidence=evidence, **known)
+    before = tuple((int(step), _incident(told)) for step, told in known.pop("before"))
+    return Incident(evidence=evidence, before=before, **known)
 
 
 def _one(value: Any, of: tuple[Any, ...]) -> Any:

@@ -6,6 +6,7 @@ Pure. Text is made safe here, as in `story`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from tuimon.diagnosis.causes import with_causes
@@ -21,6 +22,7 @@ from tuimon.diagnosis.model import (
     plain,
 )
 from tuimon.diagnosis.rules import RULES
+from tuimon.diagnosis.tellings import MOST
 from tuimon.record.events import Event
 from tuimon.record.text import clean
 
@@ -54,9 +56,13 @@ class Told:
         if incident is None:
             return
         key = incident.rule, incident.detected_step, incident.layer
-        if key not in self._incidents and incident.state == "resolved":
+        if key not in self._incidents:   # it may show in another layer by now
             key = next((k for k, i in self._incidents.items() if k[:2] == key[:2] and i.state == "open"), key)
-        self._incidents[key] = incident
+        known = self._incidents.get(key)
+        before = () if known is None else known.before
+        if incident.state == "open" and len(before) < MOST:
+            before = (*before, (event.step if before else incident.detected_step, incident))
+        self._incidents[key] = replace(incident, before=before)
         over = [k for k, i in self._incidents.items() if i.state == "resolved"]
         for old in over[:-KEPT]:
             del self._incidents[old]

@@ -124,8 +124,10 @@ class State:
         self.look_around(called)
 
     def look_around(self, called: Sequence[Rule]) -> None:
-        """See whether somebody of those that were called wants other rows from here on."""
+        """See whether somebody of those that were called wants other rows from here on, or has news of an episode."""
         for rule in called:
+            if rule.episode is not None:
+                rule.note(self.signals)
             if rule.wants != self._wants[rule] or rule.episode is not self._episodes[rule]:
                 self._wants[rule], self._episodes[rule] = rule.wants, rule.episode
                 self._asked, self._singles, self._unusual = {}, None, None
@@ -209,7 +211,7 @@ class State:
                 part = rule.singles(ahead)
                 if part is None:
                     return range(ahead.first, ahead.last)
-                parts.append(part)
+                parts.append(part if rule.episode is None else part | rule.episode.tellings.due_among(ahead.steps))
                 passing.append(rule)
         self._passing = tuple(passing)
         rows = np.logical_or.reduce([ahead.singles(asked), *parts])

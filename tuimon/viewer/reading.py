@@ -21,7 +21,8 @@ from tuimon.control.commands import Command, Who
 from tuimon.control.spool import submit
 from tuimon.control.states import LIVE, Verb
 from tuimon.diagnosis.axes import XAxis, is_wide
-from tuimon.diagnosis.model import Category, Diagnosis
+from tuimon.diagnosis.model import Category, Diagnosis, RunContext
+from tuimon.diagnosis.past import as_of
 from tuimon.diagnosis.statistics import middle
 from tuimon.diagnosis.story import Request, Story
 from tuimon.diagnosis.told import Told
@@ -380,12 +381,12 @@ class Reading:
         """The same run as it was at a step: what was not yet measured, found or done by then is left out."""
         values = {n: value for n in present.values if (value := self._history.value_at(n, at)) is not None}
         unmeasured: tuple[Category, ...] = () if "val_loss" in values else ("generalisation",)
-        diagnosis = self._judged.as_of(at, unmeasured)
+        diagnosis = as_of(self._judged, at, unmeasured, RunContext(optimizer=self._standing.optimizer))
         return replace(
             present, story=self._diary.as_of(at), diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0,
             values=values, trend=trend_of(self._history, at), heat=self._layers.view(diagnosis, at), awaited="",
-            alive=True, judging=present.judging if at > self._judged.steps else "",
-            present=Present(present.story, present.values, present.alive))
+            alive=True, judging=present.judging if at > self._judged.steps else "", incidents=self._proofs.as_of(at),
+            present=Present(present.story, present.values, present.alive, present.incidents))
 
     @property
     def has_ended(self) -> bool:

@@ -23,6 +23,7 @@ class Present:
     story: Story
     values: Mapping[str, float]
     alive: bool | None = True
+    incidents: tuple[IncidentView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,11 @@ class Standing:
         return self._barred[1]
 
     @property
+    def optimizer(self) -> str | None:
+        """Class name; None where it is not known."""
+        return self.info.optimizer or None if self.info is not None else None
+
+    @property
     def process(self) -> ProcessIdentity | None:
         """Who trains, or is about to; None where nobody is known yet."""
         info, launch = self.info, self.launch

@@ -217,9 +217,11 @@ def _titled(title: str, *lines: Line) -> list[Line]:
     return [(), (Span(title, "strong"),), *lines]
 
 
-def _course(view: IncidentView) -> str:
+def _course(view: IncidentView, at: int | None) -> str:
     incident = view.incident
     over = "still open" if incident.resolved_step is None else f"over at step {steps(incident.resolved_step)}"
+    if at is not None and incident.resolved_step is None:
+        over = f"open at step {steps(at)}" if incident.detected_step <= at else f"so not yet known at step {steps(at)}"
     where = f" in {incident.layer}" if incident.layer else ""
     found = f"found at {steps(incident.detected_step)} with {incident.confidence} confidence"
     return f"Began at step {steps(incident.onset_step)}{where}, {found}, {over}."
@@ -293,7 +295,7 @@ def text_lines(frame: Frame, entry: Entry | None, width: int, *, numbers: bool) 
         lines = [say("This rule could not look, so its silence says nothing."),
                  (Span("It needs "), Span(", ".join(entry.needs), "strong"), Span(".")), *_manual_lines(entry.rule)]
     else:
-        lines = [say(entry.incident.why), *_event(frame, entry), say(_course(entry), "dim")]
+        lines = [say(entry.incident.why), *_event(frame, entry), say(_course(entry, frame.wanted.at), "dim")]
         if numbers and entry.incident.evidence:
             lines += [(), *number_lines(entry)]
         advice = [row for mark, words in _advice(frame, entry) for row in _hung(mark, words, min(width, PROSE))]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from tuimon.diagnosis.causes import as_events
 from tuimon.diagnosis.model import Diagnosis, Incident
+from tuimon.diagnosis.past import stood
 from tuimon.diagnosis.proof import cleaned, curve
 from tuimon.record.history import History
 from tuimon.viewer.layers import LayerStrip
@@ -28,6 +30,10 @@ class Proofs:
         """Those that cannot change any more."""
         self._cut: set[Incident] = set()
         """Those that were looked for a curve."""
+        self._told: tuple[Incident, ...] = ()
+        """Of each view the incident, with how it was told before."""
+        self._judged = 0
+        """The step up to which they are known."""
 
     def update(self, diagnosis: Diagnosis, history: History, layers: LayerStrip) -> None:
         """Take in what was read."""
@@ -53,3 +59,18 @@ class Proofs:
                 kept[incident] = known
             views.append(known)
         self.views, self._kept = tuple(views), kept
+        self._told, self._judged = tuple(incident for incident, _ in told), diagnosis.steps
+
+    def as_of(self, step: int) -> tuple[IncidentView, ...]:
+        """The same views in the same order, each incident as it stood at a step; what is to come, as it will be found.
+
+        The list is a map of the run, also of what lies ahead of the moment that is shown.
+        """
+        then = (stood(incident, step, self._judged) for incident in self._told)
+        return tuple(view if incident is told else replace(view, incident=_safe(incident))
+                     for view, told, incident in zip(self.views, self._told, then, strict=True))
+
+
+@lru_cache(maxsize=1024)   # while a person walks through time the same are told again and again
+def _safe(incident: Incident) -> Incident:
+    return cleaned(incident)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tuimon.diagnosis.calm import FEWEST, Calm, calm
+from tuimon.diagnosis.past import as_of
 from tuimon.record.history import History, thin
 from tuimon.record.layered import LayerGroups
 from tuimon.record.tensors import TensorTable
@@ -51,7 +52,7 @@ class LayersDetail:
         ask = wanted.ask if isinstance(wanted.ask, Ask) else Ask()
         history = reading.history
         ends = wanted.window.ends(reading.whole_last, history.last_step)
-        diagnosis = reading.diagnosis if wanted.at is None else reading.diagnosis.as_of(wanted.at)
+        diagnosis = reading.diagnosis if wanted.at is None else as_of(reading.diagnosis, wanted.at)
         quiet = calm(diagnosis.incidents)
         shown = (history, history.revision, quiet, ends, wanted.at, ask)
         if shown == self._shown:
