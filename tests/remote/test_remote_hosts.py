@@ -194,6 +194,14 @@ def test_the_table_names_machines_and_its_status_says_whether_all_were_reached(p
     assert main(["runs", "--hosts", str(roll)]) == 2
 
 
+def test_who_watches_one_run_from_afar_is_not_kept_from_those_of_this_machine(place: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TUIMON_READONLY", "")
+    (place / "ssh").write_text(f'#!/bin/sh\necho "[$TUIMON_READONLY]" > {place}/told\nexit 255\n')
+    for options, told in (([], "[]\n"), (["--control"], "[]\n"), (["--read-only"], "[1]\n")):
+        assert main(["watch", "node1:", "--plain", *options]) == 2
+        assert (place / "told").read_text() == told, options
+
+
 def test_a_key_that_is_no_name_of_a_run_opens_nothing(place: Path):
     synthetic.healthy(root=place / "runs.node1", steps=5)
     with listed(targets("node1"), control=False) as where:
