@@ -116,6 +116,20 @@ def test_a_run_of_the_list_is_opened_over_its_machines_link_and_given_up_when_no
         until(near.run_json.exists)
 
 
+@pytest.mark.parametrize("host", ["node1", "bare"])
+def test_runs_of_several_ranks_are_listed_and_opened_also_where_nothing_is_installed(place: Path, host: str):
+    run = synthetic.ranked(3, 60, root=place / "runs.node1")
+    with listed(targets(host), control=False) as where:
+        merged = Merged(place / "none", where)
+        until(lambda: merged.poll(time.time()).entries)
+        (entry,) = merged.poll(time.time()).entries
+        near = RunDir(entry.path)
+        until(lambda: look_at(near) or ((chunks := LogReader(near.metrics).poll()) and chunks[-1].steps[-1] == 60))
+        assert "grad_norm" in LogReader(near.metrics).poll()[-1].columns
+        assert run.dir.name == entry.key
+        assert len((place / "pids").read_text().split()) == 1, "one link"
+
+
 def test_beside_a_run_that_is_watched_its_machine_tells_of_the_others(place: Path):
     one, other = synthetic.healthy(root=place / "runs.node1", steps=30), synthetic.exploding(root=place / "runs.node1")
     with reached(parse(f"bare:{one.dir.name}"), control=False) as near:
