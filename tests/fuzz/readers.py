@@ -47,7 +47,7 @@ from tuimon.record.remembered import told as remembered
 from tuimon.record.rundir import RunDir, prepare_run
 from tuimon.record.status import status
 from tuimon.record.text import clean, is_seen, printable
-from tuimon.remote.far.agent import Agent
+from tuimon.remote.far.agent import Agent, Code
 from tuimon.remote.far.followed import Followed
 from tuimon.remote.far.listing import Listing
 from tuimon.remote.far.wire import MAGIC, Packer, Unpacker, WireError
@@ -340,7 +340,7 @@ def _said_far() -> list[bytes]:
 def _said_of_runs(at: Path) -> list[bytes]:
     """All that the far side says of the recorded run in a list."""
     recorded.run(at / "runs")
-    listing, now, found = Listing(str(at / "runs"), list(METRICS), control=False), 1.0, []
+    listing, now, found = Listing(str(at / "runs"), list(METRICS), control=False, code=Code()), 1.0, []
     for _ in range(3):
         now += 2.0
         listing.poll(now)

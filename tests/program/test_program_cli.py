@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pty
@@ -12,7 +13,7 @@ import time
 
 import pytest
 
-from tuimon.cli import main
+from tuimon.cli import _parser, main
 from tuimon.launch.headless import Following
 from tuimon.record.liveness import is_alive
 from tuimon.record.rundir import Launch, create_run, list_runs
@@ -38,6 +39,69 @@ def test_what_cannot_be_done_is_said_in_one_line_with_status_2(line, says, capsy
     assert said.startswith("tuimon: ")
     assert says in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("command", "names", "options"), [
+    ("watch", "a: b: c:", ["--control", "--read-only", "--rules notebook", "--fps=3"]),
+    ("compare", "a b c", ["--read-only", "--fps 3", "--ascii"]),
+    ("runs", "lr>1 state:died", ["--json", "--hosts F"]),
+    ("diagnose", "a b", ["--json", "--fail-on warning"]),
+    ("plot", "a loss lr", ["--log", "--width 70", "--first -5"]),
+    ("export", "a", ["--to csv", "-o F", "--layers"]),
+    ("curve", "a b", ["--json", "--target 2"]),
+    ("checkpoints", "a", ["--verify", "--json"]),
+    ("notify", "test a b", []),
+    ("demo", "spike", ["--seed 3", "--headless", "--steps 9"]),
+])
+def test_options_may_stand_before_behind_and_between_names(command, names, options):
+    def read(words):
+        said = [command, *" ".join(words).split()]
+        return vars(_parser(said).parse_args(said))
+
+    plain = read([*names.split(), *options])
+    places = range(len(names.split()) + len(options))
+    for at in itertools.combinations(places, len(names.split())):
+        rest, mine = iter(options), iter(names.split())
+        order = [next(mine if place in at else rest) for place in places]
+        assert read(order) == plain, order
+
+
+@pytest.mark.parametrize(("line", "runs", "json"), [
+    ("diagnose --json -- -a --json b", ["-a", "--json", "b"], True),
+    ("diagnose b -- --json", ["b", "--json"], False),
+    ("diagnose a --json b -- -c", ["a", "b", "-c"], True),
+    ("diagnose -- a -- b", ["a", "--", "b"], False),
+])
+def test_behind_two_dashes_everything_is_a_name(line, runs, json):
+    args = _parser(line.split()).parse_args(line.split())
+    assert (args.runs, args.json) == (runs, json)
+
+
+@pytest.mark.parametrize(("line", "says"), [
+    ("watch a: --frob b:", "unrecognized arguments: --frob; see tuimon watch --help"),
+    ("watch a: --fps b:", "--fps: "),
+    ("watch a: b: --hosts", "--hosts: expected one argument"),
+    ("explain T101 T102", "unrecognized arguments: T102; see tuimon explain --help"),
+    ("compare --ascii", "the following arguments are required: RUN|FILE; see tuimon compare --help"),
+    ("notify --json telegram", "invalid choice: 'telegram'"),
+])
+def test_what_is_wrong_between_names_is_said_in_one_line(line, says, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(line.split())
+    said = capsys.readouterr().err
+    assert left.value.code == 2
+    assert says in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("line", ["compare -h", "compare a --ascii b --hel", "compare --help a"])
+def test_help_tells_of_names_wherever_it_is_asked_for(line, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(line.split())
+    said = capsys.readouterr().out
+    assert left.value.code == 0
+    assert "RUN|FILE [RUN|FILE ...]" in said
+    assert "two to eight runs" in said
 
 
 def test_a_run_without_a_step_is_not_called_healthy(capsys):

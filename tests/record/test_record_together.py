@@ -8,6 +8,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tuimon.cli.runs import as_json
@@ -15,7 +16,7 @@ from tuimon.cli.status import as_json as status_json
 from tuimon.diagnosis.ranked import headline, straggling
 from tuimon.record.catalogue import Catalogue, Entry
 from tuimon.record.liveness import ProcessIdentity, identity
-from tuimon.record.log import Row
+from tuimon.record.log import Row, TensorRow
 from tuimon.record.lost import lost_words
 from tuimon.record.paces import Slow
 from tuimon.record.reader import segment_paths
@@ -62,6 +63,22 @@ def test_the_loss_is_that_of_all_ranks_at_the_step_to_which_all_have_come(run: R
     entry = listed(run)
     assert entry.status.loss == 4.0
     assert entry.losses[0] == 2.0
+
+
+@pytest.mark.parametrize("behind", ["vectors", "signs of life"])
+def test_the_loss_is_found_behind_much_else(run: RunDir, behind: str) -> None:
+    write(run, 0)
+    write(run, 1)
+    for rank in range(2):
+        log = LogWriter(run.metrics, attempt=1, from_step=0, tensors=5000, rank=rank, world=2)
+        for step in range(1, 6 + rank):   # one has come farther
+            vector = TensorRow(step, np.ones(5000, np.float32), np.ones(5000, np.bool_), None)
+            log.append([Row(step, T0, {"loss": step + rank}), *([vector] if behind == "vectors" else [])])
+        for i in range(200 if behind != "vectors" else 0):
+            log.beat(T0 + i, T0 + i, "held, and that for a long time by who knows whom")
+        log.close()
+        date(run, rank, T0)
+    assert status(run, lambda: T0).loss == 5.5
 
 
 def test_a_rank_that_is_not_there_is_named_and_the_others_go_on(run: RunDir) -> None:

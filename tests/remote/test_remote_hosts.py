@@ -116,6 +116,20 @@ def test_a_run_of_the_list_is_opened_over_its_machines_link_and_given_up_when_no
         until(near.run_json.exists)
 
 
+@pytest.mark.parametrize("host", ["node1", "bare"])
+def test_runs_of_several_ranks_are_listed_and_opened_also_where_nothing_is_installed(place: Path, host: str):
+    run = synthetic.ranked(3, 60, root=place / "runs.node1")
+    with listed(targets(host), control=False) as where:
+        merged = Merged(place / "none", where)
+        until(lambda: merged.poll(time.time()).entries)
+        (entry,) = merged.poll(time.time()).entries
+        near = RunDir(entry.path)
+        until(lambda: look_at(near) or ((chunks := LogReader(near.metrics).poll()) and chunks[-1].steps[-1] == 60))
+        assert "grad_norm" in LogReader(near.metrics).poll()[-1].columns
+        assert run.dir.name == entry.key
+        assert len((place / "pids").read_text().split()) == 1, "one link"
+
+
 def test_beside_a_run_that_is_watched_its_machine_tells_of_the_others(place: Path):
     one, other = synthetic.healthy(root=place / "runs.node1", steps=30), synthetic.exploding(root=place / "runs.node1")
     with reached(parse(f"bare:{one.dir.name}"), control=False) as near:
@@ -192,6 +206,14 @@ def test_the_table_names_machines_and_its_status_says_whether_all_were_reached(p
                                      "tuimon: login: ada@login: Permission denied (publickey,password)."]
     roll.write_text("gone\n")
     assert main(["runs", "--hosts", str(roll)]) == 2
+
+
+def test_who_watches_one_run_from_afar_is_not_kept_from_those_of_this_machine(place: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TUIMON_READONLY", "")
+    (place / "ssh").write_text(f'#!/bin/sh\necho "[$TUIMON_READONLY]" > {place}/told\nexit 255\n')
+    for options, told in (([], "[]\n"), (["--control"], "[]\n"), (["--read-only"], "[1]\n")):
+        assert main(["watch", "node1:", "--plain", *options]) == 2
+        assert (place / "told").read_text() == told, options
 
 
 def test_a_key_that_is_no_name_of_a_run_opens_nothing(place: Path):

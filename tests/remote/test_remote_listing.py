@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import sys
 import time
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from tuimon.record.catalogue import Catalogue, Entry
+from tuimon.record.events import EventWriter
 from tuimon.record.hosts import digest
 from tuimon.record.label import Label, read_label, write_label
+from tuimon.record.liveness import identity
 from tuimon.record.log import Row
 from tuimon.record.merged import entry_of
 from tuimon.record.metrics import METRICS
+from tuimon.record.reader import segment_paths
 from tuimon.record.rundir import RunDir
 from tuimon.record.segments import LogWriter
-from tuimon.remote.far.agent import Agent
+from tuimon.remote.far.agent import Agent, Code
 from tuimon.remote.far.hub import LIST
 from tuimon.remote.far.listing import Listing
 from tuimon.remote.far.wire import MAGIC, Packer, Unpacker
@@ -93,6 +98,39 @@ def every_kind(root: Path) -> None:
     log.append([Row(step, time.time(), {"loss": math.nan if step == 110 else 1.0, "val_loss": 9.0 - step / 100}) for step in range(101, 141)])
     log.close()
     (synthetic.Run(root, name="broken").go(5).dir.run_json).write_text("{}")
+    several(root)
+
+
+def several(root: Path) -> dict[str, RunDir]:
+    """Runs of several ranks: all there, one silent, dead, crashed, or never come; stages, many ranks, restarts; over."""
+    runs = {"all": synthetic.ranked(8, 400, root=root), "silent": synthetic.ranked(4, 300, silent=2, root=root),
+            "many": synthetic.ranked(20, 40, root=root), "over": synthetic.ranked(3, 60, root=root).end()}
+    runs |= {name: synthetic.ranked(3, 60, root=root) for name in ("dead", "crashed", "never", "stages", "again")}
+    found = {name: run.dir for name, run in runs.items()}
+    for rank in range(3):
+        said = {"rank": rank, "world": 3, "attempt": 1, "process": asdict(synthetic.nobody() if rank == 1 else identity())}
+        found["dead"].write_rank(rank, said)
+        for path in segment_paths(found["stages"].metrics, rank):
+            path.unlink()
+        write(found["stages"], rank, 1, 0, {step: {"loss": 5.0 / step} if rank == 2 else {"tokens": 1.0} for step in range(1, 40)})
+        # an attempt that wrote two segments, and one that did some of it again, where the first has come farther
+        for attempt, after, worth in ((2, 40, 2.0), (2, 40, 3.0), (3, 70, 4.0)):
+            steps = range(41, 61) if worth == 2.0 else range(61, 81) if worth == 3.0 else range(71, 90 + (rank == 0))
+            write(found["again"], rank, attempt, after, {
+                step: {"loss": math.nan if step == 75 else worth + rank, **({} if step % 10 else {"val_loss": worth + rank - step / 100})}
+                for step in steps})
+    events = EventWriter(found["crashed"].events_of(2), 1)
+    events.append("end", 60, 0.0, {"state": "crashed", "error": "out of memory"})
+    events.close()
+    os.utime(segment_paths(found["crashed"].metrics, 2)[0], (time.time() - 1, time.time() - 1))
+    segment_paths(found["never"].metrics, 1)[0].unlink()
+    return found
+
+
+def write(run: RunDir, rank: int, attempt: int, after: int, rows: dict[int, dict[str, float]]) -> None:
+    log = LogWriter(run.metrics, attempt=attempt, from_step=after, tensors=0, rank=rank, world=3)
+    log.append([Row(step, 1000.0 + step, values) for step, values in rows.items()])
+    log.close()
 
 
 def alike(mine: object, theirs: object) -> bool:
@@ -105,7 +143,7 @@ def alike(mine: object, theirs: object) -> bool:
 
 def facts(entry: Entry) -> dict[str, object]:
     found = entry.status
-    return {"state": found.state, "attempt": found.attempt, "step": found.step, "total": found.total_steps, "loss": found.loss, "lr": found.lr,
+    return {"world": found.world, "lost": found.lost, "state": found.state, "attempt": found.attempt, "step": found.step, "total": found.total_steps, "loss": found.loss, "lr": found.lr,
             "sign": found.last_sign, "verdict": found.verdict, "headline": found.headline, "since": found.since, "is_full": found.is_full,
             "why": found.why if found.state != "unreadable" else "", "label": entry.label, "name": entry.name, "started": entry.started if entry.run_name else 0,
             "best": entry.best_val, "best step": entry.best_val_step, "losses": entry.losses, "optimizer": entry.optimizer, "model": entry.model,
@@ -125,13 +163,54 @@ def test_a_far_list_tells_what_a_list_over_there_would(tmp_path: Path):
     every_kind(tmp_path)
     far = Asked(tmp_path).settled()
     near = Catalogue(tmp_path).poll(time.time(), math.inf)
-    assert len(near.entries) == len(far.runs) == 9
+    assert len(near.entries) == len(far.runs) == 18
     for entry in near.entries:
         theirs = facts(entry_of(Path("/h0"), entry.key, far.runs[entry.key], "node7"))
         different = {name: (value, theirs[name]) for name, value in facts(entry).items() if not alike(value, theirs[name])}
         if entry.status.state == "unreadable":
             different.pop("name", None)
         assert not different, entry.key
+
+
+def test_of_several_ranks_the_list_tells_the_whole_and_who_is_not_there(tmp_path: Path):
+    runs = several(tmp_path)
+    found = {entry.key: entry for entry in Catalogue(tmp_path).poll(time.time(), math.inf).entries}
+    lost = {name: found[run.name].status.lost for name, run in runs.items()}
+    assert (lost["all"], lost["silent"], lost["dead"]) == ((), ((2, "silent"),), ((1, "died"),))
+    assert (lost["crashed"], lost["never"]) == (((2, "crashed"),), ((1, "missing"),))
+    again = found[runs["again"].name]
+    assert (again.best_val, again.best_val_step) == (pytest.approx(2.0 + 1.0 - 0.6), 60)   # of a segment that goes on with its attempt
+    assert again.status.loss == 5.0
+    assert found[runs["stages"].name].status.loss == 5.0 / 39
+
+
+def test_what_is_told_of_many_ranks_is_bounded_in_bytes_and_in_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = synthetic.ranked(64, 1, root=tmp_path)
+    for rank in range(64):
+        log = LogWriter(run.dir.metrics, attempt=1, from_step=1, tensors=0, rank=rank, world=64)
+        for step in range(2, 302, 4):
+            log.append([Row(step + i, 1000.0, {"loss": 1.0, "grad_square": 1.0, "lr": 3e-4, "step_time": 0.1}) for i in range(4)])
+        log.close()
+        if rank:
+            run.dir.write_rank(rank, {"rank": rank, "world": 64, "attempt": 1, "process": asdict(synthetic.nobody())})
+    far = Asked(tmp_path).settled()
+    (told,) = far.runs.values()
+    assert (told["lost"], told["step"], told["loss"]) == ({"died": list(range(1, 64))}, 301, 1.0)
+    assert far.carried < 1200
+    read, real = 0, os.pread
+
+    def counted(fd: int, size: int, at: int) -> bytes:
+        nonlocal read
+        data = real(fd, size, at)
+        read += len(data)
+        return data
+
+    monkeypatch.setattr(os, "pread", counted)
+    far.said = []
+    for _ in range(60):
+        far.turn()
+    assert {head["k"] for head, _ in far.said} == {"beat"}
+    assert read < 3 * 64 * 5000 + 60_000, "three looks"
 
 
 def test_only_what_changes_is_told_again_and_nothing_costs_next_to_nothing(tmp_path: Path):
@@ -275,7 +354,7 @@ def test_what_is_odd_in_a_root_is_left_out_of_its_list(tmp_path: Path):
     odd.run_json.write_text('{"schema": 1, "process": 3, "tensors": [[]], "argv": {}, "started": "x", "attempt": "y", "name": 7, "world_size": null}')
     odd.events.write_text('{"kind": "attempt", "attempt": [], "step": 1}\n{"kind": "end"}\n[[]]\n{"kind": "incident", "attempt": 1, "step": 1}\n')
     (odd.metrics / "r0-000.tlog").write_bytes(b"\xf5TM1" * 5000)
-    list_ = Listing(str(tmp_path), list(METRICS), control=False)
+    list_ = Listing(str(tmp_path), list(METRICS), control=False, code=Code())
     for i in range(20):
         list_.poll(1000.0 + i)
     assert {name: known.entry["state"] for name, known in list_._known.items()}.keys() == {good.name, "odd"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +15,10 @@ import synthetic
 from test_runs_list import NOW, SIX, VIEW
 from test_runs_place import text_of
 
+from tuimon.control.spool import prepare
 from tuimon.record.far import REFUSED, Far, write_far
 from tuimon.record.hosts import answer, host_place, is_asked, nowhere, ordered
+from tuimon.record.label import read_label
 from tuimon.record.merged import Host
 from tuimon.record.rundir import RunDir
 from tuimon.remote.listed import NUMBER, Listed
@@ -161,6 +165,39 @@ async def test_in_the_panel_a_far_run_is_opened_at_its_place_and_its_keys_say_wh
         await until("asking for the run")
         assert is_asked(opened[0].parent)
     assert opened == [host_place(place, 0) / opened[0].parent.name / "over"]
+
+
+async def test_beside_a_far_run_that_is_only_looked_at_those_of_this_machine_are_at_hand(tmp_path: Path):
+    place, _ = a_place(tmp_path, control=False)
+    theirs, mine = synthetic.healthy(root=tmp_path / "there").dir, synthetic.healthy().dir
+    prepare(mine.commands)
+    write_far(theirs, Far("node1", alive=True))
+    app = Tuimon(theirs.name, lambda ready: Feed(theirs, ready, period=0.05, hosts=place), glyphs=BRAILLE,
+                 opener=lambda path: (path.name, lambda ready: Feed(RunDir(path), ready, period=0.05, hosts=place)))
+    async with app.run_test(size=(120, 40)) as pilot:
+        async def until(is_so: Callable[[], bool]) -> None:
+            for _ in range(400):
+                if is_so():
+                    return
+                await pilot.pause(0.05)
+            raise AssertionError(text_of(app))
+
+        async def after(*keys: str, shows: str) -> None:
+            await pilot.press(*keys)
+            await until(lambda: shows in text_of(app))
+
+        await after(shows="read-only")
+        await after("x", shows="tuimon watch --control lets it order")
+        await after("b", shows="2 in all")
+        await after("slash", *"host:node1", "enter", shows="1 of 2 match")
+        await after("e", shows="name: node1 is only looked at; tuimon watch --control lets it order")
+        await after("escape", "slash", *"healthy", "enter", shows="▸  healthy")
+        await pilot.press("n", *"hot", "enter")
+        await until(lambda: read_label(mine).note == "hot")
+        await after("enter", shows="x hold")
+        await after("x", shows="Hold this run?")
+        await pilot.press("y")
+        await until(lambda: bool(os.listdir(mine.commands / "new")))
 
 
 async def test_the_choice_stays_with_the_first_run_until_somebody_chooses(tmp_path: Path):

@@ -7,8 +7,10 @@ import os
 import time
 from pathlib import Path
 
+import pytest
 from synthetic import Run, exploding, healthy
 
+from tuimon.control.commands import Who
 from tuimon.diagnosis.engine import Engine
 from tuimon.diagnosis.model import RunContext
 from tuimon.diagnosis.told import incident_fields
@@ -60,10 +62,21 @@ def test_the_header_says_where_and_counts_the_seconds_without_a_word():
     assert seen.after(1).problem == ""
 
 
-def test_a_far_view_that_only_looks_says_how_it_could_order(monkeypatch):
-    monkeypatch.setenv("TUIMON_READONLY", "1")
+@pytest.mark.parametrize("environment", ["", "1"])
+def test_a_far_view_that_only_looks_says_how_it_could_order(monkeypatch, environment):
+    monkeypatch.setenv("TUIMON_READONLY", environment)
     said = {control: Seen(healthy(), Far("node7", control=control, alive=True)).after(1).barred for control in (False, True)}
-    assert said == {False: "this is a read-only view; tuimon watch --control lets it order", True: "this is a read-only view"}
+    only, how = "this is a read-only view", "this is a read-only view; tuimon watch --control lets it order"
+    assert said == ({False: only, True: only} if environment else {False: how, True: ""})
+
+
+def test_a_far_run_is_not_ordered_about_before_anything_was_read_of_it():
+    run = healthy()
+    write_far(run.dir, Far("node7", alive=True))
+    reading = Reading(run.dir)
+    reading.ask("stop", {}, 2_000.0, Who(), "")
+    assert [request.why for request in reading._asked.values()] == [
+        "it could not be handed over: this is a read-only view; tuimon watch --control lets it order"]
 
 
 def test_where_only_a_person_can_log_in_the_panel_says_which_key_does_it_and_sentences_what_to_do():

@@ -7,6 +7,7 @@ well; 2 what was asked cannot be done; 3 a verdict at or above --fail-on; 1 a fa
 from __future__ import annotations
 
 import argparse
+import copy
 import errno
 import importlib
 import io
@@ -78,7 +79,8 @@ def _run(argv: Sequence[str]) -> int:
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         parser.prog = getattr(args, "prog", parser.prog)   # the help that helps is the command's
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        options = [word for word in unknown if word.startswith("-")]   # a name behind one is none too many
+        parser.error(f"unrecognized arguments: {' '.join(options or unknown)}")
     command: Callable[[argparse.Namespace], int] | None = getattr(args, "command", None)
     if command is None:
         _parser(()).print_help()
@@ -106,7 +108,29 @@ def _failed(error: Exception) -> int:
 
 
 class Arguments(argparse.ArgumentParser):
-    """Says what is wrong with a command line in one line; the usage is what --help is for."""
+    """Says what is wrong with a command line in one line; the usage is what --help is for.
+
+    Options may stand before, between and behind names, as many as there are of these.
+    """
+
+    def parse_known_args(  # type: ignore[override]  # one of its overloads is what is called here
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None,
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Options first, wherever they stand before a `--`; then the names that are left, as if written together.
+
+        Argparse alone looks for all names where the first one stands; its own cure, `parse_intermixed_args`, loses the
+        `--` in some versions and is of no use to a subcommand.
+        """
+        words, names = list(sys.argv[1:] if args is None else args), self._get_positional_actions()
+        if any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in names):
+            return super().parse_known_args(words, namespace)   # what follows is for somebody else to read
+        end = words.index("--") if "--" in words else len(words)
+        nameless = copy.copy(self)
+        vars(nameless).update(
+            _actions=[_unseen(action) if action in names else action for action in self._actions],
+            print_help=self.print_help)
+        namespace, left = argparse.ArgumentParser.parse_known_args(nameless, words[:end], namespace)
+        return super().parse_known_args([*left, *words[end:]], namespace)
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
@@ -123,6 +147,13 @@ class Arguments(argparse.ArgumentParser):
             print_words(words, flush=True)
         else:
             mention(words)
+
+
+def _unseen(name: argparse.Action) -> argparse.Action:
+    """The same of no words, which leaves no trace."""
+    found = copy.copy(name)
+    found.nargs = found.default = argparse.SUPPRESS
+    return found
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -107,7 +106,6 @@ def _afar(args: argparse.Namespace, here: str = "") -> int:
     """A run of another machine; `here`: why it is none of this one, where it might have been."""
     from tuimon.errors import RunNotFound
     from tuimon.record.printing import mention
-    from tuimon.record.readonly import only_looking
     from tuimon.remote.host import Unreached, parse
     from tuimon.remote.linked import make_folder
     from tuimon.remote.reached import reached
@@ -124,8 +122,7 @@ def _afar(args: argparse.Namespace, here: str = "") -> int:
 
     place = make_folder()
     try:
-        with (nullcontext() if args.control else only_looking(),
-              reached(target, control=args.control, meanwhile=load, place=place) as far):
+        with reached(target, control=args.control, meanwhile=load, place=place) as far:
             return _show(far, args, ready)
     except Unreached as error:
         if not here:

@@ -19,9 +19,11 @@ from tuimon.record.far import REFUSED, Far, read_far
 from tuimon.record.files import open_to_read
 from tuimon.record.hosts import LIST, REACHING, ask, hosts_in, run_place
 from tuimon.record.label import LONGEST_NAME, LONGEST_NOTE, Label, one_line
+from tuimon.record.roster import LOST
 from tuimon.record.rundir import RunDir
 from tuimon.record.status import ENDED, RunStatus
 from tuimon.record.text import clean
+from tuimon.record.worlds import MOST_RANKS
 
 PORTION: Final = 4 << 20
 """Bytes of a list that are read in one go."""
@@ -139,7 +141,8 @@ def entry_of(place: Path, key: str, told: Mapping[str, Any], machine: str, skew:
         state if state in STATES else "unreadable", _whole(told.get("attempt")) or 0, step or 0,
         _whole(told.get("total")), _number(told.get("loss")), None if sign is None else sign + skew, started + skew,
         verdict if verdict in VERDICTS else "", _text(told, "headline"), _text(told, "why"), _whole(told.get("since")),
-        _number(told.get("lr")), None, told.get("is_full") is True, max(1, _whole(told.get("world")) or 1))
+        _number(told.get("lr")), None, told.get("is_full") is True, max(1, _whole(told.get("world")) or 1),
+        _lost(told.get("lost")))
     losses, name, note = told.get("losses"), told.get("label"), told.get("note")
     some = [_number(one) for one in losses[:POINTS]] if isinstance(losses, list) else []
     return Entry(
@@ -151,6 +154,15 @@ def entry_of(place: Path, key: str, told: Mapping[str, Any], machine: str, skew:
         _text(told, "model", 120), _whole(told.get("parameters")) or 0, _text(told, "device", 60),
         _text(told, "host", 80), _whole(told.get("pid")) or 0, tuple(_text(told, "argv").split()),
         _whole(told.get("bytes")) or 0, _whole(told.get("checkpoints")) or 0, machine, key)
+
+
+def _lost(told: object) -> tuple[tuple[int, str], ...]:
+    """The ranks that are not there, of lists by their states."""
+    found: dict[int, str] = {}
+    for state, ranks in told.items() if isinstance(told, dict) else ():
+        if state in LOST and isinstance(ranks, list):
+            found.update({rank: state for rank in ranks[:MOST_RANKS] if _whole(rank) is not None})
+    return tuple(sorted(found.items()))
 
 
 _WORDS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Final
 
 READ_ONLY: Final = "TUIMON_READONLY"
@@ -21,17 +20,3 @@ def is_read_only(env: Mapping[str, str] | None = None) -> bool:
 def only_look() -> None:
     """From now on, here and in every process that this one starts."""
     os.environ[READ_ONLY] = "1"
-
-
-@contextmanager
-def only_looking() -> Iterator[None]:
-    """Meanwhile, here and in every process that this one starts."""
-    before = os.environ.get(READ_ONLY)
-    only_look()
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop(READ_ONLY, None)
-        else:
-            os.environ[READ_ONLY] = before

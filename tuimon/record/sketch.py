@@ -30,7 +30,7 @@ _HOPS: Final = 8
 """Frames that are passed over in search of one with rows."""
 _LARGEST: Final = 1 << 20
 _WINDOW: Final = 1 << 16
-_ROWS: Final = log.MAGIC + bytes((log.ROWS,))
+ROWS: Final = log.MAGIC + bytes((log.ROWS,))
 """How a frame of rows begins."""
 _BESTS: Final = 4096
 """Most best values that are remembered, for when an attempt takes the latest back."""
@@ -97,15 +97,15 @@ def last_rows(fd: int) -> log.Frame | None:
     while end > 0:
         start = max(0, end - _LARGEST)
         data = os.pread(fd, end - start, start)
-        at = data.rfind(_ROWS)
+        at = data.rfind(ROWS)
         if at < 0:
-            end = start + len(_ROWS) - 1 if start else 0   # it may stand across the edge
+            end = start + len(ROWS) - 1 if start else 0   # it may stand across the edge
             continue
         size = log.frame_bytes(os.pread(fd, log.HEADER_BYTES, start + at))
         frame = next(iter(log.frames(os.pread(fd, size, start + at))), None)
         if isinstance(frame, log.Frame):
             return frame
-        end = start + at + len(_ROWS) - 1   # it only looked like one
+        end = start + at + len(ROWS) - 1   # it only looked like one
     return None
 
 
@@ -259,7 +259,11 @@ class Validation:
         begun = _start(head)
         if begun is not None and begun[0] != self._attempt:
             self._attempt, after = begun
-            self._bests = [one for one in self._bests if one[0] <= after]
+            self._forget(after)
+
+    def _forget(self, after: int) -> None:
+        """What comes after a step is done again."""
+        self._bests = [one for one in self._bests if one[0] <= after]
 
     def _add(self, block: log.RowBlock) -> None:
         there = block.present["val_loss"] & np.isfinite(block.columns["val_loss"])

@@ -15,7 +15,7 @@ import numpy as np
 from tuimon.record import log
 from tuimon.record.files import open_to_read
 from tuimon.record.patience import SILENT
-from tuimon.record.sketch import Validation
+from tuimon.record.sketch import ROWS, Validation
 from tuimon.record.worlds import segments_of
 
 LOOKED_AT: Final = 512
@@ -25,6 +25,11 @@ WALKED: Final = 64
 SKETCHED: Final = 16
 """Ranks of which a sketch of the losses is made, evenly chosen."""
 _TAIL: Final = 1 << 14
+"""Bytes that are looked at of each rank's end."""
+_BACK: Final = 1 << 18
+"""Where that holds no step of all, behind vectors or signs of life: there the last _FEW."""
+_FEW: Final = 8
+"""Frames of rows."""
 _MOST: Final = 1 << 16
 """Validation losses that are remembered of each rank: the newest."""
 
@@ -38,38 +43,42 @@ def last_of(metrics: Path, world: int) -> tuple[int | None, float | None]:
     """The step to which all have come that are not silent, and the loss where all of them had one last."""
     if world > LOOKED_AT:
         return None, None
-    segments = segments_of(metrics)
+    paths = {rank: paths[-1] for rank, paths in segments_of(metrics).items() if rank < world}
     signs: dict[int, float] = {}
-    ends: dict[int, int] = {}
-    losses: list[dict[int, float]] = []
-    for rank in range(world):
-        if not (paths := segments.get(rank)):
-            continue
-        signs[rank], blocks = _end_of(paths[-1])
-        if blocks:
-            ends[rank] = int(blocks[-1].steps[-1])
-            with_loss = [block for block in blocks if "loss" in block.columns]
-            if with_loss:
-                losses.append({int(step): float(loss) for block in with_loss for step, loss, there in zip(
-                    block.steps, block.columns["loss"], block.present["loss"], strict=True) if there})
+    for size in (_TAIL, _BACK):
+        ends: dict[int, int] = {}
+        losses: list[dict[int, float]] = []
+        for rank, path in paths.items():
+            signs[rank], blocks = _end_of(path, size)
+            if blocks:
+                ends[rank] = int(blocks[-1].steps[-1])
+                with_loss = [block for block in blocks if "loss" in block.columns]
+                if with_loss:
+                    losses.append({int(step): float(loss) for block in with_loss for step, loss, there in zip(
+                        block.steps, block.columns["loss"], block.present["loss"], strict=True) if there})
+        common = set.intersection(*map(set, losses)) if losses else set()
+        if common:
+            break
     newest = max(signs.values(), default=0.0)
-    there = [end for rank, end in ends.items() if newest - signs[rank] <= SILENT]
-    if len(ends) < world or not losses:
-        return min(there, default=None), None
-    common = set.intersection(*map(set, losses))
-    if not common:
-        return min(there, default=None), None
-    return min(there, default=None), sum(each[max(common)] for each in losses) / len(losses)
+    step = min((end for rank, end in ends.items() if newest - signs[rank] <= SILENT), default=None)
+    if len(ends) < world or not common:
+        return step, None
+    return step, sum(each[max(common)] for each in losses) / len(losses)
 
 
-def _end_of(path: Path) -> tuple[float, list[log.RowBlock]]:
-    """When a segment was written, and its last rows."""
+def _end_of(path: Path, size: int) -> tuple[float, list[log.RowBlock]]:
+    """When a segment was written, and its last rows in so many bytes."""
     try:
         with os.fdopen(open_to_read(path), "rb") as file:
             status = os.fstat(file.fileno())
-            data = os.pread(file.fileno(), _TAIL, max(0, status.st_size - _TAIL))
+            data = os.pread(file.fileno(), size, max(0, status.st_size - size))
     except OSError:
         return 0.0, []
+    if size == _BACK:
+        begin = len(data)
+        for _ in range(_FEW):
+            begin = max(0, data.rfind(ROWS, 0, begin))
+        data = data[begin:]
     found = []
     for frame in log.frames(data):
         if isinstance(frame, log.Frame) and frame.kind == log.ROWS:
@@ -88,11 +97,8 @@ class _Walked(Validation):
         super().__init__(metrics, rank)
         self.values: dict[int, float] = {}
 
-    def _begin(self, head: dict[str, object]) -> None:
-        super()._begin(head)
-        after = head.get("from_step")
-        if isinstance(after, int):
-            self.values = {step: value for step, value in self.values.items() if step <= after}
+    def _forget(self, after: int) -> None:
+        self.values = {step: value for step, value in self.values.items() if step <= after}
 
     def _add(self, block: log.RowBlock) -> None:
         there = block.present["val_loss"]

@@ -32,6 +32,8 @@ MODULES: Final = ("wire", "rows", "thin", "pace", "news", "followed", "files", "
 """Of `far`, in the order in which they need each other."""
 LATER: Final = ("joining", "standing", "summed", "ranked")
 """What is sent only where a run has several ranks."""
+ABREAST: Final = ("abreast",)
+"""What is sent besides where such a run is listed."""
 LISTING: Final = ("sketch", "glance", "listing", "hub")
 """What is sent only where the runs there are to be listed."""
 _ALIVE: Final = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
@@ -119,6 +121,11 @@ def bundle() -> bytes:
 def later() -> bytes:
     """The rest of the far side, for a program that has begun there; it is compressed on its way."""
     return "\n".join(_modules(LATER)).encode()
+
+
+def abreast() -> bytes:
+    """What tells of runs of several ranks in a list, which needs all of these."""
+    return "\n".join(_modules(ABREAST)).encode()
 
 
 def listing() -> bytes:

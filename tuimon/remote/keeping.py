@@ -15,8 +15,9 @@ from tuimon.errors import TuimonError
 from tuimon.record.far import REFUSED, asked_login
 from tuimon.record.text import clean
 from tuimon.remote.far.wire import WireError
-from tuimon.remote.host import Target, later
+from tuimon.remote.host import Target, abreast, later
 from tuimon.remote.link import Interrupted, Left, Line, Refused, Stopped, reach
+from tuimon.remote.listed import NUMBER
 from tuimon.remote.parts import Parts
 from tuimon.remote.steps import Steps
 
@@ -95,9 +96,11 @@ class Keeper:
         self._parts.attend(line)
 
     def _take(self, line: Line, found: list[tuple[dict[str, Any], bytes]]) -> None:
-        if not line.is_whole and any(head["k"] == "need" for head, _ in found):
-            line.is_whole = True
-            line.say({"k": "code"}, later())
+        for asks in [head.get("c") for head, _ in found if head["k"] == "need"]:
+            for more in (later, abreast) if asks == NUMBER else (later,):
+                if more not in line.given:
+                    line.given.add(more)
+                    line.say({"k": "code"}, more())
         self._parts.take(line, found)
 
     def _is_called(self) -> bool:

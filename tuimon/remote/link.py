@@ -64,8 +64,8 @@ class Line:
     """Whether ssh has nothing more to complain of."""
     waiting: list[tuple[dict[str, Any], bytes]] = field(default_factory=list)
     """Messages that came with the answer."""
-    is_whole: bool = False
-    """Whether all of the far side was sent."""
+    given: set[Callable[[], bytes]] = field(default_factory=set)
+    """What was sent of the far side when it was asked for."""
     leash: int | None = None
     """A pipe whose other end is closed when nobody watches any more."""
     steps: Steps = field(default_factory=Steps)

@@ -25,7 +25,7 @@ NUMBER: Final = -1
 FIELDS: Final = frozenset((
     "state", "why", "attempt", "step", "loss", "lr", "verdict", "headline", "since", "is_full", "last_sign",
     "run_name", "label", "note", "started", "total", "device", "model", "optimizer", "host", "pid", "world",
-    "parameters", "argv", "bytes", "checkpoints", "losses", "best_val", "best_val_step"))
+    "lost", "parameters", "argv", "bytes", "checkpoints", "losses", "best_val", "best_val_step"))
 MOST_RUNS: Final = 20_000
 MOST_ONE: Final = 8_000
 """Bytes of what is told of one run at once."""

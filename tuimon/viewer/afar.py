@@ -14,7 +14,7 @@ from tuimon.record.events import Event
 from tuimon.record.far import LOOK, REFUSED, Far, is_kept, read_far
 from tuimon.record.files import write_atomically
 from tuimon.record.hosts import REACHING, host_of, look_at
-from tuimon.record.readonly import ONLY_LOOKS
+from tuimon.record.readonly import ONLY_LOOKS, is_read_only
 from tuimon.record.rundir import RunDir
 from tuimon.viewer.lines import Tone, lapse
 from tuimon.viewer.views import Way
@@ -35,6 +35,7 @@ class Afar:
         self.far: Far | None = None
         """None: a run of this machine."""
         self._heard, self._looked = math.inf, -math.inf
+        self._read()
         self._is_kept = True
         self._wish: tuple[int, int] | None = None
         self._wished = math.inf
@@ -45,10 +46,14 @@ class Afar:
         if mono - self._looked >= EVERY:
             self._looked = mono
             look_at(self._run)
-            found = read_far(self._run)
-            if found is not None:
-                self.far, self._heard = found
+            if self._read():
                 self._is_kept = is_kept(host_of(self._run) or self._run)
+
+    def _read(self) -> bool:
+        found = read_far(self._run)
+        if found is not None:
+            self.far, self._heard = found
+        return found is not None
 
     @property
     def is_thin(self) -> bool:
@@ -99,9 +104,11 @@ class Afar:
 
     @property
     def only_looks(self) -> str:
-        """Why nothing can be asked of the run by a view that only looks, and how it could be."""
+        """Why nothing can be asked of the run by this view, and how it could be; "" where it can."""
+        if is_read_only():
+            return ONLY_LOOKS
         is_link = self.far is not None and not self.far.control
-        return f"{ONLY_LOOKS}; tuimon watch --control lets it order" if is_link else ONLY_LOOKS
+        return f"{ONLY_LOOKS}; tuimon watch --control lets it order" if is_link else ""
 
     @property
     def problem(self) -> str:

@@ -32,7 +32,7 @@ from tuimon.record.events import EventReader
 from tuimon.record.history import History, Thin
 from tuimon.record.liveness import ProcessIdentity
 from tuimon.record.reader import segment_paths
-from tuimon.record.readonly import ONLY_LOOKS, is_read_only
+from tuimon.record.readonly import is_read_only
 from tuimon.record.rundir import Launch, RunDir, RunInfo, cache_root
 from tuimon.record.status import FULL, is_held_up
 from tuimon.viewer.afar import Afar
@@ -150,7 +150,7 @@ class Reading:
     def broken(self, error: str) -> Frame | None:
         """The last picture, or an empty one, saying that reading failed; None where it says so already."""
         problem = f"this viewer cannot read on: {clean(error, 160)}"
-        last = self._last or empty_frame(clean(self.run.name, 60), problem, read_only=self._read_only)
+        last = self._last or empty_frame(clean(self.run.name, 60), problem, read_only=is_read_only())
         if last.problem == problem:
             return None
         self._last = replace(last, problem=problem)
@@ -211,8 +211,8 @@ class Reading:
         command = Command(secrets.token_hex(8), verb, args, attempt, now, who=who, base_rev=base)
         outcome, why = "requested", ""
         try:
-            if self._read_only:
-                raise CommandError(ONLY_LOOKS)
+            if why := self._afar.only_looks:
+                raise CommandError(why)
             submit(self.run.commands, command)
         except (OSError, CommandError) as error:
             outcome, why = "refused", f"it could not be handed over: {getattr(error, 'strerror', None) or error}"
@@ -351,14 +351,9 @@ class Reading:
             crew=self.crew.view, heat=self._layers.view(diagnosis), incidents=self._proofs.views, rules=self.rules,
             revision=self._revision, problem=self._problem(is_full=is_full), now=now, console=self._console(),
             judging=self._afar.reading or self._lag, gave_up=bool(self._log and self._log.fault),
-            newest=history.last_step, wanted=wanted, readout=self._readout(wanted), read_only=self._read_only,
-            barred=self._afar.only_looks if self._read_only else standing.bar(mono))
+            newest=history.last_step, wanted=wanted, readout=self._readout(wanted), read_only=is_read_only(),
+            barred=self._afar.only_looks or standing.bar(mono))
         return found if wanted.at is None or wanted.at > history.last_step else self._past(found, wanted.at)
-
-    @property
-    def _read_only(self) -> bool:
-        """Whether nothing may be asked of the run from here."""
-        return is_read_only() or (self._afar.far is not None and not self._afar.far.control)
 
     @property
     def _lag(self) -> str:

@@ -44,10 +44,31 @@ AGAIN = 2.0
 """Seconds between two pictures of a long log while it is read."""
 
 
+class Code:
+    """The rest of the far side, which is sent once it is needed; one for all that go over a line."""
+
+    def __init__(self) -> None:
+        self._lacks: set[str] = set()
+
+    def find(self, name: str) -> Any:
+        """A module of it; None where it has yet to come."""
+        try:
+            return importlib.import_module(f"tuimon.remote.far.{name}")
+        except ImportError:
+            self._lacks.add(name)
+            return None
+
+    def take(self, body: bytes) -> None:
+        """It has come; what nobody lacks is not heeded."""
+        if self._lacks:
+            exec(compile(body, "later", "exec"), {"sys": sys, "types": types})  # noqa: S102  by who sent the rest
+            self._lacks = {name for name in self._lacks if f"tuimon.remote.far.{name}" not in sys.modules}
+
+
 class Agent:
     """What it knows and has yet to say."""
 
-    def __init__(self, root: str, names: list[str], version: str) -> None:
+    def __init__(self, root: str, names: list[str], version: str, code: Code | None = None) -> None:
         """`names`: the metrics by their codes."""
         self._root, self._names = root, names
         self.window = Window()
@@ -69,8 +90,9 @@ class Agent:
         self._ranks_at = float("-inf")
         self._several: Any = None
         """What reads the logs of all ranks, where there are several, and what tells how it stands with them."""
-        self._lacks_code = 0
-        """How much more code is on its way: it is not sent along before it is needed."""
+        self.code = code or Code()
+        self._needs = False
+        """Whether it has asked for more of it."""
         self._version = version
         self._wants_list: dict[str, Any] | None = None
         self.instead: Any = None
@@ -95,25 +117,20 @@ class Agent:
         elif kind == "list":
             self._wants_list = head
             self._list(now)
-        elif kind == "code" and self._lacks_code:
-            self._lacks_code -= 1
-            exec(compile(body, "later", "exec"), {"sys": sys, "types": types})  # noqa: S102  by who sent the rest
+        elif kind == "code":
+            self.code.take(body)
             self._list(now)
 
     def _list(self, now: float) -> None:
         """Give place to what answers more than one question, once it is there."""
-        if self._wants_list is None:
-            return
-        try:
-            hub = importlib.import_module("tuimon.remote.far.hub")
-        except ImportError:
-            self._lacks_code += 1
+        hub = self.code.find("hub") if self._wants_list and not self.instead else None
+        if hub is None:
             return
         self.instead = hub.Hub(self, self._another, self._root, self._names)
         self.instead.receive(self._wants_list, b"", now)
 
     def _another(self) -> Agent:
-        other = Agent(self._root, self._names, self._version)
+        other = Agent(self._root, self._names, self._version, self.code)
         other._urgent.clear()   # it is no new line
         return other
 
@@ -158,11 +175,10 @@ class Agent:
 
     def _opens_all(self, world: int) -> bool:
         """Read the logs of all ranks from here on; whether that can be, or has to be asked for first."""
-        try:
-            ranked = importlib.import_module("tuimon.remote.far.ranked")
-        except ImportError:
-            if not self._lacks_code:
-                self._lacks_code = 1
+        ranked = self.code.find("ranked")
+        if ranked is None:
+            if not self._needs:
+                self._needs = True
                 self._urgent.append(({"k": "need"}, b""))
             return False
         self._log = ranked.Together(os.path.join(self._run, "metrics"), self._names, world)

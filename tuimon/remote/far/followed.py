@@ -28,7 +28,7 @@ MOST_RANKS = 1 << 16
 """More than that is damage."""
 VECTORS = 200_000
 """Places of frames that hold vectors; every second one is forgotten beyond."""
-_NAME = re.compile(r"^r0-(\d{3,})\.tlog$")
+_NAME = re.compile(r"^r(\d+)-(\d{3,})\.tlog$")
 
 Message = Tuple[Dict[str, Any], bytes]
 
@@ -74,6 +74,20 @@ def size_of(path: str) -> int:
         return 0
 
 
+def listed(metrics: str) -> dict[int, list[str]]:
+    """The segments of every rank, oldest first."""
+    found: dict[int, list[tuple[int, str]]] = {}
+    try:
+        names = os.listdir(metrics)
+    except OSError:
+        return {}
+    for name in names:
+        match = _NAME.match(name)
+        if match:
+            found.setdefault(int(match.group(1)), []).append((int(match.group(2)), name))
+    return {rank: [name for _, name in sorted(each)] for rank, each in found.items()}
+
+
 class Followed:
     """Reads on from where it stands."""
 
@@ -98,10 +112,7 @@ class Followed:
 
     def segments(self) -> list[str]:
         """Names, oldest first."""
-        try:
-            return sorted((name for name in os.listdir(self._metrics) if _NAME.match(name)), key=_number)
-        except OSError:
-            return []
+        return listed(self._metrics).get(0, [])
 
     @property
     def share(self) -> float:

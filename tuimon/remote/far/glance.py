@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import math
 import os
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 from tuimon.remote.far import rows as log
 from tuimon.remote.far.files import alive, json_of, number
 from tuimon.remote.far.followed import read_at, size_of
 from tuimon.remote.far.rows import Rows
-from tuimon.remote.far.sketch import LARGEST, WINDOW, whole
+from tuimon.remote.far.sketch import LARGEST, WINDOW, Logs, whole
+
+if TYPE_CHECKING:
+    from tuimon.remote.far.abreast import Abreast
 
 NEAR, TAIL = 1 << 14, 1 << 18
 SILENT, FULL_AFTER = 60.0, 3.0
@@ -140,12 +143,15 @@ def end_of(paths: list[str], names: Sequence[str]) -> End:
     return found
 
 
-def status(run: str, info: dict[str, Any], launch: dict[str, Any], paths: list[str], names: Sequence[str],
-           now: float) -> dict[str, Any]:
-    """State, step, loss, verdict: as `record.status`."""
-    end = end_of(paths, names)
+def status(run: str, info: dict[str, Any], launch: dict[str, Any], logs: Logs, names: Sequence[str], now: float,
+           several: Abreast | None) -> dict[str, Any]:
+    """State, step, loss, verdict: as `record.status`. `several`: what tells of all ranks, where there are several."""
+    end = end_of(logs.get(0, []), names)
     attempt = info.get("attempt", 1)
     said = told(run, end.state or "running", attempt if info and whole(attempt) else 0)
+    if several is not None and end.step is not None:
+        step, end.loss = several.last(logs)
+        end.step = end.step if step is None else step
     severity, headline, since = said.worst() if end.step or said.incidents else ("", "", None)
     process = launch.get("process") if launch and not said.attempt else info.get("process") if info else None
     state, why = settled(derived(said.state, process, end.sign, now), info, launch)
@@ -157,7 +163,8 @@ def status(run: str, info: dict[str, Any], launch: dict[str, Any], paths: list[s
     return {
         "state": state, "why": FULL if is_full else said.why or why, "attempt": said.attempt,
         "step": max(end.step or 0, said.step), "loss": end.loss, "lr": end.lr, "verdict": severity,
-        "headline": headline, "since": since, "is_full": is_full, "last_sign": end.sign}
+        "headline": headline, "since": since, "is_full": is_full, "last_sign": end.sign,
+        **({} if several is None else {"lost": several.lost(logs, said.attempt, now)})}
 
 
 def derived(state: str, process: Any, sign: float | None, now: float) -> str:

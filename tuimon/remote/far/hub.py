@@ -46,7 +46,7 @@ class Hub:
         if number == LIST:
             if kind == "list" and self._listing is None:
                 self._listing = Listing(root_for(head.get("root"), self._root), self._names,
-                                        control=head.get("control") is True)
+                                        control=head.get("control") is True, code=self._agents[0].code)
             elif self._listing is not None:
                 self._listing.receive(head, body, now)
             return

@@ -12,16 +12,20 @@ import os
 import shutil
 import stat
 import time
-from typing import Any, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 from tuimon.remote.far.files import json_of, put, runs
 from tuimon.remote.far.followed import Message
 from tuimon.remote.far.glance import ENDED, described, status, used
 from tuimon.remote.far.pace import Window
-from tuimon.remote.far.sketch import Best, losses_of, segments
+from tuimon.remote.far.sketch import Best, logs_of, losses_of, whole
+
+if TYPE_CHECKING:
+    from tuimon.remote.far.abreast import Abreast, Bests
+    from tuimon.remote.far.agent import Code
 
 EVERY = 2.0
-"""Seconds between two readings of a run, and between two looks at the root."""
+"""Seconds between two readings of a run, and between two looks at the root; of many ranks more."""
 CHECKED = 100
 """Runs whose files are looked at in one poll."""
 BUDGET, REST = 0.02, 0.1
@@ -40,11 +44,16 @@ ASIDE = ".label.json.far"
 class _Known:
     """What is known of one run."""
 
-    __slots__ = ("begun", "best", "entry", "files", "is_searched", "is_settled", "path", "read_at", "seen", "sketched",
-                 "told", "was_searched")
+    __slots__ = ("begun", "best", "entry", "files", "is_searched", "is_settled", "path", "read_at", "seen",
+                 "several", "sketched", "told", "was_searched", "world")
 
     def __init__(self, path: str, names: Sequence[str]) -> None:
-        self.path, self.best = path, Best(names)
+        self.path = path
+        self.best: Best | Bests = Best(names)
+        self.several: Abreast | None = None
+        """Of a run of several ranks, once there is what tells of those."""
+        self.world = 1
+        """How many there are; 0: that has yet to come."""
         self.files = [os.path.join(path, name) for name in
                       ("run.json", "launch.json", "label.json", "events.jsonl", "metrics", "checkpoints")]
         self.seen: list[Any] = []
@@ -64,7 +73,7 @@ class _Known:
     def look(self) -> list[Any]:
         """What its files look like."""
         found: list[Any] = []
-        for path in (*self.files, *segments(self.path)[-1:]):
+        for path in (*self.files, *logs_of(self.path).get(0, [])[-1:]):
             try:
                 it = os.lstat(path)
                 found.append((it.st_mtime_ns, it.st_size, it.st_ino))
@@ -72,31 +81,46 @@ class _Known:
                 found.append(None)
         return found
 
-    def read(self, names: Sequence[str], mono: float) -> None:
+    def read(self, names: Sequence[str], mono: float, code: Code) -> None:
         """Read it anew. Of a log that has grown by little the curve stays."""
         self.read_at, before = mono, self.seen
         self.begun = mono if not self.entry else self.begun
-        self.seen, paths = self.look(), segments(self.path)
+        self.seen, logs = self.look(), logs_of(self.path)
         info, launch = json_of(self.files[0]), json_of(self.files[1])
+        if self._count(info.get("world_size"), names, code):
+            before = []
         found: dict[str, Any]
         if (not info and self.seen[0]) or (not launch and self.seen[1]):
             found = {"state": "unreadable", "why": "its description is none of ours"}
         else:
-            found = {**described(self.path, info, launch), **status(self.path, info, launch, paths, names, time.time())}
+            found = {**described(self.path, info, launch), **status(
+                self.path, info, launch, logs, names, time.time(), self.several)}
         size, kept = used(self.path)
         found["bytes"], found["checkpoints"] = size, kept
         found["losses"] = self.entry.get("losses", [])
         grown = abs(found.get("step", 0) - self.sketched)
         if before[4:] != self.seen[4:] and (not before or grown * 32 > self.sketched or not self.is_live):
             self.sketched = found.get("step", 0)
-            found["losses"] = [brief(loss) for loss in losses_of(paths, names)]
+            some = [logs.get(0, [])] if self.several is None else self.several.sketched(logs)
+            found["losses"] = [brief(loss) for loss in losses_of(some, names)]
         self.is_searched = self.is_searched and before[4:] == self.seen[4:]
         self.entry = {name: brief(value) for name, value in found.items()}
         self._add_best()
 
+    def _count(self, world: Any, names: Sequence[str], code: Code) -> bool:
+        """Look how many ranks there are; whether that is news, or only now all that tells of them is there."""
+        world = world if whole(world) and world > 1 else 1
+        if world == self.world:
+            return False
+        abreast = code.find("abreast") if world > 1 else None
+        self.world = 0 if world > 1 and abreast is None else world
+        self.several = None if abreast is None else abreast.Abreast(self.path, world, names)
+        self.best = Best(names) if self.several is None else self.several.best
+        return self.world > 0
+
     def search(self, until: float) -> None:
         """Look for the best validation loss, as long as there is time."""
-        self.is_searched = self.best.advance(segments(self.path), until)
+        self.is_searched = self.best.advance(logs_of(self.path), until)
         self.was_searched = self.was_searched or self.is_searched
         self._add_best()
 
@@ -129,10 +153,10 @@ def brief(value: Any) -> Any:
 class Listing:
     """The runs under one root."""
 
-    def __init__(self, root: str, names: Sequence[str], *, control: bool) -> None:
-        """`control`: whether names and notes may be written, and runs deleted."""
+    def __init__(self, root: str, names: Sequence[str], *, control: bool, code: Code) -> None:
+        """`control`: whether names and notes may be written, and runs deleted. `code`: the rest of the far side."""
         self._root, self._names, self._control = os.path.abspath(os.path.expanduser(root)), names, control
-        self.window = Window()
+        self.window, self._code, self._needs = Window(), code, False
         self._known: dict[str, _Known] = {}
         self._gone: list[str] = []
         self._urgent: list[Message] = [
@@ -175,8 +199,12 @@ class Listing:
             self._listed_at = now
             self._list()
         for known in self._in_turn():
-            if not known.entry or (now - known.read_at >= EVERY and (known.is_live or known.look() != known.seen)):
-                known.read(self._names, now)
+            if not known.entry or (now - known.read_at >= max(EVERY, known.world / 32) and (
+                    known.is_live or not known.world or known.look() != known.seen)):
+                known.read(self._names, now, self._code)
+                if not (known.world or self._needs):
+                    self._needs = True
+                    self._urgent.append(({"k": "need"}, b""))
             if not known.is_searched:
                 known.search(until)
             self._note(known, now)
@@ -283,7 +311,7 @@ class Listing:
             for one in (path, os.path.join(path, "metrics")):
                 if not stat.S_ISDIR(os.lstat(one).st_mode):
                     return "it is no directory of its own, but a link or a file"
-            known.read(self._names, time.monotonic())
+            known.read(self._names, time.monotonic(), self._code)
             if known.is_live:
                 return f"it is alive ({known.entry['state']}): end it first"
             if known.entry["state"] == "unreadable":

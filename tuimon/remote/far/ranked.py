@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from collections import deque
 from typing import Any, Iterator, Sequence
 
 from tuimon.remote.far import rows as log
-from tuimon.remote.far.followed import PORTION, Followed, Message, Vectors, world_in
+from tuimon.remote.far.followed import PORTION, Followed, Message, Vectors, listed, world_in
 from tuimon.remote.far.joining import Joiner, Patience
 from tuimon.remote.far.rows import Rows
 from tuimon.remote.far.standing import Standings
@@ -28,21 +27,6 @@ MOST_SUMMED = 64
 """Ranks of which each may write its part of the vectors for those to be added up."""
 FAR = 1 << 62
 LAST = ("step_time", "data_time", "memory", "own_time")
-_NAME = re.compile(r"^r(\d+)-(\d{3,})\.tlog$")
-
-
-def listed(metrics: str) -> dict[int, list[str]]:
-    """The segments of every rank, oldest first."""
-    found: dict[int, list[tuple[int, str]]] = {}
-    try:
-        names = os.listdir(metrics)
-    except OSError:
-        return {}
-    for name in names:
-        match = _NAME.match(name)
-        if match:
-            found.setdefault(int(match.group(1)), []).append((int(match.group(2)), name))
-    return {rank: [name for _, name in sorted(each)] for rank, each in found.items()}
 
 
 class Lane(Followed):

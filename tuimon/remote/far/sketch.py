@@ -8,13 +8,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import struct
 import time
-from typing import Any, Callable, Iterator, List, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 from tuimon.remote.far import rows as log
-from tuimon.remote.far.followed import read_at, size_of
+from tuimon.remote.far.followed import listed, read_at, size_of
 from tuimon.remote.far.rows import Rows
 
 POINTS, PLACES = 32, 24
@@ -22,19 +21,15 @@ WHOLE = 1 << 17
 LOOK, LARGEST, WINDOW = 1 << 12, 1 << 20, 1 << 16
 HOPS = 8
 BESTS = 4096
-_SEGMENT = re.compile(r"^r0-(\d{3,})\.tlog$")
-
 Losses = List[Tuple[int, float]]
+Logs = Dict[int, List[str]]
+"""Rank -> paths of its log, in order."""
 
 
-def segments(run: str) -> list[str]:
-    """Paths of the log of the run, of several ranks that of the first, in order."""
+def logs_of(run: str) -> Logs:
+    """Those of a run."""
     folder = os.path.join(run, "metrics")
-    try:
-        found = [(int(name.group(1)), name.group(0)) for name in map(_SEGMENT.match, os.listdir(folder)) if name]
-    except OSError:
-        return []
-    return [os.path.join(folder, name) for _, name in sorted(found)]
+    return {rank: [os.path.join(folder, name) for name in names] for rank, names in listed(folder).items()}
 
 
 def whole(value: Any) -> bool:
@@ -42,8 +37,15 @@ def whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 1 << 53
 
 
-def losses_of(paths: list[str], names: Sequence[str]) -> list[float]:
-    """At most POINTS losses, evenly over the steps; NaN where one of a stretch was not finite."""
+def losses_of(logs: Sequence[list[str]], names: Sequence[str]) -> list[float]:
+    """At most POINTS losses, evenly over the steps; NaN where one of a stretch was not finite.
+
+    Of the logs of several ranks the mean of what is looked at.
+    """
+    return _thinned(sorted([one for paths in logs for one in _looked_at(paths, names)], key=lambda one: one[0]))
+
+
+def _looked_at(paths: list[str], names: Sequence[str]) -> Losses:
     found: Losses = []
     sizes = [size_of(path) for path in paths]
     total, start, attempt = sum(sizes), 0, 0
@@ -61,7 +63,7 @@ def losses_of(paths: list[str], names: Sequence[str]) -> list[float]:
             if start + size == total:
                 found += _losses(read_at(path, max(0, size - LOOK), LOOK), names)
         start += size
-    return _thinned(sorted(found, key=lambda one: one[0]))
+    return found
 
 
 def _begun(data: bytes) -> tuple[int, int] | None:
@@ -78,10 +80,11 @@ def _begun(data: bytes) -> tuple[int, int] | None:
 
 def _losses(data: bytes, names: Sequence[str]) -> Losses:
     spans = [(start, end) for kind, start, end in log.walk(data) if kind == log.ROWS]
-    return [pair for rows in log.decode(data, spans, names) for pair in _measured(rows, "loss")]
+    return [pair for rows in log.decode(data, spans, names) for pair in measured(rows, "loss")]
 
 
-def _measured(rows: Rows, name: str) -> Iterator[tuple[int, float]]:
+def measured(rows: Rows, name: str) -> Iterator[tuple[int, float]]:
+    """Steps and values of a column, where it has any."""
     if name in rows.names:
         at = rows.names.index(name)
         mask = rows.present[at]
@@ -119,8 +122,8 @@ def _thinned(found: Losses) -> list[float]:
 class Best:
     """The best validation loss in a log that may be growing: walks from header to header, and goes on where it was."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names, self._code = names, list(names).index("val_loss")
+    def __init__(self, names: Sequence[str], rank: int = 0) -> None:
+        self._names, self._code, self._rank = names, list(names).index("val_loss"), rank
         self._segment, self._at, self._attempt = "", 0, 0
         self._bests: Losses = []
 
@@ -129,11 +132,13 @@ class Best:
         """Step and value."""
         return self._bests[-1] if self._bests else None
 
-    def advance(self, paths: list[str], until: float, clock: Callable[[], float] = time.monotonic) -> bool:
+    def advance(self, logs: Logs, until: float, clock: Callable[[], float] = time.monotonic) -> bool:
         """Read on; whether the end was reached."""
+        paths = logs.get(self._rank, [])
         while paths:
             if self._segment not in paths:
-                self._segment, self._at, self._bests = paths[0], 0, []
+                self._segment, self._at = paths[0], 0
+                self._forget(-1)
             size = size_of(self._segment)
             while self._at + log.HEADER.size <= size and self._window(size):
                 if clock() >= until:
@@ -169,15 +174,22 @@ class Best:
             begun = _begun(raw)
             if begun is not None and begun[0] != self._attempt:
                 self._attempt = begun[0]
-                self._bests = [one for one in self._bests if one[0] <= begun[1]]
+                self._forget(begun[1])
             return
         if not _holds(raw, log.HEADER.size, self._code):
             return
         spans = [(start, end) for _, start, end in log.walk(raw)]
         for rows in log.decode(raw, spans, self._names):
-            for step, value in _measured(rows, "val_loss"):
-                if math.isfinite(value) and (not self._bests or value < self._bests[-1][1]):
-                    self._bests.append((step, value))
+            self._add(measured(rows, "val_loss"))
+
+    def _forget(self, after: int) -> None:
+        """What comes after a step is done again."""
+        self._bests = [one for one in self._bests if one[0] <= after]
+
+    def _add(self, values: Iterator[tuple[int, float]]) -> None:
+        for step, value in values:
+            if math.isfinite(value) and (not self._bests or value < self._bests[-1][1]):
+                self._bests.append((step, value))
         if len(self._bests) > BESTS:
             self._bests = [*self._bests[:-1:2], self._bests[-1]]
 

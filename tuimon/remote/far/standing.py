@@ -38,7 +38,7 @@ class Standings:
         rows = []
         for rank, lane in enumerate(lanes):
             said = self.of(rank, attempt)
-            state, why = self._state(rank, attempt, signs, now, said, lane.patience)
+            state, why = self.state(rank, attempt, signs, now, lane.patience)
             process = said.get("process") if said else None
             host = process.get("host", "") if isinstance(process, dict) else ""
             rows.append({
@@ -70,8 +70,10 @@ class Standings:
         other = (self.of(rank, attempt) or {}).get("process")
         return isinstance(other, dict) and other.get("host") == process.get("host")
 
-    def _state(self, rank: int, attempt: int, signs: Sequence[float], now: float, said: dict[str, Any] | None,
-               patience: Patience) -> tuple[str, str]:
+    def state(self, rank: int, attempt: int, signs: Sequence[float], now: float,
+              patience: Patience) -> tuple[str, str]:
+        """How it stands with one, and why. `signs`: when each log was written last; 0.0: there is none."""
+        said = self.of(rank, attempt)
         if said is None:
             return "missing", ""
         sign = signs[rank]
