@@ -13,7 +13,7 @@ from tests.ranks import obeying
 from tests.ranks.launching import PATIENCE, launch, start
 
 SCRIPT = Path(obeying.__file__)
-SCENES = ["early", "seam-ddp", "seam-fsdp", "seam-fsdp-clip", "held", "shuffled", "only-0", "only-1", "late", "uncoupled",
+SCENES = ["early", "seam-ddp", "seam-fsdp", "seam-fsdp-clip", "held", "shuffled", "only-0", "only-1", "late", "uncoupled", "joined",
           "leaves", "lacking", "interrupted", "guarded"]
 ALONE = "refused this run trains on 2 ranks, of which one alone would act: "
 UNKNOWN = ("the weights are spread over the ranks, none of which knows the norm, "
@@ -94,6 +94,12 @@ def test_where_tuimon_is_not_attached_on_all_ranks_no_order_is_followed_and_nobo
 
 def test_ranks_that_nothing_holds_together_do_not_wait_for_each_other(two: Found) -> None:
     assert [one["uncoupled"]["step"] for one in two] == [4, 40]
+
+
+def test_ranks_that_may_run_out_of_data_at_different_steps_do_not_wait_for_each_other(two: Found) -> None:
+    told = answers(two, "joined")
+    assert told == [["hold", f"{ALONE}its ranks may run out of data at different steps (Join)"]]
+    assert all(one["joined"]["seconds"] < 30 for one in two)   # half of what the lane would wait
 
 
 def test_a_rank_that_leaves_is_not_waited_for(two: Found) -> None:

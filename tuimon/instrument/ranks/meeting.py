@@ -22,7 +22,7 @@ from tuimon.instrument.ranks.lane import STANDING, TIMEOUT, Lane
 from tuimon.instrument.ranks.layouts import layouts_of
 from tuimon.instrument.ranks.probing import RankProbe
 from tuimon.instrument.ranks.saving import Elsewhere, RankSaving
-from tuimon.instrument.ranks.shares import Part, groups_of
+from tuimon.instrument.ranks.shares import Part, groups_of, wrappers_of
 from tuimon.instrument.ranks.steering import RankSteering
 from tuimon.instrument.ranks.together import Together
 from tuimon.instrument.ranks.world import Board, World
@@ -31,6 +31,7 @@ from tuimon.instrument.snapshots import Snapshots
 from tuimon.instrument.state import TrainingState
 from tuimon.instrument.steering import Steering
 from tuimon.instrument.tracked import held_by
+from tuimon.instrument.weakly import Weak
 from tuimon.record.roster import Roster
 from tuimon.record.rundir import RunInfo
 
@@ -50,7 +51,8 @@ class Meeting:
             self.part = Part(world)
             params = [p for group in held_by(optimizers) for p in group]
             self.part.look(model, params)
-            self._apart = obeying.apart(self.part, model)
+            self._uneven = partial(obeying.uneven, Weak(wrappers_of(model, params)))
+            self._apart = obeying.apart(self.part) or self._uneven()
             self._board = _board(world)
             if self._board is not None:
                 groups = groups_of(model, params)
@@ -84,7 +86,8 @@ class Meeting:
         saving = partial(
             RankSaving, together=self._together(recorder), layouts=partial(layouts_of, self._model, state, self.world),
             is_whole=lambda: part.shares.is_whole)
-        return RankSteering(recorder, *args, part=part, agreeing=self._agreeing, saving=saving, **options)
+        return RankSteering(recorder, *args, part=part, agreeing=self._agreeing, uneven=self._uneven, saving=saving,
+                            **options)
 
     def _together(self, recorder: Recorder) -> Together | None:
         if self._board is None or self._agreeing is None:

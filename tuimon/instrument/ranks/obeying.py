@@ -11,23 +11,27 @@ from contextlib import suppress
 from typing import Any, Final
 
 import torch
-from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tuimon.control.commands import Command
 from tuimon.instrument.ranks.saving import MINE
 from tuimon.instrument.ranks.shares import Part
+from tuimon.instrument.weakly import Weak
 
 NO_STORE: Final = "the ranks share no store by which they could agree"
 
 
-def apart(part: Part, model: nn.Module) -> str:
+def apart(part: Part) -> str:
     """Why this rank is not to wait for the others at a boundary: its training may not; "" where it does anyway."""
     if part.shares.is_alone:
         return "as far as can be seen its ranks train apart, held together by no DistributedDataParallel and no DTensor"
-    for wrapper in model.modules():
-        config = getattr(wrapper, "_join_config", None)
-        if isinstance(wrapper, DistributedDataParallel) and getattr(config, "enable", False):
+    return ""
+
+
+def uneven(wrappers: Weak[DistributedDataParallel]) -> str:
+    """The same for as long as training is within Join, which all ranks enter and leave between the same two steps."""
+    for _, wrapper in wrappers.living():
+        if getattr(getattr(wrapper, "_join_config", None), "enable", False):
             return "its ranks may run out of data at different steps (Join)"
     return ""
 

@@ -165,6 +165,12 @@ def groups_of(model: nn.Module, params: Sequence[Tensor]) -> list[Any]:
     return list({id(group): group for group in groups}.values())
 
 
+def wrappers_of(model: nn.Module, params: Sequence[Tensor]) -> list[DistributedDataParallel]:
+    """Those that keep some of these parameters equal on all ranks."""
+    ids = set(map(id, params))
+    return [w for w in list(_wrappers(model)) or _living() if ids & {id(p) for p in w.module.parameters()}]
+
+
 def copies_along(mesh: Any, is_replicated: Sequence[bool]) -> Iterator[tuple[int, int]]:
     """How many copies there are along each replicated dimension, and which of them is here."""
     places = mesh.get_coordinate() or [0] * mesh.ndim
@@ -174,15 +180,18 @@ def copies_along(mesh: Any, is_replicated: Sequence[bool]) -> Iterator[tuple[int
 def _replicas(*modules: nn.Module) -> dict[int, Any]:
     """The process groups within which parameters are replicated by DistributedDataParallel, by the parameters' ids."""
     found: dict[int, Any] = {}
-    for wrapper in (m for module in modules for m in module.modules()):
-        if isinstance(wrapper, DistributedDataParallel):
-            left_out = set(getattr(wrapper, "parameters_to_ignore", ()))
-            found |= {id(p): wrapper.process_group for name, p in wrapper.module.named_parameters()
-                      if name not in left_out}
+    for wrapper in _wrappers(*modules):
+        left_out = set(getattr(wrapper, "parameters_to_ignore", ()))
+        found |= {id(p): wrapper.process_group for name, p in wrapper.module.named_parameters()
+                  if name not in left_out}
     return found
 
 
-def _living() -> list[nn.Module]:
+def _wrappers(*modules: nn.Module) -> Iterator[DistributedDataParallel]:
+    return (m for module in modules for m in module.modules() if isinstance(m, DistributedDataParallel))
+
+
+def _living() -> list[DistributedDataParallel]:
     """All wrappers there are: a script may attach what it has wrapped, not the wrapper [0.1 s a million objects]."""
     return [o for o in gc.get_objects() if issubclass(type(o), DistributedDataParallel) and "_modules" in o.__dict__]
 

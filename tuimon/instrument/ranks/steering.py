@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -35,11 +36,15 @@ class RankSteering(Steering):
     _saving: RankSaving
 
     def __init__(
-        self, recorder: Recorder, *args: Any, part: Part, agreeing: Agreeing | None, **options: Any
+        self, recorder: Recorder, *args: Any, part: Part, agreeing: Agreeing | None, uneven: Callable[[], str],
+        **options: Any,
     ) -> None:
-        """agreeing: None where there is nothing by which ranks could find each other."""
+        """agreeing: None where there is nothing by which ranks could find each other.
+
+        uneven: why the ranks may take different numbers of steps from here on; "" where they may not.
+        """
         super().__init__(recorder, *args, **options)
-        self._part, self._agreeing = part, agreeing
+        self._part, self._agreeing, self._uneven = part, agreeing, uneven
         self._early: deque[Letter] = deque()
         """What can wait until it is known whether there is a lane."""
         self._settled: deque[Settled] = deque()
@@ -61,6 +66,8 @@ class RankSteering(Steering):
             raise
 
     def _meet(self, agreeing: Agreeing) -> None:
+        if why := self._uneven():   # before a word is waited for that a rank may never say
+            self.part_ways(why)
         try:
             settled = agreeing.meet(self._can, calm=self._situation.is_calm)
         except Exception as error:   # the board is gone
