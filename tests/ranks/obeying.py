@@ -20,8 +20,12 @@ from torch import nn
 
 from tests.ranks.measuring import ddp, fsdp
 from tests.ranks.playing import Person, Play, states
+from tuimon.instrument import attach
 from tuimon.instrument.ranks import meeting
+from tuimon.instrument.ranks.world import World
 from tuimon.instrument.stopping import TrainingStopped
+from tuimon.record.reader import LogReader
+from tuimon.record.rundir import RunDir
 
 ORDERS = 20
 AGAIN = 300
@@ -123,6 +127,28 @@ def uncoupled(rank: int, place: Path) -> Any:
         play.train()
     dist.barrier()
     return play.close()
+
+
+def unstarted(rank: int, place: Path) -> Any:
+    """Attached before torch.distributed was started: each rank is a run of its own."""
+    attach.here, was = World, attach.here
+    play = Play(place / str(rank))
+    attach.here = was
+    play.train()
+    play.told("set-lr-scale", scale=0.5)
+    return play.close()
+
+
+def unwrapped(rank: int, place: Path) -> Any:
+    """Attached before the model was wrapped."""
+    play = Play(place, lambda model: model)
+    play.model = ddp(play.model)
+    for _ in range(40):
+        play.train()
+    play.told("hold")
+    found = play.close()
+    measured = {name for chunk in LogReader(RunDir(place).metrics, rank=0).poll() for name in chunk.columns}
+    return {**found, "measured": sorted(measured), "notes": [e.text("text") for e in play.seen if e.kind == "note"]}
 
 
 def joined(rank: int, place: Path) -> Any:
@@ -246,7 +272,7 @@ def _when_held(play: Play, what: Callable[[Any], Any], about: Any) -> None:
 
 SCENES: dict[str, Callable[[int, Path], Any]] = {
     "early": early, "seam-ddp": seam(ddp), "seam-fsdp": seam(fsdp), "seam-fsdp-clip": seam(fsdp, clips=True),
-    "held": held, "shuffled": shuffled, "only-0": partly(0), "only-1": partly(1), "late": late, "uncoupled": uncoupled, "joined": joined,
+    "held": held, "shuffled": shuffled, "only-0": partly(0), "only-1": partly(1), "late": late, "uncoupled": uncoupled, "joined": joined, "unstarted": unstarted, "unwrapped": unwrapped,
     **{f"brief-{steps}": brief(steps) for steps in range(1, 30)}, "leaves": leaves, "lacking": lacking, "interrupted": interrupted, "guarded": guarded,
     **{f"{how}-{who}{'-held' * is_held}": dies(how, who, is_held=is_held)
        for how in ("kill", "stop") for who in range(4) for is_held in (False, True)},

@@ -57,12 +57,12 @@ class Lane:
 
     def __init__(
         self, world: World, board: Board, width: int, timeout: float = TIMEOUT, standing: float = STANDING, *,
-        apart: str = "", began: Callable[[], Mapping[str, int]] = dict,
+        apart: Callable[[], str] = str, began: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """width: numbers in a word. apart: why this rank is not to be waited for.
+        """width: numbers in a word. What follows is called at the first boundary.
 
-        began: called at the first boundary: by name of a group of ranks that train together, a number that is the same
-        on those that are at the same step.
+        apart: why this rank is not to be waited for. began: by name of a group of ranks that train together, a number
+        that is the same on those that are at the same step.
         """
         _sweep()
         self._world, self._board, self._width = world, board, width
@@ -166,7 +166,7 @@ class Lane:
     def _gather(self) -> None:
         """Decide by looks, one a boundary; no look once it is decided."""
         if self._boundary == 1:
-            self._board.put(f"here/{self._world.rank}", json.dumps([self._apart, dict(self._began())]))
+            self._board.put(f"here/{self._world.rank}", json.dumps([self._apart(), dict(self._began())]))
         if self._is_forming:
             self._learn()
             return

@@ -51,8 +51,9 @@ class Meeting:
             self.part = Part(world)
             params = [p for group in held_by(optimizers) for p in group]
             self.part.look(model, params)
-            self._uneven = partial(obeying.uneven, Weak(wrappers_of(model, params)))
-            self._apart = obeying.apart(self.part) or self._uneven()
+            wrappers = Weak(wrappers_of(model, params))
+            self._apart = partial(obeying.apart, self.part, wrappers)
+            self._uneven = partial(obeying.uneven, wrappers)
             self._board = _board(world)
             if self._board is not None:
                 groups = groups_of(model, params)
@@ -80,9 +81,10 @@ class Meeting:
 
     def steering(self, state: TrainingState, recorder: Recorder, *args: Any, **options: Any) -> Steering:
         """What obeys."""
-        if self.part is None:
-            return Steering(recorder, *args, **options)
         part = self.part
+        options["too_early"] = partial(obeying.too_early, part)
+        if part is None:
+            return Steering(recorder, *args, **options)
         saving = partial(
             RankSaving, together=self._together(recorder), layouts=partial(layouts_of, self._model, state, self.world),
             is_whole=lambda: part.shares.is_whole)
@@ -99,7 +101,7 @@ class Meeting:
         """Empty; None where there is no going back: one rank alone cannot."""
         if self.part is None:
             return Snapshots(state)
-        return None if self._agreeing is None or self._apart else RankSnapshots(state, self.world)
+        return None if self._agreeing is None or self._apart() else RankSnapshots(state, self.world)
 
     def probe(self, *args: Any, **options: Any) -> Probe:
         """The instrument."""

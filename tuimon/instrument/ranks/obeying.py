@@ -16,16 +16,31 @@ from torch.nn.parallel import DistributedDataParallel
 from tuimon.control.commands import Command
 from tuimon.instrument.ranks.saving import MINE
 from tuimon.instrument.ranks.shares import Part
+from tuimon.instrument.ranks.world import own_world
 from tuimon.instrument.weakly import Weak
 
 NO_STORE: Final = "the ranks share no store by which they could agree"
 
 
-def apart(part: Part) -> str:
+EARLY: Final = "tuimon was attached before the model was wrapped"
+
+
+def apart(part: Part, wrappers: Weak[DistributedDataParallel]) -> str:
     """Why this rank is not to wait for the others at a boundary: its training may not; "" where it does anyway."""
+    if part.is_early:
+        return EARLY
     if part.shares.is_alone:
         return "as far as can be seen its ranks train apart, held together by no DistributedDataParallel and no DTensor"
-    return ""
+    return uneven(wrappers)
+
+
+def too_early(part: Part | None) -> str:
+    """What to say where `attach` came before the ranks were as they train; "" where it did not. part: None of one."""
+    if part is not None:
+        return f"{EARLY}: its norms are not measured; attach after wrapping" if part.is_early else ""
+    world = own_world(iter([0]))
+    return (f"tuimon was attached before torch.distributed was started: this is rank {world.rank} of {world.size} by "
+            "itself, and does nothing that one alone may not do; attach after wrapping") if world.is_many else ""
 
 
 def uneven(wrappers: Weak[DistributedDataParallel]) -> str:
@@ -49,6 +64,8 @@ def begun(groups: list[Any]) -> Mapping[str, int]:
 
 def why_not_saved(part: Part, lane: str) -> str:
     """Why this rank alone writes no checkpoint; "" where it does."""
+    if part.is_early:
+        return lane
     if part.world.rank:
         return MINE
     return "" if part.shares.is_whole else f"the weights are spread over {part.world.size} ranks: {lane}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -43,6 +43,8 @@ class Shares:
     """What its tokens count in that sum."""
     is_alone: bool = False
     """Whether some tensor is in no wrapper that is known: it counts as this rank's own."""
+    is_known: bool = True
+    """Whether the weights are what the tensors count: where not, norms are not measured."""
 
     @property
     def alike(self) -> float | None:
@@ -52,7 +54,7 @@ class Shares:
     @property
     def is_whole(self) -> bool:
         """Whether this rank holds all there is, as every other one does: its own norms are the run's."""
-        return self.alike == 1 / self.world
+        return self.is_known and self.alike == 1 / self.world
 
     def told(self, values: Mapping[str, float]) -> dict[str, float]:
         """One row's values, with norms in place of squares, as far as this rank knows them."""
@@ -75,11 +77,17 @@ class Part:
         """Whether the script clipped all gradients by their L2 norm in the last step, where that was looked for."""
         self.meets = False
         """Whether the ranks are known to be at the same step as each other."""
+        self.is_early = False
+        """Whether the model was wrapped after it was attached: the ranks have said of themselves what is not so."""
 
     def look(self, model: nn.Module, params: Sequence[Tensor]) -> Shares:
         """Look again: the optimizers hold other parameters, or the first."""
-        self.shares = shares_of(model, params, self.world.size)
-        return self.shares
+        found = shares_of(model, params, self.world.size)
+        self.is_early = self.is_early or (self.shares.is_alone and not found.is_alone)
+        if self.is_early:
+            found = replace(found, first=np.zeros_like(found.first), is_known=False)
+        self.shares = found
+        return found
 
     def judged(self, items: Sequence[Item]) -> list[Item]:
         """What can be told of the run by this rank alone: exact norms where it holds all, no norm where it does not."""
