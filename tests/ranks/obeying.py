@@ -151,6 +151,20 @@ def unwrapped(rank: int, place: Path) -> Any:
     return {**found, "measured": sorted(measured), "notes": [e.text("text") for e in play.seen if e.kind == "note"]}
 
 
+def teams(rank: int, place: Path) -> Any:
+    """Each rank is a group of its own, and the one trains on while the other rests."""
+    groups = [dist.new_group([0]), dist.new_group([1])]
+    play = Play(place, lambda model: nn.parallel.DistributedDataParallel(model, process_group=groups[rank]))
+    for _ in range(40):   # together, so that a lane would come about
+        play.train()
+        dist.barrier()
+    for _ in range(20 * rank):
+        play.train()
+    dist.barrier()
+    play.told("hold")
+    return play.close()
+
+
 def joined(rank: int, place: Path) -> Any:
     """Attached before training runs into Join, which rank 1 leaves later: it has more data."""
     play = Play(place)
@@ -272,7 +286,7 @@ def _when_held(play: Play, what: Callable[[Any], Any], about: Any) -> None:
 
 SCENES: dict[str, Callable[[int, Path], Any]] = {
     "early": early, "seam-ddp": seam(ddp), "seam-fsdp": seam(fsdp), "seam-fsdp-clip": seam(fsdp, clips=True),
-    "held": held, "shuffled": shuffled, "only-0": partly(0), "only-1": partly(1), "late": late, "uncoupled": uncoupled, "joined": joined, "unstarted": unstarted, "unwrapped": unwrapped,
+    "held": held, "shuffled": shuffled, "only-0": partly(0), "only-1": partly(1), "late": late, "uncoupled": uncoupled, "joined": joined, "teams": teams, "unstarted": unstarted, "unwrapped": unwrapped,
     **{f"brief-{steps}": brief(steps) for steps in range(1, 30)}, "leaves": leaves, "lacking": lacking, "interrupted": interrupted, "guarded": guarded,
     **{f"{how}-{who}{'-held' * is_held}": dies(how, who, is_held=is_held)
        for how in ("kill", "stop") for who in range(4) for is_held in (False, True)},

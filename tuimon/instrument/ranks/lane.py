@@ -13,7 +13,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
@@ -61,8 +61,8 @@ class Lane:
     ) -> None:
         """width: numbers in a word. What follows is called at the first boundary.
 
-        apart: why this rank is not to be waited for. began: by name of a group of ranks that train together, a number
-        that is the same on those that are at the same step.
+        apart: why this rank is not to be waited for. began: by name of a group of ranks that train together (as 0-1-2,
+        or of any other kind), a number that is the same on those that are at the same step.
         """
         _sweep()
         self._world, self._board, self._width = world, board, width
@@ -276,7 +276,17 @@ def _obstacle(here: Sequence[tuple[str, Mapping[str, int]]]) -> str:
             return apart
         if any(known.setdefault(group, at) != at for group, at in began.items()):
             return f"tuimon was attached at another step on rank {k}"
-    return ""
+    return "" if _is_one(known, len(here)) else "its ranks train in groups that nothing holds together"
+
+
+def _is_one(names: Iterable[str], size: int) -> bool:
+    """Whether all ranks train with rank 0, or with one that does, and so on; as far as groups are told."""
+    groups = [set(map(int, name.split("-"))) for name in names if name[:1].isdigit()]
+    found, left = {0}, groups
+    while near := [group for group in left if group & found]:
+        left = [group for group in left if not group & found]
+        found.update(*near)
+    return not groups or len(found) == size
 
 
 def _told(error: Exception) -> str:

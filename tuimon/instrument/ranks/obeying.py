@@ -52,12 +52,13 @@ def uneven(wrappers: Weak[DistributedDataParallel]) -> str:
 
 
 def begun(groups: list[Any]) -> Mapping[str, int]:
-    """By group, how many collectives it has begun: what tells steps apart that ranks count differently. Once."""
+    """By group (its ranks, as 0-1-2), how many collectives it has begun: steps that ranks count differently. Once."""
     found: dict[str, int] = {}
     for group in groups:
+        name = "-".join(map(str, torch.distributed.get_process_group_ranks(group)))
+        found[name] = 0
         with suppress(RuntimeError, ValueError):   # a kind of group that does not count
-            ranks = torch.distributed.get_process_group_ranks(group)
-            found["-".join(map(str, ranks))] = group._get_sequence_number_for_group()  # noqa: SLF001  # no public word
+            found[name] = group._get_sequence_number_for_group()  # noqa: SLF001  # no public word
     groups.clear()
     return found
 
