@@ -56,17 +56,17 @@ class Steering:
         self, recorder: Recorder, overrides: Overrides, snapshots: Snapshots | None, checkpoints: Checkpoints | None, *,
         every: int = EVERY, settle: Callable[[], None] | None = None,
         copy: Callable[[int], Captured] | None = None, discovery: Discovery | None = None,
-        saving: Callable[..., Saving] = Saving, too_early: Callable[[], str] = str,
+        saving: Callable[..., Saving] = Saving, amiss: Callable[[], str] = str,
     ) -> None:
         """With what it needs of others.
 
         settle: hands over measurements still on the device. copy: captures for a checkpoint without snapshots.
-        discovery: finds what belongs into one and was not passed. saving: what makes them. too_early: why what this
-        process does alone would be wrong, as its ranks came together later; "" where they did not.
+        discovery: finds what belongs into one and was not passed. saving: what makes them. amiss: what is wrong
+        with how the run was attached, so that what this process did alone would be, too; "" where nothing is.
         """
         self._recorder, self._overrides, self._every = recorder, overrides, every
         self._snapshots, self._settle, self._copy = snapshots, settle, copy
-        self._too_early = too_early
+        self._amiss = amiss
         self._mailbox, self._situation = recorder.mailbox, recorder.situation
         self._ladder = StopLadder()
         self._errands = Errands()
@@ -147,7 +147,7 @@ class Steering:
         self.has_moved = False
         if self.state == "starting":
             self._enter("running", step, "first step")
-            self._say_too_early(step)
+            self._say_amiss(step)
         self._read(step)
         if self.state in WAITING:
             self._stand_still(step)
@@ -218,7 +218,7 @@ class Steering:
             self._recorder.answer(command, step, "refused", why)
             return
         before = self.state
-        why = self._revisions.against(command) or ("" if command.verb == "checkpoint" else self._too_early())
+        why = self._revisions.against(command) or ("" if command.verb == "checkpoint" else self._amiss())
         try:
             result = Refuse(why) if why else self._verbs[command.verb](command, step)
         except Exception as error:
@@ -235,8 +235,8 @@ class Steering:
             why = result.why or (f"already {before}" if command.verb in _ABOUT_STATE and allowed.then == before else "")
             self._recorder.answer(command, step, "applied", why, state=allowed.then if is_new else "", by=_by(command))
 
-    def _say_too_early(self, step: int) -> None:
-        if text := self._too_early():
+    def _say_amiss(self, step: int) -> None:
+        if text := self._amiss():
             self._recorder.event("note", step, text=text)
             with suppress(Exception):   # warnings are errors here, or stderr is closed
                 warnings.warn(text, RuntimeWarning, stacklevel=2)

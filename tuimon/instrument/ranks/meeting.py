@@ -39,7 +39,10 @@ from tuimon.record.rundir import RunInfo
 class Meeting:
     """Of one `attach`. Waits for nobody."""
 
-    def __init__(self, world: World, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    def __init__(
+        self, world: World, model: nn.Module, optimizers: Sequence[Optimizer], *, is_split: bool = False
+    ) -> None:
+        """is_split: whether each rank's optimizer holds another part of what all ranks hold."""
         self.world, self._model, self._from_step = world, model, 0
         self.part: Part | None = None
         """What this rank is of several; None where there is one."""
@@ -48,7 +51,7 @@ class Meeting:
         self._board: Board | None = None
         self._agreeing: Agreeing | None = None
         if world.is_many:
-            self.part = Part(world)
+            self.part = Part(world, is_split=is_split)
             params = [p for group in held_by(optimizers) for p in group]
             self.part.look(model, params)
             wrappers = Weak(wrappers_of(model, params))
@@ -82,7 +85,7 @@ class Meeting:
     def steering(self, state: TrainingState, recorder: Recorder, *args: Any, **options: Any) -> Steering:
         """What obeys."""
         part = self.part
-        options["too_early"] = partial(obeying.too_early, part)
+        options["amiss"] = partial(obeying.amiss, part)
         if part is None:
             return Steering(recorder, *args, **options)
         saving = partial(

@@ -23,20 +23,23 @@ NO_STORE: Final = "the ranks share no store by which they could agree"
 
 
 EARLY: Final = "tuimon was attached before the model was wrapped"
+SPLIT: Final = "the optimizer's state is spread over the ranks (ZeroRedundancyOptimizer)"
 
 
 def apart(part: Part, wrappers: Weak[DistributedDataParallel]) -> str:
     """Why this rank is not to wait for the others at a boundary: its training may not; "" where it does anyway."""
-    if part.is_early:
-        return EARLY
+    if part.is_early or part.is_split:
+        return SPLIT if part.is_split else EARLY
     if part.shares.is_alone:
         return "as far as can be seen its ranks train apart, held together by no DistributedDataParallel and no DTensor"
     return uneven(wrappers)
 
 
-def too_early(part: Part | None) -> str:
-    """What to say where `attach` came before the ranks were as they train; "" where it did not. part: None of one."""
+def amiss(part: Part | None) -> str:
+    """What to say where this run's ranks cannot be seen as they train; "" where they can. part: None of one."""
     if part is not None:
+        if part.is_split:
+            return f"tuimon measures no norms here: {SPLIT}"
         return f"{EARLY}: its norms are not measured; attach after wrapping" if part.is_early else ""
     world = own_world(iter([0]))
     return (f"tuimon was attached before torch.distributed was started: this is rank {world.rank} of {world.size} by "
@@ -65,7 +68,7 @@ def begun(groups: list[Any]) -> Mapping[str, int]:
 
 def why_not_saved(part: Part, lane: str) -> str:
     """Why this rank alone writes no checkpoint; "" where it does."""
-    if part.is_early:
+    if not part.shares.is_known:
         return lane
     if part.world.rank:
         return MINE

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tuimon.instrument.labels import TOGETHER
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.outbox import as_logged
 from tuimon.instrument.ranks.checksums import Checksums
@@ -53,6 +54,8 @@ class RankProbe(Probe):
             self._is_sure = True
             if self.part.shares.is_alone:
                 self.tracked.shares = self.part.look(self.model, self.tracked.params)
+            if self.part.shares.is_alone and self.part.shares.is_known:
+                self.labels.state(TOGETHER)
         self._own.backward_begins()
         super().backward_begins(tensors, grads, unscale)
 

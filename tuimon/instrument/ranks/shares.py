@@ -70,8 +70,9 @@ class Shares:
 class Part:
     """What this rank is of the whole, as its optimizers hold it now. Of a world of several."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, *, is_split: bool = False) -> None:
+        """is_split: whether each rank's optimizer holds another part of what all ranks hold."""
+        self.world, self.is_split = world, is_split
         self.shares = Shares(np.ones(0), np.zeros(0, np.bool_), world.size)
         self.clips_all = False
         """Whether the script clipped all gradients by their L2 norm in the last step, where that was looked for."""
@@ -84,7 +85,7 @@ class Part:
         """Look again: the optimizers hold other parameters, or the first."""
         found = shares_of(model, params, self.world.size)
         self.is_early = self.is_early or (self.shares.is_alone and not found.is_alone)
-        if self.is_early:
+        if self.is_early or self.is_split:
             found = replace(found, first=np.zeros_like(found.first), is_known=False)
         self.shares = found
         return found
