@@ -148,7 +148,7 @@ def unwrapped(rank: int, place: Path) -> Any:
     play.told("hold")
     found = play.close()
     measured = {name for chunk in LogReader(RunDir(place).metrics, rank=0).poll() for name in chunk.columns}
-    return {**found, "measured": sorted(measured), "notes": [e.text("text") for e in play.seen if e.kind == "note"]}
+    return {**found, "measured": sorted(measured)}
 
 
 def teams(rank: int, place: Path) -> Any:

@@ -130,7 +130,7 @@ class Play:
                    and e.text("outcome") == "applied" and e.text("verb") != "checkpoint"]
         return {"step": self.step, "weights": self.weights(),
                 "answers": [(verb, self.answers.get(asked, "")) for asked, verb in self.asked],
-                "applied": [(e.text("verb"), e.step) for e in applied],
+                "notes": [e.text("text") for e in self.seen if e.kind == "note"], "applied": [(e.text("verb"), e.step) for e in applied],
                 "norms": [e.fields["grad_norm"] for e in self.seen if e.kind == "rescue" and e.text("tick") == "held"]}
 
 

@@ -88,6 +88,8 @@ def test_what_one_rank_cannot_put_back_none_does(two: Found) -> None:
 
 def test_where_tuimon_is_not_attached_on_all_ranks_no_order_is_followed_and_nobody_waits(two: Found) -> None:
     assert answers(two, "only-0") == [["hold", f"{ALONE}tuimon is not attached on rank 1"]]
+    assert two[0]["only-0"]["notes"] == [
+        "tuimon is not attached on rank 1: what needs all ranks is not known; attach on every rank"]
     assert two[0]["only-1"]["step"] == 40
     assert answers(two, "late") == [["hold", f"{ALONE}tuimon was attached at another step on rank 1"]]
 

@@ -147,7 +147,8 @@ class Steering:
         self.has_moved = False
         if self.state == "starting":
             self._enter("running", step, "first step")
-            self._say_amiss(step)
+            if text := self._amiss():
+                self._warn(step, text)
         self._read(step)
         if self.state in WAITING:
             self._stand_still(step)
@@ -235,11 +236,10 @@ class Steering:
             why = result.why or (f"already {before}" if command.verb in _ABOUT_STATE and allowed.then == before else "")
             self._recorder.answer(command, step, "applied", why, state=allowed.then if is_new else "", by=_by(command))
 
-    def _say_amiss(self, step: int) -> None:
-        if text := self._amiss():
-            self._recorder.event("note", step, text=text)
-            with suppress(Exception):   # warnings are errors here, or stderr is closed
-                warnings.warn(text, RuntimeWarning, stacklevel=2)
+    def _warn(self, step: int, text: str) -> None:
+        self._recorder.event("note", step, text=text)
+        with suppress(Exception):   # warnings are errors here, or stderr is closed
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def _enter(self, state: State, step: int, why: str) -> None:
         if state != self._situation.state:

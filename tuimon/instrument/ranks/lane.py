@@ -42,6 +42,7 @@ FORMED: Final = 60.0
 """The same once all are at it."""
 ENDING: Final = 2.0
 """Seconds for which the end of the process waits for that."""
+ABSENT: Final = "tuimon is not attached on rank"
 _LEFT: Final[list[tuple[Any, list[Any]]]] = []
 _AT_WORK: Final[set[threading.Thread]] = set()
 _QUICK: Final = 0.0002
@@ -176,7 +177,7 @@ class Lane:
             self._decide()
         decided = self._board.look("lane")
         if decided is None and self._boundary > LOOKS:
-            decided = "tuimon is not attached on rank 0"
+            decided = f"{ABSENT} 0"
         if decided:
             self.leave(decided)
         elif decided is not None:
@@ -193,7 +194,7 @@ class Lane:
         if missing == self._world.size:
             self._board.put("lane", _obstacle(self._here))
         elif self._boundary >= LATEST:
-            self._board.put("lane", f"tuimon is not attached on rank {missing}")
+            self._board.put("lane", f"{ABSENT} {missing}")
 
     def _form(self) -> None:
         try:

@@ -21,6 +21,7 @@ from tuimon.instrument.protocols import Captured
 from tuimon.instrument.ranks import obeying
 from tuimon.instrument.ranks.agreeing import Agreeing, Settled
 from tuimon.instrument.ranks.keeping import RankSnapshots
+from tuimon.instrument.ranks.lane import ABSENT
 from tuimon.instrument.ranks.saving import RankSaving
 from tuimon.instrument.ranks.shares import Part
 from tuimon.instrument.recorder import Recorder
@@ -58,14 +59,14 @@ class RankSteering(Steering):
         """After the `step`-th update of all ranks."""
         try:
             if self._agreeing is not None and not self._agreeing.lane.is_down:
-                self._meet(self._agreeing)
+                self._meet(self._agreeing, step)
             self._part.meets = self._stands
             super().at_boundary(step)
         except BaseException:   # Ctrl+C amid a word: what it would hear next would be of another boundary
             self.part_ways("a rank was interrupted")
             raise
 
-    def _meet(self, agreeing: Agreeing) -> None:
+    def _meet(self, agreeing: Agreeing, step: int) -> None:
         if why := self._uneven():   # before a word is waited for that a rank may never say
             self.part_ways(why)
         try:
@@ -77,6 +78,8 @@ class RankSteering(Steering):
             self._settled.append(settled)
         if settled is not None or agreeing.lane.is_down or self._stands != self._stood:
             self._stood, self._mailbox.due = self._stands, 0
+        if agreeing.lane.why.startswith(ABSENT) and not self._part.world.rank:
+            self._warn(step, f"{agreeing.lane.why}: what needs all ranks is not known; attach on every rank")
 
     @property
     def _stands(self) -> bool:
