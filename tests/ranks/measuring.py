@@ -18,7 +18,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.optim import ZeroRedundancyOptimizer
 
 import tuimon
 from tuimon.record.rundir import runs_root
@@ -245,6 +244,8 @@ def copies(rank: int, place: Path) -> Any:
 
 def split(rank: int, place: Path) -> Any:
     """Replicas whose optimizer's state is spread over the ranks."""
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
     model = ddp(net())
     opt = ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW, lr=0.01)
     with warnings.catch_warnings(record=True) as said:
