@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,6 +229,36 @@ def late(rank: int, place: Path) -> Any:
     return {"early": early, "run_dir": str(monitor.run_dir)} if rank == 1 else None
 
 
+def copies(rank: int, place: Path) -> Any:
+    """Replicas that the script keeps equal by itself."""
+    model, opt, source, monitor = watched(place, lambda model: model)
+    for _ in range(STEPS):
+        nn.functional.mse_loss(model(torch.randn(ROWS, 6, generator=source)), torch.zeros(ROWS, 3)).backward()
+        for p in model.parameters():
+            dist.all_reduce(p.grad)
+        opt.step()
+        opt.zero_grad()
+    monitor.close()
+    return None
+
+
+def split(rank: int, place: Path) -> Any:
+    """Replicas whose optimizer's state is spread over the ranks."""
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    model = ddp(net())
+    opt = ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW, lr=0.01)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        monitor = tuimon.attach(model, opt, run_dir=place, detail="full")
+        for [(x, y)] in batches(rank, 1):
+            nn.functional.mse_loss(model(x), y).backward()
+            opt.step()
+            opt.zero_grad()
+    monitor.close()
+    return [str(one.message) for one in said if "norm" in str(one.message) or "tensors" in str(one.message)]
+
+
 def staged(rank: int, place: Path) -> Any:
     """Two stages of a pipeline, by hand: each rank has other tensors, and the first of them no loss."""
     parts = net()
@@ -255,7 +286,7 @@ def staged(rank: int, place: Path) -> Any:
 
 
 SCENES: dict[str, Callable[[int, Path], Any]] = {
-    "only-1": only(1), "only-0": only(0), "judged-ddp": judged(ddp), "judged-fsdp": judged(fsdp), "planned": planned, "late": late, "staged": staged,
+    "only-1": only(1), "only-0": only(0), "judged-ddp": judged(ddp), "judged-fsdp": judged(fsdp), "planned": planned, "late": late, "staged": staged, "copies": copies, "split": split,
 }
 
 

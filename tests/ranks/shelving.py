@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import tuimon
 from tests.ranks.measuring import ROWS, ddp, fsdp, hsdp, net
-from tests.ranks.obeying import Play
+from tests.ranks.playing import Play
 from tuimon.errors import CheckpointError
 from tuimon.instrument.ranks import chunks, council
 from tuimon.record.manifest import listed

@@ -145,6 +145,21 @@ def test_rows_wait_in_memory_for_a_rank_0_that_attaches_later(two: World) -> Non
     assert sorted(two.column("late", 1, "loss")) == list(range(1, measuring.STEPS + 1))
 
 
+def test_what_norms_mean_is_said_where_nothing_is_seen_that_keeps_the_ranks_equal(two: World) -> None:
+    [label] = two.events(two.place / "copies" / "events.jsonl", "label")
+    assert label.text("metric") == "grad_norm"
+    assert label.text("text").startswith("norm of all ranks' gradients together")
+
+
+def test_where_each_rank_optimizes_another_part_of_what_all_hold_norms_are_not_measured(two: World) -> None:
+    why = "tuimon measures no norms here: the optimizer's state is spread over the ranks (ZeroRedundancyOptimizer)"
+    assert [found["split"] for found in two.found] == [[why], [why]]
+    for rank in range(2):
+        assert len(two.column("split", rank, "loss")) == measuring.STEPS
+        measured = {name for chunk in two.chunks("split", rank) for name in chunk.columns}
+        assert not [name for name in measured if name.endswith(("norm", "square", "ratio"))]
+
+
 def test_stages_of_a_pipeline_add_up_and_name_their_own_tensors(two: World) -> None:
     model = measuring.net()
     [(x, y)] = next(measuring.batches(0, 1))

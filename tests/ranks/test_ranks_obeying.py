@@ -13,7 +13,7 @@ from tests.ranks import obeying
 from tests.ranks.launching import PATIENCE, launch, start
 
 SCRIPT = Path(obeying.__file__)
-SCENES = ["early", "seam-ddp", "seam-fsdp", "seam-fsdp-clip", "held", "shuffled", "only-0", "only-1", "late", "uncoupled",
+SCENES = ["early", "seam-ddp", "seam-fsdp", "seam-fsdp-clip", "held", "shuffled", "only-0", "only-1", "late", "uncoupled", "joined", "teams", "unstarted", "unwrapped",
           "leaves", "lacking", "interrupted", "guarded"]
 ALONE = "refused this run trains on 2 ranks, of which one alone would act: "
 UNKNOWN = ("the weights are spread over the ranks, none of which knows the norm, "
@@ -88,12 +88,40 @@ def test_what_one_rank_cannot_put_back_none_does(two: Found) -> None:
 
 def test_where_tuimon_is_not_attached_on_all_ranks_no_order_is_followed_and_nobody_waits(two: Found) -> None:
     assert answers(two, "only-0") == [["hold", f"{ALONE}tuimon is not attached on rank 1"]]
+    assert two[0]["only-0"]["notes"] == [
+        "tuimon is not attached on rank 1: what needs all ranks is not known; attach on every rank"]
     assert two[0]["only-1"]["step"] == 40
     assert answers(two, "late") == [["hold", f"{ALONE}tuimon was attached at another step on rank 1"]]
 
 
 def test_ranks_that_nothing_holds_together_do_not_wait_for_each_other(two: Found) -> None:
     assert [one["uncoupled"]["step"] for one in two] == [4, 40]
+
+
+def test_groups_that_train_apart_do_not_wait_for_each_other(two: Found) -> None:
+    assert [one["teams"]["step"] - two[0]["teams"]["step"] for one in two] == [0, 20]
+    assert answers(two, "teams") == [["hold", f"{ALONE}its ranks train in groups that nothing holds together"]]
+
+
+def test_ranks_that_may_run_out_of_data_at_different_steps_do_not_wait_for_each_other(two: Found) -> None:
+    told = answers(two, "joined")
+    assert told == [["hold", f"{ALONE}its ranks may run out of data at different steps (Join)"]]
+    assert all(one["joined"]["seconds"] < 30 for one in two)   # half of what the lane would wait
+
+
+def test_attached_before_there_were_ranks_one_does_nothing_by_itself_and_says_why(two: Found) -> None:
+    told = ("refused tuimon was attached before torch.distributed was started: this is rank 0 of 2 by itself, "
+            "and does nothing that one alone may not do; attach after wrapping")
+    assert answers(two, "unstarted") == [["set-lr-scale", told]]
+
+
+def test_attached_before_the_model_was_wrapped_norms_are_not_measured_and_that_is_said(two: Found) -> None:
+    why = "tuimon was attached before the model was wrapped"
+    found = two[0]["unwrapped"]
+    assert found["answers"] == [["hold", f"{ALONE}{why}"]]
+    assert "loss" in found["measured"]
+    assert not [name for name in found["measured"] if name.endswith(("_norm", "_square", "ratio"))]
+    assert found["notes"] == [f"{why}: its norms are not measured; attach after wrapping"]
 
 
 def test_a_rank_that_leaves_is_not_waited_for(two: Found) -> None:

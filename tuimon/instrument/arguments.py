@@ -29,6 +29,14 @@ def unwrap(optimizer: Any, depth: int = 4) -> Any:
     return optimizer
 
 
+def is_split(optimizer: Any, depth: int = 4) -> bool:
+    """Whether what steps is a rank's part of an optimizer whose other parts are on other ranks."""
+    if any(kind.__name__ == "ZeroRedundancyOptimizer" for kind in type(optimizer).__mro__):
+        return True
+    return bool(depth) and any(is_split(vars(optimizer).get(name), depth - 1) for name in _INNER
+                               if hasattr(optimizer, "__dict__"))
+
+
 def check_model(model: Any) -> None:
     """An nn.Module with real weights."""
     if isinstance(model, type):

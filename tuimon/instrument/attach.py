@@ -23,6 +23,7 @@ from tuimon.instrument.arguments import (
     check_optimizers,
     check_others,
     check_words,
+    is_split,
     unwrap,
 )
 from tuimon.instrument.attached import Attached, open_runs
@@ -115,7 +116,7 @@ def attach(
     device = device_of([p for group in held_by(opts) for p in group])
     state = TrainingState(model, Weak(opts), scaler=scaler, schedulers=Weak(schedulers), from_step=first)
     overrides = _carried(resumed)
-    meeting = _meet(model, opts)
+    meeting = _meet(model, opts, is_split=any(map(is_split, optimizers)))
     places = find(model, vocab_size) if meeting.may_probe(model) else ()
     info = run_info(model, opts, name=name, attempt=1, device=device, total_steps=total_steps, controls=controls,
                     tokens_per_step=tokens_per_step, vocab_size=vocab_size, probes=entries_of(places))
@@ -130,7 +131,8 @@ def attach(
         undo.pop_all()
     _say_carried(recorder, overrides, meeting.part)
     if meeting.world.rank == 0:
-        _name_untrained(monitor, model, opts)
+        if meeting.part is None or not meeting.part.is_split:
+            _name_untrained(monitor, model, opts)
         _say_where(place)
         calling.call(recorder, *calls, complain)
     return monitor
@@ -143,10 +145,10 @@ def _as_launched(launched: Launch, name: str | None, total_steps: int | None, de
             launched.on_critical if on_critical == "warn" else on_critical)
 
 
-def _meet(model: nn.Module, optimizers: Sequence[Optimizer]) -> Meeting:
+def _meet(model: nn.Module, optimizers: Sequence[Optimizer], **options: bool) -> Meeting:
     """The world, and what this rank holds of it."""
     with _refusing(model):
-        return Meeting(here(), model, optimizers)
+        return Meeting(here(), model, optimizers, **options)
 
 
 def check_options(

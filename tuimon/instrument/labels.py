@@ -39,6 +39,9 @@ ASSIGNED: Final = Label(
     "set by the script")
 NO_LOSS: Final = Label("loss", "not seen: call monitor.log(loss=...)", "not seen")
 NO_TOKENS: Final = Label("tokens", "not seen: attach(..., tokens_per_step=...) says how many", "not seen")
+TOGETHER: Final = Label(
+    "grad_norm", "norm of all ranks' gradients together: nothing is seen that keeps their weights equal; where the "
+    "script does, that of the model is smaller by the root of the number of ranks", "all ranks together")
 CAPTURED: Final = Label(
     "step", "steps replayed by a CUDA graph are not seen: call monitor.step() after each replay", "replays not seen")
 

@@ -109,6 +109,10 @@ def scalars(
 def _squares(row: Vector, tensors: int, done: Finished, shares: Shares) -> dict[str, float]:
     """What this rank adds to the squares of the global norms, and to their tokens."""
     found, weights = {}, shares.weights
+    if "tokens" in done.values:
+        found["tokens"] = done.values["tokens"] * shares.tokens
+    if not shares.is_known:
+        return found
     grads, params, changes = (row[HEAD + i * tensors:HEAD + (i + 1) * tensors].astype(np.float64) for i in range(3))
     if TOTAL in done.head and shares.alike is not None:
         found["grad_square"] = shares.alike * float(row[TOTAL]) ** 2
@@ -119,8 +123,6 @@ def _squares(row: Vector, tensors: int, done: Finished, shares: Shares) -> dict[
         found["param_square"] = float(weights.dot(np.square(params)))
     if done.moved and done.moved_all:
         found["update_square"] = float(sum(weights[a:b].dot(np.square(changes[a:b])) for a, b in done.moved))
-    if "tokens" in done.values:
-        found["tokens"] = done.values["tokens"] * shares.tokens
     return found
 
 

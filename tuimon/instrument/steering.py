@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,15 +56,17 @@ class Steering:
         self, recorder: Recorder, overrides: Overrides, snapshots: Snapshots | None, checkpoints: Checkpoints | None, *,
         every: int = EVERY, settle: Callable[[], None] | None = None,
         copy: Callable[[int], Captured] | None = None, discovery: Discovery | None = None,
-        saving: Callable[..., Saving] = Saving,
+        saving: Callable[..., Saving] = Saving, amiss: Callable[[], str] = str,
     ) -> None:
         """With what it needs of others.
 
         settle: hands over measurements still on the device. copy: captures for a checkpoint without snapshots.
-        discovery: finds what belongs into one and was not passed. saving: what makes them.
+        discovery: finds what belongs into one and was not passed. saving: what makes them. amiss: what is wrong
+        with how the run was attached, so that what this process did alone would be, too; "" where nothing is.
         """
         self._recorder, self._overrides, self._every = recorder, overrides, every
         self._snapshots, self._settle, self._copy = snapshots, settle, copy
+        self._amiss = amiss
         self._mailbox, self._situation = recorder.mailbox, recorder.situation
         self._ladder = StopLadder()
         self._errands = Errands()
@@ -143,6 +147,8 @@ class Steering:
         self.has_moved = False
         if self.state == "starting":
             self._enter("running", step, "first step")
+            if text := self._amiss():
+                self._warn(step, text)
         self._read(step)
         if self.state in WAITING:
             self._stand_still(step)
@@ -213,9 +219,9 @@ class Steering:
             self._recorder.answer(command, step, "refused", why)
             return
         before = self.state
-        unaware = self._revisions.against(command)
+        why = self._revisions.against(command) or ("" if command.verb == "checkpoint" else self._amiss())
         try:
-            result = Refuse(unaware) if unaware else self._verbs[command.verb](command, step)
+            result = Refuse(why) if why else self._verbs[command.verb](command, step)
         except Exception as error:
             _LOG.debug("%s", command.verb, exc_info=True)
             result = Refuse(f"{type(error).__name__}: {error}"[:300])
@@ -229,6 +235,11 @@ class Steering:
             self._revisions.applied(command, step)
             why = result.why or (f"already {before}" if command.verb in _ABOUT_STATE and allowed.then == before else "")
             self._recorder.answer(command, step, "applied", why, state=allowed.then if is_new else "", by=_by(command))
+
+    def _warn(self, step: int, text: str) -> None:
+        self._recorder.event("note", step, text=text)
+        with suppress(Exception):   # warnings are errors here, or stderr is closed
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
 
     def _enter(self, state: State, step: int, why: str) -> None:
         if state != self._situation.state:

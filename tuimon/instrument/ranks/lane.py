@@ -13,7 +13,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
@@ -42,6 +42,7 @@ FORMED: Final = 60.0
 """The same once all are at it."""
 ENDING: Final = 2.0
 """Seconds for which the end of the process waits for that."""
+ABSENT: Final = "tuimon is not attached on rank"
 _LEFT: Final[list[tuple[Any, list[Any]]]] = []
 _AT_WORK: Final[set[threading.Thread]] = set()
 _QUICK: Final = 0.0002
@@ -57,12 +58,12 @@ class Lane:
 
     def __init__(
         self, world: World, board: Board, width: int, timeout: float = TIMEOUT, standing: float = STANDING, *,
-        apart: str = "", began: Callable[[], Mapping[str, int]] = dict,
+        apart: Callable[[], str] = str, began: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """width: numbers in a word. apart: why this rank is not to be waited for.
+        """width: numbers in a word. What follows is called at the first boundary.
 
-        began: called at the first boundary: by name of a group of ranks that train together, a number that is the same
-        on those that are at the same step.
+        apart: why this rank is not to be waited for. began: by name of a group of ranks that train together (as 0-1-2,
+        or of any other kind), a number that is the same on those that are at the same step.
         """
         _sweep()
         self._world, self._board, self._width = world, board, width
@@ -166,7 +167,7 @@ class Lane:
     def _gather(self) -> None:
         """Decide by looks, one a boundary; no look once it is decided."""
         if self._boundary == 1:
-            self._board.put(f"here/{self._world.rank}", json.dumps([self._apart, dict(self._began())]))
+            self._board.put(f"here/{self._world.rank}", json.dumps([self._apart(), dict(self._began())]))
         if self._is_forming:
             self._learn()
             return
@@ -176,7 +177,7 @@ class Lane:
             self._decide()
         decided = self._board.look("lane")
         if decided is None and self._boundary > LOOKS:
-            decided = "tuimon is not attached on rank 0"
+            decided = f"{ABSENT} 0"
         if decided:
             self.leave(decided)
         elif decided is not None:
@@ -193,7 +194,7 @@ class Lane:
         if missing == self._world.size:
             self._board.put("lane", _obstacle(self._here))
         elif self._boundary >= LATEST:
-            self._board.put("lane", f"tuimon is not attached on rank {missing}")
+            self._board.put("lane", f"{ABSENT} {missing}")
 
     def _form(self) -> None:
         try:
@@ -276,7 +277,17 @@ def _obstacle(here: Sequence[tuple[str, Mapping[str, int]]]) -> str:
             return apart
         if any(known.setdefault(group, at) != at for group, at in began.items()):
             return f"tuimon was attached at another step on rank {k}"
-    return ""
+    return "" if _is_one(known, len(here)) else "its ranks train in groups that nothing holds together"
+
+
+def _is_one(names: Iterable[str], size: int) -> bool:
+    """Whether all ranks train with rank 0, or with one that does, and so on; as far as groups are told."""
+    groups = [set(map(int, name.split("-"))) for name in names if name[:1].isdigit()]
+    found, left = {0}, groups
+    while near := [group for group in left if group & found]:
+        left = [group for group in left if not group & found]
+        found.update(*near)
+    return not groups or len(found) == size
 
 
 def _told(error: Exception) -> str:

@@ -22,7 +22,7 @@ from tuimon.instrument.ranks.lane import STANDING, TIMEOUT, Lane
 from tuimon.instrument.ranks.layouts import layouts_of
 from tuimon.instrument.ranks.probing import RankProbe
 from tuimon.instrument.ranks.saving import Elsewhere, RankSaving
-from tuimon.instrument.ranks.shares import Part, groups_of
+from tuimon.instrument.ranks.shares import Part, groups_of, wrappers_of
 from tuimon.instrument.ranks.steering import RankSteering
 from tuimon.instrument.ranks.together import Together
 from tuimon.instrument.ranks.world import Board, World
@@ -31,6 +31,7 @@ from tuimon.instrument.snapshots import Snapshots
 from tuimon.instrument.state import TrainingState
 from tuimon.instrument.steering import Steering
 from tuimon.instrument.tracked import held_by
+from tuimon.instrument.weakly import Weak
 from tuimon.record.roster import Roster
 from tuimon.record.rundir import RunInfo
 
@@ -38,7 +39,10 @@ from tuimon.record.rundir import RunInfo
 class Meeting:
     """Of one `attach`. Waits for nobody."""
 
-    def __init__(self, world: World, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    def __init__(
+        self, world: World, model: nn.Module, optimizers: Sequence[Optimizer], *, is_split: bool = False
+    ) -> None:
+        """is_split: whether each rank's optimizer holds another part of what all ranks hold."""
         self.world, self._model, self._from_step = world, model, 0
         self.part: Part | None = None
         """What this rank is of several; None where there is one."""
@@ -47,10 +51,12 @@ class Meeting:
         self._board: Board | None = None
         self._agreeing: Agreeing | None = None
         if world.is_many:
-            self.part = Part(world)
+            self.part = Part(world, is_split=is_split)
             params = [p for group in held_by(optimizers) for p in group]
             self.part.look(model, params)
-            self._apart = obeying.apart(self.part, model)
+            wrappers = Weak(wrappers_of(model, params))
+            self._apart = partial(obeying.apart, self.part, wrappers)
+            self._uneven = partial(obeying.uneven, wrappers)
             self._board = _board(world)
             if self._board is not None:
                 groups = groups_of(model, params)
@@ -78,13 +84,15 @@ class Meeting:
 
     def steering(self, state: TrainingState, recorder: Recorder, *args: Any, **options: Any) -> Steering:
         """What obeys."""
-        if self.part is None:
-            return Steering(recorder, *args, **options)
         part = self.part
+        options["amiss"] = partial(obeying.amiss, part)
+        if part is None:
+            return Steering(recorder, *args, **options)
         saving = partial(
             RankSaving, together=self._together(recorder), layouts=partial(layouts_of, self._model, state, self.world),
             is_whole=lambda: part.shares.is_whole)
-        return RankSteering(recorder, *args, part=part, agreeing=self._agreeing, saving=saving, **options)
+        return RankSteering(recorder, *args, part=part, agreeing=self._agreeing, uneven=self._uneven, saving=saving,
+                            **options)
 
     def _together(self, recorder: Recorder) -> Together | None:
         if self._board is None or self._agreeing is None:
@@ -96,7 +104,7 @@ class Meeting:
         """Empty; None where there is no going back: one rank alone cannot."""
         if self.part is None:
             return Snapshots(state)
-        return None if self._agreeing is None or self._apart else RankSnapshots(state, self.world)
+        return None if self._agreeing is None or self._apart() else RankSnapshots(state, self.world)
 
     def probe(self, *args: Any, **options: Any) -> Probe:
         """The instrument."""

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tuimon.instrument.labels import TOGETHER
 from tuimon.instrument.measure import Probe
 from tuimon.instrument.outbox import as_logged
 from tuimon.instrument.ranks.checksums import Checksums
@@ -23,7 +24,7 @@ class RankProbe(Probe):
     """One rank's."""
 
     def __init__(self, model: nn.Module, *args: Any, part: Part, **options: Any) -> None:
-        self.part, self._clips_all = part, False
+        self.part, self._clips_all, self._is_sure = part, False, False
         super().__init__(model, *args, **options)
         meets = _meets(model)
         self._own = HostTime(meets=meets) if self._device.type == "cpu" else DeviceTime(self._device, meets=meets)
@@ -49,6 +50,12 @@ class RankProbe(Probe):
 
     def backward_begins(self, tensors: Any, grads: Any, unscale: Callable[[Tensor], Tensor]) -> None:
         """Before torch.autograd.backward."""
+        if not self._is_sure:   # the last moment at which it is seen before it is counted
+            self._is_sure = True
+            if self.part.shares.is_alone:
+                self.tracked.shares = self.part.look(self.model, self.tracked.params)
+            if self.part.shares.is_alone and self.part.shares.is_known:
+                self.labels.state(TOGETHER)
         self._own.backward_begins()
         super().backward_begins(tensors, grads, unscale)
 

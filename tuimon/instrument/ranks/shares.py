@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -43,6 +43,8 @@ class Shares:
     """What its tokens count in that sum."""
     is_alone: bool = False
     """Whether some tensor is in no wrapper that is known: it counts as this rank's own."""
+    is_known: bool = True
+    """Whether the weights are what the tensors count: where not, norms are not measured."""
 
     @property
     def alike(self) -> float | None:
@@ -52,7 +54,7 @@ class Shares:
     @property
     def is_whole(self) -> bool:
         """Whether this rank holds all there is, as every other one does: its own norms are the run's."""
-        return self.alike == 1 / self.world
+        return self.is_known and self.alike == 1 / self.world
 
     def told(self, values: Mapping[str, float]) -> dict[str, float]:
         """One row's values, with norms in place of squares, as far as this rank knows them."""
@@ -68,18 +70,25 @@ class Shares:
 class Part:
     """What this rank is of the whole, as its optimizers hold it now. Of a world of several."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, *, is_split: bool = False) -> None:
+        """is_split: whether each rank's optimizer holds another part of what all ranks hold."""
+        self.world, self.is_split = world, is_split
         self.shares = Shares(np.ones(0), np.zeros(0, np.bool_), world.size)
         self.clips_all = False
         """Whether the script clipped all gradients by their L2 norm in the last step, where that was looked for."""
         self.meets = False
         """Whether the ranks are known to be at the same step as each other."""
+        self.is_early = False
+        """Whether the model was wrapped after it was attached: the ranks have said of themselves what is not so."""
 
     def look(self, model: nn.Module, params: Sequence[Tensor]) -> Shares:
         """Look again: the optimizers hold other parameters, or the first."""
-        self.shares = shares_of(model, params, self.world.size)
-        return self.shares
+        found = shares_of(model, params, self.world.size)
+        self.is_early = self.is_early or (self.shares.is_alone and not found.is_alone)
+        if self.is_early or self.is_split:
+            found = replace(found, first=np.zeros_like(found.first), is_known=False)
+        self.shares = found
+        return found
 
     def judged(self, items: Sequence[Item]) -> list[Item]:
         """What can be told of the run by this rank alone: exact norms where it holds all, no norm where it does not."""
@@ -165,6 +174,12 @@ def groups_of(model: nn.Module, params: Sequence[Tensor]) -> list[Any]:
     return list({id(group): group for group in groups}.values())
 
 
+def wrappers_of(model: nn.Module, params: Sequence[Tensor]) -> list[DistributedDataParallel]:
+    """Those that keep some of these parameters equal on all ranks."""
+    ids = set(map(id, params))
+    return [w for w in list(_wrappers(model)) or _living() if ids & {id(p) for p in w.module.parameters()}]
+
+
 def copies_along(mesh: Any, is_replicated: Sequence[bool]) -> Iterator[tuple[int, int]]:
     """How many copies there are along each replicated dimension, and which of them is here."""
     places = mesh.get_coordinate() or [0] * mesh.ndim
@@ -174,15 +189,18 @@ def copies_along(mesh: Any, is_replicated: Sequence[bool]) -> Iterator[tuple[int
 def _replicas(*modules: nn.Module) -> dict[int, Any]:
     """The process groups within which parameters are replicated by DistributedDataParallel, by the parameters' ids."""
     found: dict[int, Any] = {}
-    for wrapper in (m for module in modules for m in module.modules()):
-        if isinstance(wrapper, DistributedDataParallel):
-            left_out = set(getattr(wrapper, "parameters_to_ignore", ()))
-            found |= {id(p): wrapper.process_group for name, p in wrapper.module.named_parameters()
-                      if name not in left_out}
+    for wrapper in _wrappers(*modules):
+        left_out = set(getattr(wrapper, "parameters_to_ignore", ()))
+        found |= {id(p): wrapper.process_group for name, p in wrapper.module.named_parameters()
+                  if name not in left_out}
     return found
 
 
-def _living() -> list[nn.Module]:
+def _wrappers(*modules: nn.Module) -> Iterator[DistributedDataParallel]:
+    return (m for module in modules for m in module.modules() if isinstance(m, DistributedDataParallel))
+
+
+def _living() -> list[DistributedDataParallel]:
     """All wrappers there are: a script may attach what it has wrapped, not the wrapper [0.1 s a million objects]."""
     return [o for o in gc.get_objects() if issubclass(type(o), DistributedDataParallel) and "_modules" in o.__dict__]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from tuimon.instrument.protocols import Captured
 from tuimon.instrument.ranks import obeying
 from tuimon.instrument.ranks.agreeing import Agreeing, Settled
 from tuimon.instrument.ranks.keeping import RankSnapshots
+from tuimon.instrument.ranks.lane import ABSENT
 from tuimon.instrument.ranks.saving import RankSaving
 from tuimon.instrument.ranks.shares import Part
 from tuimon.instrument.recorder import Recorder
@@ -35,11 +37,15 @@ class RankSteering(Steering):
     _saving: RankSaving
 
     def __init__(
-        self, recorder: Recorder, *args: Any, part: Part, agreeing: Agreeing | None, **options: Any
+        self, recorder: Recorder, *args: Any, part: Part, agreeing: Agreeing | None, uneven: Callable[[], str],
+        **options: Any,
     ) -> None:
-        """agreeing: None where there is nothing by which ranks could find each other."""
+        """agreeing: None where there is nothing by which ranks could find each other.
+
+        uneven: why the ranks may take different numbers of steps from here on; "" where they may not.
+        """
         super().__init__(recorder, *args, **options)
-        self._part, self._agreeing = part, agreeing
+        self._part, self._agreeing, self._uneven = part, agreeing, uneven
         self._early: deque[Letter] = deque()
         """What can wait until it is known whether there is a lane."""
         self._settled: deque[Settled] = deque()
@@ -53,14 +59,16 @@ class RankSteering(Steering):
         """After the `step`-th update of all ranks."""
         try:
             if self._agreeing is not None and not self._agreeing.lane.is_down:
-                self._meet(self._agreeing)
+                self._meet(self._agreeing, step)
             self._part.meets = self._stands
             super().at_boundary(step)
         except BaseException:   # Ctrl+C amid a word: what it would hear next would be of another boundary
             self.part_ways("a rank was interrupted")
             raise
 
-    def _meet(self, agreeing: Agreeing) -> None:
+    def _meet(self, agreeing: Agreeing, step: int) -> None:
+        if why := self._uneven():   # before a word is waited for that a rank may never say
+            self.part_ways(why)
         try:
             settled = agreeing.meet(self._can, calm=self._situation.is_calm)
         except Exception as error:   # the board is gone
@@ -70,6 +78,8 @@ class RankSteering(Steering):
             self._settled.append(settled)
         if settled is not None or agreeing.lane.is_down or self._stands != self._stood:
             self._stood, self._mailbox.due = self._stands, 0
+        if agreeing.lane.why.startswith(ABSENT) and not self._part.world.rank:
+            self._warn(step, f"{agreeing.lane.why}: what needs all ranks is not known; attach on every rank")
 
     @property
     def _stands(self) -> bool:
