@@ -19,7 +19,7 @@ LABELS: Final = {"loss": "LOSS", "gradients": "GRADIENTS", "updates": "UPDATES",
                  "activations": "ACTIVATIONS"}
 SHORT: Final = {"GRADIENTS": ("GRADS", "GRAD"), "UPDATES": ("UPDATES", "UPD"), "NUMERICS": ("NUMERICS", "NUM"),
                 "LAYERS": ("LAYERS", "LAY"), "VALIDATION": ("VALID", "VAL"), "SPEED": ("SPEED", "SPD"),
-                "ACTIVATIONS": ("ACTIVE", "ACT"), "RANKS": ("RANKS", "RNK")}
+                "ACTIVATIONS": ("ACTIV", "ACT"), "RANKS": ("RANKS", "RNK")}
 """Labels where there is little room, and where there is less."""
 OPTIONAL: Final = {"activations"}
 """Shown only when there is something to say."""
