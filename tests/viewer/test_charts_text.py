@@ -56,6 +56,7 @@ def test_no_control_character_survives(text):
     ("most often rank 0; median rank 81.2 ms", 36, "most often rank 0; median rank 81.2…"),
     ("most often rank 0; median rank 81.2 ms", 33, "most often rank 0; median rank…"),
     ("vanishing   since 1 · worst embed", 25, "vanishing   since 1…"),
+    ("rank 6 silent for 8 s", 12, "rank 6 sile…"), ("step 1,204 of 9", 8, "step…"),
     ("learning rate ran away", 24, "learning rate ran away"),
     ("python train.py --run-dir=/home/ada/runs/one", 30, "python train.py --run-dir=/ho…"),
     ("exploding-20261128", 12, "exploding-2…"),

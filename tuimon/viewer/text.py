@@ -41,10 +41,10 @@ def _head(text: str, width: int) -> str:
 def _whole_words(text: str, head: str) -> str:
     """The beginning of a text without the word that it ends amid, unless too much would go with it."""
     words = head.rstrip(" ")
-    if text[len(words):len(words) + 1] != " ":
-        words = words.rpartition(" ")[0]
-    words = words.rstrip(" ·,;:(")
-    return words if len(words) >= max(len(head) // 2, len(head) - LONGEST) and words else head
+    half = "" if text[len(words):len(words) + 1] == " " else words.rpartition(" ")[2]
+    words = words.removesuffix(half).rstrip(" ·,;:(")
+    is_number = half.lstrip("(+-")[:1].isdigit()
+    return words if words and (is_number or len(head) - len(words) <= min(LONGEST, len(head) // 3)) else head
 
 
 def squeeze(text: str, width: int, ellipsis: str = "…") -> str:
