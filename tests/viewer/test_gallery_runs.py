@@ -141,7 +141,7 @@ async def test_the_chosen_run_is_opened_and_esc_comes_back_to_all_of_them():
 
 @pytest.mark.parametrize("key", ["g", "b"])
 async def test_from_a_place_that_was_gone_to_from_all_of_them_esc_comes_back_to_all_of_them(key):
-    async with gallery(synthetic.healthy(60), synthetic.exploding()) as (app, pilot, until):
+    async with gallery(synthetic.healthy(60), synthetic.exploding()) as (_app, pilot, until):
         await until(lambda t: "Healthy" in t and "Exploding gradients" in t)
         await pilot.press(key)
         await until(lambda t: "enter draw again" in t or "/ filter" in t)

@@ -32,10 +32,10 @@ def test_a_chart_made_large_on_a_small_screen_takes_the_rows_of_the_strips(heigh
 
 
 TOLD = ("▲ Learning rate too low",
-        "Each step changes the weights by 1.4e-5 % (update ratio 1.4e-7, usual 1.0e-4 to 0.020) and the loss has not moved "
-        "from its start.",
-        "Raise the learning rate from 1e-8 to 1e-7 or more at once: it is off by several orders of magnitude. Check that the "
-        "schedule is not stuck.",
+        ("Each step changes the weights by 1.4e-5 % (update ratio 1.4e-7, usual 1.0e-4 to 0.020) and the loss has not moved "
+        "from its start."),
+        ("Raise the learning rate from 1e-8 to 1e-7 or more at once: it is off by several orders of magnitude. Check that the "
+        "schedule is not stuck."),
         "x  hold the run    k  end it")
 
 

@@ -5,7 +5,8 @@ Pure. Text is made safe here, as in `story`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from tuimon.diagnosis.causes import with_causes
@@ -13,6 +14,7 @@ from tuimon.diagnosis.engine import in_order
 from tuimon.diagnosis.model import (
     CATEGORIES,
     SEVERITIES,
+    Category,
     Confidence,
     Diagnosis,
     Evidence,
@@ -28,14 +30,25 @@ KEPT: Final = 64
 """Incidents that are over, newest first."""
 
 
-def incident_fields(change: str, incident: Incident) -> dict[str, Any]:
-    """An incident as an event tells it. `change`: opened, worsened or resolved."""
+SLUGS: Final = tuple(rule.slug for rule in RULES)
+
+
+def as_of(found: Diagnosis, step: int, unmeasured: Collection[Category] = ()) -> Diagnosis:
+    """`Diagnosis.as_of`, what was open then in the order in which it was told while it was now."""
+    then = found.as_of(step, unmeasured)
+    over = [i for i in then.incidents if i.state == "resolved"]
+    return replace(then, incidents=(*in_order(then.open_incidents, SLUGS), *over))
+
+
+def incident_fields(change: str, incident: Incident, leading: Incident | None = None) -> dict[str, Any]:
+    """An incident as an event tells it. `change`: opened, worsened or resolved; `leading`: what is told first by now."""
     return {
         "rule": incident.rule, "code": incident.code, "severity": incident.severity, "change": change,
         "onset_step": incident.onset_step, "layer": incident.layer, "headline": incident.headline,
         "detected_step": incident.detected_step, "resolved_step": incident.resolved_step,
         "confidence": incident.confidence, "why": incident.why, "category": incident.category, "word": incident.word,
         "next": list(incident.next), "cause": incident.cause, "rescue_helps": incident.rescue_helps,
+        "leads": leading.rule if leading else None,
         "evidence": [{"metric": e.metric, "value": plain(e.value), "limit": plain(e.limit)} for e in incident.evidence],
     }
 
@@ -65,7 +78,7 @@ class Told:
         """As of the newest step."""
         if step <= 0:
             return Diagnosis.nothing()
-        there = in_order([i for i in self._incidents.values() if i.state == "open"], [rule.slug for rule in RULES])
+        there = in_order([i for i in self._incidents.values() if i.state == "open"], SLUGS)
         over = [i for i in self._incidents.values() if i.state == "resolved"]
         badges = tuple(badge(category, there, known=True) for category in CATEGORIES)
         return Diagnosis(step, with_causes((*there, *over)), (), badges, {})

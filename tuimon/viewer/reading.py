@@ -24,7 +24,7 @@ from tuimon.diagnosis.axes import XAxis, is_wide
 from tuimon.diagnosis.model import Category, Diagnosis
 from tuimon.diagnosis.statistics import middle
 from tuimon.diagnosis.story import Request, Story
-from tuimon.diagnosis.told import Told
+from tuimon.diagnosis.told import Told, as_of
 from tuimon.errors import CommandError, LogError
 from tuimon.record.cache import Cache
 from tuimon.record.events import EventReader
@@ -380,7 +380,7 @@ class Reading:
         """The same run as it was at a step: what was not yet measured, found or done by then is left out."""
         values = {n: value for n in present.values if (value := self._history.value_at(n, at)) is not None}
         unmeasured: tuple[Category, ...] = () if "val_loss" in values else ("generalisation",)
-        diagnosis = self._judged.as_of(at, unmeasured)
+        diagnosis = as_of(self._judged, at, unmeasured)
         return replace(
             present, story=self._diary.as_of(at), diagnosis=diagnosis, requests=(), step=at, age=0.0, silence=0.0,
             values=values, trend=trend_of(self._history, at), heat=self._layers.view(diagnosis, at), awaited="",
