@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuimon.viewer.arrange import verdict
+from tuimon.viewer.arrange import paint, verdict
 from tuimon.viewer.first import empty_frame
+from tuimon.viewer.glyphs import BRAILLE
 from tuimon.viewer.lines import say, text_of
 from tuimon.viewer.screens.layout import LEAST, divide
 
@@ -48,3 +49,10 @@ def test_evidence_what_to_do_and_its_keys_have_room_on_a_large_screen(width, hei
     assert TOLD[2].partition(". ")[0] + "." in said
     assert rows[-1] == TOLD[3]
     assert all(len(row) <= width - 3 for row in rows)   # a sentence that has no room is left out, not cut
+
+
+def test_a_sentence_that_does_not_fit_is_cut_between_words():
+    statement = "Learning rate 1e-8 (the notebook's): gradients are healthy, weights hardly move: the loss stays where it is."
+    frame = replace(empty_frame("slow", "nothing"), narrow=(*map(say, TOLD[:1] * 3), say(statement)))
+    (row,) = paint(verdict(frame, 80, 4)[3:], 80, 1, BRAILLE).lines
+    assert row.rstrip().endswith("gradients are healthy, weights hardly…")

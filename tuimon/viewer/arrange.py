@@ -216,7 +216,7 @@ def _sentences(line: Line, width: int) -> Line:
         return line
     words = text_of(line)
     end = words.rfind(". ", 0, width)
-    return (Span(words[:end + 1], line[0].tone),) if end >= width // 3 else line
+    return (Span(words[:end + 1] if end >= width // 3 else words, line[0].tone),)
 
 
 def events(frame: Frame, width: int, height: int) -> list[Line]:
