@@ -85,3 +85,19 @@ def test_odd_events_are_passed_over(fields):
     told = Told()
     told.take(Event(0, 0.0, 1, 5, "incident", fields))
     told.diagnosis(5)
+
+
+def test_a_moment_in_the_past_leads_with_what_led_then():
+    rng = np.random.default_rng(3)
+    loss = [*(4 - 0.004 * np.arange(300) + 0.02 * rng.normal(size=300)), *(3 * 1.1 ** np.arange(40)), *(2.8 + 0.02 * rng.normal(size=200))]
+    grad = [*np.exp(0.1 * rng.normal(size=300)), *(1.4 ** np.arange(40)), *np.exp(0.1 * rng.normal(size=200))]
+    engine, led = Engine(RunContext()), {}
+    for step, (one, other) in enumerate(zip(loss, grad, strict=True), 1):
+        engine.feed(Chunk.of([step], loss=[float(one)], grad_norm=[float(other)]))
+        led[step] = engine.diagnosis.leading
+    assert not [i for i in engine.diagnosis.open_incidents if i.severity == "critical"]
+    both = [step for step in range(300, 345) if led[step] and sum(
+        i.severity == "critical" for i in as_of(engine.diagnosis, step).open_incidents) > 1]
+    assert both
+    for step in both:
+        assert as_of(engine.diagnosis, step).leading.rule == led[step].rule

@@ -7,12 +7,20 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch import nn
 
 import tuimon
 from tuimon.record.rundir import RunDir
+
+
+def is_on_disk(run: RunDir, rank: int) -> bool:
+    """Whether a log of this process is there: one that is younger than it."""
+    began = psutil.Process().create_time()
+    return run.events_of(rank).exists() and any(
+        log.stat().st_mtime > began for log in run.metrics.glob(f"r{rank}-*.tlog"))
 
 
 def main(out: Path) -> None:
@@ -28,7 +36,7 @@ def main(out: Path) -> None:
         model(torch.randn(4, 3)).square().mean().backward()
         if step == 4 and not again and rank == dist.get_world_size() - 1:
             until = time.monotonic() + 60
-            while not RunDir(monitor.run_dir).events_of(rank).exists() and time.monotonic() < until:
+            while not is_on_disk(RunDir(monitor.run_dir), rank) and time.monotonic() < until:
                 time.sleep(0.01)   # what is not on the disk yet is lost with the process
             os._exit(7)
         opt.step()

@@ -26,6 +26,7 @@ from tuimon.record.segments import LogReader, Row
 from tuimon.record.sketch import losses_of
 from tuimon.record.status import TAIL_BYTES, status
 from tuimon.record.tensors import TensorEntry, TensorTable, layer_of
+from tuimon.remote.far.glance import Said
 
 
 def info(**more) -> RunInfo:
@@ -95,6 +96,18 @@ def test_a_clock_that_was_set_does_not_kill_a_run(monkeypatch, tmp_path):
     began = psutil.Process.create_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: began(self) + 3600)
     assert status(run).state == "running"
+
+
+@pytest.mark.parametrize("leads", ["b", "c", "", "gone", None, 3])
+def test_of_incidents_equally_bad_a_list_names_the_one_that_the_panel_names_here_and_far_away(tmp_path, leads):
+    told = [("a", "warning", None), ("b", "critical", "b"), ("c", "critical", leads)]
+    run = started_run(tmp_path, events=[("state", {"state": "running"}), *(
+        ("incident", {"rule": rule, "severity": severity, "change": "opened", "headline": rule.upper(), "leads": first})
+        for rule, severity, first in told)])
+    said = Said()
+    for line in run.events.read_text().splitlines():
+        said.take(json.loads(line))
+    assert status(run).headline == said.worst()[1] == ("C" if leads == "c" else "B")
 
 
 def test_status_tells_step_loss_verdict_and_the_last_sign_of_life(tmp_path):

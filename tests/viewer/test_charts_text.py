@@ -51,6 +51,22 @@ def test_no_control_character_survives(text):
     clean(text).encode("utf-8")
 
 
+@pytest.mark.parametrize(("text", "width", "cut"), [
+    ("Learning rate ran away from its schedule   since 153", 51, "Learning rate ran away from its schedule   since…"),
+    ("most often rank 0; median rank 81.2 ms", 36, "most often rank 0; median rank 81.2…"),
+    ("most often rank 0; median rank 81.2 ms", 33, "most often rank 0; median rank…"),
+    ("vanishing   since 1 · worst embed", 25, "vanishing   since 1…"),
+    ("rank 6 silent for 8 s", 12, "rank 6 sile…"), ("step 1,204 of 9", 8, "step…"),
+    ("learning rate ran away", 24, "learning rate ran away"),
+    ("python train.py --run-dir=/home/ada/runs/one", 30, "python train.py --run-dir=/ho…"),
+    ("exploding-20261128", 12, "exploding-2…"),
+    ("漢字の名前の実行", 9, "漢字の名…"),
+    ("abc", 0, ""), ("abc", 1, "…"),
+])
+def test_what_is_cut_is_cut_between_words_so_that_no_number_is_halved(text, width, cut):
+    assert fit(text, width) == cut
+
+
 @given(nasty, st.integers(0, 60))
 def test_the_limit_holds_and_cleaning_again_changes_nothing(text, limit):
     once = clean(text, limit)

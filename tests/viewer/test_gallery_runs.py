@@ -139,6 +139,29 @@ async def test_the_chosen_run_is_opened_and_esc_comes_back_to_all_of_them():
     assert app.return_value == "end"
 
 
+@pytest.mark.parametrize("key", ["g", "b"])
+async def test_from_a_place_that_was_gone_to_from_all_of_them_esc_comes_back_to_all_of_them(key):
+    async with gallery(synthetic.healthy(60), synthetic.exploding()) as (_app, pilot, until):
+        await until(lambda t: "Healthy" in t and "Exploding gradients" in t)
+        await pilot.press(key)
+        await until(lambda t: "enter draw again" in t or "/ filter" in t)
+        await pilot.press("escape")
+        await until(lambda t: "Healthy" in t and "Exploding gradients" in t and "enter open  g guide" in t)
+
+
+async def test_the_pictures_of_all_of_them_hang_there_at_once_when_one_comes_back_from_a_run():
+    async with gallery(synthetic.healthy(60), synthetic.exploding()) as (app, pilot, until):
+        await until(lambda t: "Healthy" in t and "Exploding gradients" in t)
+        await pilot.press("right", "enter")
+        await until(lambda t: "update ratio" in t and "Healthy" not in t)
+        app._source.want = lambda wanted: None   # what the feed has still to read anew
+        await pilot.press("escape")
+        text = await until(lambda t: "enter open  g guide" in t)
+        assert "waiting for the runs" not in text
+        assert "Healthy" in text
+        assert "Exploding gradients" in text
+
+
 def test_before_anything_is_read_a_cell_says_what_it_waits_for():
     picture, _ = draw_run(empty_frame("one", "waiting for the run to be read"), None, 60, 10, BRAILLE, chosen=True)
     assert "Waiting" in picture.lines[1]

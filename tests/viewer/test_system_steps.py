@@ -93,7 +93,7 @@ def test_the_slowest_rank_is_named():
     (lambda s: 100 * MB, "level", "level"),
     (lambda s: 100 * MB + (s % 7) * MB / 20, "level", "level"),   # breathes
     (lambda s: min(s, 100) * MB, "level", "level"),               # fills, then stands
-    (lambda s: 100 * MB if s < 5 else None, "few", "cannot tell yet, 4 of 30"),
+    (lambda s: 100 * MB if s < 5 else None, "few", "cannot tell yet, 4 of 30 values"),
     (lambda s: None, "none", ""),
 ])
 def test_whether_memory_grows_in_words(memory, word, said):

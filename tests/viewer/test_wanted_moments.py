@@ -139,3 +139,11 @@ def test_a_visit_of_the_past_takes_no_crosshair_along(go):
 def test_a_crosshair_set_in_the_past_outlives_the_steps_of_a_replay():
     playing = replace(NOW.played(WHOLE, 400, 0.1), cursor=50)
     assert playing.moved_to(20, WHOLE, 400).cursor == 50
+
+
+@pytest.mark.parametrize("newest", [0, 1])
+def test_keys_of_a_run_that_is_not_read_yet_do_not_lead_to_its_first_step(newest):
+    span = (0.0, float(newest))
+    for wanted in (NOW.scrubbed(-1, span, newest), NOW.jumped(-1, (), span, newest), NOW.played(span, newest, None)):
+        assert (wanted.at, wanted.speed) == (None, None)
+    assert NOW.pointed(-1.0, (0.0, 0.0), 0).cursor is None

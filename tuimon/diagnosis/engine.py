@@ -9,6 +9,7 @@ they happened: one by one where a rule wants to look, and those between, at whic
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -29,7 +30,8 @@ from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.walk import State
 from tuimon.record.chunk import Chunk, Mark
 
-KEPT = 500
+SLUGS: Final = tuple(rule.slug for rule in RULES)
+KEPT: Final = 500
 """Resolved incidents that are kept, the newest."""
 
 
@@ -86,7 +88,7 @@ def diagnose(state: State) -> Diagnosis:
                      {name: base.ranges.told for name, base in now.bases.items()})
 
 
-def in_order(current: Sequence[Incident], slugs: Sequence[str], context: RunContext = ANY) -> list[Incident]:
+def in_order(current: Sequence[Incident], slugs: Sequence[str] = SLUGS, context: RunContext = ANY) -> list[Incident]:
     """Open incidents as they are told: worst first; of equals, causes first. `slugs` of the rules, causes first."""
     order = {slug: i for i, slug in enumerate(slugs)}
     return causes_first(sorted(current, key=lambda i: _telling(i, current, order)), context)

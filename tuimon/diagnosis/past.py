@@ -10,21 +10,18 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Final
 
 from tuimon.diagnosis.causes import ANY, with_causes
 from tuimon.diagnosis.engine import in_order
 from tuimon.diagnosis.model import Category, Course, Diagnosis, Incident, RunContext, Usual, badge
-from tuimon.diagnosis.rules import RULES
 
-_SLUGS: Final = [rule.slug for rule in RULES]
 
 
 def as_of(diagnosis: Diagnosis, step: int, unmeasured: Collection[Category] = (),
           context: RunContext = ANY) -> Diagnosis:
     """What was known at a step. What could not be looked at is that of today, but for the categories `unmeasured`."""
     found = [stood(i, step, diagnosis.steps) for i in diagnosis.incidents if i.detected_step <= step]
-    there = in_order([i for i in found if i.state == "open"], _SLUGS, context)
+    there = in_order([i for i in found if i.state == "open"], context=context)
     over = [i for i in found if i.state == "resolved"]
     badges = tuple(badge(b.category, there, known=b.category not in unmeasured and (
         b.severity is not None or b.word != "waiting")) for b in diagnosis.badges)

@@ -21,7 +21,6 @@ from tuimon.diagnosis.model import (
     badge,
     plain,
 )
-from tuimon.diagnosis.rules import RULES
 from tuimon.diagnosis.tellings import MOST
 from tuimon.record.events import Event
 from tuimon.record.text import clean
@@ -30,14 +29,15 @@ KEPT: Final = 64
 """Incidents that are over, newest first."""
 
 
-def incident_fields(change: str, incident: Incident) -> dict[str, Any]:
-    """An incident as an event tells it. `change`: opened, worsened or resolved."""
+def incident_fields(change: str, incident: Incident, leading: Incident | None = None) -> dict[str, Any]:
+    """An incident as an event tells it. `change`: opened, worsened or resolved; `leading`: what is told first now."""
     return {
         "rule": incident.rule, "code": incident.code, "severity": incident.severity, "change": change,
         "onset_step": incident.onset_step, "layer": incident.layer, "headline": incident.headline,
         "detected_step": incident.detected_step, "resolved_step": incident.resolved_step,
         "confidence": incident.confidence, "why": incident.why, "category": incident.category, "word": incident.word,
         "next": list(incident.next), "cause": incident.cause, "rescue_helps": incident.rescue_helps,
+        "leads": leading.rule if leading else None,
         "evidence": [{"metric": e.metric, "value": plain(e.value), "limit": plain(e.limit)} for e in incident.evidence],
     }
 
@@ -71,7 +71,7 @@ class Told:
         """As of the newest step."""
         if step <= 0:
             return Diagnosis.nothing()
-        there = in_order([i for i in self._incidents.values() if i.state == "open"], [rule.slug for rule in RULES])
+        there = in_order([i for i in self._incidents.values() if i.state == "open"])
         over = [i for i in self._incidents.values() if i.state == "resolved"]
         badges = tuple(badge(category, there, known=True) for category in CATEGORIES)
         return Diagnosis(step, with_causes((*there, *over)), (), badges, {})

@@ -178,7 +178,7 @@ class Writer:
                 changed, news = guard.feed(items)
                 self._situation.is_calm = not any(map(is_alarming, guard.diagnosis.open_incidents))
                 for change, incident in changed:
-                    self._tell("incident", **incident_fields(change, incident))
+                    self._tell("incident", **incident_fields(change, incident, guard.diagnosis.leading))
                 for letter in news:
                     self._mailbox.post(letter)
                 self._situation.diagnosis = guard.diagnosis   # last: who has seen it finds its letters

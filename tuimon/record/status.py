@@ -95,6 +95,8 @@ class Told:
     why: str = ""
     incidents: tuple[tuple[str, str, str, int | None], ...] = ()
     """Open ones: rule, severity, headline, first faulty step."""
+    leads: str = ""
+    """The rule of the one that is told first, as the guard said last."""
     labels: tuple[tuple[str, str], ...] = ()
     """Metrics that mean something else than their name says, and what."""
     step: int = 0
@@ -112,12 +114,13 @@ class Told:
             why = "" if state == "running" else clean(event.text("error") or event.text("why"))
             return replace(self, state=state, why=why, step=event.step if event.kind == "end" else 0)
         if event.kind == "incident":
-            rule = clean(event.text("rule"), 60)
+            rule, leads = clean(event.text("rule"), 60), clean(event.text("leads"), 60)
             others = tuple(i for i in self.incidents if i[0] != rule)
             if event.text("change") == "resolved":
-                return replace(self, incidents=others)
+                return replace(self, incidents=others, leads=leads)
             severity, headline = clean(event.text("severity"), 20), clean(event.text("headline"))
-            return replace(self, incidents=(*others, (rule, severity, headline, event.whole("onset_step"))))
+            return replace(
+                self, incidents=(*others, (rule, severity, headline, event.whole("onset_step"))), leads=leads)
         if event.kind == "gap":
             return replace(self, trouble=clean(event.text("why")))
         if event.kind == "label":
@@ -127,9 +130,9 @@ class Told:
         return self
 
     def worst(self) -> tuple[str, str, int | None]:
-        """Severity, headline and first step of the worst open incident."""
+        """Severity, headline and first step of the worst open incident; of equals, of the one that leads."""
         order = {"critical": 2, "warning": 1, "info": 0}
-        worst = max(self.incidents, key=lambda i: order.get(i[1], -1), default=None)
+        worst = max(self.incidents, key=lambda i: (order.get(i[1], -1), i[0] == self.leads), default=None)
         return worst[1:] if worst else ("healthy", "", None)
 
 

@@ -230,8 +230,17 @@ def verdict(frame: Frame, width: int, height: int) -> list[Line]:
         take = min(len(parts), 1 + max(0, spare))
         spare -= take - 1
         rows += parts[: take - 1]
-        rows.append(tuple(span for part in parts[take - 1:] for span in part))   # cut by the painter if still too long
+        rows.append(_sentences(tuple(span for part in parts[take - 1:] for span in part), width - 3))
     return [(bar, *row) for row in rows[:height]]
+
+
+def _sentences(line: Line, width: int) -> Line:
+    """Its sentences that fit; where the first of them does not, the painter cuts it."""
+    if _length(line) <= width or len({span.tone for span in line}) > 1:
+        return line
+    words = text_of(line)
+    end = words.rfind(". ", 0, width)
+    return (Span(words[:end + 1] if end >= width // 3 else words, line[0].tone),)
 
 
 def events(frame: Frame, width: int, height: int) -> list[Line]:

@@ -22,7 +22,7 @@ LABELS: Final[dict[Category, str]] = {
     "generalisation": "VALIDATION", "throughput": "SPEED", "activations": "ACTIVATIONS"}
 SHORT: Final = {"GRADIENTS": ("GRADS", "GRAD"), "UPDATES": ("UPDATES", "UPD"), "NUMERICS": ("NUMERICS", "NUM"),
                 "LAYERS": ("LAYERS", "LAY"), "VALIDATION": ("VALID", "VAL"), "SPEED": ("SPEED", "SPD"),
-                "ACTIVATIONS": ("ACTIVE", "ACT"), "RANKS": ("RANKS", "RNK")}
+                "ACTIVATIONS": ("ACTIV", "ACT"), "RANKS": ("RANKS", "RNK")}
 """Labels where there is little room, and where there is less."""
 OPTIONAL: Final = {"activations"}
 """Shown only when there is something to say."""

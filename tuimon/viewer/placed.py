@@ -30,6 +30,8 @@ class Placed(Looking, Dressed):
     _habits: dict[Place, object]
     _home: Place
     """Where it began: from the overview esc leads back there."""
+    _outer: Place = "overview"
+    """Where esc leads from the other places: the one of those two from which they were gone to."""
     _turning: Turning
 
     def move_in(self, frame: Frame, home: Place, ask: object) -> None:
@@ -78,6 +80,8 @@ class Placed(Looking, Dressed):
         while isinstance(self.screen, Over):
             self.screen.dismiss(None)   # it was about where one was
         self._turning.begin()
+        if self._front.PLACE in ("overview", self._home):
+            self._outer = self._front.PLACE
         try:
             if self._front is not self._overview:
                 self.pop_screen()
@@ -119,7 +123,8 @@ class Placed(Looking, Dressed):
         if nearer is not None and self._front.PLACE in CHARTED:
             self._want(nearer)
         else:
-            await self._go("overview" if self._front is not self._overview else self._home)
+            at = self._front.PLACE
+            await self._go(self._home if at == "overview" else "overview" if at == self._home else self._outer)
 
     def _forget(self) -> None:
         """What was chosen or searched in one run means nothing in another: its places begin anew, but for habits."""

@@ -96,6 +96,8 @@ class Wanted:
 
         Where there is none yet it appears at the moment that is shown.
         """
+        if newest < 1:
+            return self   # nothing is read yet
         first, last = span
         here = self.cursor if self.cursor is not None else min(newest, int(last)) if self.at is None else self.at
         if self.cursor is None and math.isfinite(by):
@@ -160,7 +162,7 @@ class Wanted:
 
     def moved_to(self, step: int | None, span: tuple[float, float], newest: int) -> Wanted:
         """The panel as it was at a step, which is in sight; None, or one that has not been yet: as it is now."""
-        if step is None or step >= newest:
+        if step is None or max(1, step) >= newest:   # also of a run that is not read yet
             return replace(self, at=None, speed=None)
         first, last = span
         moved = replace(self, at=max(1, step))

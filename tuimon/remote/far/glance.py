@@ -34,6 +34,7 @@ class Said:
     def __init__(self, state: str = "starting", attempt: int = 0) -> None:
         self.state, self.attempt, self.why, self.step = state, attempt, "", 0
         self.incidents: dict[str, tuple[str, str, Any]] = {}
+        self.leads = ""
 
     def take(self, body: dict[str, Any]) -> None:
         """One event more."""
@@ -45,17 +46,15 @@ class Said:
         elif kind == "incident":
             rule = text(body, "rule")
             self.incidents.pop(rule, None)
+            self.leads = text(body, "leads")
             if text(body, "change") != "resolved":
                 since = body.get("onset_step")
                 self.incidents[rule] = (text(body, "severity"), text(body, "headline"), since if whole(since) else None)
 
     def worst(self) -> tuple[str, str, Any]:
-        """Severity, headline and first step of the worst open incident."""
-        found = ("healthy", "", None)
-        for one in self.incidents.values():
-            if found[0] == "healthy" or _rank(one[0]) > _rank(found[0]):
-                found = one
-        return found
+        """Severity, headline and first step of the worst open incident; of equals, of the one that leads."""
+        found = max(self.incidents, key=lambda rule: (_rank(self.incidents[rule][0]), rule == self.leads), default=None)
+        return ("healthy", "", None) if found is None else self.incidents[found]
 
 
 def _rank(severity: str) -> int:

@@ -53,16 +53,17 @@ def divide(width: int, height: int, layers: int, charts: int = 4, *, heated: boo
         return Division("tiny")
     if kind != "compact":
         events = 2 if height >= 44 else 1
+        verdict = 5 if height >= 36 else 4   # headline, evidence of two rows, what to do, and its keys
         most = height // 4 if kind == "wide" else height // 5
         heat = max(3, min(layers or 6, most)) + 2 if heated else 0
         if not charts:
-            heat = height - 8 - events if heated else 0
+            heat = height - 4 - verdict - events if heated else 0
         columns = min(max(1, charts), 3 if kind == "wide" else 2)
         rows = max(1, -(-charts // columns))
-        fixed = 1 + 1 + 1 + 4 + heat + events + 1
+        fixed = 1 + 1 + 1 + verdict + heat + events + 1
         spare = (height - fixed) % rows   # rows of charts of equal height
         more = min(spare, 2 - events)
-        return Division(kind, 1, 4 + spare - more, 0, heat, 1, events + more,
+        return Division(kind, 1, verdict + spare - more, 0, heat, 1, events + more,
                         height - fixed - spare if charts else 0, columns)
     sparks = 4 if height >= 16 and not alone else 0
     two = width >= 70

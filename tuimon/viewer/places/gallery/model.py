@@ -21,3 +21,10 @@ class GalleryView:
 
     runs: tuple[Path, ...]
     frames: tuple[Frame, ...]
+
+    def after(self, before: GalleryView | None) -> GalleryView:
+        """The same, with the pictures of before where a run is not read yet: reading begins anew after a visit."""
+        if before is None or before.runs != self.runs:
+            return self
+        return GalleryView(self.runs, tuple(
+            new if new.header.step else old for new, old in zip(self.frames, before.frames, strict=True)))

@@ -41,6 +41,8 @@ class GalleryScreen(PlaceScreen):
         super().__init__(frame, ink, glyphs)
         self._chosen = 0
         self._axes: dict[int, YAxis] = {}
+        self._view: GalleryView | None = None
+        """What hangs here: also while one of the runs fills the panel, and until all are read again."""
 
     def compose_body(self) -> ComposeResult:
         """The cells."""
@@ -48,13 +50,10 @@ class GalleryScreen(PlaceScreen):
             for i in range(MOST):
                 yield PictureView(self.ink, self.glyphs, id=f"cell-{i}")
 
-    @property
-    def _view(self) -> GalleryView | None:
-        detail = self.frame.detail
-        return detail if isinstance(detail, GalleryView) else None
-
     def show(self) -> None:
         """Draw every run."""
+        if isinstance(self.frame.detail, GalleryView):
+            self._view = self.frame.detail.after(self._view)
         view = self._view
         count = 1 if view is None else min(MOST, len(view.frames))
         columns = 1 if count == 1 or self.size.width < 70 else 2 if count <= 4 or self.size.width < 150 else 3

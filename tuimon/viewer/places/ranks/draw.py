@@ -138,7 +138,7 @@ def _verdict(view: RanksView, width: int) -> list[Line]:
 
 
 def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}".rstrip(".") + "."
+    return f"{words[:1].upper()}{words[1:]}".rstrip(".") + ("" if words.endswith("…") else ".")
 
 
 def _table(canvas: Canvas, view: RanksView, look: Look, place: tuple[int, int, int, int], glyphs: GlyphSet, *,

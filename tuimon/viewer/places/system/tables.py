@@ -109,8 +109,8 @@ def _row(part: Part, label: int, glyphs: GlyphSet, *, narrow: bool) -> Line:
 def _ranks(times: StepTimes) -> list[Line]:
     if not (math.isfinite(times.slowest) and math.isfinite(times.middle)):
         return []
-    who = "" if times.rank is None else f", most often rank {times.rank}"
-    return [(dim("  slowest rank "), Span(words.taken(times.slowest)), dim(f"{who}; median rank "),
+    who = "" if times.rank is None else f" (mostly rank {times.rank})"
+    return [(dim("  slowest rank "), Span(words.taken(times.slowest)), dim(f"{who}, median "),
              Span(words.taken(times.middle)))]
 
 

@@ -93,7 +93,7 @@ def growth(trend: Trend, *, binary: bool = False) -> str:
     if trend.word == "none":
         return ""
     if trend.word == "few":
-        return f"cannot tell yet, {trend.count} of {FEWEST}"
+        return f"cannot tell yet, {trend.count} of {FEWEST} values"
     if trend.word == "level":
         return "level"
     return f"{trend.word} {amount(abs(1_000 * trend.slope), binary=binary)} per 1,000 steps"
