@@ -16,7 +16,6 @@ from tuimon.diagnosis.engine import in_order
 from tuimon.diagnosis.model import Category, Course, Diagnosis, Incident, RunContext, Usual, badge
 
 
-
 def as_of(diagnosis: Diagnosis, step: int, unmeasured: Collection[Category] = (),
           context: RunContext = ANY) -> Diagnosis:
     """What was known at a step. What could not be looked at is that of today, but for the categories `unmeasured`."""
