@@ -145,13 +145,18 @@ def _shortened(badge: BadgeView, level: int) -> Line:
     return _badge(badge, SHORT.get(badge.label, (badge.label, badge.label))[level], "")
 
 
-def _counted(badges: Sequence[BadgeView]) -> list[Line]:
+Placed = tuple[Line, BadgeView]
+"""The words of a badge, and the badge."""
+
+
+def _counted(badges: Sequence[BadgeView]) -> list[Placed]:
     """What is not calm by name, the rest as numbers."""
-    found = [_shortened(b, 1) for b in badges if not _is_calm(b)]
-    for tone, glyph, word in (("ok", "●", "ok"), ("dim", "◌", "–")):
+    found = [(_shortened(b, 1), b) for b in badges if not _is_calm(b)]
+    tones: tuple[tuple[Tone, str, str], ...] = (("ok", "●", "ok"), ("dim", "◌", "–"))
+    for tone, glyph, word in tones:
         count = sum(b.tone == tone for b in badges)
         if count:
-            found.append((Span(f"{glyph} ", tone), dim(f"{count} {word}")))   # type: ignore[arg-type]  # two literals
+            found.append(((Span(f"{glyph} ", tone), dim(f"{count} {word}")), BadgeView("", word, glyph, tone)))
     return found
 
 
@@ -164,25 +169,44 @@ def badges(frame: Frame, width: int, height: int) -> list[Line]:
     return [_in_a_row(frame.badges, frame.header.cost, width)]
 
 
+def badge_at(frame: Frame, width: int, column: int) -> BadgeView | None:
+    """The badge that stands in a column of that row; None between them. One without a label stands for several."""
+    gap, found = _fitted(frame.badges, width)
+    at = 1
+    for line, badge in found:
+        end = at + _length(line)
+        if at <= column < end:
+            return badge
+        at = end + len(gap)
+    return None
+
+
 @lru_cache(maxsize=64)
-def _in_a_row(badges: tuple[BadgeView, ...], cost: str, width: int) -> Line:
-    telling = [_badge(b, b.label, "" if _is_calm(b) else b.word) for b in badges]
-    forms = (
-        ("   ", [_badge(b, b.label, b.word) for b in badges]),
-        ("  ", [_badge(b, b.label, b.word) for b in badges]),
+def _fitted(badges: tuple[BadgeView, ...], width: int) -> tuple[str, tuple[Placed, ...]]:
+    """In the widest form that fits: what stands between the badges, and each of them."""
+    telling = [(_badge(b, b.label, "" if _is_calm(b) else b.word), b) for b in badges]
+    forms: tuple[tuple[str, list[Placed]], ...] = (
+        ("   ", [(_badge(b, b.label, b.word), b) for b in badges]),
+        ("  ", [(_badge(b, b.label, b.word), b) for b in badges]),
         ("  ", telling),
         (" ", telling),
-        ("  ", [_badge(b, b.label, "") for b in badges]),
-        ("  ", [_shortened(b, 0) for b in badges]),
-        (" ", [_shortened(b, 1) for b in badges]),
+        ("  ", [(_badge(b, b.label, ""), b) for b in badges]),
+        ("  ", [(_shortened(b, 0), b) for b in badges]),
+        (" ", [(_shortened(b, 1), b) for b in badges]),
         (" ", _counted(badges)),
-        (" ", [_badge(b, b.label[:1], "") for b in badges]),
+        (" ", [(_badge(b, b.label[:1], ""), b) for b in badges]),
     )
-    line: Line = ()
-    for gap, found in forms:
-        line = (Span(" "), *(span for i, badge in enumerate(found) for span in ((Span(gap),) if i else ()) + badge))
-        if _length(line) <= width:
-            break
+    fitting = (form for form in forms
+               if 1 + sum(_length(line) for line, _ in form[1]) + len(form[0]) * (len(form[1]) - 1) <= width)
+    gap, found = next(fitting, forms[-1])
+    return gap, tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _in_a_row(badges: tuple[BadgeView, ...], cost: str, width: int) -> Line:
+    gap, found = _fitted(badges, width)
+    line: Line = (Span(" "), *(
+        span for i, (badge, _) in enumerate(found) for span in ((Span(gap),) if i else ()) + badge))
     words = f"tuimon takes {cost} " if cost else ""
     free = width - _length(line) - len(words)
     return (*line, Span(" " * free), dim(words)) if words and free >= 3 else line

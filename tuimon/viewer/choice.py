@@ -100,6 +100,10 @@ class Choice:
         """The chosen chart alone, or among the others again."""
         return replace(self, chart=self.acting(frame, kind), is_large=not self.is_large)
 
+    def opened(self, chart: int, kind: Kind) -> Choice:
+        """One of the charts alone."""
+        return replace(self, chart=chart, is_large=kind != "compact")
+
     def is_log(self, view: ChartView) -> bool:
         """Which axis the chart has now."""
         return self.log.get(view.name, view.log)

@@ -5,7 +5,7 @@ It equals what `frame.build_frame` says of a run of which nothing is known, with
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tuimon.diagnosis.figures import span
 from tuimon.diagnosis.limits import HEALTHY_UPDATE
@@ -14,9 +14,12 @@ from tuimon.record.readonly import ONLY_LOOKS
 from tuimon.viewer.lines import Line, Span, say
 from tuimon.viewer.views import BadgeView, BandView, ChartView, Facts, Frame, Header, HeatView
 
-LABELS: Final = {"loss": "LOSS", "gradients": "GRADIENTS", "updates": "UPDATES", "numerics": "NUMERICS",
-                 "layers": "LAYERS", "generalisation": "VALIDATION", "throughput": "SPEED",
-                 "activations": "ACTIVATIONS"}
+if TYPE_CHECKING:
+    from tuimon.diagnosis.model import Category
+
+LABELS: Final[dict[Category, str]] = {
+    "loss": "LOSS", "gradients": "GRADIENTS", "updates": "UPDATES", "numerics": "NUMERICS", "layers": "LAYERS",
+    "generalisation": "VALIDATION", "throughput": "SPEED", "activations": "ACTIVATIONS"}
 SHORT: Final = {"GRADIENTS": ("GRADS", "GRAD"), "UPDATES": ("UPDATES", "UPD"), "NUMERICS": ("NUMERICS", "NUM"),
                 "LAYERS": ("LAYERS", "LAY"), "VALIDATION": ("VALID", "VAL"), "SPEED": ("SPEED", "SPD"),
                 "ACTIVATIONS": ("ACTIVE", "ACT"), "RANKS": ("RANKS", "RNK")}
@@ -56,7 +59,8 @@ def nothing_yet(awaited: str, third: Line) -> tuple[Line, ...]:
 def empty_frame(name: str, awaited: str, *, read_only: bool = False) -> Frame:
     """Before anything has been read: what the first paint shows."""
     words = nothing_yet(awaited, say(HARMLESS, "dim"))
-    badges = tuple(BadgeView(label, "", "◌", "dim") for category, label in LABELS.items() if category not in OPTIONAL)
+    badges = tuple(BadgeView(label, "", "◌", "dim", category)
+                   for category, label in LABELS.items() if category not in OPTIONAL)
     return Frame(
         header=Header(name, "", "", 0, None, "", "◌ waiting", "dim"), badges=badges, verdict=words, narrow=words,
         tone="dim", charts=tuple(map(_chart, ("loss", "grad_norm", "update_ratio", "lr", "step_time", "memory"))),

@@ -95,11 +95,11 @@ def _badge(badge: Badge, sources: Sources) -> BadgeView:
     value = sources.values.get(_LEADING.get(badge.category, ""))
     if badge.severity is None and value is not None and not math.isfinite(value) and any(
             incident.category == "numerics" for incident in sources.diagnosis.open_incidents):
-        return BadgeView(label, measured(value), "✖", "critical")   # no rule of its own can look at it any more
+        return BadgeView(label, measured(value), "✖", "critical", badge.category)   # no rule of its own can look
     if badge.severity is None and (badge.word != "ok" or not begun):
-        return BadgeView(label, UNKNOWN if begun else "", "◌", "dim")
+        return BadgeView(label, UNKNOWN if begun else "", "◌", "dim", badge.category)
     tone = tone_of(badge.severity)
-    return BadgeView(label, badge.word, BADGES[tone], tone)
+    return BadgeView(label, badge.word, BADGES[tone], tone, badge.category)
 
 
 def _severity(name: str, value: float | None, badges: Mapping[str, Badge]) -> Severity | None:
@@ -238,7 +238,7 @@ def build_frame(sources: Sources) -> Frame:
     badges = tuple(_badge(b, sources) for b in sources.diagnosis.badges
                    if b.category not in OPTIONAL or b.severity is not None)
     if sources.crew.badge:
-        badges += (BadgeView("RANKS", sources.crew.badge, BADGES[sources.crew.tone], sources.crew.tone),)
+        badges += (BadgeView("RANKS", sources.crew.badge, BADGES[sources.crew.tone], sources.crew.tone, "ranks"),)
     newest = sources.newest or sources.step
     facts = Facts(
         name=sources.name, step=max(newest, story.last_step) if story.ended else newest, lr=values.get("lr"),

@@ -60,7 +60,7 @@ class Placed(Looking, Dressed):
         """To another place, with something to show there."""
         if message.ask is not None:
             self._asks[message.place] = message.ask
-        await self._go(message.place)
+        await self._go(message.place, message.ask)
 
     def on_asked(self, message: Asked) -> None:
         """A place wants something else."""
@@ -68,8 +68,11 @@ class Placed(Looking, Dressed):
         if message.place == self._wanted.place:
             self._want(replace(self._wanted, ask=message.ask))
 
-    async def _go(self, place: Place) -> None:
-        """Keys are taken while a screen is built: what another key relies on is done before that is awaited."""
+    async def _go(self, place: Place, ask: object = None) -> None:
+        """Keys are taken while a screen is built: what another key relies on is done before that is awaited.
+
+        `ask`: what to begin with there.
+        """
         if place == self._front.PLACE:
             return
         while isinstance(self.screen, Over):
@@ -79,6 +82,8 @@ class Placed(Looking, Dressed):
             if self._front is not self._overview:
                 self.pop_screen()
             self._front = screen = self._screen_of(place)
+            if ask is not None and isinstance(screen, PlaceScreen):
+                screen.begin_with(ask, self._frame)
             self._want(self._wanted.visits(place, self._asks.get(place)))
             if screen is not self._overview:
                 await self.push_screen(screen)

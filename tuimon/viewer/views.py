@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tuimon.control.states import State
     from tuimon.diagnosis.calm import Calm
-    from tuimon.diagnosis.model import Incident, NotEvaluated, Severity
+    from tuimon.diagnosis.model import Category, Incident, NotEvaluated, Severity
     from tuimon.diagnosis.proof import CurveView
     from tuimon.diagnosis.story import EventLine
     from tuimon.record.history import Thin
@@ -64,6 +64,8 @@ class BadgeView:
     word: str
     glyph: str
     tone: Tone
+    about: Category | Literal["ranks"] | None = None
+    """What it judges; None where it stands for several."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from textual.containers import Grid
 from tuimon.viewer import arrange
 from tuimon.viewer.glyphs import BRAILLE, GlyphSet
 from tuimon.viewer.looks import Around
-from tuimon.viewer.messages import Prefers, Remembers
+from tuimon.viewer.messages import GoTo, Prefers, Remembers
 from tuimon.viewer.screens.keys import bindings
 from tuimon.viewer.screens.layout import Division, divide, kind_of
 from tuimon.viewer.screens.over import Below
@@ -227,6 +227,22 @@ class Overview(Below):
             self.post_message(Prefers("zones", choice.zones))
         if before is not None and choice.layout != before.layout:
             self.post_message(Remembers(choice.layout))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a badge opens what it is about."""
+        row = self.query_one("#badges")
+        badge = arrange.badge_at(self._frame, row.size.width, event.x) if event.widget is row else None
+        if badge is None:
+            return
+        from tuimon.viewer.badges import lead
+
+        found = lead(self._frame, badge)
+        if found.place is not None:
+            self.post_message(GoTo(found.place, found.incident))
+        elif found.chart is not None and self._choice is not None:
+            self._choose(self._choice.opened(found.chart, self._kind))
+        elif found.hint:
+            self.flash(found.hint)
 
     @property
     def _kind(self) -> Kind:

@@ -138,6 +138,9 @@ class PlaceScreen(Below):
     def resume(self, habits: object) -> None:
         """Begin as another run's screen of this place was left."""
 
+    def begin_with(self, ask: object, frame: Frame) -> None:
+        """Somebody comes here for the sake of something; most places show it once the feed has found it."""
+
     def back(self) -> bool:
         """One layer out within this place; False where there is none left."""
         return False

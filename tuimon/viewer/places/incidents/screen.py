@@ -75,6 +75,11 @@ class Incidents(PlaceScreen):
         self.query_one("#numbers", PictureView).draw_with(lambda w, h: draw.draw_numbers(frame, look, w, h, glyphs))
         self.query_one("#curve", ChartPanel).plot(*draw.curve_spec(frame, look))
 
+    def begin_with(self, ask: object, frame: Frame) -> None:
+        """With one of the incidents, by its key."""
+        self.frame = frame
+        self._look = next((Look(view.key) for view in frame.incidents if view.key == ask), self._look)
+
     def action_choose(self, which: int) -> None:
         """Choose the entry above or below."""
         self._look = self._look.moved(self.frame, -1 if which % 2 == 0 else 1)
