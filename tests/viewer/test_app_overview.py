@@ -436,7 +436,7 @@ async def test_help_lists_every_key_of_the_screen_on_as_many_pages_as_it_takes(s
             seen += p.text
         for action in actions_at("overview"):
             assert f"{action.shown}  {action.help.split()[0]}" in seen
-        assert "onset or event" in " ".join(seen.split())
+        assert "onset ╷ event" in " ".join(seen.split())
         await p.pilot.press("escape")
         await p.until(lambda t: "q back" not in t)
 

@@ -169,12 +169,12 @@ async def test_the_help_lists_the_keys_of_this_screen_and_closes_onto_it():
         await p.pilot.press("i")
         await p.until("Nothing found")
         await p.pilot.press("question_mark")
-        text = await p.until("onset or event")
+        text = await p.until("╷ event")
         for action in actions_at("incidents"):
             assert f"{action.shown}  {action.help.split()[0]}" in text
         assert "smooth the chosen chart" not in text
         await p.pilot.press("escape")
-        await p.until(lambda t: "onset or event" not in t and "Nothing found" in t)
+        await p.until(lambda t: "╷ event" not in t and "Nothing found" in t)
 
 
 @pytest.mark.parametrize("key", ["q", "ctrl+q"])

@@ -116,11 +116,11 @@ def test_a_jump_is_marked_where_it_is():
     assert "a jump of -0.5" in said(what)
 
 
-def test_the_best_evaluation_has_a_diamond_and_the_words_say_best_and_gap():
+def test_the_best_evaluation_has_a_diamond_of_its_own_and_the_words_say_best_and_gap():
     at = np.arange(30, 601, 30)
     what = view(falling(), val=(at.astype(float), falling()[at - 1] + 0.3))
     _, spec = chart(what, marks=(VMark(10, "onset"),))
-    assert [(m.kind, m.step) for m in spec.marks][-1] == ("snapshot", what.judged.reading.validation.best_step)
+    assert [(m.kind, m.step) for m in spec.marks][-1] == ("best", what.judged.reading.validation.best_step)
     assert "validation best" in said(what)
     assert "above training" in said(what)
 

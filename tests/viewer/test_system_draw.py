@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tuimon.diagnosis.axes import XAxis
 from tuimon.record.history import thin
 from tuimon.viewer.charts.picture import Canvas
-from tuimon.viewer.glyphs import ASCII
+from tuimon.viewer.glyphs import ASCII, GLYPHS
 from tuimon.viewer.machine.model import Gpu, Gpus, Host, Limits, Process, Sample, Tree
 from tuimon.viewer.machine.ring import Traces
 from tuimon.viewer.places.system import graphics, traces, words
@@ -260,10 +260,20 @@ def test_the_axis_of_cores_and_bytes_ends_on_round_numbers():
     assert traces.top_of_bytes(3.1 * GB, binary=True) == 4 * GB and traces.top_of_bytes(0) == 1_000 and traces.top_of_bytes(3.1e9) == 4e9
 
 
-def test_colours_of_the_cpu_chart_are_named_beside_it():
+def test_what_the_cpu_chart_shows_is_named_beside_it_by_colour_and_shape():
     picture = draw(VIEW, EVERYTHING, 120, 38, FANCY)
-    named = {run.text.strip(): run.role for row in picture.rows for run in row if run.text.strip() in {"training", "machine"}}
-    assert named["training"] == "data"
+    named = {run.text.strip(): run.role for row in picture.rows for run in row if run.text.strip() in {"█", "run", "─machine"}}
+    assert named == {"█": "data", "run": "data", "─machine": "data-dim"}
+
+
+@pytest.mark.parametrize("glyphs", GLYPHS.values(), ids=GLYPHS)
+def test_a_hill_and_an_outline_look_different(glyphs):
+    times, looks = np.arange(60.0), []
+    for filled in (True, False):
+        canvas = Canvas(20, 5)
+        traces.draw_trace(canvas, (0, 0, 20, 5), times, np.full(60, 0.9), 1.0, "data", glyphs, filled=filled)
+        looks.append(["".join(run.text for run in row).strip() != "" for row in canvas.picture().rows])
+    assert looks == [[True] * 5, [True] + [False] * 4]
 
 
 def several(count: int) -> SystemView:
@@ -278,7 +288,7 @@ def several(count: int) -> SystemView:
 def test_of_several_gpus_those_that_matter_are_shown_and_the_others_are_counted(count, width, height):
     lines = graphics.gpu(several(count), (width, height), FANCY).lines
     assert f"{count} x H100" in lines[0]
-    shown = [int(line[2:6]) for line in lines[2:-1] if line[2:6].strip().isdigit()]
+    shown = [int(line[3:6]) for line in lines[2:-1] if line[3:6].strip().isdigit()]
     assert shown == sorted(shown)
     hidden = count - len(shown)
     assert hidden == 0 or f"{hidden} more" in lines[-2]

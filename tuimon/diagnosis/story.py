@@ -295,7 +295,7 @@ def _incident(story: Story, event: Event) -> Story:
 
 def _note(story: Story, event: Event) -> Story:
     text = _word(event.fields, "text")
-    return _line(story, event.step, "┊", text, "plain", mark="event") if text else story
+    return _line(story, event.step, "╷", text, "plain", mark="event") if text else story
 
 
 def _label(story: Story, event: Event) -> Story:
@@ -304,7 +304,7 @@ def _label(story: Story, event: Event) -> Story:
         return story
     name = METRICS[metric].label if metric in METRICS else metric
     labels = {**story.labels, metric: (_word(event.fields, "brief"), text)}
-    return _line(replace(story, labels=labels), event.step, "┊", f"{name}: {text}")
+    return _line(replace(story, labels=labels), event.step, "╷", f"{name}: {text}")
 
 
 def _autopsy(story: Story, event: Event) -> Story:

@@ -10,8 +10,8 @@ _LIKENESS: Final = str.maketrans({
     "●": "+", "◆": "i", "▲": "!", "✖": "X", "◌": "?", "◐": "~", "◼": "#", "‖": "=", "✓": "+", "✝": "X", "▸": ">",
     "↺": "<", "▪": "o", "┊": ":", "→": ">", "–": "-", "·": "-", "…": "~", "━": "=", "─": "-", "┃": "|", "│": "|",
     "×": "x", "±": "~", "└": "`", "├": "|", "◂": "<", "↑": "^", "↓": "v", "←": "<", "╎": ";", "╌": "-", "✗": "X",
-    "↻": "o", "°": "", "²": "^2", "½": "1/2", "√": "sqrt ", "≈": "~", "≤": "<=", "≥": ">=", "ᵀ": "^T",
-    "\xa0": " ", "█": "#", "▓": "+", "▒": ":", "░": ".",
+    "╷": "'", "◇": "*", "↻": "o", "°": "", "²": "^2", "½": "1/2", "√": "sqrt ", "≈": "~", "≤": "<=", "≥": ">=",
+    "ᵀ": "^T", "\xa0": " ", "█": "#", "▓": "+", "▒": ":", "░": ".",
 })
 
 
@@ -47,7 +47,11 @@ class GlyphSet:
     band_tick: str
     """Y axis at a label beside a band."""
     onset: str
-    """Vertical dotted line of an onset or event."""
+    """Vertical dotted line of an onset."""
+    event: str
+    """Vertical line of something that happened in the run."""
+    turn: str
+    """Vertical line where a curve goes on differently."""
     rollback: str
     """Vertical line of a rollback."""
     cursor: str
@@ -58,6 +62,8 @@ class GlyphSet:
     """Horizontal line of a limit."""
     snapshot: str
     """Diamond on the x axis."""
+    best: str
+    """The best evaluation, on the x axis."""
     bad: str
     """A sample that is not finite."""
     over: str
@@ -94,8 +100,9 @@ _ASCII_BADGES: Final[Mapping[State, str]] = {
 def _unicode(name: GlyphName) -> GlyphSet:
     return GlyphSet(
         name=name, badges=_UNICODE_BADGES, corners="╭╮╰╯", across="─", down="│", axis_corner="╰", tick="┤",
-        band_down="┃", band_tick="┫", onset="┊", rollback="╎", cursor="│", moment="┃", level="╌", snapshot="◆", bad="✗",
-        over="↑", under="↓", bars="▁▂▃▄▅▆▇█", heat="▁▂▃▄·░▒▓█", ellipsis="…", dash="–", full="━", rest="─",
+        band_down="┃", band_tick="┫", onset="┊", event="╷", turn="·", rollback="╎", cursor="│", moment="┃", level="╌",
+        snapshot="◆", best="◇", bad="✗", over="↑", under="↓",
+        bars="▁▂▃▄▅▆▇█", heat="▁▂▃▄·░▒▓█", ellipsis="…", dash="–", full="━", rest="─",
         rule="┃",
     )
 
@@ -104,8 +111,9 @@ BRAILLE: Final = _unicode("braille")
 BLOCK: Final = _unicode("block")
 ASCII: Final = GlyphSet(
     name="ascii", badges=_ASCII_BADGES, corners="++++", across="-", down="|", axis_corner="+", tick="+", band_down="[",
-    band_tick="[", onset=":", rollback=";", cursor="|", moment="[", level="-", snapshot="i", bad="X", over="^",
-    under="v", bars="_.,-~=*#", heat="_,-~.:+#@", ellipsis="~", dash="-", full="=", rest="-", rule="|",
+    band_tick="[", onset=":", event="'", turn=".", rollback=";", cursor="|", moment="[", level="-", snapshot="i",
+    best="*", bad="X", over="^", under="v", bars="_.,-~=*#", heat="_,-~.:+#@", ellipsis="~", dash="-", full="=",
+    rest="-", rule="|",
 )
 GLYPHS: Final[Mapping[GlyphName, GlyphSet]] = {"braille": BRAILLE, "block": BLOCK, "ascii": ASCII}
 

@@ -14,11 +14,12 @@ from tuimon.diagnosis.figures import short
 from tuimon.diagnosis.figures import step as steps
 from tuimon.record.thinning import tabled
 from tuimon.viewer.arrange import ROLES
-from tuimon.viewer.charts.chart import Band, ChartSpec, VMark
+from tuimon.viewer.charts.chart import Band, ChartSpec, Tag, VMark
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Role
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.charts.spark import SparkSpec
+from tuimon.viewer.charts.spec import tagged
 from tuimon.viewer.choice import Choice
 from tuimon.viewer.views import ChartView, Frame
 
@@ -90,7 +91,12 @@ def chart_spec(frame: Frame, index: int, choice: Choice, *, focused: bool) -> Ch
     value, state = (view.current, view.severity) if at is None else (_pointed(view, at), None)
     return ChartSpec(title, value, state, _series(view, past, frame.wanted.at), log, bands, marks(frame),
                      view.waiting, focused=focused, axis=f"{view.name} {log}", in_bytes=view.name == "memory",
-                     binary=frame.wanted.units.binary)
+                     tags=_tags(view, x_axis(frame).last), binary=frame.wanted.units.binary)
+
+
+def _tags(view: ChartView, last: float) -> tuple[Tag, ...]:
+    """Which of two lines is validation."""
+    return () if view.overlay is None else tagged(Series.thin(view.overlay, "data-2"), "v", last)
 
 
 def _pointed(view: ChartView, step: int) -> str:

@@ -82,7 +82,7 @@ def gather(
         tuple(METRICS[name].label for name in ("loss", "grad_norm", ratio, "lr") if not len(history.series(name))),
         _moments(story, one.diagnosis), tuple(_told(one.diagnosis, history, table)),
         _autopsies(one.reading, events, is_ours=run is not None), depth,
-        tuple(line for line in story.lines if line.mark != "snapshot" and (line.mark or line.glyph != "┊")),
+        tuple(line for line in story.lines if line.mark != "snapshot" and (line.mark or line.glyph != "╷")),
         tuple(_saved(run, events)) if run else (), story.healthy, _machine(info, launch, story),
         tuple(_parameters(info, history)) if info else (),
     )

@@ -51,7 +51,7 @@ def charts_alike(drawn: ChartSpec, after: ChartSpec, x: XAxis, y: YAxis | None, 
 
     The y axis is taken to stay, as it does while all that is new lies on it. None: there is nothing to draw yet.
     """
-    if after.levels or after.tags or after.fans or len(drawn.series) != len(after.series):
+    if after.levels or after.fans or len(drawn.series) != len(after.series):
         return False
     return bool(_OF_CHARTS(drawn) == _OF_CHARTS(after)) and _bands_stay(drawn, after, x, y, place) and all(
         _adds_no_dot(old, new, x, y, place)

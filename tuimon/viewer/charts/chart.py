@@ -232,16 +232,15 @@ def draw_marks(canvas: Canvas, place: Area, marks: tuple[VMark, ...], x: XAxis, 
         cell = _cell_of(mark.step, x, place)
         if not 0 <= cell < place.width:
             continue
-        column, line = place.left + cell, mark.line(glyphs)
-        if line is not None:
-            canvas.column(column, place.top, place.height, line, mark.role)
-        elif place.axis_row:
-            canvas.put(column, place.top + place.height, glyphs.snapshot, mark.role)
+        if line := mark.line(glyphs):
+            canvas.column(place.left + cell, place.top, place.height, line, mark.role)
+        if place.axis_row and (foot := mark.foot(glyphs)):
+            canvas.put(place.left + cell, place.top + place.height, foot, mark.role)
 
 
 def draw_words(canvas: Canvas, place: Area, marks: tuple[VMark, ...], x: XAxis) -> None:
     """Beside each line what it means, and why if there is room, in the first of its upper rows that is free there."""
-    lines = [(_cell_of(mark.step, x, place), mark) for mark in marks if mark.kind != "snapshot"]
+    lines = [(_cell_of(mark.step, x, place), mark) for mark in marks if mark.kind not in ("snapshot", "best")]
     found = sorted(lines, key=lambda pair: pair[0])
     for i, (cell, mark) in enumerate(found):
         if not 0 <= cell < place.width:
@@ -393,8 +392,9 @@ def _draw_tags(canvas: Canvas, place: Area, tags: tuple[Tag, ...], x: XAxis, y: 
             continue
         column = min(place.width - 1, column)
         row = min(place.height - 1, max(0, int((y.high - at) / (y.high - y.low) * place.height)))
-        near = (row, row - 1, row + 1, row - 2, row + 2)
-        free = next((r for r in near if 0 <= r < place.height and (column, r) not in taken), None)
-        if free is not None:
+        near = (r for r in (row, row - 1, row + 1, row - 2, row + 2) if 0 <= r < place.height)
+        able = [r for r in near if (column, r) not in taken]
+        blank = (r for r in able if tag.aside and canvas.is_blank(place.left + column, place.top + r, 1))
+        if (free := next(blank, able[0] if able else None)) is not None:
             taken.add((column, free))
             canvas.put(place.left + column, place.top + free, tag.word, tag.role)

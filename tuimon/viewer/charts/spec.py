@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from tuimon.viewer.charts.picture import Ground, Role
 from tuimon.viewer.charts.series import Floats, Series
 from tuimon.viewer.glyphs import GlyphSet, State
@@ -40,8 +42,8 @@ class VMark:
     """A moment."""
 
     step: float
-    kind: Literal["onset", "event", "rollback", "cursor", "snapshot"]
-    """Dotted line; dotted line; dashed line; solid line; a diamond on the axis only."""
+    kind: Literal["onset", "event", "rollback", "cursor", "rise", "fall", "snapshot", "best"]
+    """Lines, of which each has a pattern of its own, where a curve turns with an arrow below; diamonds on the axis."""
     role: Role = "mark"
     word: str = ""
     """Stands beside the top of its line where there is room; a cursor's step stands under it in any case."""
@@ -50,10 +52,16 @@ class VMark:
 
     def line(self, glyphs: GlyphSet) -> str | None:
         """What its upright line is made of; None where it has none."""
-        if self.kind == "snapshot":
-            return None
-        drawn = {"rollback": glyphs.rollback, "cursor": glyphs.moment if self.heavy else glyphs.cursor}
-        return drawn.get(self.kind, glyphs.onset)
+        return {
+            "onset": glyphs.onset, "event": glyphs.event, "rollback": glyphs.rollback, "rise": glyphs.turn,
+            "fall": glyphs.turn, "cursor": glyphs.moment if self.heavy else glyphs.cursor}.get(self.kind)
+
+    def foot(self, glyphs: GlyphSet) -> str | None:
+        """What it has on the axis: of an onset how bad it is."""
+        if self.kind == "onset":
+            return next((badge for state, badge in glyphs.badges.items() if state == self.role), None)
+        return {
+            "snapshot": glyphs.snapshot, "best": glyphs.best, "rise": glyphs.over, "fall": glyphs.under}.get(self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,14 @@ class Tag:
     """Data units."""
     word: str
     role: Role
+    aside: bool = False
+    """Rather where nothing is drawn: beside other lines than its own."""
+
+
+def tagged(series: Series, word: str, last: float) -> tuple[Tag, ...]:
+    """A letter at the last value of a line up to a step; nothing where it has none there."""
+    there = np.flatnonzero((series.steps <= last) & np.isfinite(series.last))
+    return tuple(Tag(float(series.steps[i]), float(series.last[i]), word, series.role, aside=True) for i in there[-1:])
 
 
 @dataclass(frozen=True, slots=True)

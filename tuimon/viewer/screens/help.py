@@ -22,8 +22,8 @@ from tuimon.viewer.widgets.picture import PictureView
 READING: Final[tuple[Line, ...]] = (
     (Span("● ", "ok"), Span("healthy   "), Span("▲ ", "warning"), Span("warning   "), Span("✖ ", "critical"),
      Span("critical   "), Span("◌ ", "dim"), Span("waiting")),
-    say("┊ onset or event   ╎ rolled back   ┃ the moment shown   ◆ healthy snapshot   ✗ not a finite number", "dim"),
-    say("Mouse: a click points or chooses, the wheel zooms or scrolls, pulling pans.", "dim"),
+    say("┊ onset   ╷ event   ╎ rolled back   ┃ the moment shown   ◆ healthy snapshot   ✗ not a finite number", "dim"),
+    say("Mouse: a click points or chooses, on a badge it opens; the wheel zooms or scrolls, pulling pans.", "dim"),
     say("A request is shown as requested until the run's log answers it.", "dim"),
 )
 GROUPS: Final = (("run", "The run"), ("look", "Looking"), ("place", "Places"))

@@ -18,6 +18,7 @@ from tuimon.diagnosis.notebook_curves import generate_example_patterns
 from tuimon.viewer.charts.chart import Band, ChartSpec, Level, VMark, draw
 from tuimon.viewer.charts.picture import Picture, Role
 from tuimon.viewer.charts.series import Series
+from tuimon.viewer.charts.spec import tagged
 from tuimon.viewer.glyphs import GlyphSet
 
 HERE: Final = Path(__file__).parent / "recordings"
@@ -37,7 +38,7 @@ class Curve:
     title: str
     recording: str
     metrics: tuple[str, ...]
-    """One or two series, the second in another colour; "healthy/loss" is one of another recording."""
+    """One or two series, of two each with its letter; "healthy/loss" is one of another recording."""
     log: bool = False
     bands: tuple[Band, ...] = ()
     levels: tuple[Level, ...] = ()
@@ -56,11 +57,11 @@ MINIATURES: Final[Mapping[str, tuple[Curve, ...]]] = {
     ),
     "vanishing": (
         Curve("grad norm · log", "vanishing", ("grad_norm",), log=True, bands=_NORM),
-        Curve("blocks 7 and 0 · log", "vanishing", ("grad_rms blocks.7", "grad_rms blocks.0"), log=True),
+        Curve("blocks 7 (a) and 0 (b) · log", "vanishing", ("grad_rms blocks.7", "grad_rms blocks.0"), log=True),
     ),
     "learning-rate": (
         Curve("loss at lr 1", "from-start", ("loss",)),
-        Curve("loss at lr 1e-8, and 3e-4", "slow", ("loss", "healthy/loss")),
+        Curve("loss at lr 1e-8 (a) and 3e-4 (b)", "slow", ("loss", "healthy/loss")),
     ),
     "monitor": (
         Curve("|g|/|w| at lr 1e-8 · log", "slow", ("grad_param_ratio",), log=True,
@@ -126,9 +127,11 @@ def spec(curve: Curve, drawn: float) -> tuple[ChartSpec, XAxis, YAxis]:
     whole = ChartSpec(curve.title, series=lines, log=curve.log, levels=curve.levels)
     y = fit(None, whole.extent, x, log=curve.log, robust=False)
     marks = tuple(VMark(step, "rollback") for step in run.rollbacks if step <= now)
+    letters = "ab" if len(shown) > 1 else ""
+    tags = [tag for line, letter in zip(shown, letters, strict=False) for tag in tagged(line, letter, now)]
     value = " / ".join(number(_latest(line)) for line in shown if len(line))
     chart = ChartSpec(curve.title, value, series=shown, log=curve.log, bands=curve.bands, marks=marks, waiting="",
-                      levels=curve.levels if any(map(len, shown)) else ())
+                      tags=tuple(tags), levels=curve.levels if any(map(len, shown)) else ())
     return chart, x, y
 
 

@@ -18,9 +18,10 @@ from tuimon.diagnosis.notebook_curves import EXPLODED, OSCILLATIONS, TRENDS, VAN
 from tuimon.diagnosis.tone import BADGES
 from tuimon.diagnosis.wording import number
 from tuimon.viewer.arrange import put_lines, wrap
-from tuimon.viewer.charts.chart import ChartSpec, Fan, Level, VMark, draw_heading
+from tuimon.viewer.charts.chart import ChartSpec, Fan, Level, Tag, VMark, draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
+from tuimon.viewer.charts.spec import tagged
 from tuimon.viewer.glyphs import GlyphSet, State
 from tuimon.viewer.lines import Line, Span, Tone, dim, say, strong
 from tuimon.viewer.places.loss.model import LossView
@@ -57,19 +58,22 @@ def curve_spec(view: LossView, marks: tuple[VMark, ...], *, log: bool, cursor: i
     series: list[Series] = []
     fans: tuple[Fan, ...] = ()
     levels: list[Level] = []
+    tags: list[Tag] = []
     reading = None if view.judged is None else view.judged.reading
     if view.loss is not None:
         series.append(Series.thin(view.loss))
     if view.validation is not None and len(view.validation.steps):
         series.append(Series.thin(view.validation, "data-2"))
+        tags += tagged(series[-1], "v", x_of(view).last)
     if reading is not None:
-        series += _law(reading)
-        ahead, fans = _ahead(reading)
-        series += ahead
-        marks = (*marks, *(VMark(change.step, "event", "warning" if change.size > 0 else "info")
-                           for change in reading.changes))
+        law, (ahead, fans) = _law(reading), _ahead(reading)
+        series += [*law, *ahead]
+        for line, word in ((law[-1:], _letter(reading)), (ahead[-1:], "f")):
+            tags += [tag for one in line for tag in tagged(one, word, x_of(view).last)]
+        marks = (*marks, *(VMark(change.step, "rise", "warning") if change.size > 0 else
+                           VMark(change.step, "fall", "info") for change in reading.changes))
         if reading.validation is not None:
-            marks = (*marks, VMark(reading.validation.best_step, "snapshot", "data-2"))
+            marks = (*marks, VMark(reading.validation.best_step, "best", "data-2"))
     if view.target is not None:
         levels.append(Level(view.target, f"target {number(view.target)}", "info"))
     since = -math.inf if log else _since(view)
@@ -79,7 +83,7 @@ def curve_spec(view: LossView, marks: tuple[VMark, ...], *, log: bool, cursor: i
     if cursor is not None:
         value, state = f"{UNKNOWN if readout is None else number(readout)} at {steps(cursor)}", None
     return ChartSpec(title, value, state, tuple(series), log, marks=marks, levels=tuple(levels),
-                     fans=fans, since=since, waiting=view.awaited or "waiting for the first loss")
+                     fans=fans, tags=tuple(tags), since=since, waiting=view.awaited or "waiting for the first loss")
 
 
 def _since(view: LossView) -> float:
@@ -95,6 +99,11 @@ def _since(view: LossView) -> float:
     low, top, highest = (float(one) for one in (
         loss.low[fine].min(), loss.high[later & fine].max(), loss.high[fine].max()))
     return start if highest - low > DOMINATES * (top - low) > 0 else -math.inf
+
+
+def _letter(reading: CurveReading) -> str:
+    """Stands at the end of the law's line: e or p."""
+    return "" if reading.laws.chosen is None else reading.laws.chosen.form[:1]
 
 
 def _law(reading: CurveReading) -> list[Series]:
@@ -116,23 +125,26 @@ def _ahead(reading: CurveReading) -> tuple[list[Series], tuple[Fan, ...]]:
 
 
 def legend(view: LossView, glyphs: GlyphSet) -> list[tuple[str, Role]]:
-    """What the lines are, each in its own colour, and what a mark stands for."""
+    """What the lines are, each in its own colour and with the letter at its end, and what a mark stands for."""
     line = glyphs.across * 2
     parts: list[tuple[str, Role]] = [(f" {line}", "data"), (" loss", "note")]
     reading = None if view.judged is None else view.judged.reading
     if view.validation is not None and len(view.validation.steps):
-        parts += [(f"   {line}", "data-2"), (" validation", "note")]
+        parts += [(f"   {line}v", "data-2"), (" validation", "note")]
     if reading is None:
         return parts
     if reading.validation is not None:
-        parts += [(f" {glyphs.snapshot}", "data-2"), (" its best", "note")]
+        parts += [(f" {glyphs.best}", "data-2"), (" its best", "note")]
     law = reading.laws.chosen
     if law is not None:
-        parts += [(f"   {line}", "data-3"), (f" {_LAWS[law.form]}", "note")]
+        parts += [(f"   {line}{_letter(reading)}", "data-3"), (f" {_LAWS[law.form]}", "note")]
     if reading.forecast is not None:
-        parts += [(f"   {line}", "data-4"), (" forecast, 80 % band", "note")]
-    if reading.changes:
-        parts += [(f"   {glyphs.onset}", "warning"), (" change", "note")]
+        parts += [(f"   {line}f", "data-4"), (" forecast, 80 % band", "note")]
+    turns: tuple[tuple[bool, str, Role, str], ...] = (
+        (True, glyphs.over, "warning", " change upwards"), (False, glyphs.under, "info", " change downwards"))
+    for is_up, arrow, role, words in turns:
+        if any((change.size > 0) == is_up for change in reading.changes):
+            parts += [(f"   {glyphs.turn}{arrow}", role), (words, "note")]
     return parts
 
 

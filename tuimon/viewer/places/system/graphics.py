@@ -103,7 +103,7 @@ def gpu_row(one: Gpu, own: set[int], width: int, style: Style) -> Line:
     mine = sum(size or 0 for pid, size in one.processes if pid in own)
     here = any(pid in own for pid, _ in one.processes)
     row: list[Span] = [
-        Span(f" {one.index:>2} {words.share(one.busy):>5}", "strong" if here else "plain"),
+        Span(f"{'▸' if here else ' '}{one.index:>2} {words.share(one.busy):>5}", "strong" if here else "plain"),
         Span(f"  {pad(words.of_amount(one.memory_used, one.memory, binary=style.binary), 15)}"),
         Span(f"{_known(one.power, ' W'):>9}{_known(one.temperature, style.degrees):>6}{_known(one.clock):>6} MHz")]
     if width > 60:

@@ -106,7 +106,10 @@ def metered(label: str, part: float | None, said: str, width: int, *, full: floa
 
 def traced(view: SystemView, named: Sequence[tuple[str, Role, float]], top: float, labels: tuple[str, str],
            style: Style, legend: Sequence[tuple[str, Role]] = ()) -> Chart:
-    """A chart of columns of the ring: (name, role, factor), later ones over earlier; `legend`: words beside it."""
+    """A chart of columns of the ring: (name, role, factor), later ones over earlier; `legend`: words beside it.
+
+    Of several only the last is filled: which is which is seen without colour, too.
+    """
 
     def draw(inside: Inside, rows: int) -> None:
         gutter = traces.GUTTER
@@ -114,9 +117,9 @@ def traced(view: SystemView, named: Sequence[tuple[str, Role, float]], top: floa
         for y, (word, role) in enumerate(legend if rows >= len(legend) + 2 else (), 2):
             inside.canvas.put(inside.left + gutter - 1 - len(word), y, word, role)
         place = (inside.left + gutter, 1, inside.width - gutter, rows)
-        for name, role, factor in named:
+        for i, (name, role, factor) in enumerate(named, 1):
             traces.draw_trace(inside.canvas, place, view.traces.times, factor * view.traces.of(name), top, role,
-                              style.glyphs)
+                              style.glyphs, filled=i == len(named))
     return draw
 
 
@@ -151,8 +154,11 @@ def cpu(view: SystemView, size: tuple[int, int], style: Style) -> Picture:
         opened = UNKNOWN if tree.files is None else f"{tree.files:,}"
         lines.append((dim(pad("threads", LABEL)), Span(f"{tree.threads:5,}"), dim("   open files "),
                       Span(f"{opened:>5}"), dim("   switches "), Span(f"{switched:>8}")))
-    named: list[tuple[str, Role, float]] = [("cpu", "data-dim", count), ("cores", "data", 1.0)]
-    legend: list[tuple[str, Role]] = [("training", "data"), ("machine", "data-dim")] if tree is not None else []
+    named: list[tuple[str, Role, float]] = [("cpu", "data-dim", count)]
+    legend: list[tuple[str, Role]] = []
+    if tree is not None:
+        named.append(("cores", "data", 1.0))
+        legend = [(f"{style.glyphs.say('█')} run", "data"), (f"{style.glyphs.across}machine", "data-dim")]
     return charted("1 cpu", cpu_value(view.sample), None, lines,
                    traced(view, named, top, (f"{top:g}", "0"), style, legend), size, style)
 

@@ -60,8 +60,8 @@ def greatest(times: Floats, *series: Floats) -> float:
 
 
 def draw_trace(canvas: Canvas, at: tuple[int, int, int, int], times: Floats, values: Floats, top: float, role: Role,
-               glyphs: GlyphSet) -> None:
-    """A hill from 0 to `top` in the cells (left, upper row, width, height)."""
+               glyphs: GlyphSet, *, filled: bool = True) -> None:
+    """A hill from 0 to `top` in the cells (left, upper row, width, height), or but its outline."""
     left, row, width, height = at
     if not len(times) or width < 1 or height < 1:
         return
@@ -74,7 +74,7 @@ def draw_trace(canvas: Canvas, at: tuple[int, int, int, int], times: Floats, val
             level = found[part]
             dots |= rasterise(seconds[part], level, level, level, np.zeros(len(part), np.bool_), x=span,
                               y=(0.0, top if top > 0 else 1.0), width=width, height=height).dots
-    canvas.cells(left, row, glyph_cells(np.maximum.accumulate(dots, axis=0), glyphs.name), role)
+    canvas.cells(left, row, glyph_cells(np.maximum.accumulate(dots, axis=0) if filled else dots, glyphs.name), role)
 
 
 def draw_axis(canvas: Canvas, left: int, row: int, height: int, labels: tuple[str, str], glyphs: GlyphSet) -> None:
