@@ -80,7 +80,7 @@ def said(chunks: list[Chunk]) -> tuple[object, ...]:
     return rows, tensors.steps.tolist(), tensors.grad.tolist(), [(m.step, m.kind, dict(m.fields)) for c in chunks for m in c.marks]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, WORLD - 1), st.integers(1, 40), st.booleans()), max_size=12))
 def test_a_reader_that_goes_on_where_another_stood_tells_what_that_one_would(tmp_path_factory: pytest.TempPathFactory, moves) -> None:
     crew = Crew(tmp_path_factory.mktemp("crew"))
