@@ -194,7 +194,7 @@ def test_a_log_that_is_not_the_one_that_was_read_is_read_again(tmp_path, cache, 
     run(folder, 300, attempt=2, from_step=200).close()
     recall = Recall(cache, folder)
     recall.save(read_all(read_anew(folder, None, ())))
-    recall.save_note("note", read_all(read_anew(folder, None, ())).log.place, {"a": 1})
+    recall.save_note("note", read_all(read_anew(folder, None, ())).log, {"a": 1})
     assert recall.load_note("note")[1] == {"a": 1}
     change(folder)
     assert recall.load(None, ()) is None

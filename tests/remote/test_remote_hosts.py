@@ -116,7 +116,7 @@ def test_a_run_of_the_list_is_opened_over_its_machines_link_and_given_up_when_no
         until(near.run_json.exists)
 
 
-@pytest.mark.parametrize("host", ["node1", "bare"])
+@pytest.mark.parametrize("host", [pytest.param("node1", marks=pytest.mark.nightly), "bare"])
 def test_runs_of_several_ranks_are_listed_and_opened_also_where_nothing_is_installed(place: Path, host: str):
     run = synthetic.ranked(3, 60, root=place / "runs.node1")
     with listed(targets(host), control=False) as where:

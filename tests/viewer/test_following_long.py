@@ -153,6 +153,21 @@ def test_what_was_judged_stands_the_next_time_without_being_judged_again(tmp_pat
     assert frame.incidents == first.frame.incidents
 
 
+def test_a_run_of_several_ranks_is_there_the_next_time_without_its_logs_being_read_or_judged_again(tmp_path):
+    run, cache = synthetic.ranked(4, 1200, slow=(3, 200), silent=2), Cache(tmp_path)
+    first = Watcher(run, cache)
+    first.look()
+    first.until_judged()
+    again = Watcher(run, cache)
+    frame = again.look()
+    assert not again.reading.is_behind
+    assert again.reading._log.several.consumed == 0
+    assert said(frame) == said(first.frame)
+    assert frame.charts[0].columns.steps.tolist() == first.frame.charts[0].columns.steps.tolist()
+    assert (frame.incidents, frame.crew) == (first.frame.incidents, first.frame.crew)
+    assert frame.crew.slow
+
+
 def test_where_a_remembered_run_went_on_the_old_verdict_stands_with_its_step_until_the_new_one_is_there(tmp_path):
     run, cache = long_run(), Cache(tmp_path)
     first = Watcher(run, cache)

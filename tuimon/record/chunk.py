@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,6 +204,30 @@ class Chunk:
             )
 
 
+    def cut(self, limit: int) -> tuple[Chunk, Chunk | None]:
+        """What lies up to a step, and the rest, if there is any."""
+        if len(self) and not (self._has_vectors or self.marks):   # most often
+            if self.steps[-1] <= limit:
+                return self, None
+            if self.steps[0] > limit:
+                return Chunk.of([]), self
+        at = int(np.searchsorted(self.steps, limit, "right"))
+        near, far = self._between(slice(0, at), -_FAR, limit), self._between(slice(at, None), limit, _FAR)
+        return near, far if len(far) or far._has_vectors or far.marks else None  # noqa: SLF001  its own kind
+
+    @property
+    def _has_vectors(self) -> bool:
+        return bool(len(self.tensors) or len(self.probes) or len(self.weights))
+
+    def _between(self, rows: slice, after: int, upto: int) -> Chunk:
+        return Chunk(
+            self.steps[rows], self.times[rows], {k: v[rows] for k, v in self.columns.items()},
+            {k: v[rows] for k, v in self.present.items()}, self.tensors.between(after, upto),
+            tuple(m for m in self.marks if after < m.step <= upto), self.probes.between(after, upto),
+            self.weights.between(after, upto))
+
+
+_FAR: Final = 1 << 62
 _Table = TypeVar("_Table", TensorRows, SparseRows)
 
 

@@ -80,6 +80,19 @@ class Joiner:
         kept = [name for name in columns if present[name].any()]
         return RowBlock(steps, times, {k: columns[k] for k in kept}, {k: present[k] for k in kept})
 
+    @staticmethod
+    def of(world: int, had: Mapping[str, Sequence[int]]) -> Joiner:
+        """One that knows which ranks have measured what."""
+        found = Joiner(world)
+        for name, ranks in had.items():
+            found._had[name] = np.isin(np.arange(world), ranks)
+        return found
+
+    @property
+    def had(self) -> dict[str, list[int]]:
+        """Which ranks have measured what."""
+        return {name: np.flatnonzero(ranks).tolist() for name, ranks in self._had.items()}
+
     def again(self) -> Joiner:
         """Another one for stretches that were joined before; it knows which rank has measured what by now."""
         found = Joiner(self.world)

@@ -6,10 +6,12 @@ slow after two such stretches, until one of them is calm.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuimon.record.chunk import Floats, Ints
 
@@ -52,6 +54,28 @@ class Paces:
         self._held: list[int] = []
         """... and of how many of SIZE steps they are; of `_most` each, in the end."""
         self._most = 1
+
+    def state(self) -> tuple[list[int], dict[str, NDArray[Any]]]:
+        """What is known, as numbers and arrays."""
+        steps, held = np.array(self._steps, np.int64), np.array(self._held, np.int64)
+        return [self._window, self._first, self._last, self._most], {
+            "sums": self._sums, "counts": self._counts, "begun": self._begun, "lasted": self._lasted,
+            "newest": self._newest, "steps": steps, "held": held,
+            "rows": np.array(self._rows, np.float32).reshape(-1, self._world)}
+
+    @staticmethod
+    def of(world: int, numbers: Sequence[int], arrays: Mapping[str, NDArray[Any]]) -> Paces:
+        """As `state` handed it out; ValueError or KeyError for what it did not."""
+        found = Paces(world)
+        found._window, found._first, found._last, found._most = map(int, numbers)
+        found._sums, found._counts, found._newest = (arrays[name] for name in ("sums", "counts", "newest"))
+        found._begun, found._lasted = arrays["begun"], arrays["lasted"]
+        found._steps, found._held = arrays["steps"].tolist(), arrays["held"].tolist()
+        found._rows = list(arrays["rows"])
+        if arrays["rows"].shape != (len(found._steps), world) or len(found._held) != len(found._steps) or {
+                arrays[name].shape for name in ("sums", "counts", "newest", "begun", "lasted")} != {(world,)}:
+            raise ValueError("paces of other ranks")
+        return found
 
     def add(self, steps: Ints, values: Floats) -> None:
         """Own times (W, n) of steps (n,); NaN where one was not measured."""

@@ -96,7 +96,7 @@ class Places:
         while self._count >= MOST_PAGES and self.page_bytes < LARGEST_PAGE:
             self._join()
         if self._count == len(self._pages):
-            grown = np.zeros((2 * self._count, _FIELDS), np.int64)
+            grown = np.zeros((max(8, 2 * self._count), _FIELDS), np.int64)
             grown[: self._count] = self._pages
             self._pages = grown
         self._pages[self._count] = page

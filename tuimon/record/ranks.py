@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
-
-import numpy as np
+from typing import Final, NamedTuple
 
 from tuimon.errors import LogError
 from tuimon.record.chunk import Chunk, Mark, ProbeRows, TensorRows, WeightRows
 from tuimon.record.far import FILE as FAR
+from tuimon.record.halts import Halt
+from tuimon.record.halts import Line as Halted
 from tuimon.record.joined import Joiner, joined_vectors, joined_weights, stacked
 from tuimon.record.paces import Paces
 from tuimon.record.patience import Patience
@@ -36,14 +36,22 @@ _LAST: Final = ("step_time", "data_time", "memory", "own_time")
 _RECENT: Final = ("own_time", "step_time")
 
 
+class _Part(NamedTuple):
+    """Something that waits for other ranks."""
+
+    attempt: int
+    chunk: Chunk
+    begin: Place
+    """From where on it was read, and maybe what came before it."""
+
+
 @dataclass(slots=True)
 class _Line:
     """What was read of one rank and waits for the others."""
 
     log: LogReader
     places: Places | None = None
-    parts: list[tuple[int, Chunk]] = field(default_factory=list)
-    """With the attempt to which it belongs."""
+    parts: list[_Part] = field(default_factory=list)
     seen: int = -1
     """Last step of the attempt that was read."""
     attempt: int = 0
@@ -59,9 +67,37 @@ class _Line:
     is_new: bool = True
     """Whether more was read of it since its rows were looked at."""
 
+    told: tuple[int, int] | None = None
+    """Attempt and step up to which what is read next was told before; None where it was not."""
+
     @property
     def rows(self) -> int:
-        return sum(len(chunk) for _, chunk in self.parts)
+        return sum(len(part.chunk) for part in self.parts)
+
+    def halt(self, told: int) -> Halted:
+        """Where it stands; `told`: up to which step."""
+        place, is_again = (self.parts[0].begin, True) if self.parts else (self.log.place, self.told is not None)
+        attempt, seen = (place.attempt, told) if is_again else (self.attempt, self.seen)
+        return Halted(place, is_again, attempt, seen, self.time, dict(self.last), dict(self.recent))
+
+    def fresh(self, chunk: Chunk) -> Chunk | None:
+        """What of it was not told before."""
+        if self.told is None:
+            return chunk
+        if self.attempt < self.told[0]:
+            return None
+        rest = chunk if self.attempt > self.told[0] else chunk.cut(self.told[1])[1]
+        self.told = self.told if rest is None else None
+        return rest
+
+    def go_on(self, halt: Halt, line: Halted) -> None:
+        """From there."""
+        self.attempt, self.seen, self.time = line.attempt, line.seen, line.time
+        self.last, self.recent = dict(line.last), dict(line.recent)
+        if line.is_again:
+            self.told = halt.attempt, halt.told
+            if self.places is not None:
+                self.places.supersede(line.place.last_step)
 
 
 def reader_of(metrics: Path, *, start: Place | None = None, places: Places | None = None) -> LogReader | RanksReader:
@@ -83,19 +119,15 @@ def planned(metrics: Path) -> int:
     return 1 if info is None else max(1, min(info.world_size, MOST_RANKS))
 
 
-def is_of_ranks(place: Place) -> bool:
-    """Whether a place is one of `RanksReader`."""
-    return place.segment.startswith(_PLACE)
-
-
 class RanksReader:
     """As `LogReader`, of all ranks together."""
 
     def __init__(self, metrics: Path, world: int, *, start: Place | None = None, is_archived: bool = False,
-                 clock: Callable[[], float] = time.time) -> None:
+                 halt: Halt | None = None, clock: Callable[[], float] = time.time) -> None:
         """`start`: what was told up to there is not told again. `clock`: wall time, by which files are dated.
 
-        is_archived: whether it is learned where the rows of each rank lie.
+        is_archived: whether it is learned where the rows of each rank lie. `halt`: where another one stood, to go on
+        without reading again what it has told.
         """
         self._metrics, self._clock = metrics, clock
         self._is_archived = is_archived
@@ -113,6 +145,27 @@ class RanksReader:
         self._roster = Roster(RunDir(metrics.parent))
         self.late = 0
         self.is_through = True
+        if halt is not None:
+            self._go_on(halt)
+
+    def _go_on(self, halt: Halt) -> None:
+        self._lines = []
+        for rank, one in enumerate(halt.lines):
+            places = halt.places[rank] if rank < len(halt.places) else None
+            line = _Line(LogReader(self._metrics, rank, start=one.place, places=places), places)
+            line.go_on(halt, one)
+            self._lines.append(line)
+        self.attempt, self._told, self._began, self.late = halt.attempt, halt.told, halt.began, halt.late
+        self.worlds, self._joiner = list(halt.worlds), halt.worlds[-1][1]
+        self._is_archived = bool(halt.places)
+
+    @property
+    def halt(self) -> Halt | None:
+        """Where it stands, for another one to go on from; None before it has begun."""
+        if not self.worlds:
+            return None
+        return Halt(self.attempt, self._told, self._began, self.late, tuple(self.worlds),
+                    [line.halt(self._told) for line in self._lines], self.places)
 
     def _add(self, world: int) -> None:
         """Lines for so many ranks."""
@@ -157,8 +210,8 @@ class RanksReader:
         return self._lines[0].log.is_replaced
 
     def stands(self) -> bool:
-        """Whether the log is still the one that was read."""
-        return self._lines[0].log.stands()
+        """Whether the logs are still those that were read."""
+        return all(line.log.stands() for line in self._lines)
 
     def poll(self, budget: int = READ_BYTES, upto: Place | None = None) -> list[Chunk]:
         """What all ranks, or all but the missing ones, have come past since the last poll."""
@@ -209,18 +262,19 @@ class RanksReader:
             line.is_read = not there or (place.segment == there[-1].name and place.offset == size)
             if line.rows >= room or line.is_read:
                 continue
-            before = line.log.consumed
+            before, begin = line.log.consumed, line.log.place
             for chunk in line.log.poll(share, paths=there):
-                self._take(line, chunk)
+                self._take(line, chunk, begin)
             line.is_read = line.log.is_through
             more = more or line.log.consumed > before
         return more
 
-    def _take(self, line: _Line, chunk: Chunk) -> None:
+    def _take(self, line: _Line, chunk: Chunk, begin: Place) -> None:
         for mark in chunk.marks:
             if mark.kind == "attempt":
                 line.attempt, line.seen = mark.whole("number", line.attempt), -1
-        line.parts.append((line.attempt, chunk))
+        if (fresh := line.fresh(chunk)) is not None:
+            line.parts.append(_Part(line.attempt, fresh, begin))
         line.is_new = True
         if not len(chunk):
             return
@@ -276,16 +330,16 @@ class RanksReader:
         marks, probes = list[Mark](), list[ProbeRows]()
         for rank, line in enumerate(self._lines[:self._joiner.world]):
             taken, kept = [], []
-            for attempt, chunk in line.parts:
-                if attempt < self.attempt:
-                    self.late += len(chunk)
-                elif attempt > self.attempt:
-                    kept.append((attempt, chunk))
+            for part in line.parts:
+                if part.attempt < self.attempt:
+                    self.late += len(part.chunk)
+                elif part.attempt > self.attempt:
+                    kept.append(part)
                 else:
-                    near, rest = _cut(chunk, limit)
+                    near, rest = part.chunk.cut(limit)
                     taken.append(near)
                     if rest is not None:
-                        kept.append((attempt, rest))
+                        kept.append(part._replace(chunk=rest))
             line.parts = kept
             block = stacked(taken)
             fresh = block.steps > self._told
@@ -307,22 +361,22 @@ class RanksReader:
         if self._start is not None:
             if (self.attempt, self._told) <= self._start:
                 return
-            chunk = _cut(chunk, self._start[1])[1] or chunk if self.attempt == self._start[0] else chunk
+            chunk = chunk.cut(self._start[1])[1] or chunk if self.attempt == self._start[0] else chunk
         done.append(chunk)
 
     def _next_attempt(self, done: list[Chunk], upto: Place | None) -> bool:
         """Begin the next attempt, once rank 0 is there and no other has anything left of this one."""
         lines = self._lines
-        later = [(a, c) for a, c in lines[0].parts if a > self.attempt]
+        later = [part for part in lines[0].parts if part.attempt > self.attempt]
         now = max(self._clock(), *(line.sign for line in lines))
         if not later or (self.attempt and any(
-                any(a == self.attempt for a, _ in line.parts)
+                any(part.attempt == self.attempt for part in line.parts)
                 or (line.attempt <= self.attempt and not self._is_silent(rank, now))
                 for rank, line in enumerate(lines[:self._joiner.world]))):
             return False
-        if upto is not None and later[0][0] > upto.attempt:
+        if upto is not None and later[0].attempt > upto.attempt:
             return False
-        number, chunk = later[0]
+        number, chunk, _ = later[0]
         mark = next((m for m in chunk.marks if m.kind == "attempt"), Mark(-1, "attempt", {"number": number}))
         world = min(max(1, mark.whole("world", 1)), MOST_RANKS)
         self._add(world)
@@ -332,28 +386,3 @@ class RanksReader:
         if self._start is None or self._start[0] < number:
             done.append(Chunk.of([], marks=(mark,)))
         return True
-
-
-def _cut(chunk: Chunk, limit: int) -> tuple[Chunk, Chunk | None]:
-    """What lies up to a step, and the rest."""
-    if len(chunk) and not (_has_vectors(chunk) or chunk.marks):   # most often
-        if chunk.steps[-1] <= limit:
-            return chunk, None
-        if chunk.steps[0] > limit:
-            return Chunk.of([]), chunk
-    at = int(np.searchsorted(chunk.steps, limit, "right"))
-    near, far = (_between(chunk, slice(0, at), -_END, limit), _between(chunk, slice(at, None), limit, _END))
-    return near, far if len(far) or _has_vectors(far) or far.marks else None
-
-
-def _has_vectors(chunk: Chunk) -> bool:
-    return bool(len(chunk.tensors) or len(chunk.probes) or len(chunk.weights))
-
-
-def _between(chunk: Chunk, rows: slice, after: int, upto: int) -> Chunk:
-    return Chunk(
-        chunk.steps[rows], chunk.times[rows], {k: v[rows] for k, v in chunk.columns.items()},
-        {k: v[rows] for k, v in chunk.present.items()}, chunk.tensors.between(after, upto),
-        tuple(m for m in chunk.marks if after < m.step <= upto), chunk.probes.between(after, upto),
-        chunk.weights.between(after, upto),
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,14 +17,16 @@ from typing import Any, Final
 from tuimon.record.archive import Archive, RanksArchive
 from tuimon.record.cache import Cache
 from tuimon.record.files import open_to_read
+from tuimon.record.halts import halt_of, place_of
+from tuimon.record.halts import told as halted
 from tuimon.record.history import History
 from tuimon.record.places import Places
 from tuimon.record.probes import ProbeEntry
-from tuimon.record.ranks import RanksReader, is_of_ranks, reader_of
-from tuimon.record.reader import LogReader, Place, segment_number, segment_paths
-from tuimon.record.remembered import place_of, places_of, recalled, told
+from tuimon.record.ranks import RanksReader, reader_of
+from tuimon.record.reader import LogReader, Place, segment_number
+from tuimon.record.remembered import places_of, recalled, told
 from tuimon.record.tensors import TensorTable
-from tuimon.record.worlds import world_of
+from tuimon.record.worlds import segments_of, world_of
 
 LOOKED_AT: Final = 4096
 """Bytes at either end of what was read of a segment, of which a checksum is kept."""
@@ -41,12 +43,22 @@ class Read:
     places: Places
 
 
-def identity_of(metrics: Path, place: Place) -> list[list[Any]] | None:
-    """What tells the part of a log up to `place` from any other; None where it is not there any more."""
-    if not place.segment or is_of_ranks(place):   # a run of several ranks is read anew
-        return None
-    last, found = segment_number(place.segment), []
-    for path in segment_paths(metrics):
+def identity_of(metrics: Path, places: Sequence[Place]) -> list[list[Any]] | None:
+    """What tells the logs of all ranks up to these places from any others; None where they are not there any more."""
+    found, segments = [], segments_of(metrics)
+    for rank, place in enumerate(places):
+        one = _identity(segments.get(rank, []), place) if place.segment or rank else None
+        if one is None:
+            return None
+        found.append(one)
+    return found
+
+
+def _identity(paths: Sequence[Path], place: Place) -> list[Any] | None:
+    if not place.segment:
+        return []   # a rank of which nothing was read
+    last, found = segment_number(place.segment), list[Any]()
+    for path in paths:
         if segment_number(path.name) > last:
             break
         try:
@@ -78,27 +90,48 @@ class Recall:
     def load(self, table: TensorTable | None, probes: Sequence[ProbeEntry]) -> Read | None:
         """The log as it was read last; None where that is not known or does not hold any more."""
         stored = self._cache.load(self._name)
-        if stored is None or world_of(self._metrics) > 1:
+        if stored is None:
             return None
         try:
-            place = place_of(stored.meta)
-            if stored.meta["log"] != identity_of(self._metrics, place):
+            meta, arrays = stored.meta, stored.arrays
+            if ("ranks" in meta) != (world_of(self._metrics) > 1) or not self._holds(meta):
                 return None
-            places = places_of(stored.meta, stored.arrays)
-            archive = Archive(self._metrics, places)
-            history = recalled(stored.meta, stored.arrays, table, probes, archive)
+            log: LogReader | RanksReader
+            archive: Archive | RanksArchive
+            places = places_of(meta, arrays)
+            if "ranks" in meta:
+                halt = halt_of(meta["ranks"], arrays)
+                log = RanksReader(self._metrics, len(halt.lines), halt=halt)
+                archive = RanksArchive(self._metrics, log)
+            else:
+                log = LogReader(self._metrics, start=place_of(meta["place"]), places=places)
+                archive = Archive(self._metrics, places)
+            history = recalled(meta, arrays, table, probes, archive)
         except NOT_OURS:
             return None
-        return Read(history, LogReader(self._metrics, start=place, places=places), places)
+        return Read(history, log, places)
 
     def save(self, read: Read) -> bool:
         """Remember how far a log was read, and what was in it."""
-        place = read.log.place
-        log = identity_of(self._metrics, place)
+        meta, arrays = told(read.history, read.log.place, read.places)
+        if isinstance(read.log, RanksReader) and (halt := read.log.halt) is not None:
+            meta["ranks"], more = halted(halt)
+            arrays |= more
+        log = self._log(read.log)
         if log is None or not read.log.stands():   # asked last: what is told apart above is what was read
             return False
-        meta, arrays = told(read.history, place, read.places)
-        return self._cache.store(self._name, {**meta, "log": log}, arrays)
+        return self._cache.store(self._name, {**meta, **log}, arrays)
+
+    def _log(self, log: LogReader | RanksReader) -> dict[str, Any] | None:
+        """What the logs were, as far as they were read."""
+        halt = log.halt if isinstance(log, RanksReader) else None
+        read = [log.place] if isinstance(log, LogReader) else [line.place for line in halt.lines] if halt else []
+        found = identity_of(self._metrics, read) if read else None
+        return None if found is None else {"read": [asdict(place) for place in read], "log": found}
+
+    def _holds(self, meta: Mapping[str, Any]) -> bool:
+        """Whether they still are."""
+        return bool(meta["read"]) and meta["log"] == identity_of(self._metrics, [place_of(one) for one in meta["read"]])
 
     def load_note(self, kind: str) -> tuple[Place, dict[str, Any]] | None:
         """Something that was said of the log as far as a place; None as above."""
@@ -106,19 +139,19 @@ class Recall:
         try:
             if stored is None:
                 return None
-            place, body = place_of(stored.meta), stored.meta["note"]
-            if stored.meta["log"] != identity_of(self._metrics, place) or not isinstance(body, dict):
+            place, body = place_of(stored.meta["place"]), stored.meta["note"]
+            if not self._holds(stored.meta) or not isinstance(body, dict):
                 return None
         except NOT_OURS:
             return None
         return place, body
 
-    def save_note(self, kind: str, place: Place, note: dict[str, Any]) -> bool:
-        """Remember what is said of the log as far as a place."""
-        log = identity_of(self._metrics, place)
+    def save_note(self, kind: str, read: LogReader | RanksReader, note: dict[str, Any]) -> bool:
+        """Remember what is said of the log as far as it was read."""
+        log = self._log(read)
         if log is None:
             return False
-        return self._cache.store(f"{self._name}-{kind}", {"place": asdict(place), "log": log, "note": note}, {})
+        return self._cache.store(f"{self._name}-{kind}", {"place": asdict(read.place), **log, "note": note}, {})
 
 
 def read_anew(metrics: Path, table: TensorTable | None, probes: Sequence[ProbeEntry]) -> Read:

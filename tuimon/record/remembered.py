@@ -16,7 +16,7 @@ from tuimon.record.columns import Column
 from tuimon.record.history import Archived, History
 from tuimon.record.places import Places
 from tuimon.record.probes import ProbeEntry
-from tuimon.record.reader import Beat, Place
+from tuimon.record.reader import Place
 from tuimon.record.tensors import TensorTable
 from tuimon.record.track import FINEST, RADIX, Level, Track
 
@@ -47,17 +47,6 @@ def told(history: History, place: Place, places: Places) -> tuple[dict[str, Any]
         meta["bands"][kind] = {**state, "parts": len(parts)}
         arrays |= {f"{kind}.{i}": part for i, part in enumerate(parts)}
     return meta, arrays
-
-
-def place_of(meta: Mapping[str, Any]) -> Place:
-    """How far the log was read."""
-    body = dict(meta["place"])
-    beat = body.pop("beat")
-    found = Place(**body, beat=None if beat is None else Beat(**beat))
-    numbers = (found.offset, found.attempt, found.last_step, found.tensors, found.probes, found.damaged)
-    if not isinstance(found.segment, str) or not all(isinstance(n, int) for n in numbers):
-        raise ValueError("not a place in a log")
-    return found
 
 
 def places_of(meta: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Places:

@@ -35,7 +35,7 @@ AT_ONCE: Final = 1_000
 AT_ONCE_TENSORS: Final = 4 << 20
 """The same for gradient norms of tensors: a run of thousands of tensors is long after a few hundred steps."""
 LONG: Final = 200_000
-"""Rows of a run that is worth remembering; remembered again when so many more have come ..."""
+"""Rows of all ranks of a run that is worth remembering; remembered again when so many more have come ..."""
 AGAIN: Final = 300.0
 """... and so many seconds have passed: storing ten million steps takes 0.2 s."""
 
@@ -58,7 +58,7 @@ class Followed:
         """Whether there is more to read at once."""
         self.is_outgrown = False
         """Whether several ranks write into what was opened as the log of one."""
-        self._kept_rows, self._kept_at = self.history.rows if self.recalled else 0, -math.inf
+        self._kept_rows, self._kept_at = self._rows if self.recalled else 0, -math.inf
         self._judged: Place | None = None
         """As far as the judgement that is remembered goes."""
 
@@ -95,6 +95,11 @@ class Followed:
     def several(self) -> RanksReader | None:
         """What reads the logs of all ranks; None where there is but one."""
         return self._read.log if isinstance(self._read.log, RanksReader) else None
+
+    @property
+    def _rows(self) -> int:
+        """Rows of all ranks' logs, about."""
+        return self.history.rows * (1 if self.several is None else len(self.several.places))
 
     @property
     def is_behind(self) -> bool:
@@ -147,7 +152,7 @@ class Followed:
 
     def _remember(self, mono: float) -> None:
         """Store what was read, and what was judged once the judge is through, now and then."""
-        rows = self.history.rows
+        rows = self._rows
         if rows < LONG or mono - self._kept_at < AGAIN or self._judging.is_waiting:
             return
         place = self._read.log.place
@@ -156,7 +161,7 @@ class Followed:
             self._kept_rows = rows   # also where it failed: a full disk is not asked again and again
             self._recall.save(self._read)
         if is_judged and (is_read or self._judged is None):
-            self._recall.save_note(self._note, place, stored(self.diagnosis))
+            self._recall.save_note(self._note, self._read.log, stored(self.diagnosis))
             self._judged, self._kept_at = place, mono
 
 
