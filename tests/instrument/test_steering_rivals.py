@@ -54,7 +54,7 @@ def test_one_rank_of_many_does_nothing_alone_and_says_why(tmp_path):
     part = Part(World(0, 4))
     part.shares = Shares(np.array([0.25]), np.array([True]), 4)   # of replicas
     saving = partial(RankSaving, together=None, layouts=dict, is_whole=lambda: part.shares.is_whole)
-    with rig(tmp_path, steering=partial(RankSteering, part=part, agreeing=None, saving=saving)) as run:
+    with rig(tmp_path, steering=partial(RankSteering, part=part, agreeing=None, uneven=str, saving=saving)) as run:
         run.train(5)
         for verb in ("rescue", "hold", "stop"):
             order = run.delivered(run.ask(verb))

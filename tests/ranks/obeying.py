@@ -165,6 +165,22 @@ def teams(rank: int, place: Path) -> Any:
     return play.close()
 
 
+def trial(rank: int, place: Path) -> Any:
+    """Rank 1 tries something out by itself, with the optimizer that is watched."""
+    play = Play(place)
+    play.train_until(play.met)
+    whole, begun = play.model, time.monotonic()
+    if rank:
+        play.model = whole.module
+        for _ in range(5):
+            play.train()
+        play.model = whole
+    for _ in range(5):
+        play.train()
+    play.told("hold")
+    return {**play.close(), "seconds": time.monotonic() - begun}
+
+
 def joined(rank: int, place: Path) -> Any:
     """Attached before training runs into Join, which rank 1 leaves later: it has more data."""
     play = Play(place)
@@ -286,7 +302,7 @@ def _when_held(play: Play, what: Callable[[Any], Any], about: Any) -> None:
 
 SCENES: dict[str, Callable[[int, Path], Any]] = {
     "early": early, "seam-ddp": seam(ddp), "seam-fsdp": seam(fsdp), "seam-fsdp-clip": seam(fsdp, clips=True),
-    "held": held, "shuffled": shuffled, "only-0": partly(0), "only-1": partly(1), "late": late, "uncoupled": uncoupled, "joined": joined, "teams": teams, "unstarted": unstarted, "unwrapped": unwrapped,
+    "held": held, "shuffled": shuffled, "only-0": partly(0), "only-1": partly(1), "late": late, "uncoupled": uncoupled, "joined": joined, "trial": trial, "teams": teams, "unstarted": unstarted, "unwrapped": unwrapped,
     **{f"brief-{steps}": brief(steps) for steps in range(1, 30)}, "leaves": leaves, "lacking": lacking, "interrupted": interrupted, "guarded": guarded,
     **{f"{how}-{who}{'-held' * is_held}": dies(how, who, is_held=is_held)
        for how in ("kill", "stop") for who in range(4) for is_held in (False, True)},

@@ -13,7 +13,7 @@ from tests.ranks import obeying
 from tests.ranks.launching import PATIENCE, launch, start
 
 SCRIPT = Path(obeying.__file__)
-SCENES = ["early", "seam-ddp", "seam-fsdp", "seam-fsdp-clip", "held", "shuffled", "only-0", "only-1", "late", "uncoupled", "joined", "teams", "unstarted", "unwrapped",
+SCENES = ["early", "seam-ddp", "seam-fsdp", "seam-fsdp-clip", "held", "shuffled", "only-0", "only-1", "late", "uncoupled", "joined", "trial", "teams", "unstarted", "unwrapped",
           "leaves", "lacking", "interrupted", "guarded"]
 ALONE = "refused this run trains on 2 ranks, of which one alone would act: "
 UNKNOWN = ("the weights are spread over the ranks, none of which knows the norm, "
@@ -96,6 +96,12 @@ def test_where_tuimon_is_not_attached_on_all_ranks_no_order_is_followed_and_nobo
 
 def test_ranks_that_nothing_holds_together_do_not_wait_for_each_other(two: Found) -> None:
     assert [one["uncoupled"]["step"] for one in two] == [4, 40]
+
+
+def test_a_rank_that_takes_steps_by_itself_is_not_waited_for_and_waits_for_nobody(two: Found) -> None:
+    assert two[1]["trial"]["step"] == two[0]["trial"]["step"] + 5
+    assert answers(two, "trial") == [["hold", f"{ALONE}another rank meets the others no more"]]
+    assert all(one["trial"]["seconds"] < 30 for one in two)
 
 
 def test_groups_that_train_apart_do_not_wait_for_each_other(two: Found) -> None:

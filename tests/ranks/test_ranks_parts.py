@@ -79,11 +79,11 @@ def column(run: RunDir, rank: int, name: str) -> list[float]:
 # -- where a rank records
 
 
-def joined_journal(tmp_path: Path, board: Any, clock: Clock) -> Journal:
+def joined_journal(tmp_path: Path, board: Any, clock: Clock, rows: int = 1) -> Journal:
     info = info_of(create_run("net", tmp_path / "elsewhere"))
     joining = Joining(part(), replace(info, name="net"), 0, board, clock=clock)
     journal = Journal(RunDir(Path("net")), attempt=1, from_step=0, tensors=0, world=2, joining=joining)
-    journal.keep([Row(1, 1.0, {"grad_square": 2.0, "param_square": 8.0})], ())
+    journal.keep([Row(1, 1.0, {"grad_square": 2.0, "param_square": 8.0})] * rows, ())
     journal.flush()
     return journal
 
@@ -101,6 +101,21 @@ def test_a_rank_comes_where_rank_0_records_and_takes_its_attempt(tmp_path: Path)
     assert column(home, 1, "grad_square") == [2.0]
     [event] = EventReader(home.path / "events-r1.jsonl").poll()
     assert (event.kind, event.attempt, event.fields["rank"]) == ("attempt", 3, 1)
+
+
+def test_before_the_first_step_a_rank_waits_for_as_long_as_training_does(tmp_path: Path) -> None:
+    """Rank 0 may read its data alone, between wrapping and attach."""
+    board, clock, home = Notes(), Clock(), create_run("home", tmp_path)
+    info = info_of(home)
+    home.write_info(info)
+    journal = joined_journal(tmp_path, board, clock, rows=0)
+    clock.now = 900.0
+    journal.flush()
+    publish(board, home, info, from_step=0)  # type: ignore[arg-type]
+    journal.keep([Row(1, 1.0, {"grad_square": 2.0})], ())
+    journal.flush()
+    journal.close()
+    assert journal.run == home
 
 
 @pytest.mark.parametrize("board", [Notes(), Notes(is_gone=True), None])

@@ -131,8 +131,7 @@ def attach(
         undo.pop_all()
     _say_carried(recorder, overrides, meeting.part)
     if meeting.world.rank == 0:
-        if meeting.part is None or not meeting.part.is_split:
-            _name_untrained(monitor, model, opts)
+        _name_untrained(monitor, model, opts, meeting.part)
         _say_where(place)
         calling.call(recorder, *calls, complain)
     return monitor
@@ -301,8 +300,10 @@ def _say_where(place: Place) -> None:
             mention(f"tuimon: recording to {place.run.name}; watch it with: {watching(place.run)}")
 
 
-def _name_untrained(monitor: Monitor, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
-    """Trainable parameters that no optimizer holds are seldom meant so."""
+def _name_untrained(monitor: Monitor, model: nn.Module, optimizers: Sequence[Optimizer], part: Part | None) -> None:
+    """Trainable parameters that no optimizer holds are seldom meant so, unless those of other ranks do."""
+    if part is not None and part.is_split:
+        return
     held = {id(p) for group in held_by(optimizers) for p in group}
     names = [n for n, p in named_parameters(model) if p.requires_grad and id(p) not in held]
     if not names:

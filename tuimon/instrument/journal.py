@@ -144,7 +144,7 @@ class Journal:
     def open(self) -> None:
         """Open both files. Never raises: trouble that may pass is tried again at the next flush."""
         try:
-            if self._joining is not None and not self._join(self._joining.look()):
+            if self._joining is not None and not self._join(self._joining.look(waits=bool(self._items))):
                 return
             if self._events is None:
                 self._events = EventWriter(

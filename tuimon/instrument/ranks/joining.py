@@ -1,14 +1,15 @@
 """Where the run of several ranks is recorded: rank 0 takes the place and says it on the board, the others come there.
 
 Nobody waits for it in training. A rank that has heard nothing keeps its rows in memory and looks again, on its writer
-thread; after PATIENCE seconds, or where the place cannot be reached from its host, it records in a directory of its
-own, as a run of one rank, and says so there. Touches the disk.
+thread; after PATIENCE seconds with rows, or where the place cannot be reached from its host, it records in a directory
+of its own, as a run of one rank, and says so there. Touches the disk.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -76,11 +77,13 @@ class Joining:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._part, self._info, self._from_step, self._board, self._clock = part, info, from_step, board, clock
-        self._until = clock() + patience
+        self._patience, self._until = patience, math.inf
         self._home: Mapping[str, Any] = {}
 
-    def look(self) -> Joined | None:
-        """Where to write; None while that is not known."""
+    def look(self, *, waits: bool = True) -> Joined | None:
+        """Where to write; None while that is not known. waits: whether there is something to write."""
+        if waits and self._until == math.inf:   # before that, rank 0 may be late as training allows it to be
+            self._until = self._clock() + self._patience
         self._hear()
         home = self._home
         if home.get("trouble"):

@@ -42,6 +42,9 @@ FORMED: Final = 60.0
 """The same once all are at it."""
 ENDING: Final = 2.0
 """Seconds for which the end of the process waits for that."""
+ENDED: Final = "the run has ended"
+_OTHERWISE: Final = float(1 << 20)
+"""What a rank says that leaves for another reason: more than there are ranks that could have ended."""
 ABSENT: Final = "tuimon is not attached on rank"
 _LEFT: Final[list[tuple[Any, list[Any]]]] = []
 _AT_WORK: Final[set[threading.Thread]] = set()
@@ -116,20 +119,20 @@ class Lane:
             return None
         return heard
 
-    def leave(self, why: str = "the run has ended") -> None:
+    def leave(self, why: str = ENDED) -> None:
         """Say and hear nothing any more. Waits for nobody and takes no lock: a garbage collection may call it."""
         if not self.is_down:
             self.is_down, self.why = True, why
-            self._let_go(farewells=LAG + 1)
+            self._let_go(farewells=LAG + 1, last=1.0 if why == ENDED else _OTHERWISE)
 
-    def _let_go(self, farewells: int) -> None:
+    def _let_go(self, farewells: int, last: float = 1.0) -> None:
         """The group is kept until all that is under way has come to its end: its destructor would wait for that."""
         group, self._group = self._group, None
         works, self._sent = [work for _, work in self._sent], deque()
         if group is None:
             return
         with suppress(Exception):   # the others are gone, too
-            works += [group.allreduce([torch.tensor([*[0.0] * self._width, 1.0], dtype=torch.float64)])
+            works += [group.allreduce([torch.tensor([*[0.0] * self._width, last], dtype=torch.float64)])
                       for _ in range(farewells)]
         _keep(group, works)
 
@@ -160,7 +163,7 @@ class Lane:
         work.wait()
         *told, left = said.tolist()
         if left:
-            self.leave("the run has ended on another rank")
+            self.leave(f"{ENDED} on another rank" if left < _OTHERWISE else "another rank meets the others no more")
             return None
         return told
 
@@ -265,7 +268,7 @@ def _wait_at_most(group: Any, seconds: float) -> None:
 
 
 def _word(numbers: Sequence[float]) -> torch.Tensor:
-    """Behind them, how many have left."""
+    """Behind them, how many have left, and why."""
     return torch.tensor([*numbers, 0.0], dtype=torch.float64)
 
 

@@ -22,8 +22,9 @@ from tuimon.instrument.ranks.lane import STANDING, TIMEOUT, Lane
 from tuimon.instrument.ranks.layouts import layouts_of
 from tuimon.instrument.ranks.probing import RankProbe
 from tuimon.instrument.ranks.saving import Elsewhere, RankSaving
-from tuimon.instrument.ranks.shares import Part, groups_of, wrappers_of
+from tuimon.instrument.ranks.shares import Part
 from tuimon.instrument.ranks.steering import RankSteering
+from tuimon.instrument.ranks.steps import Steps
 from tuimon.instrument.ranks.together import Together
 from tuimon.instrument.ranks.world import Board, World
 from tuimon.instrument.recorder import Recorder
@@ -31,7 +32,6 @@ from tuimon.instrument.snapshots import Snapshots
 from tuimon.instrument.state import TrainingState
 from tuimon.instrument.steering import Steering
 from tuimon.instrument.tracked import held_by
-from tuimon.instrument.weakly import Weak
 from tuimon.record.roster import Roster
 from tuimon.record.rundir import RunInfo
 
@@ -54,14 +54,12 @@ class Meeting:
             self.part = Part(world, is_split=is_split)
             params = [p for group in held_by(optimizers) for p in group]
             self.part.look(model, params)
-            wrappers = Weak(wrappers_of(model, params))
-            self._apart = partial(obeying.apart, self.part, wrappers)
-            self._uneven = partial(obeying.uneven, wrappers)
+            self._steps = Steps(model, params)
+            self._apart = partial(obeying.apart, self.part, self._steps)
             self._board = _board(world)
             if self._board is not None:
-                groups = groups_of(model, params)
                 lane = Lane(world, self._board, WIDTH, TIMEOUT, STANDING, apart=self._apart,
-                            began=lambda: {**obeying.begun(groups), "from_step": self._from_step})
+                            began=lambda: {**self._steps.begun(), "from_step": self._from_step})
                 self._agreeing = Agreeing(lane, self._board, world.rank, world.size)
 
     def join(self, info: RunInfo, from_step: int) -> Place | None:
@@ -91,8 +89,8 @@ class Meeting:
         saving = partial(
             RankSaving, together=self._together(recorder), layouts=partial(layouts_of, self._model, state, self.world),
             is_whole=lambda: part.shares.is_whole)
-        return RankSteering(recorder, *args, part=part, agreeing=self._agreeing, uneven=self._uneven, saving=saving,
-                            **options)
+        return RankSteering(recorder, *args, part=part, agreeing=self._agreeing, uneven=self._steps.uneven,
+                            saving=saving, **options)
 
     def _together(self, recorder: Recorder) -> Together | None:
         if self._board is None or self._agreeing is None:

@@ -6,18 +6,13 @@ a word, or all wait for one until a watchdog kills them. So all follow at the sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any, Final
-
-import torch
-from torch.nn.parallel import DistributedDataParallel
+from typing import Final
 
 from tuimon.control.commands import Command
 from tuimon.instrument.ranks.saving import MINE
 from tuimon.instrument.ranks.shares import Part
+from tuimon.instrument.ranks.steps import Steps
 from tuimon.instrument.ranks.world import own_world
-from tuimon.instrument.weakly import Weak
 
 NO_STORE: Final = "the ranks share no store by which they could agree"
 
@@ -26,13 +21,13 @@ EARLY: Final = "tuimon was attached before the model was wrapped"
 SPLIT: Final = "the optimizer's state is spread over the ranks (ZeroRedundancyOptimizer)"
 
 
-def apart(part: Part, wrappers: Weak[DistributedDataParallel]) -> str:
+def apart(part: Part, steps: Steps) -> str:
     """Why this rank is not to wait for the others at a boundary: its training may not; "" where it does anyway."""
     if part.is_early or part.is_split:
         return SPLIT if part.is_split else EARLY
     if part.shares.is_alone:
         return "as far as can be seen its ranks train apart, held together by no DistributedDataParallel and no DTensor"
-    return uneven(wrappers)
+    return steps.joins()
 
 
 def amiss(part: Part | None) -> str:
@@ -44,26 +39,6 @@ def amiss(part: Part | None) -> str:
     world = own_world(iter([0]))
     return (f"tuimon was attached before torch.distributed was started: this is rank {world.rank} of {world.size} by "
             "itself, and does nothing that one alone may not do; attach after wrapping") if world.is_many else ""
-
-
-def uneven(wrappers: Weak[DistributedDataParallel]) -> str:
-    """The same for as long as training is within Join, which all ranks enter and leave between the same two steps."""
-    for _, wrapper in wrappers.living():
-        if getattr(getattr(wrapper, "_join_config", None), "enable", False):
-            return "its ranks may run out of data at different steps (Join)"
-    return ""
-
-
-def begun(groups: list[Any]) -> Mapping[str, int]:
-    """By group (its ranks, as 0-1-2), how many collectives it has begun: steps that ranks count differently. Once."""
-    found: dict[str, int] = {}
-    for group in groups:
-        name = "-".join(map(str, torch.distributed.get_process_group_ranks(group)))
-        found[name] = 0
-        with suppress(RuntimeError, ValueError):   # a kind of group that does not count
-            found[name] = group._get_sequence_number_for_group()  # noqa: SLF001  # no public word
-    groups.clear()
-    return found
 
 
 def why_not_saved(part: Part, lane: str) -> str:

@@ -21,7 +21,7 @@ from tuimon.instrument.protocols import Captured
 from tuimon.instrument.ranks import obeying
 from tuimon.instrument.ranks.agreeing import Agreeing, Settled
 from tuimon.instrument.ranks.keeping import RankSnapshots
-from tuimon.instrument.ranks.lane import ABSENT
+from tuimon.instrument.ranks.lane import ABSENT, ENDED
 from tuimon.instrument.ranks.saving import RankSaving
 from tuimon.instrument.ranks.shares import Part
 from tuimon.instrument.recorder import Recorder
@@ -99,11 +99,11 @@ class RankSteering(Steering):
     def dismiss(self) -> None:
         """The run is being closed."""
         super().dismiss()
-        self.part_ways("the run has ended")
+        self.part_ways(ENDED)
 
     def leave(self, state: str, error: str | None) -> None:
         """The run is over."""
-        self.part_ways("the run has ended")
+        self.part_ways(ENDED)
         super().leave(state, error)
 
     # -- what comes in
