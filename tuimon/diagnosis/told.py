@@ -41,7 +41,7 @@ def as_of(found: Diagnosis, step: int, unmeasured: Collection[Category] = ()) ->
 
 
 def incident_fields(change: str, incident: Incident, leading: Incident | None = None) -> dict[str, Any]:
-    """An incident as an event tells it. `change`: opened, worsened or resolved; `leading`: what is told first by now."""
+    """An incident as an event tells it. `change`: opened, worsened or resolved; `leading`: what is told first now."""
     return {
         "rule": incident.rule, "code": incident.code, "severity": incident.severity, "change": change,
         "onset_step": incident.onset_step, "layer": incident.layer, "headline": incident.headline,
