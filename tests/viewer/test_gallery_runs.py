@@ -20,7 +20,7 @@ from tuimon.viewer.arrange import header
 from tuimon.viewer.feed import Feed
 from tuimon.viewer.frame import empty_frame
 from tuimon.viewer.glyphs import ASCII, BRAILLE, GlyphSet
-from tuimon.viewer.lines import text_of
+from tuimon.viewer.lines import say, text_of
 from tuimon.viewer.places.gallery.detail import GalleryDetail
 from tuimon.viewer.places.gallery.draw import draw_run, heading
 from tuimon.viewer.places.gallery.model import Ask
@@ -69,6 +69,13 @@ def test_keys_of_a_verdict_are_left_out_where_they_do_nothing(exploding):
     picture, _ = draw_run(exploding, None, 100, 30, BRAILLE, chosen=False)
     assert "hold the run" not in "\n".join(picture.lines)
     assert "Gradient norm is" in "\n".join(picture.lines)
+
+
+def test_what_has_no_room_in_a_cell_is_cut_between_words(exploding):
+    said = "Learns well for 150 steps; then a planted schedule bug raises the lr 800x, and it explodes."
+    frame = replace(exploding, narrow=(say("● Healthy"), say("Loss 2.80."), say(said)))
+    lines = draw_run(frame, None, 60, 19, BRAILLE, chosen=False)[0].lines
+    assert lines[3].rstrip().endswith("then a planted schedule…")
 
 
 def test_a_run_that_cannot_be_read_leaves_the_others_their_pictures(tmp_path):

@@ -54,7 +54,7 @@ def test_the_list_of_several_machines_at_80_columns_as_a_picture():
         "    name             host      state         age     steps verdict         loss",
         " >  gpt2-medium-owt  node1     + running     2 d    81,204 + healthy       2.91",
         "    lr-3e-3          here      + running     4 h    12,870 ! plateau       3.40",
-        "    lr-1e-2          node1     # held        4 h     1,310 X exploding ~   8.77",
+        "    lr-1e-2          node1     # held        4 h     1,310 X exploding~    8.77",
         "    seed-4           here      X died       24 h    40,002 X NaN in the~    NaN",
         "    seed-3           gpu-clus~ + finished   25 h    81,204 + healthy       2.91",
         "    unread           here      ? reading    28 h",

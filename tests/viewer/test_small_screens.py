@@ -29,7 +29,7 @@ def eight() -> Frame:
 @pytest.mark.parametrize(("width", "says"), [
     (120, "✖ LOSS diverging ✖ GRADIENTS exploding ▲ UPDATES schedule ● NUMERICS"),
     (100, "✖ LOSS  ✖ GRADIENTS  ▲ UPDATES  ● NUMERICS  ● LAYERS  ◌ VALIDATION  ● SPEED  ◆ ACTIVATIONS"),
-    (80, "✖ LOSS  ✖ GRADS  ▲ UPDATES  ● NUMERICS  ● LAYERS  ◌ VALID  ● SPEED  ◆ ACTIVE"),
+    (80, "✖ LOSS  ✖ GRADS  ▲ UPDATES  ● NUMERICS  ● LAYERS  ◌ VALID  ● SPEED  ◆ ACTIV"),
     (60, "✖ LOSS ✖ GRAD ▲ UPD ● NUM ● LAY ◌ VAL ● SPD ◆ ACT"),
     (40, "✖ LOSS ✖ GRAD ▲ UPD ◆ ACT ● 3 ok ◌ 1 –"),
 ])

@@ -20,7 +20,7 @@ from tuimon.viewer.actions import actions_at, find, footer
 from tuimon.viewer.charts.picture import Canvas, Picture, Role, Row
 from tuimon.viewer.first import SHORT
 from tuimon.viewer.glyphs import GlyphSet
-from tuimon.viewer.lines import Line, Span, Tone, dim, text_of
+from tuimon.viewer.lines import Line, Span, Tone, dim, joined, text_of
 from tuimon.viewer.painted import word_row
 from tuimon.viewer.text import fit
 from tuimon.viewer.views import GONE, BadgeView, Frame
@@ -230,17 +230,17 @@ def verdict(frame: Frame, width: int, height: int) -> list[Line]:
         take = min(len(parts), 1 + max(0, spare))
         spare -= take - 1
         rows += parts[: take - 1]
-        rows.append(_sentences(tuple(span for part in parts[take - 1:] for span in part), width - 3))
+        rows.append(_sentences(joined(parts[take - 1:]), width - 3))
     return [(bar, *row) for row in rows[:height]]
 
 
 def _sentences(line: Line, width: int) -> Line:
     """Its sentences that fit; where the first of them does not, the painter cuts it."""
-    if _length(line) <= width or len({span.tone for span in line}) > 1:
+    if _length(line) <= width or len(line) > 1:
         return line
-    words = text_of(line)
+    (words, tone), = line
     end = words.rfind(". ", 0, width)
-    return (Span(words[:end + 1] if end >= width // 3 else words, line[0].tone),)
+    return (Span(words[:end + 1], tone),) if end >= width // 3 else line
 
 
 def events(frame: Frame, width: int, height: int) -> list[Line]:

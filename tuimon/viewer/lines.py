@@ -6,6 +6,7 @@ A line is a tuple of spans; a span is a text and a tone. Widgets turn tones into
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuimon.diagnosis.figures import age, number, plain_factor
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from tuimon.diagnosis.model import Severity
 
 __all__ = [
-    "Line", "Span", "Tone", "dim", "key", "lapse", "measured", "plain_factor", "rate", "say", "strong", "text_of",
-    "tone_of",
+    "Line", "Span", "Tone", "dim", "joined", "key", "lapse", "measured", "plain_factor", "rate", "say", "strong",
+    "text_of", "tone_of",
 ]
 
 
@@ -57,6 +58,16 @@ def say(text: str, tone: Tone = "plain") -> Line:
 def text_of(line: Line) -> str:
     """The line without tones."""
     return "".join(span.text for span in line)
+
+
+def joined(lines: Iterable[Line]) -> Line:
+    """Several lines as one; neighbours of one tone are one span, so that it is cut between words."""
+    spans: list[Span] = []
+    for line in lines:
+        for span in line:
+            before = spans.pop().text if spans and spans[-1].tone == span.tone else ""
+            spans.append(Span(before + span.text, span.tone))
+    return tuple(spans)
 
 
 def measured(value: float | None) -> str:

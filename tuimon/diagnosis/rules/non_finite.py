@@ -25,6 +25,8 @@ Source: reference 2.1; HF Trainer's logging filter; GradScaler's defaults.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 
@@ -37,6 +39,24 @@ from tuimon.diagnosis.rule import Episode, Rule, Story, clip_advice, rate_cause,
 from tuimon.diagnosis.signals import Signals
 from tuimon.diagnosis.wording import count, number
 from tuimon.record.chunk import Bools, Mark
+
+WORDS: Final = {
+    "grad_norm": "gradient norm", "layer_grad_norm": "gradient of a layer", "loss": "loss", "param_norm": "parameters",
+    "update_norm": "update",
+}
+
+
+def _what(values: Mapping[str, float], *, over: bool) -> str:
+    """Which values are not finite, those that read alike in one breath: what they come from has to fit behind it."""
+    alike: dict[str, list[str]] = {}
+    for name in sorted(values):
+        alike.setdefault(number(values[name]), []).append(WORDS[name])
+    said = []
+    for value, (first, *more) in alike.items():
+        some = bool(more) or first == WORDS["param_norm"]
+        names = f"{', '.join((first, *more[:-1]))} and {more[-1]}" if more else f"the {first}"
+        said.append(f"{names} {('were' if some else 'was') if over else 'are' if some else 'is'} {value}")
+    return ", ".join(said)
 
 
 class NonFinite(Rule):
@@ -168,15 +188,7 @@ class NonFinite(Rule):
     def tell(self, episode: Episode, *, over: bool) -> Story:
         """In words."""
         values = {name[4:]: v for name, v in episode.numbers.items() if name.startswith("bad_")}
-        words = {
-            "loss": "the loss",
-            "grad_norm": "the gradient norm",
-            "param_norm": "the parameters",
-            "update_norm": "the update",
-            "layer_grad_norm": "the gradient of a layer",
-        }
-        verb = {False: "was", True: "were"} if over else {False: "is", True: "are"}
-        what = ", ".join(f"{words[k]} {verb[k == 'param_norm']} {number(v)}" for k, v in sorted(values.items()))
+        what = _what(values, over=over)
         cause = self._cause(episode)
         where = f", in {episode.layer} first" if episode.layer and cause is None else ""
         why = f"{what[:1].upper()}{what[1:]} since step {count(episode.onset)}{where}. {rate_cause(episode)}".strip()

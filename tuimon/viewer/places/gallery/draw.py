@@ -16,7 +16,7 @@ from tuimon.viewer.charts.picture import Canvas, Picture
 from tuimon.viewer.charts.spark import draw as draw_sparks
 from tuimon.viewer.choice import Choice
 from tuimon.viewer.glyphs import GlyphSet
-from tuimon.viewer.lines import Line, Span, dim, say, strong
+from tuimon.viewer.lines import Line, Span, dim, joined, say, strong
 from tuimon.viewer.plots import chart_spec, spark_specs, x_axis
 from tuimon.viewer.text import fit as cut
 from tuimon.viewer.views import Frame
@@ -46,8 +46,7 @@ def _words(frame: Frame, width: int, rows: int) -> list[Line]:
     problem = [say(f"▲ {frame.problem}", "warning")] if frame.problem else []
     first, *rest = (*problem, *without_keys(frame.narrow)) or ((),)
     told = [first, *(row for line in rest for row in wrap((*line, Span(" ")), width))]
-    last = tuple(span for line in told[rows - 1:] for span in line)   # cut by the painter where it is too long
-    return [*told[:rows - 1], last]
+    return [*told[:rows - 1], joined(told[rows - 1:])]   # the last cut by the painter where it is too long
 
 
 def draw_run(frame: Frame, y: YAxis | None, width: int, height: int, glyphs: GlyphSet, *,
