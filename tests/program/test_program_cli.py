@@ -51,6 +51,7 @@ def test_what_cannot_be_done_is_said_in_one_line_with_status_2(line, says, capsy
     ("curve", "a b", ["--json", "--target 2"]),
     ("checkpoints", "a", ["--verify", "--json"]),
     ("notify", "test a b", []),
+    ("mirror", "a", ["--tensorboard D", "--once"]),
     ("demo", "spike", ["--seed 3", "--headless", "--steps 9"]),
 ])
 def test_options_may_stand_before_behind_and_between_names(command, names, options):
@@ -83,6 +84,7 @@ def test_behind_two_dashes_everything_is_a_name(line, runs, json):
     ("watch a: b: --hosts", "--hosts: expected one argument"),
     ("explain T101 T102", "unrecognized arguments: T102; see tuimon explain --help"),
     ("compare --ascii", "the following arguments are required: RUN|FILE; see tuimon compare --help"),
+    ("mirror a --once", "the following arguments are required: --tensorboard; see tuimon mirror --help"),
     ("notify --json telegram", "invalid choice: 'telegram'"),
 ])
 def test_what_is_wrong_between_names_is_said_in_one_line(line, says, capsys):

@@ -125,12 +125,15 @@ class Arguments(argparse.ArgumentParser):
         if any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in names):
             return super().parse_known_args(words, namespace)   # what follows is for somebody else to read
         end = words.index("--") if "--" in words else len(words)
-        nameless = copy.copy(self)
-        vars(nameless).update(
-            _actions=[_unseen(action) if action in names else action for action in self._actions],
-            print_help=self.print_help)
-        namespace, left = argparse.ArgumentParser.parse_known_args(nameless, words[:end], namespace)
-        return super().parse_known_args([*left, *words[end:]], namespace)
+        nameless, named = copy.copy(self), copy.copy(self)
+        vars(nameless).update(print_help=self.print_help, _actions=[
+            _but(action, nargs=argparse.SUPPRESS, default=argparse.SUPPRESS) if action in names else action
+            for action in self._actions])
+        vars(named).update(_actions=[
+            action if action in names else _but(action, required=False) for action in self._actions])
+        parse = argparse.ArgumentParser.parse_known_args
+        namespace, left = parse(nameless, words[:end], namespace)
+        return parse(named, [*left, *words[end:]], namespace)
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
@@ -149,10 +152,10 @@ class Arguments(argparse.ArgumentParser):
             mention(words)
 
 
-def _unseen(name: argparse.Action) -> argparse.Action:
-    """The same of no words, which leaves no trace."""
-    found = copy.copy(name)
-    found.nargs = found.default = argparse.SUPPRESS
+def _but(action: argparse.Action, **changes: object) -> argparse.Action:
+    """The same with other values."""
+    found = copy.copy(action)
+    vars(found).update(changes)
     return found
 
 
