@@ -19,7 +19,7 @@ from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Role
 from tuimon.viewer.charts.series import Series
 from tuimon.viewer.charts.spark import SparkSpec
-from tuimon.viewer.charts.spec import tagged
+from tuimon.viewer.charts.spec import VALIDATION, tagged
 from tuimon.viewer.choice import Choice
 from tuimon.viewer.views import ChartView, Frame
 
@@ -84,7 +84,7 @@ def chart_spec(frame: Frame, index: int, choice: Choice, *, focused: bool) -> Ch
     title = view.title + (f" · {view.label}" if view.label else "")
     title += (" · log" if log else "") + (f" · smooth {short(past)}" if past else "")
     if view.note and not view.bands and frame.wanted.cursor is None:
-        title += f" · {view.note}"
+        title += f" · {view.note}" if view.overlay is None else f" · {VALIDATION} = {view.note}"
     title += "".join(f" · {band.beyond}" for band in chosen if band.beyond)
     bands = tuple(Band(b.low, b.high, "healthy" if b.healthy else "usual", b.word) for b in chosen)
     at = frame.wanted.cursor
@@ -96,7 +96,7 @@ def chart_spec(frame: Frame, index: int, choice: Choice, *, focused: bool) -> Ch
 
 def _tags(view: ChartView, last: float) -> tuple[Tag, ...]:
     """Which of two lines is validation."""
-    return () if view.overlay is None else tagged(Series.thin(view.overlay, "data-2"), "v", last)
+    return () if view.overlay is None else tagged(Series.thin(view.overlay, "data-2"), VALIDATION, last)
 
 
 def _pointed(view: ChartView, step: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -82,8 +82,9 @@ def draw(spec: ChartSpec, width: int, height: int, x: XAxis, y: YAxis, glyphs: G
     put_heading(canvas, spec.title, spec.value, spec.state, glyphs, framed=place.framed, focused=spec.focused)
     _draw_levels(canvas, place, spec.levels, visible, spec.marks, x, y, glyphs)
     _draw_lines(canvas, place, spec.series, x, y, glyphs)
-    _draw_tags(canvas, place, spec.tags, x, y)
+    _draw_tags(canvas, place, [tag for tag in spec.tags if not tag.aside], x, y)
     draw_words(canvas, place, spec.marks, x)
+    _draw_tags(canvas, place, [tag for tag in spec.tags if tag.aside], x, y)   # beside words as well
     return canvas.picture()
 
 
@@ -383,7 +384,7 @@ def _draw_lines(canvas: Canvas, place: Area, series: tuple[Series, ...], x: XAxi
                 canvas.put(place.left + column, row, glyph, role)
 
 
-def _draw_tags(canvas: Canvas, place: Area, tags: tuple[Tag, ...], x: XAxis, y: YAxis) -> None:
+def _draw_tags(canvas: Canvas, place: Area, tags: Sequence[Tag], x: XAxis, y: YAxis) -> None:
     """Each at the right of its point, or as near above or below as is free; where nothing is near, left out."""
     taken: set[tuple[int, int]] = set()
     for tag in tags:
@@ -392,8 +393,7 @@ def _draw_tags(canvas: Canvas, place: Area, tags: tuple[Tag, ...], x: XAxis, y: 
             continue
         column = min(place.width - 1, column)
         row = min(place.height - 1, max(0, int((y.high - at) / (y.high - y.low) * place.height)))
-        near = (r for r in (row, row - 1, row + 1, row - 2, row + 2) if 0 <= r < place.height)
-        able = [r for r in near if (column, r) not in taken]
+        able = [row + r for r in (0, -1, 1, -2, 2) if 0 <= row + r < place.height and (column, row + r) not in taken]
         blank = (r for r in able if tag.aside and canvas.is_blank(place.left + column, place.top + r, 1))
         if (free := next(blank, able[0] if able else None)) is not None:
             taken.add((column, free))

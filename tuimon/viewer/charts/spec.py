@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -85,6 +85,10 @@ class Tag:
     role: Role
     aside: bool = False
     """Rather where nothing is drawn: beside other lines than its own."""
+
+
+VALIDATION: Final = "v"
+"""The letter at the end of its line, beside that of training."""
 
 
 def tagged(series: Series, word: str, last: float) -> tuple[Tag, ...]:

@@ -21,7 +21,7 @@ from tuimon.viewer.arrange import put_lines, wrap
 from tuimon.viewer.charts.chart import ChartSpec, Fan, Level, Tag, VMark, draw_heading
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
-from tuimon.viewer.charts.spec import tagged
+from tuimon.viewer.charts.spec import VALIDATION, tagged
 from tuimon.viewer.glyphs import GlyphSet, State
 from tuimon.viewer.lines import Line, Span, Tone, dim, say, strong
 from tuimon.viewer.places.loss.model import LossView
@@ -64,7 +64,7 @@ def curve_spec(view: LossView, marks: tuple[VMark, ...], *, log: bool, cursor: i
         series.append(Series.thin(view.loss))
     if view.validation is not None and len(view.validation.steps):
         series.append(Series.thin(view.validation, "data-2"))
-        tags += tagged(series[-1], "v", x_of(view).last)
+        tags += tagged(series[-1], VALIDATION, x_of(view).last)
     if reading is not None:
         law, (ahead, fans) = _law(reading), _ahead(reading)
         series += [*law, *ahead]

@@ -15,7 +15,7 @@ from tuimon.viewer.charts.chart import Band, ChartSpec, VMark, draw_heading, sta
 from tuimon.viewer.charts.heat import HeatSpec
 from tuimon.viewer.charts.picture import Canvas, Picture, Role
 from tuimon.viewer.charts.series import Series
-from tuimon.viewer.charts.spec import tagged
+from tuimon.viewer.charts.spec import VALIDATION, tagged
 from tuimon.viewer.glyphs import GlyphSet, State
 from tuimon.viewer.lines import Line, Span
 from tuimon.viewer.palettes import THEMES
@@ -134,7 +134,7 @@ def sample_chart() -> ChartSpec:
          Series.of(steps[::12], validation, role="data-2")),
         bands=(Band(1.6, 3.4, "healthy", ""), Band(3.8, 4.8, "usual", "usual 3.8–4.8")),
         marks=(VMark(150, "onset", "critical"), VMark(120, "snapshot", "good"), VMark(185, "rollback", "info")),
-        tags=tagged(Series.of(steps[::12], validation, role="data-2"), "v", STEPS))
+        tags=tagged(Series.of(steps[::12], validation, role="data-2"), VALIDATION, STEPS))
 
 
 @lru_cache(1)
