@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,9 @@ def judge(onsets: list[int], lasts: int = 40) -> ScriptedJudge:
                 found.append(incident(onset=onset, resolved=None if cured is None else cured + 1))
         return tuple(found)
 
-    return ScriptedJudge(find)
+    scripted = ScriptedJudge(find)
+    scripted.fed = deque(maxlen=1)   # what a test keeps is no growth
+    return scripted
 
 
 def open_files() -> int:
