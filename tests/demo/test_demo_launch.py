@@ -59,6 +59,7 @@ def test_a_run_that_is_told_to_stop_leaves_at_a_step_boundary_and_says_so():
     assert status(started.run).state == "stopped"
 
 
+@pytest.mark.nightly
 def test_a_stopped_run_goes_on_from_its_checkpoint_to_its_own_last_step():
     pytest.importorskip("tuimon.instrument.attach")
     from tuimon.control import spool

@@ -95,6 +95,7 @@ def test_the_runaway_begins_after_its_step_rises_geometrically_and_never_comes_b
     assert [schedule.factor(step, 600) for step in (170, 171, 600, 10_000)] == [pytest.approx(1000.0)] * 4
 
 
+@pytest.mark.nightly
 def test_a_healthy_gpt_learns_more_than_how_often_each_character_occurs():
     text = read_text()
     entropy = unigram_entropy(create_tokenizer(text).encode(text))

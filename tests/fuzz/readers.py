@@ -33,6 +33,7 @@ from tuimon.record.cache import SUFFIX, Cache
 from tuimon.record.console import ConsoleReader
 from tuimon.record.events import EventReader, last_events
 from tuimon.record.far import read_far
+from tuimon.record.halts import place_of
 from tuimon.record.history import History
 from tuimon.record.hosts import host_place
 from tuimon.record.label import FILE, LONGEST_NAME, LONGEST_NOTE, read_label
@@ -42,7 +43,7 @@ from tuimon.record.metrics import METRICS
 from tuimon.record.places import Places
 from tuimon.record.reader import LogReader
 from tuimon.record.recall import NOT_OURS
-from tuimon.record.remembered import place_of, recalled
+from tuimon.record.remembered import recalled
 from tuimon.record.remembered import told as remembered
 from tuimon.record.rundir import RunDir, prepare_run
 from tuimon.record.status import status

@@ -224,6 +224,7 @@ def test_a_step_runs_a_bounded_number_of_functions_however_deep_the_model_and_no
     assert not [code.co_name for code in calls.ours if locks & set(code.co_names)]
 
 
+@pytest.mark.nightly
 def test_what_python_holds_does_not_grow_with_the_steps(tmp_path: Path) -> None:
     loop = Clipping()
     with tuimon.attach(loop.model, loop.opt, run_dir=tmp_path / "run", detail="light") as monitor:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tuimon.record.events import Event, EventReader
 from tuimon.record.rundir import RunDir, list_runs, runs_root
 from tuimon.record.segments import LogReader
@@ -53,6 +55,7 @@ def test_the_loop_of_nanogpt_learns_and_its_validation_is_recorded():
     assert events(runs["GPTModel"])[-1].text("state") == "finished"
 
 
+@pytest.mark.nightly
 def test_amp_counts_what_it_skipped_and_shows_losses_unscaled():
     _, runs = run("attach_accumulate_amp.py", 30)
     read = columns(runs["GPTModel"])
@@ -66,6 +69,7 @@ def test_amp_counts_what_it_skipped_and_shows_losses_unscaled():
     assert all(0 < read["grad_norm"][n] < 100 for n in range(1, 31) if n not in skipped)
 
 
+@pytest.mark.nightly
 def test_each_half_of_a_gan_has_its_own_numbers():
     printed, runs = run("attach_gan.py", 150)
     made, judged = columns(runs["gan-generator"]), columns(runs["gan-critic"])
@@ -79,6 +83,7 @@ def test_each_half_of_a_gan_has_its_own_numbers():
     assert [events(found)[-1].text("state") for found in runs.values()] == ["finished", "finished"]
 
 
+@pytest.mark.nightly
 def test_a_run_that_explodes_unwatched_is_rescued_and_says_so():
     printed, runs = run("rescue_headless.py", 160)
     read = columns(runs["GPTModel"])

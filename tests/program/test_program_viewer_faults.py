@@ -56,7 +56,7 @@ def foreign_files(pid: int) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGSTOP, pytest.param(signal.SIGKILL, marks=pytest.mark.nightly)])
 def test_a_viewer_that_is_stopped_or_killed_does_not_change_the_rate_of_training(number):
     command = [sys.executable, "-m", "tuimon", "demo", "healthy", "--speed", str(SPEED), "--steps", "5000"]
     with Terminal(command, 120, 40, {"TUIMON_RUNS": str(runs_root())}) as terminal:

@@ -293,7 +293,7 @@ async def test_digits_show_and_hide_panels_enter_enlarges_one_and_y_turns_its_ax
 
 @pytest.mark.parametrize(("size", "charts"), [((120, 40), 4), ((200, 60), 6), ((250, 70), 6)])
 async def test_a_larger_terminal_shows_more_and_every_panel_hidden_leaves_the_verdict(size, charts):
-    titles = ("loss · val", "grad norm · log ─", "update ratio · log ─", "learning rate ─", "throughput ─", "memory ─")
+    titles = ("loss · v", "grad norm · log ─", "update ratio · log ─", "learning rate ─", "throughput ─", "memory ─")
     async with panel(synthetic.exploding(), size) as p:
         await p.until(lambda t: has_charts(t) and sum(title in t for title in titles) == charts)
         for digit in "1234567"[:charts]:

@@ -54,7 +54,7 @@ async def test_shift_r_shows_a_row_for_each_rank_and_the_slow_one_by_name():
         await p.pilot.press("W")
         text = await p.until(lambda t: "own time" in t and "node1" in t)
         assert "Rank 3 on node0 is 1.8x slower than the median since step 1" in text
-        for word in ("cuda:3", "▲ slow", "● live", "50 ms", "w worst first", "x hold", "q quit"):
+        for word in ("cuda:3", "▲ slow", "● live", "50.0 ms", "w worst first", "x hold", "q quit"):
             assert word in text
         await p.pilot.press("w")
         text = await p.until(lambda t: "worst first ─" in t)

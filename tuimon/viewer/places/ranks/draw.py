@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from tuimon.diagnosis.figures import UNKNOWN as NO_NUMBER
-from tuimon.diagnosis.figures import counted, size
+from tuimon.diagnosis.figures import counted, number, size
 from tuimon.diagnosis.figures import step as steps
 from tuimon.diagnosis.heat import group_name, grouped
 from tuimon.diagnosis.tone import BADGES
@@ -205,10 +205,10 @@ def _cell(view: RanksView, rank: int, name: str, *, binary: bool) -> tuple[str, 
 
 
 def _seconds(value: float) -> str:
-    """3.4 ms, 212 ms, 1.31 s."""
+    """3.40 ms, 212 ms, 1.31 s."""
     if not np.isfinite(value) or value < 0:
         return measured(value)
-    return f"{value:.3g} s" if value >= 1 else f"{1000 * value:.3g} ms"
+    return f"{number(value)} s" if value >= 1 else f"{number(1000 * value)} ms"
 
 
 def _spark(canvas: Canvas, x: int, y: int, heights: Bytes, glyphs: GlyphSet) -> None:
