@@ -181,6 +181,7 @@ def test_a_short_healthy_run_without_a_screen_ends_well_and_says_so():
     assert said.splitlines()[0].endswith(list_runs()[0].read_launch().statement)
 
 
+@pytest.mark.nightly
 def test_an_explosion_from_the_start_fails_the_run_without_a_screen():
     status, body, _ = headless(scenario="exploding", from_start=True, steps=40)
     assert status == 3

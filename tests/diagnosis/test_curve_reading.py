@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuimon.diagnosis.curve import read_curve
-from tuimon.diagnosis.curve.patterns import pattern_of
 from tuimon.diagnosis.notebook import generate_example_patterns
 
 N = 1200
@@ -215,33 +214,3 @@ def test_a_loss_that_is_no_number_at_the_end_comes_before_all_else():
     reading = read_curve(steps(300), [*exponential(298), math.nan, math.nan])
     assert reading.mood == "bad"
     assert "first at step 299" in reading.verdict
-
-
-def rescued(n: int, seed: int = 0):
-    """Learns until step 150, runs away to ten times its loss and more, and is put back at step 375."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(1, 601.0)
-    losses = 2.2 + 2.4 * np.exp(-t / 90) + rng.normal(0, 0.12, 600)
-    away = np.arange(225)
-    losses[150:375] = 2.8 + 40 * np.minimum(1, away / 60) * np.abs(1 + 0.4 * rng.normal(size=225)) * np.linspace(1, 0.2, 225)
-    return t[:n], losses[:n]
-
-
-@pytest.mark.parametrize("n", [420, 500, 580])
-@pytest.mark.parametrize("seed", range(3))
-def test_a_curve_that_ran_away_and_was_put_back_is_read_as_what_it_is_now(n, seed):
-    reading = read_curve(*rescued(n, seed), 600)
-    assert 200 <= reading.aside <= 240
-    assert reading.points == n
-    assert reading.noise < 0.25
-    assert reading.improved
-    assert (reading.mood, pattern_of(reading).name) == ("good", "healthy")
-    low, high = reading.forecast.interval.low, reading.forecast.interval.high
-    assert 0.5 < low < reading.forecast.middle < high < 2.6
-
-
-@pytest.mark.parametrize("n", [200, 300, 384])
-def test_of_a_curve_that_has_just_run_away_nothing_is_foretold(n):
-    reading = read_curve(*rescued(n), 600)
-    assert reading.forecast is None
-    assert any(wants.startswith("forecast: a curve that") for wants in reading.waiting)

@@ -54,6 +54,11 @@ def test_what_began_earlier_is_no_consequence():
     assert causes(incident("exploding-gradients", 300, "critical"), incident("loss-spike", 295))["loss-spike"] == "exploding-gradients"
 
 
+def test_a_cause_that_is_not_among_those_told_is_named_no_more():
+    earlier = dataclasses.replace(incident("dead-units", 104), cause="learning-rate-too-high")
+    assert causes(earlier) == {"dead-units": None}
+
+
 SLUGS = [rule.slug for rule in RULES]
 
 

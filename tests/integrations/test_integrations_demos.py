@@ -30,6 +30,7 @@ def ran(demo: str, steps: int, framework: str, monkeypatch: pytest.MonkeyPatch) 
     return left["trainer"], run.path
 
 
+@pytest.mark.nightly
 def test_the_demo_of_hugging_face_records_what_its_trainer_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, run = ran("attach_hf_trainer.py", 4, "transformers", monkeypatch)
     recorded = loops.read(run)

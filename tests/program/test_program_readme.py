@@ -100,6 +100,7 @@ def test_the_one_line_works_in_a_script_and_its_run_can_be_listed_watched_judged
         assert terminal.wait_for_exit() == 0
 
 
+@pytest.mark.nightly
 def test_a_script_without_a_line_opens_on_the_screen_and_is_judged_without_one():
     on_screen, without = RUNS
     with Terminal(arguments(on_screen), 120, 40, {"TUIMON_RUNS": str(runs_root())}, cwd=ROOT) as terminal:

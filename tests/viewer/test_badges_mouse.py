@@ -61,6 +61,10 @@ def test_a_number_that_is_none_leads_to_what_is_wrong_with_numbers():
     assert lead(frame, of("gradients", "critical")) == Lead("incidents", ("loss-spike", 10, 0))
 
 
+def test_ranks_that_are_gone_lead_to_the_ranks_whatever_is_not_a_number():
+    assert lead(listed(view(10, "critical", category="numerics")), of("ranks", "critical")) == Lead("ranks")
+
+
 def test_what_is_calm_leads_to_what_it_judges_and_what_was_not_measured_nowhere():
     frame = listed()
     for category in (*LABELS, "ranks"):

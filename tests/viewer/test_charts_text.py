@@ -60,6 +60,7 @@ def test_no_control_character_survives(text):
     ("learning rate ran away", 24, "learning rate ran away"),
     ("python train.py --run-dir=/home/ada/runs/one", 30, "python train.py --run-dir=/ho…"),
     ("exploding-20261128", 12, "exploding-2…"),
+    ("run 7b2f9-exploding-on-host-cluster-a100", 24, "run 7b2f9-exploding-on-…"),
     ("漢字の名前の実行", 9, "漢字の名…"),
     ("abc", 0, ""), ("abc", 1, "…"),
 ])

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import synthetic
 from rich.cells import cell_len
+from test_small_screens import eight
 from textual.pilot import Pilot
 
 from tuimon.record.rundir import RunDir
@@ -23,7 +24,7 @@ from tuimon.viewer.glyphs import ASCII, BRAILLE, GlyphSet
 from tuimon.viewer.lines import say, text_of
 from tuimon.viewer.places.gallery.detail import GalleryDetail
 from tuimon.viewer.places.gallery.draw import draw_run, heading
-from tuimon.viewer.places.gallery.model import Ask
+from tuimon.viewer.places.gallery.model import Ask, GalleryView
 from tuimon.viewer.reading import Reading
 from tuimon.viewer.views import Frame
 from tuimon.viewer.wanted import NOW
@@ -179,3 +180,10 @@ def test_a_header_leaves_room_between_what_a_run_is_and_where_it_is(exploding):
         said = text_of(header(renamed(exploding, "bars"), width, 1)[0])
         assert cell_len(said) == width
         assert re.search(r"bars( · .*\S)?  +step \d", said), said
+
+
+def test_a_run_that_can_be_read_no_longer_says_so_in_the_place_of_its_last_picture(tmp_path):
+    read, broken = eight(), replace(empty_frame("one", ""), problem="this viewer cannot read on")
+    before = GalleryView((tmp_path,), (read,))
+    assert GalleryView((tmp_path,), (broken,)).after(before).frames == (broken,)
+    assert GalleryView((tmp_path,), (empty_frame("one", ""),)).after(before).frames == (read,)

@@ -87,7 +87,7 @@ def with_causes(told: Sequence[Incident], context: RunContext = ANY) -> tuple[In
         candidates = [(at, c) for at, c in able if at != i and explains(c, incident)]
         first = next((
             c for at, c in candidates if not explains(incident, c) or _leads(c, incident, told_first=at < i)), None)
-        found.append(replace(incident, cause=first.rule) if first else incident)
+        found.append(replace(incident, cause=first.rule if first else None))
     return tuple(found)
 
 

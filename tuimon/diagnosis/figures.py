@@ -43,7 +43,7 @@ def short(value: float) -> str:
 def span(low: float, high: float, dash: str = "–") -> str:
     """A range, both ends in one form: 0.9–1.4, 0.035–0.58, 1e-4–1e-2; 1 where they read the same."""
     ends = [short(low), short(high)]
-    if sum("e" in end for end in ends) == 1 and all(1e-4 <= abs(end) < 100_000 for end in (low, high)):
+    if sum("e" in end for end in ends) == 1 and all(end == 0 or 1e-4 <= abs(end) < 100_000 for end in (low, high)):
         ends = [f"{float(f'{end:.1e}'):,g}" for end in (low, high)]
     return dash.join(dict.fromkeys(ends))
 

@@ -34,7 +34,7 @@ def lead(frame: Frame, badge: BadgeView) -> Lead:
     if badge.about is None:
         return Lead(hint="too narrow for a badge each: i lists what was found")
     worst = _worst(frame, badge.about)
-    if worst is None and badge.tone == "critical":
+    if worst is None and badge.tone == "critical" and badge.about != "ranks":
         worst = _worst(frame, "numerics")   # no rule of its own can look any more
     if worst is not None:
         return Lead("incidents", worst.key)

@@ -33,7 +33,7 @@ FAR: Final = 99.0
 
 
 def outlook(points: Points, since: int, laws: Laws) -> Outlook | None:
-    """What carries the stretch that begins at index `since` forward; None below 24 points, or where no line does."""
+    """What carries the stretch that begins at index `since` forward; None below 24 points."""
     steps, losses = points.steps[since:], points.clipped[since:]
     n = len(steps)
     if n < LEAST or not points.noise > 0:
@@ -46,15 +46,12 @@ def outlook(points: Points, since: int, laws: Laws) -> Outlook | None:
     spread = float(((logs - middle) ** 2).sum())
     slope = float((logs - middle) @ values) / spread
     rest = values - mean - slope * (logs - middle)
-    level, is_positive = mean + slope * (float(logs[-1]) - middle), bool((points.losses >= 0).all())
-    if is_positive and level <= 0:
-        return None   # it is below every loss already: that curve is no line
     law = laws.chosen
     return Outlook(
-        origin, float(steps[-1]), points.spacing, level, min(slope, 0.0), middle,
+        origin, float(steps[-1]), points.spacing, mean + slope * (float(logs[-1]) - middle), min(slope, 0.0), middle,
         math.sqrt(float(rest @ rest) / max(1, len(rest) - 2)), spread, len(rest), points.noise, law,
         law is not None and law.misfit <= TRUSTED * points.noise,
-        is_positive,
+        bool((points.losses >= 0).all()),
     )
 
 

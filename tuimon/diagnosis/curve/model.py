@@ -248,8 +248,6 @@ class CurveReading:
     """Step of the first of them."""
     ends_finite: bool
     """Whether the last loss is a number."""
-    aside: int
-    """Points of stretches in which it ran away and from which it came back: left out of all below but the changes."""
     first: float
     """First and last step with a finite loss; NaN where there is none."""
     last: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -17,12 +17,6 @@ LARGEST: Final = 1e100
 """Losses beyond it are overflows in the making and count as not finite."""
 CLIP: Final = 4.0
 """Noise levels at which a single value is clipped."""
-FAR, OFF = 8.0, 4.0
-"""Noise levels above the lowest loss so far at which a curve has run away, and to which it is followed back."""
-BLOCK, LASTS = 4, 2
-"""Points of a mean by which that is seen, and means in a row from which a stretch is one, and no scatter."""
-LEAST_BACK: Final = 16
-"""Points after which a curve that came back has come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +36,6 @@ class Points:
     not_finite: int
     first_not_finite: float | None
     ends_finite: bool
-    is_back: bool = True
-    """False: it has run away, and is not back yet, or not for long."""
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -86,37 +78,6 @@ def points_of(steps: Any, losses: Any) -> Points:
     )
 
 
-def without_excursions(points: Points) -> Points:
-    """The curve without stretches in which it ran away, half as high again as its lowest, and from which it came back.
-
-    A rescue goes back to before them; what is said of the curve and its noise is about what led to where it is now.
-    """
-    if len(points) < WINDOW or not points.noise > 0:
-        return points
-    y = points.clipped
-    size = max(BLOCK, len(y) // 2048)
-    skip = len(y) % size
-    means = y[skip:].reshape(-1, size).mean(axis=1)
-    noise = float(np.quantile(_scales(y[-512:]), 0.1))   # where it was calm
-    lowest = np.minimum.accumulate(means)
-    above = np.flatnonzero(means > lowest + OFF * noise)
-    far = means > lowest + np.maximum(FAR * noise, np.abs(lowest) / 2)
-    runs = np.split(above, np.flatnonzero(np.diff(above) > LASTS) + 1)
-    away = [slice(skip + size * int(run[0]), skip + size * (int(run[-1]) + 1))
-            for run in runs if len(run) >= LASTS and far[run].any()]
-    if not away:
-        return points
-    if away[-1].stop + LEAST_BACK >= len(y):
-        return replace(points, is_back=False)
-    keep = np.ones(len(y), np.bool_)
-    for stretch in away:
-        keep[stretch] = False
-    if keep.sum() < WINDOW:
-        return points
-    rest = y[keep]
-    return replace(points, steps=points.steps[keep], losses=points.losses[keep], clipped=rest, noise=noise_of(rest))
-
-
 def quantum_of(y: Floats) -> float:
     """The smallest gap between different values among the last 512; 0 where none differ."""
     gaps = np.diff(np.unique(y[-512:]))
@@ -130,15 +91,11 @@ def noise_of(y: Floats) -> float:
     """
     if len(y) < 8:
         return math.nan
-    return max(float(np.median(_scales(y[-512:]))), quantum_of(y) / math.sqrt(12))
-
-
-def _scales(recent: Floats) -> Floats:
-    """Of each window of them, its noise around its own line."""
+    recent = y[-512:]
     size = min(WINDOW, len(recent))
     windows = recent[len(recent) % size :].reshape(-1, size)
     bias = math.sqrt(size / (size - 2))  # a straight line took two degrees of freedom
-    return np.array([robust_scale(w, detrend=True) for w in windows]) * bias
+    return max(float(np.median([robust_scale(w, detrend=True) for w in windows])) * bias, quantum_of(y) / math.sqrt(12))
 
 
 def clip_outliers(y: Floats, noise: float) -> tuple[Floats, int]:

@@ -14,8 +14,8 @@ import numpy as np
 
 from tuimon.diagnosis.curve import changes as change_test
 from tuimon.diagnosis.curve import fit, forecast, periodogram, trend, validation
-from tuimon.diagnosis.curve.model import Change, CurveReading, Forecast, Laws, Outlook, Trend
-from tuimon.diagnosis.curve.points import Points, points_of, without_excursions
+from tuimon.diagnosis.curve.model import Change, CurveReading, Forecast, Outlook
+from tuimon.diagnosis.curve.points import Points, points_of
 from tuimon.diagnosis.curve.stretches import even_stretches
 from tuimon.diagnosis.curve.words import judge, last_jump
 
@@ -28,12 +28,11 @@ def read_curve(
     `total_steps` is the step at which the run ends, for the forecast; `val` is (steps, losses) of the evaluations.
     Raises ValueError where steps and losses differ in number.
     """
-    whole = points_of(steps, losses)
-    if not len(whole):
-        return _judged(_nothing(whole))
-    points = without_excursions(whole)
-    found = change_test.find_changes(replace(whole, noise=points.noise))
-    swing = periodogram.find_oscillation(whole)
+    points = points_of(steps, losses)
+    if not len(points):
+        return _judged(_nothing(points))
+    found = change_test.find_changes(points)
+    swing = periodogram.find_oscillation(points)
     if swing is not None and swing.matters:
         found = tuple(c for c in found if c.kind == "jump")
     since = _since(points, found)
@@ -41,17 +40,17 @@ def read_curve(
     drop = max(float(points.losses[0]), float(np.median(points.losses[:3]))) - level
     laws = fit.fit_laws(points.steps[since:], points.clipped[since:], points.noise)
     now = trend.recent_trend(points, since, drop)
-    why = _not_foretold(points, now, laws)
-    ahead = None if why else forecast.outlook(points, since, laws)
+    rises = now is not None and now.interval.low > 0 and laws.chosen is None
+    ahead = None if rises else forecast.outlook(points, since, laws)   # nothing says how far a rise will go
     return _judged(replace(
-        _nothing(whole),
-        aside=len(whole) - len(points), level=level, drop=drop, improved=_improved(points, level, drop),
-        blown_up=_blown_up(whole),
+        _nothing(points),
+        level=level, drop=drop, improved=_improved(points, level, drop),
+        blown_up=_blown_up(points),
         noise=None if math.isnan(points.noise) else points.noise,
         trend=now, laws=laws, oscillation=swing, changes=found, outlook=ahead,
         forecast=_forecast(points, ahead, total_steps), plateau=trend.plateau(points, since, level, drop),
         validation=None if val is None else validation.read_validation(points, points_of(*val)),
-        waiting=tuple(_waiting(whole, total_steps, why)),
+        waiting=tuple(_waiting(points, total_steps, rises=rises)),
     ))
 
 
@@ -73,7 +72,7 @@ def _nothing(points: Points) -> CurveReading:
     n = len(points)
     return CurveReading(
         points=n, not_finite=points.not_finite, first_not_finite=points.first_not_finite,
-        ends_finite=points.ends_finite, aside=0, first=float(points.steps[0]) if n else math.nan,
+        ends_finite=points.ends_finite, first=float(points.steps[0]) if n else math.nan,
         last=float(points.steps[-1]) if n else math.nan, spacing=points.spacing,
         latest=float(points.losses[-1]) if n else math.nan, level=math.nan, drop=math.nan,
         improved=False, blown_up=False,
@@ -104,14 +103,7 @@ def _forecast(points: Points, ahead: Outlook | None, total: float | None) -> For
     return forecast.forecast(ahead, total) if seen >= forecast.EARLIEST else None
 
 
-def _not_foretold(points: Points, now: Trend | None, laws: Laws) -> str:
-    """What a forecast waits for: nothing says how far a rise will go, or how far it will come back."""
-    if now is not None and now.interval.low > 0 and laws.chosen is None:
-        return "a curve that does not rise"
-    return "" if points.is_back else "a curve that has not just run away"
-
-
-def _waiting(points: Points, total: float | None, why: str) -> list[str]:
+def _waiting(points: Points, total: float | None, *, rises: bool) -> list[str]:
     n = len(points)
     wants = (
         ("noise", 8, n), ("trend", trend.LEAST, n), ("laws of descent", fit.LEAST, n), ("plateau", 32, n),
@@ -120,8 +112,8 @@ def _waiting(points: Points, total: float | None, why: str) -> list[str]:
     for what, least in (("change points", change_test.LEAST), ("oscillation", periodogram.LEAST)):
         if not even_stretches(points.steps, least):
             said.append(f"{what}: {least} points at an even pace")
-    if why:
-        said.append(f"forecast: {why}")
+    if rises:
+        said.append("forecast: a curve that does not rise")
     elif total is None:
         said.append("forecast: the number of steps of the whole run")
     elif total > points.steps[-1]:

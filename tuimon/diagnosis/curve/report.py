@@ -185,8 +185,6 @@ def facts(judged: Judged) -> list[tuple[str, str]]:
     rows = [("points", f"{count(r.points)} from step {steps(r.first)} to {steps(r.last)}" if r.points else "none")]
     if r.spacing > 1 and r.points:
         rows[0] = ("points", f"{rows[0][1]}, one every {number(r.spacing)} steps")
-    if r.aside:
-        rows.append(("", f"{count(r.aside)} of them left out: it ran away there, and came back"))
     if r.not_finite and r.first_not_finite is not None:
         rows.append(("not finite", f"{count(r.not_finite)}, the first at step {steps(r.first_not_finite)}"))
     if r.trend is not None:

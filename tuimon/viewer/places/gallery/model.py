@@ -26,5 +26,5 @@ class GalleryView:
         """The same, with the pictures of before where a run is not read yet: reading begins anew after a visit."""
         if before is None or before.runs != self.runs:
             return self
-        return GalleryView(self.runs, tuple(
-            new if new.header.step else old for new, old in zip(self.frames, before.frames, strict=True)))
+        both = zip(self.frames, before.frames, strict=True)
+        return GalleryView(self.runs, tuple(new if new.header.step or new.problem else old for new, old in both))

@@ -28,7 +28,8 @@ class RanksDetail:
         del wanted, now, mono
         crew = reading.crew
         if crew.ranks is None or crew.strip is None:
-            return RanksView(world=1 if reading.info is not None and reading.history.rows else 0)
+            is_one = reading.info is not None and reading.info.world_size == 1
+            return RanksView(world=1 if is_one and reading.history.rows else 0)
         if crew.number != self._view.number:
             words = crew.view
             told: tuple[tuple[str, Tone], ...] = (
