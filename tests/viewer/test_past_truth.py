@@ -112,7 +112,7 @@ def test_a_dead_run_was_alive_before_it_died():
 def test_what_only_the_end_has_shown_is_not_said_of_before(life):
     incident = next(i for i in life.reading.diagnosis.incidents if i.resolved_step is not None)
     over = dataclasses.replace(incident, headline="Loss spike, recovered", word="recovered", onset_step=10,
-                               detected_step=12, resolved_step=40, before=())
+                               detected_step=12, resolved_step=40, before=(), cause=None)
     told = dataclasses.replace(Diagnosis.nothing(), steps=50, incidents=(over,))
     assert as_of(told, 11).incidents == ()
     (before,) = as_of(told, 39).incidents

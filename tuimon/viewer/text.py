@@ -38,7 +38,7 @@ def _head(text: str, width: int) -> str:
     return text[:kept]
 
 
-_OF_NUMBERS: Final = frozenset("0123456789.,:%eE()+-−±~x×")
+_OF_NUMBERS: Final = frozenset("0123456789.,:%eE()+-±~x×")
 """What a number, a time or a range is made of; a name that begins with a digit has more."""
 
 
@@ -47,7 +47,7 @@ def _whole_words(text: str, head: str) -> str:
     words = head.rstrip(" ")
     half = "" if text[len(words):len(words) + 1] == " " else words.rpartition(" ")[2]
     words = words.removesuffix(half).rstrip(" ·,;:(")
-    is_number = half.lstrip("(+-−±~")[:1].isdigit() and not set(half) - _OF_NUMBERS
+    is_number = half.lstrip("(+-±~")[:1].isdigit() and not set(half) - _OF_NUMBERS
     return words if words and (is_number or len(head) - len(words) <= min(LONGEST, len(head) // 3)) else head
 
 
